@@ -1,0 +1,2 @@
+//! The `rappel` binary.
+fn main() {}
