@@ -1,0 +1,57 @@
+//! One option: its key, the values it takes, its default and its help.
+
+use crate::Kind;
+
+/// What an option is where the config does not give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// The config must give it.
+    Required,
+    /// It stays unset; the `opt_` getters of [`Options`](crate::Options) tell.
+    Absent,
+    /// This TOML literal, checked like a given value.
+    Toml(&'static str),
+}
+
+/// One option of an entry or of a config section.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// The key in the config, named as PyTorch or Hugging Face name it.
+    pub name: &'static str,
+    /// The values it takes.
+    pub kind: Kind,
+    /// Its value where the config gives none.
+    pub default: Default,
+    /// One line of help: what it is, with its unit.
+    pub doc: &'static str,
+    /// Names the same thing bears elsewhere: they are suggested from, never accepted.
+    pub aka: &'static [&'static str],
+}
+
+impl Field {
+    /// An option with a default, written as a TOML literal (`"1e-3"`, `"[0.9, 0.999]"`).
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind, default: Default::Toml(default), doc, aka: &[] }
+    }
+
+    /// An option that the config must give.
+    pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self { name, kind, default: Default::Required, doc, aka: &[] }
+    }
+
+    /// An option that may stay unset.
+    pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self { name, kind, default: Default::Absent, doc, aka: &[] }
+    }
+
+    /// The same option with names it bears elsewhere, for suggestions.
+    #[must_use]
+    pub const fn aka(self, names: &'static [&'static str]) -> Self {
+        Self { aka: names, ..self }
+    }
+}

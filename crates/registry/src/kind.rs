@@ -1,0 +1,88 @@
+//! What values an option takes.
+
+use std::fmt;
+
+use crate::{Family, Field, Range};
+
+/// The values one option takes.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// An integer between two bounds, both inclusive.
+    Int {
+        /// The smallest value taken.
+        min: i64,
+        /// The largest value taken.
+        max: i64,
+    },
+    /// A float in a range; an integer literal is taken for the float of its value.
+    Float(Range),
+    /// A text.
+    Str,
+    /// One of a few words.
+    OneOf(&'static [&'static str]),
+    /// A list of exactly `len` floats, each in the range, such as `betas`.
+    Floats {
+        /// How many.
+        len: usize,
+        /// The range of each.
+        range: Range,
+    },
+    /// A list of texts of any length.
+    Strings,
+    /// A float in the range, or a table that the family resolves to a curve over the steps.
+    Scheduled {
+        /// The range of the float, and of every value of the curve.
+        range: Range,
+        /// What resolves the table: the registry of schedules.
+        by: &'static (dyn Family + Sync),
+    },
+    /// A table with these fields.
+    Table(&'static [Field]),
+    /// A list of tables, each with these fields.
+    Tables(&'static [Field]),
+    /// A table whose key `name` picks an entry of the family, which gives the other fields.
+    Section(&'static (dyn Family + Sync)),
+    /// Any value, kept as it stands: its reader checks it.
+    Raw,
+}
+
+impl Kind {
+    /// An integer of at least `min`.
+    pub const fn int_from(min: i64) -> Self {
+        Self::Int { min, max: i64::MAX }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Bool => f.write_str("true or false"),
+            Self::Int { min: i64::MIN, max: i64::MAX } => f.write_str("integer"),
+            Self::Int { min, max: i64::MAX } => write!(f, "integer >= {min}"),
+            Self::Int { min, max } => write!(f, "integer in [{min}, {max}]"),
+            Self::Float(range) => write!(f, "float in {range}"),
+            Self::Str => f.write_str("string"),
+            Self::OneOf(words) => {
+                let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                f.write_str(&quoted.join(" | "))
+            }
+            Self::Floats { len, range } => write!(f, "list of {len} floats in {range}"),
+            Self::Strings => f.write_str("list of strings"),
+            Self::Scheduled { range, by } => {
+                write!(f, "float in {range}, or a {} table", by.kind())
+            }
+            Self::Table(_) => f.write_str("table"),
+            Self::Tables(_) => f.write_str("list of tables"),
+            Self::Section(family) => write!(f, "table, `name` one of the {}s", family.kind()),
+            Self::Raw => f.write_str("any value"),
+        }
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kind({self})")
+    }
+}

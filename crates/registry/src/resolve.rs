@@ -1,0 +1,179 @@
+//! From what a config gives to checked options with every default filled in.
+
+use toml::{Table, Value};
+
+use crate::options::Checked;
+use crate::{ConfigError, Default, Family, Field, Kind, Options, Range, suggest};
+
+/// Checks `given` against `fields` and fills in the defaults.
+///
+/// `path` is where the table stands in the config (`"optimizer"`, or `""` for the whole file); it
+/// leads the keys in error texts. Values keep their type, except that an integer literal is taken
+/// where a float is wanted. The result re-resolves to itself through [`Options::to_toml`].
+///
+/// # Errors
+/// The first of: an unknown key, in the order given; then per field, in the order declared, a
+/// missing value, a wrong type, or a value out of range.
+///
+/// # Panics
+/// If the text of a default is no TOML; [`assert_sound`](crate::assert_sound) finds such in a test.
+///
+/// ```
+/// use rappel_registry::{Field, Kind, Range, resolve};
+/// let fields = [Field::new("lr", Kind::Float(Range::above(0.0)), "1e-3", "learning rate")];
+/// let options = resolve("optimizer", &fields, &toml::Table::new())?;
+/// assert_eq!(options.f64("lr"), 1e-3);
+///
+/// let given = toml::from_str("lr = -1.0").unwrap();
+/// assert_eq!(
+///     resolve("optimizer", &fields, &given).unwrap_err().to_string(),
+///     "config key `optimizer.lr`: -1.0 is out of range; wants float in (0, inf)",
+/// );
+/// # Ok::<(), rappel_registry::ConfigError>(())
+/// ```
+pub fn resolve(path: &str, fields: &[Field], given: &Table) -> Result<Options, ConfigError> {
+    if let Some(key) = given.keys().find(|key| fields.iter().all(|field| field.name != **key)) {
+        return Err(unknown_key(path, fields, key));
+    }
+    let mut values = Vec::with_capacity(fields.len());
+    for field in fields {
+        let key = join(path, field.name);
+        let value = match (given.get(field.name), field.default) {
+            (Some(value), _) => Some(check(&key, field.kind, value)?),
+            (None, Default::Toml(text)) => {
+                Some(check(&key, field.kind, &parse_default(&key, text))?)
+            }
+            (None, Default::Absent) => None,
+            (None, Default::Required) => {
+                let (expected, doc) = (field.kind.to_string(), field.doc.to_owned());
+                return Err(ConfigError::Missing { key, expected, doc });
+            }
+        };
+        values.push((field.name, value));
+    }
+    Ok(Options::new(path.to_owned(), values))
+}
+
+/// The key `name` under `path`; the path of the whole file is empty.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn unknown_key(path: &str, fields: &[Field], key: &str) -> ConfigError {
+    let words = fields.iter().flat_map(|field| {
+        std::iter::once(field.name).chain(field.aka.iter().copied()).map(|word| (word, field.name))
+    });
+    let words: Vec<_> = words.collect();
+    let nearest = suggest(key, words.iter().map(|(word, _)| *word));
+    let suggestion = nearest
+        .and_then(|near| words.iter().find(|(word, _)| *word == near))
+        .map(|(_, name)| *name);
+    ConfigError::UnknownKey {
+        key: join(path, key),
+        suggestion: suggestion.map(str::to_owned),
+        known: fields.iter().map(|field| field.name.to_owned()).collect(),
+    }
+}
+
+fn parse_default(key: &str, text: &str) -> Value {
+    let table: Result<Table, _> = toml::from_str(&format!("value = {text}"));
+    match table.map(|mut table| table.remove("value")) {
+        Ok(Some(value)) => value,
+        _ => panic!("the default of `{key}` is no TOML value: {text}"),
+    }
+}
+
+fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
+    let wrong = || wrong_type(key, kind, value);
+    let ok = match kind {
+        Kind::Bool => value.is_bool(),
+        Kind::Int { min, max } => {
+            let number = value.as_integer().ok_or_else(wrong)?;
+            in_range(key, kind, value, (min..=max).contains(&number))?;
+            true
+        }
+        Kind::Float(range) => return Ok(float(key, kind, range, value)?.into()),
+        Kind::Str => value.is_str(),
+        Kind::OneOf(words) => {
+            let word = value.as_str().ok_or_else(wrong)?;
+            in_range(key, kind, value, words.contains(&word))?;
+            true
+        }
+        Kind::Floats { len, range } => return floats(key, kind, len, range, value),
+        Kind::Strings => value.as_array().is_some_and(|list| list.iter().all(Value::is_str)),
+        Kind::Scheduled { range, by } => match value {
+            Value::Table(table) => return nested(by, key, table),
+            _ => return Ok(float(key, kind, range, value)?.into()),
+        },
+        Kind::Table(fields) => {
+            let table = value.as_table().ok_or_else(wrong)?;
+            return Ok(Checked::Options(resolve(key, fields, table)?));
+        }
+        Kind::Tables(fields) => return tables(key, kind, fields, value),
+        Kind::Section(family) => {
+            return nested(family, key, value.as_table().ok_or_else(wrong)?);
+        }
+        Kind::Raw => true,
+    };
+    if ok { Ok(value.clone().into()) } else { Err(wrong()) }
+}
+
+fn nested(family: &dyn Family, key: &str, table: &Table) -> Result<Checked, ConfigError> {
+    family.resolve_options(key, table).map(Checked::Options)
+}
+
+fn float(key: &str, kind: Kind, range: Range, value: &Value) -> Result<Value, ConfigError> {
+    let number = match value {
+        Value::Float(number) => *number,
+        Value::Integer(number) => *number as f64,
+        _ => return Err(wrong_type(key, kind, value)),
+    };
+    in_range(key, kind, value, range.contains(number))?;
+    Ok(Value::Float(number))
+}
+
+fn floats(
+    key: &str,
+    kind: Kind,
+    len: usize,
+    range: Range,
+    value: &Value,
+) -> Result<Checked, ConfigError> {
+    let list = value.as_array().ok_or_else(|| wrong_type(key, kind, value))?;
+    if list.len() != len {
+        let reason = format!("wants {kind}, got a list of {}", list.len());
+        return Err(ConfigError::Invalid { key: key.to_owned(), reason });
+    }
+    let one = |(i, value)| float(&format!("{key}[{i}]"), Kind::Float(range), range, value);
+    let list: Result<Vec<_>, _> = list.iter().enumerate().map(one).collect();
+    Ok(Value::Array(list?).into())
+}
+
+fn tables(key: &str, kind: Kind, fields: &[Field], value: &Value) -> Result<Checked, ConfigError> {
+    let list = value.as_array().ok_or_else(|| wrong_type(key, kind, value))?;
+    let one = |(i, value): (usize, &Value)| {
+        let key = format!("{key}[{i}]");
+        match value {
+            Value::Table(table) => resolve(&key, fields, table),
+            _ => Err(wrong_type(&key, Kind::Table(&[]), value)),
+        }
+    };
+    Ok(Checked::List(list.iter().enumerate().map(one).collect::<Result<_, _>>()?))
+}
+
+fn in_range(key: &str, kind: Kind, value: &Value, inside: bool) -> Result<(), ConfigError> {
+    if inside {
+        return Ok(());
+    }
+    let (value, range) = (value.to_string(), kind.to_string());
+    Err(ConfigError::OutOfRange { key: key.to_owned(), value, range })
+}
+
+fn wrong_type(key: &str, kind: Kind, value: &Value) -> ConfigError {
+    let got = match value {
+        Value::Table(_) => "a table".to_owned(),
+        Value::Array(_) => format!("the list {value}"),
+        _ => format!("the {} {value}", value.type_str()),
+    };
+    ConfigError::WrongType { key: key.to_owned(), expected: kind.to_string(), got }
+}
