@@ -1,0 +1,177 @@
+//! Every way a config can be wrong, with the text its user reads.
+
+use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range, Registry, resolve};
+
+type Build = fn(&Options) -> Result<u64, ConfigError>;
+
+const WARMUP: Entry<Build> = Entry {
+    name: "warmup",
+    summary: "a ramp",
+    reference: "none",
+    fields: &[Field::new("warmup_steps", Kind::int_from(0), "10", "steps of the ramp")],
+    build: |options| Ok(options.u64("warmup_steps")),
+};
+const FLAT: Entry<Build> = Entry {
+    name: "flat",
+    summary: "a line",
+    reference: "none",
+    fields: &[],
+    build: |options| Err(options.invalid("name", "flat cannot be built")),
+};
+static SHAPES: Registry<Build> = Registry { kind: "shape", common: &[], entries: &[WARMUP, FLAT] };
+
+const DATA: &[Field] = &[
+    Field::new("files", Kind::Strings, "[]", "paths of the texts"),
+    Field::new("dtype", Kind::OneOf(&["f32", "bf16"]), "'f32'", "of the weights"),
+];
+const FIELDS: &[Field] = &[
+    Field::required("lr", Kind::Float(Range::above(0.0)), "learning rate").aka(&["step_size"]),
+    Field::new(
+        "betas",
+        Kind::Floats { len: 2, range: Range::from(0.0).below(1.0) },
+        "[0.9, 0.999]",
+        "decay of the moments",
+    ),
+    Field::new("nesterov", Kind::Bool, "false", "look ahead"),
+    Field::optional("steps", Kind::Int { min: 1, max: 9 }, "length of the run"),
+    Field::new(
+        "weight_decay",
+        Kind::Scheduled { range: Range::from(0.0), by: &SHAPES },
+        "0.0",
+        "shrinkage",
+    ),
+    Field::optional("shape", Kind::Section(&SHAPES), "the shape"),
+    Field::optional("data", Kind::Table(DATA), "the data"),
+    Field::optional("groups", Kind::Tables(DATA), "the groups"),
+    Field::optional("extra", Kind::Raw, "whatever"),
+];
+
+#[track_caller]
+fn message(given: &str) -> String {
+    let table = toml::from_str(given).expect("valid TOML");
+    resolve("optimizer", FIELDS, &table).expect_err("a wrong config").to_string()
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_known_one() {
+    let known = "lr, betas, nesterov, steps, weight_decay, shape, data, groups, extra";
+    for (given, nearest) in [
+        ("lr = 1\nlerning_rate = 1", "; did you mean `lr`?"),
+        ("lr = 1\nstepsize = 1", "; did you mean `lr`?"),
+        ("lr = 1\nWeight-Decay = 1", "; did you mean `weight_decay`?"),
+        ("lr = 1\nqqqq = 1", ""),
+    ] {
+        let key = given.split('\n').nth(1).unwrap().split(' ').next().unwrap();
+        assert_eq!(
+            message(given),
+            format!("config key `optimizer.{key}`: unknown{nearest} (known: {known})")
+        );
+    }
+}
+
+#[test]
+fn nested_tables_name_the_whole_path() {
+    for (given, expected) in [
+        (
+            "lr = 1\ndata.file = []",
+            "config key `optimizer.data.file`: unknown; did you mean `files`? (known: files, dtype)",
+        ),
+        (
+            "lr = 1\n[[groups]]\n[[groups]]\ndtype = 'f31'",
+            "config key `optimizer.groups[1].dtype`: \"f31\" is out of range; wants \"f32\" | \"bf16\"",
+        ),
+        (
+            "lr = 1\nweight_decay = { name = 'warmup', warmup_steps = -1 }",
+            "config key `optimizer.weight_decay.warmup_steps`: -1 is out of range; wants integer >= 0",
+        ),
+        (
+            "lr = 1\nshape.name = 'warmpu'",
+            "no shape is named `warmpu`; did you mean `warmup`? (known: warmup, flat)",
+        ),
+        (
+            "lr = 1\nshape = {}",
+            "config key `optimizer.shape.name`: missing; give the name of a shape (known: warmup, flat)",
+        ),
+        (
+            "lr = 1\nshape.name = 3",
+            "config key `optimizer.shape.name`: wants the name of a shape, got the integer 3",
+        ),
+    ] {
+        assert_eq!(message(given), expected);
+    }
+}
+
+#[test]
+fn wrong_types_say_what_is_wanted_and_what_came() {
+    for (given, expected) in [
+        ("lr = '1'", "`optimizer.lr`: wants float in (0, inf), got the string \"1\""),
+        ("lr = 1\nnesterov = 1", "`optimizer.nesterov`: wants true or false, got the integer 1"),
+        ("lr = 1\nsteps = 2.0", "`optimizer.steps`: wants integer in [1, 9], got the float 2.0"),
+        (
+            "lr = 1\nbetas = 0.9",
+            "`optimizer.betas`: wants list of 2 floats in [0, 1), got the float 0.9",
+        ),
+        (
+            "lr = 1\nbetas = [0.9, true]",
+            "`optimizer.betas[1]`: wants float in [0, 1), got the boolean true",
+        ),
+        (
+            "lr = 1\ndata.files = ['a', 1]",
+            "`optimizer.data.files`: wants list of strings, got the list [\"a\", 1]",
+        ),
+        ("lr = 1\ndata = 1", "`optimizer.data`: wants table, got the integer 1"),
+        ("lr = 1\ngroups = [1]", "`optimizer.groups[0]`: wants table, got the integer 1"),
+        (
+            "lr = 1\nweight_decay = []",
+            "`optimizer.weight_decay`: wants float in [0, inf), or a shape table, got the list []",
+        ),
+        ("lr = {}", "`optimizer.lr`: wants float in (0, inf), got a table"),
+    ] {
+        assert_eq!(message(given), format!("config key {expected}"));
+    }
+}
+
+#[test]
+fn values_out_of_range_say_the_range() {
+    for (given, expected) in [
+        ("lr = 0", "`optimizer.lr`: 0 is out of range; wants float in (0, inf)"),
+        ("lr = nan", "`optimizer.lr`: nan is out of range; wants float in (0, inf)"),
+        ("lr = inf", "`optimizer.lr`: inf is out of range; wants float in (0, inf)"),
+        ("lr = 1\nsteps = 10", "`optimizer.steps`: 10 is out of range; wants integer in [1, 9]"),
+        (
+            "lr = 1\nbetas = [0.9, 1.0]",
+            "`optimizer.betas[1]`: 1.0 is out of range; wants float in [0, 1)",
+        ),
+        (
+            "lr = 1\nbetas = [0.9]",
+            "`optimizer.betas`: wants list of 2 floats in [0, 1), got a list of 1",
+        ),
+        ("", "`optimizer.lr`: missing; give float in (0, inf) (learning rate)"),
+    ] {
+        assert_eq!(message(given), format!("config key {expected}"));
+    }
+}
+
+#[test]
+fn building_errors_carry_the_path() {
+    let given = toml::from_str("name = 'flat'").unwrap();
+    let (entry, options) = SHAPES.resolve("schedule", &given).unwrap();
+    let error = (entry.build)(&options).unwrap_err();
+    assert_eq!(error.to_string(), "config key `schedule.name`: flat cannot be built");
+}
+
+#[test]
+fn an_integer_literal_stands_for_a_float_and_nothing_else_is_coerced() {
+    let options =
+        resolve("", FIELDS, &toml::from_str("lr = 1\nbetas = [0, 0.5]").unwrap()).unwrap();
+    assert_eq!((options.f64("lr"), options.pair("betas")), (1.0, [0.0, 0.5]));
+    assert_eq!(options.opt_u64("steps"), None);
+    assert!(options.tables("groups").is_empty());
+}
+
+#[test]
+#[should_panic(expected = "`lr` is not declared as a string")]
+fn asking_for_another_kind_is_a_mistake_of_the_code() {
+    let options = resolve("", FIELDS, &toml::from_str("lr = 1").unwrap()).unwrap();
+    let _ = options.str("lr");
+}

@@ -1,0 +1,136 @@
+//! Whatever a config gives, the checked options describe themselves completely.
+
+use proptest::prelude::*;
+use rappel_registry::{
+    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, assert_sound, resolve,
+};
+use toml::{Table, Value};
+
+type Build = fn(&Options) -> Result<(), ConfigError>;
+
+const RATIO: Range = Range::from(0.0).below(1.0);
+const RAMP: Entry<Build> = Entry {
+    name: "ramp",
+    summary: "a ramp",
+    reference: "none",
+    fields: &[
+        Field::new("steps", Kind::int_from(0), "3", "its length"),
+        Field::new("floor", Kind::Float(RATIO), "0", "its least value"),
+    ],
+    build: |_| Ok(()),
+};
+static RAMPS: Registry<Build> = Registry {
+    kind: "ramp",
+    common: &[Field::new("value", Kind::Float(Range::FINITE), "1", "its factor")],
+    entries: &[RAMP],
+};
+const INNER: &[Field] = &[
+    Field::optional("steps", Kind::Int { min: -2, max: 5 }, "some steps"),
+    Field::new("name", Kind::Str, "'ramp'", "a text"),
+];
+const FIELDS: &[Field] = &[
+    Field::new("flag", Kind::Bool, "true", "a flag"),
+    Field::new("steps", Kind::Int { min: 0, max: 100 }, "5", "an integer"),
+    Field::new("floor", Kind::Float(RATIO), "0.5", "a float"),
+    Field::new("wide", Kind::Float(Range::FINITE.or_infinite()), "inf", "any float"),
+    Field::new("name", Kind::OneOf(&["ramp", "flat"]), "'flat'", "a word"),
+    Field::new("betas", Kind::Floats { len: 2, range: RATIO }, "[0, 0.9]", "a pair"),
+    Field::optional("files", Kind::Strings, "texts"),
+    Field::new("decay", Kind::Scheduled { range: RATIO, by: &RAMPS }, "0", "a curve"),
+    Field::new("ramp", Kind::Section(&RAMPS), "{ name = 'ramp' }", "a section"),
+    Field::new("inner", Kind::Table(INNER), "{}", "a table"),
+    Field::optional("list", Kind::Tables(INNER), "tables"),
+    Field::optional("raw", Kind::Raw, "anything"),
+];
+
+fn word() -> impl Strategy<Value = String> {
+    let known = FIELDS.iter().chain(RAMP.fields).chain(RAMPS.common).map(|field| field.name);
+    let known: Vec<_> = known.collect();
+    prop_oneof![30 => proptest::sample::select(known).prop_map(str::to_owned), 1 => "\\PC{0,6}"]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        (-3_i64..8).prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (0.0..1.0).prop_map(Value::Float),
+        any::<f64>().prop_filter("NaN is unlike itself", |x| !x.is_nan()).prop_map(Value::Float),
+        word().prop_map(Value::String),
+    ];
+    scalar.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            table_of(inner).prop_map(Value::Table),
+        ]
+    })
+}
+
+fn table_of(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Table> {
+    proptest::collection::vec((word(), value), 0..4).prop_map(|pairs| pairs.into_iter().collect())
+}
+
+/// A table that passes often enough to be worth asking: few keys, some with a fitting value.
+fn given() -> impl Strategy<Value = Table> {
+    let fitting = |text: &str| toml::from_str::<Table>(text).expect("valid TOML");
+    let fitting = vec![
+        fitting("steps = 7\nfloor = 0\nwide = -inf"),
+        fitting("betas = [0.25, 0]\nname = 'ramp'\nfiles = ['a', '']"),
+        fitting("decay = { name = 'ramp', floor = 0.25 }\nramp = { name = 'ramp', value = -2 }"),
+        fitting("inner.steps = -1\nlist = [{}, { steps = 1, name = 'x' }]\nraw = [1, { a = {} }]"),
+    ];
+    (proptest::sample::select(fitting), table_of(value())).prop_map(|(mut table, more)| {
+        table.extend(more);
+        table
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn resolved_options_resolve_to_themselves(given in given()) {
+        let Ok(options) = resolve("run", FIELDS, &given) else { return Ok(()) };
+        let table = options.to_toml();
+        prop_assert_eq!(&resolve("run", FIELDS, &table).unwrap(), &options);
+        let reread: Table = toml::from_str(&table.to_string()).unwrap();
+        prop_assert_eq!(&resolve("run", FIELDS, &reread).unwrap(), &options);
+        prop_assert!(given.keys().all(|key| table.contains_key(key)));
+        prop_assert!(RATIO.contains(options.f64("floor")) && options.u64("steps") <= 100);
+        prop_assert!(options.floats("betas").iter().all(|beta| RATIO.contains(*beta)));
+        for field in FIELDS.iter().filter(|field| field.default != rappel_registry::Default::Absent) {
+            prop_assert!(table.contains_key(field.name));
+        }
+    }
+}
+
+#[test]
+fn the_defaults_alone_are_written_out_in_the_order_declared() {
+    let options = resolve("run", FIELDS, &Table::new()).unwrap();
+    assert_eq!(
+        options.to_toml().to_string(),
+        "flag = true\nsteps = 5\nfloor = 0.5\nwide = inf\nname = \"flat\"\nbetas = [0.0, 0.9]\n\
+         decay = 0.0\n\n[ramp]\nname = \"ramp\"\nsteps = 3\nfloor = 0.0\nvalue = 1.0\n\n\
+         [inner]\nname = \"ramp\"\n"
+    );
+}
+
+#[test]
+fn an_entry_describes_itself() {
+    assert_sound(&RAMPS);
+    assert_eq!(
+        RAMPS.info("ramp").unwrap().to_string(),
+        "ramp: a ramp\nreference: none\n  \
+         steps  integer >= 0          default 3  its length\n  \
+         floor  float in [0, 1)       default 0  its least value\n  \
+         value  float in (-inf, inf)  default 1  its factor\n"
+    );
+}
+
+#[test]
+#[should_panic(expected = "its default does not pass")]
+fn a_default_outside_its_range_is_found() {
+    const BAD: Entry<Build> =
+        Entry { fields: &[Field::new("steps", Kind::int_from(0), "-1", "its length")], ..RAMP };
+    static BADS: Registry<Build> = Registry { kind: "bad", common: &[], entries: &[BAD] };
+    assert_sound(&BADS);
+}
