@@ -32,7 +32,7 @@ def generator(seed):
 
 def normal(gen, *shape, std=1.0):
     """Normal values in f64 that f32 represents exactly, so one tensor starts both precisions."""
-    values = torch.randn(*shape, generator=gen, dtype=torch.float64) * std
+    values = torch.randn(shape, generator=gen, dtype=torch.float64) * std
     return values.float().double()
 
 

@@ -139,12 +139,12 @@ def main():
         model = build(weights, dtype)
         gradients(model, ids, out, prefix)
         if dtype == torch.float64:
-            check_directional_derivative(model, ids)
             with torch.no_grad():
                 logits = model(input_ids=ids[:, :-1]).logits[:, :-1]
                 out["f64/loss_labels_are_inputs"] = cross_entropy(logits.flatten(0, 1), ids[:, 1:-1].flatten())
                 built_in = model(input_ids=ids[:, :-1], labels=ids[:, :-1]).loss
                 assert abs(out["f64/loss_labels_are_inputs"] - built_in) < 1e-6
+            check_directional_derivative(model, ids)
         train(build(weights, dtype), step_ids, out, prefix)
 
     untied = build(weights, torch.float64, tied=False)
