@@ -16,10 +16,18 @@ PROMPT, NEW_TOKENS = 8, 10
 ADAMW = {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1}
 WARMUP_STEPS, MAX_GRAD_NORM = 5, 1.0
 CONFIG = {
-    "n_layer": 2, "n_head": 2, "n_embd": 32, "vocab_size": 61, "n_positions": 24,
-    "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
-    "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
-    "bos_token_id": None, "eos_token_id": None,
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 32,
+    "vocab_size": 61,
+    "n_positions": 24,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+    "bos_token_id": None,
+    "eos_token_id": None,
 }
 
 
@@ -152,17 +160,27 @@ def main():
     greedy(untied, prompt, out, "greedy/untied")
     greedy(build(weights, torch.float64), prompt, out, "greedy/tied")
 
-    save("gpt2_small.safetensors", out, {
-        "config": {**CONFIG, "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True},
-        "adamw": ADAMW,
-        "schedule": {
-            "name": "constant_with_warmup",
-            "warmup_steps": WARMUP_STEPS,
-            "variant": "transformers: lr(step) = lr * min(1, step / warmup_steps), step from 0",
+    save(
+        "gpt2_small.safetensors",
+        out,
+        {
+            "config": {
+                **CONFIG,
+                "model_type": "gpt2",
+                "architectures": ["GPT2LMHeadModel"],
+                "tie_word_embeddings": True,
+            },
+            "adamw": ADAMW,
+            "schedule": {
+                "name": "constant_with_warmup",
+                "warmup_steps": WARMUP_STEPS,
+                "variant": "transformers: lr(step) = lr * min(1, step / warmup_steps), step from 0",
+            },
+            "max_grad_norm": MAX_GRAD_NORM,
+            "loss": "mean over batch and time of cross_entropy(logits[b, t], labels[b, t]), labels[b, t] = ids[b, t + 1]",
         },
-        "max_grad_norm": MAX_GRAD_NORM,
-        "loss": "mean over batch and time of cross_entropy(logits[b, t], labels[b, t]), labels[b, t] = ids[b, t + 1]",
-    }, modules=[transformers])
+        modules=[transformers],
+    )
 
 
 main()

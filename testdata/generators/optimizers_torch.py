@@ -16,8 +16,10 @@ STATES = ["momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
 MORE = {
     SGD: [
         ("zero lr", {"lr": 0.0, "momentum": 0.9}),
-        ("momentum, dampening, weight_decay, maximize",
-         {"lr": 0.05, "momentum": 0.8, "dampening": 0.3, "weight_decay": 0.01, "maximize": True}),
+        (
+            "momentum, dampening, weight_decay, maximize",
+            {"lr": 0.05, "momentum": 0.8, "dampening": 0.3, "weight_decay": 0.01, "maximize": True},
+        ),
         ("nesterov without weight_decay", {"lr": 0.1, "momentum": 0.95, "nesterov": True}),
         ("full dampening", {"lr": 0.1, "momentum": 0.9, "dampening": 1.0}),
     ],
@@ -32,8 +34,10 @@ MORE = {
         ("betas and eps", {"lr": 0.02, "betas": (0.9, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
         ("zero betas", {"lr": 0.01, "betas": (0.0, 0.0)}),
         ("zero weight_decay", {"lr": 0.01, "weight_decay": 0.0}),
-        ("amsgrad, maximize, betas",
-         {"lr": 0.1, "betas": (0.7, 0.9), "weight_decay": 0.05, "amsgrad": True, "maximize": True}),
+        (
+            "amsgrad, maximize, betas",
+            {"lr": 0.1, "betas": (0.7, 0.9), "weight_decay": 0.05, "amsgrad": True, "maximize": True},
+        ),
     ],
 }
 SCHEDULED = {
@@ -116,18 +120,33 @@ def main():
             for i, snapshot in enumerate(snapshots):
                 out |= {f"{prefix}/{name}/p{i}/{key}": value for key, value in snapshot.items()}
         # Every option with the value in force, so that a reader needs to know no default of PyTorch's.
-        options = {k: v for k, v in optimizer.defaults.items() if k not in ("foreach", "fused", "capturable", "differentiable")}
+        options = {
+            k: v for k, v in optimizer.defaults.items() if k not in ("foreach", "fused", "capturable", "differentiable")
+        }
         options["lr"] = kwargs.get("lr", options["lr"])
         states = [key for key in snapshots[0] if key != "param"]
-        configs.append({"name": name, "optimizer": cls.__name__, "description": desc, "given": kwargs,
-                        "options": options, "scheduled": scheduled, "states": states})
+        configs.append(
+            {
+                "name": name,
+                "optimizer": cls.__name__,
+                "description": desc,
+                "given": kwargs,
+                "options": options,
+                "scheduled": scheduled,
+                "states": states,
+            }
+        )
     assert all(torch.equal(a, b) for a, b in zip(untouched, initial + grads)), "a run changed its input"
-    save("optimizers_torch.safetensors", out, {
-        "configs": configs,
-        "shapes": SHAPES,
-        "snapshots": SNAPSHOTS,
-        "steps": STEPS,
-    })
+    save(
+        "optimizers_torch.safetensors",
+        out,
+        {
+            "configs": configs,
+            "shapes": SHAPES,
+            "snapshots": SNAPSHOTS,
+            "steps": STEPS,
+        },
+    )
 
 
 main()
