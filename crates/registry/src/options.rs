@@ -2,8 +2,8 @@
 
 use toml::{Table, Value};
 
-use crate::ConfigError;
 use crate::resolve::join;
+use crate::{ConfigError, Range};
 
 /// Checked options with every default filled in, as [`resolve`](crate::resolve) returns them.
 ///
@@ -20,6 +20,7 @@ pub struct Options {
 pub(crate) enum Checked {
     Value(Value),
     Options(Options),
+    Curve(Options, Range),
     List(Vec<Options>),
 }
 
@@ -34,8 +35,8 @@ impl From<Value> for Checked {
 pub enum Scheduled<'a> {
     /// The same number at every step.
     Number(f64),
-    /// The resolved table that describes a curve.
-    Table(&'a Options),
+    /// The resolved table that describes a curve, and the range its values must keep.
+    Table(&'a Options, Range),
 }
 
 impl Options {
@@ -127,7 +128,7 @@ impl Options {
     pub fn opt_scheduled(&self, key: &str) -> Option<Scheduled<'_>> {
         match self.checked(key)? {
             Checked::Value(Value::Float(number)) => Some(Scheduled::Number(*number)),
-            Checked::Options(options) => Some(Scheduled::Table(options)),
+            Checked::Curve(options, range) => Some(Scheduled::Table(options, *range)),
             _ => self.not_declared_as(key, "a number or a schedule"),
         }
     }
@@ -239,7 +240,7 @@ impl Checked {
     fn to_toml(&self) -> Value {
         match self {
             Self::Value(value) => value.clone(),
-            Self::Options(options) => Value::Table(options.to_toml()),
+            Self::Options(options) | Self::Curve(options, _) => Value::Table(options.to_toml()),
             Self::List(list) => {
                 Value::Array(list.iter().map(|one| Value::Table(one.to_toml())).collect())
             }

@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use crate::options::Checked;
-use crate::{ConfigError, Default, Family, Field, Kind, Options, Range, suggest};
+use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 
 /// Checks `given` against `fields` and fills in the defaults.
 ///
@@ -102,7 +102,9 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
         Kind::Floats { len, range } => return floats(key, kind, len, range, value),
         Kind::Strings => value.as_array().is_some_and(|list| list.iter().all(Value::is_str)),
         Kind::Scheduled { range, by } => match value {
-            Value::Table(table) => return nested(by, key, table),
+            Value::Table(table) => {
+                return Ok(Checked::Curve(by.resolve_options(key, table)?, range));
+            }
             _ => return Ok(float(key, kind, range, value)?.into()),
         },
         Kind::Table(fields) => {
@@ -111,15 +113,12 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
         }
         Kind::Tables(fields) => return tables(key, kind, fields, value),
         Kind::Section(family) => {
-            return nested(family, key, value.as_table().ok_or_else(wrong)?);
+            let table = value.as_table().ok_or_else(wrong)?;
+            return Ok(Checked::Options(family.resolve_options(key, table)?));
         }
         Kind::Raw => true,
     };
     if ok { Ok(value.clone().into()) } else { Err(wrong()) }
-}
-
-fn nested(family: &dyn Family, key: &str, table: &Table) -> Result<Checked, ConfigError> {
-    family.resolve_options(key, table).map(Checked::Options)
 }
 
 fn float(key: &str, kind: Kind, range: Range, value: &Value) -> Result<Value, ConfigError> {

@@ -1,2 +1,36 @@
 #![forbid(unsafe_code)]
-//! To be written.
+//! Values that depend on the step: learning rates above all, and any other scalar hyperparameter.
+//!
+//! A [`Schedule`] is a pure function of the step, so a resumed run needs nothing saved. A [`Curve`]
+//! is a shared schedule that composes: pieces know how many steps they last, so that
+//! [`then`](Curve::then) needs no number.
+//!
+//! ```
+//! use rappel_schedule::{cosine, linear_warmup};
+//! let lr = linear_warmup(100).then(cosine(1_900).floor(0.1)) * 3e-4;
+//! assert_eq!(lr.at(0), 0.0);
+//! assert_eq!(lr.at(50), 1.5e-4);
+//! assert_eq!(lr.at(100), 3e-4);
+//! assert!((lr.at(2_000) - 3e-5).abs() < 1e-18);
+//! ```
+//!
+//! In a config, `[schedule]` names an entry of [`SCHEDULES`]: a curve of factors for the learning
+//! rate, as in Hugging Face's `get_scheduler`. Any option declared with [`scheduled`] takes a number
+//! or such a table with the key `value`, which the factors multiply.
+//!
+//! # Adding a schedule
+//! One file in `schedules/` with its function and its `ENTRY`, its two lines in `schedules/mod.rs`, and
+//! its variants in `testdata/generators/schedules.py`, against which the tests hold it.
+
+mod combine;
+mod config;
+mod curve;
+mod schedules;
+
+pub use config::{Build, Horizon, scheduled};
+pub use curve::{Curve, Schedule};
+pub use schedules::SCHEDULES;
+pub use schedules::constant::constant;
+pub use schedules::constant_with_warmup::linear_warmup;
+pub use schedules::cosine::{cosine, cosine_cycles};
+pub use schedules::linear::linear_decay;

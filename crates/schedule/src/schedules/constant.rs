@@ -1,0 +1,35 @@
+//! The same value at every step.
+
+use rappel_registry::Entry;
+
+use crate::{Build, Curve, Schedule};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "constant",
+    summary: "factor 1 at every step",
+    reference: "transformers get_constant_schedule",
+    fields: &[],
+    build: |_, _| Ok(constant(1.0)),
+};
+
+/// `value` at every step; it never ends.
+///
+/// ```
+/// assert_eq!(rappel_schedule::constant(0.1).at(1_000_000), 0.1);
+/// ```
+pub fn constant(value: f64) -> Curve {
+    Curve::new(Constant(value))
+}
+
+#[derive(Debug)]
+struct Constant(f64);
+
+impl Schedule for Constant {
+    fn at(&self, _step: u64) -> f64 {
+        self.0
+    }
+
+    fn length(&self) -> Option<u64> {
+        None
+    }
+}
