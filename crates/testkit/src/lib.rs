@@ -1,2 +1,30 @@
 #![forbid(unsafe_code)]
-//! To be written.
+//! What the tests of every crate share; never part of a build for users.
+//!
+//! - [`Golden`]: values computed by PyTorch and transformers, from the files under `testdata/`.
+//! - [`compare`], [`assert_close`]: one strict meaning of "agrees to `rtol`".
+//! - [`functions`]: functions with known gradients and minimisers, for optimizers to descend.
+//! - [`Random`]: small seeded random numbers, independent of the library's own generator.
+//!
+//! A helper here panics where a test should fail, at the caller's line.
+//!
+//! ```
+//! use rappel_testkit::{Golden, assert_close};
+//!
+//! let golden = Golden::load("clip_torch");
+//! let (shape, clipped) = golden.f64("f64/norm_00/out/g2");
+//! let (_, given) = golden.f64("in/ordinary/g2");
+//! let factor = 1.0 / (golden.scalar("f64/norm_00/total_norm") + 1e-6);
+//! let ours: Vec<f64> = given.iter().map(|g| g * factor).collect();
+//! assert_eq!(shape, [3, 5]);
+//! assert_close(&ours, &clipped, 1e-15, "clipped gradient");
+//! ```
+
+mod close;
+pub mod functions;
+mod golden;
+mod random;
+
+pub use close::{Mismatch, SCALE_FLOOR, assert_close, assert_close_floor, compare, widen};
+pub use golden::Golden;
+pub use random::Random;
