@@ -1,0 +1,158 @@
+//! The number types of a product: what is read, what is summed, what is written.
+
+use half::bf16;
+
+/// A matrix read through a pointer and two strides, counted in elements.
+///
+/// A transposed matrix is the same view with its strides swapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<T> {
+    /// Element (0, 0).
+    pub(crate) ptr: *const T,
+    /// Distance from a row to the next.
+    pub(crate) rs: isize,
+    /// Distance from a column to the next.
+    pub(crate) cs: isize,
+}
+
+impl<T> View<T> {
+    /// A view with its row and column strides.
+    pub(crate) fn new(ptr: *const T, rs: usize, cs: usize) -> Self {
+        Self { ptr, rs: rs as isize, cs: cs as isize }
+    }
+
+    /// The address of element (`row`, `col`).
+    pub(super) fn at(&self, row: usize, col: usize) -> *const T {
+        self.ptr.wrapping_offset(row as isize * self.rs + col as isize * self.cs)
+    }
+
+    /// The transposed matrix.
+    pub(super) fn t(self) -> Self {
+        Self { ptr: self.ptr, rs: self.cs, cs: self.rs }
+    }
+}
+
+/// A type in which products are summed: f32 or f64.
+pub(crate) trait Float: Output<Acc = Self> + PartialEq + Default + std::fmt::Debug {
+    /// Zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+
+    /// `self * factor + sum`, rounded once where the machine has such an instruction.
+    fn mul_add(self, factor: Self, sum: Self) -> Self;
+
+    /// Runs a product with the best instructions of this machine.
+    ///
+    /// # Safety
+    /// As [`super::gemm`].
+    unsafe fn dispatch<A, B, C>(product: &super::Product<'_, A, B, C>, workers: usize)
+    where
+        A: Operand<Acc = Self>,
+        B: Operand<Acc = Self>,
+        C: Output<Acc = Self>;
+}
+
+/// A type that a product reads.
+pub(crate) trait Operand: Copy + Send + Sync + 'static {
+    /// The type of the sums.
+    type Acc: Float;
+    /// Whether memory already holds the type of the sums.
+    const NATIVE: bool;
+
+    /// The value in the type of the sums, exactly.
+    fn widen(self) -> Self::Acc;
+}
+
+/// A type that a product writes.
+pub(crate) trait Output: Operand {
+    /// The value rounded to nearest even.
+    fn narrow(value: Self::Acc) -> Self;
+}
+
+macro_rules! native {
+    ($t:ty) => {
+        impl Operand for $t {
+            type Acc = Self;
+            const NATIVE: bool = true;
+
+            #[inline(always)]
+            fn widen(self) -> Self {
+                self
+            }
+        }
+
+        impl Output for $t {
+            #[inline(always)]
+            fn narrow(value: Self) -> Self {
+                value
+            }
+        }
+
+        impl Float for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+
+            #[inline(always)]
+            fn mul_add(self, factor: Self, sum: Self) -> Self {
+                // Without the instruction, `mul_add` would call a slow library function.
+                if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+                    <$t>::mul_add(self, factor, sum)
+                } else {
+                    self * factor + sum
+                }
+            }
+
+            unsafe fn dispatch<A, B, C>(product: &super::Product<'_, A, B, C>, workers: usize)
+            where
+                A: Operand<Acc = Self>,
+                B: Operand<Acc = Self>,
+                C: Output<Acc = Self>,
+            {
+                // SAFETY: the level says which instructions exist; the caller vouches for the rest.
+                unsafe {
+                    match super::isa::level() {
+                        #[cfg(target_arch = "x86_64")]
+                        super::isa::Level::Avx512 => {
+                            super::blocked::run::<super::x86::Avx512, A, B, C>(product, workers);
+                        }
+                        #[cfg(target_arch = "x86_64")]
+                        super::isa::Level::Avx2 => {
+                            super::blocked::run::<super::x86::Avx2, A, B, C>(product, workers);
+                        }
+                        super::isa::Level::Portable => {
+                            super::blocked::run::<super::portable::Portable, A, B, C>(
+                                product, workers,
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+native!(f32);
+native!(f64);
+
+impl Operand for bf16 {
+    type Acc = f32;
+    const NATIVE: bool = false;
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        // A bf16 is the upper half of an f32; written out so that it vectorises.
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+}
+
+impl Output for bf16 {
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        let bits = value.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        // Rounding could carry a NaN's payload into the sign or to infinity: keep it quiet instead.
+        let quiet = (bits >> 16) | 0x40;
+        Self::from_bits(if value.is_nan() { quiet } else { rounded } as u16)
+    }
+}

@@ -1,0 +1,113 @@
+//! Instruction sets: what a tile kernel is, and which one this machine runs.
+
+use std::sync::OnceLock;
+
+use super::element::{Float, Operand};
+
+/// One call of a tile kernel: `c[rows, NR] = alpha * a[rows, k] b[k, NR] (+ c)`. Strides in bytes.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Tile<T> {
+    pub(super) k: usize,
+    pub(super) a: *const T,
+    /// From a row of `a` to the next.
+    pub(super) a_row: isize,
+    /// From a column of `a` to the next.
+    pub(super) a_col: isize,
+    pub(super) b: *const T,
+    /// From a row of `b` to the next; its columns are adjacent.
+    pub(super) b_row: isize,
+    pub(super) c: *mut T,
+    /// From a row of `c` to the next; its columns are adjacent.
+    pub(super) c_row: usize,
+    /// 1 to add to what `c` holds, 0 to overwrite it unread.
+    pub(super) accumulate: usize,
+    pub(super) alpha: T,
+}
+
+/// An instruction set's kernels for sums of type `T`.
+///
+/// Every element is one chain of fused multiply-adds over ascending k, wherever in a tile it lies:
+/// results do not depend on how rows and columns are cut.
+pub(super) trait Isa<T: Float>: 'static {
+    /// Rows of a register tile.
+    const MR: usize;
+    /// Columns of a register tile: two vectors.
+    const NR: usize;
+    /// Elements in a vector: the side of the square that `transpose` handles.
+    const LANES: usize;
+
+    /// Computes a tile of `rows <= MR` rows and `vectors` (1 or 2) vectors of columns.
+    ///
+    /// # Safety
+    /// The instructions exist, and all elements that the tile names may be read, and `c`'s written.
+    unsafe fn tile(rows: usize, vectors: usize, tile: &Tile<T>);
+
+    /// Transposes a square of `LANES` x `LANES`: `dst[i * dst_row + j] = src[j * src_row + i]`.
+    ///
+    /// # Safety
+    /// The instructions exist and both squares are valid.
+    #[inline(always)]
+    unsafe fn transpose(src: *const T, src_row: isize, dst: *mut T, dst_row: usize) {
+        for i in 0..Self::LANES {
+            for j in 0..Self::LANES {
+                // SAFETY: inside the squares that the caller vouches for.
+                unsafe {
+                    *dst.add(i * dst_row + j) = *src.offset(j as isize * src_row + i as isize)
+                }
+            }
+        }
+    }
+
+    /// Compiles and runs `f` with these instructions.
+    ///
+    /// # Safety
+    /// The instructions exist.
+    unsafe fn inside<R>(f: impl FnOnce() -> R) -> R;
+}
+
+/// What kernels the machine can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// The best level of this machine, detected once.
+#[inline]
+pub(super) fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(detect)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Level {
+    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    if avx2 && is_x86_feature_detected!("avx512f") {
+        Level::Avx512
+    } else if avx2 {
+        Level::Avx2
+    } else {
+        Level::Portable
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect() -> Level {
+    Level::Portable
+}
+
+/// Copies `count` elements, widening them.
+///
+/// # Safety
+/// Both ranges are valid and disjoint.
+#[inline(always)]
+pub(super) unsafe fn widen<A: Operand>(src: *const A, dst: *mut A::Acc, count: usize) {
+    for i in 0..count {
+        // SAFETY: the caller vouches for both ranges.
+        unsafe { *dst.add(i) = (*src.add(i)).widen() }
+    }
+}

@@ -1,0 +1,253 @@
+//! One thread's part of a blocked product.
+
+use std::marker::PhantomData;
+
+use super::blocked::{Blocks, ROW_GAP, ReadA};
+use super::element::{Float, Operand, Output, View};
+use super::isa::{Isa, Tile};
+use super::plan::Job;
+use super::{Product, pack};
+
+/// A product, the memory to pack it in, and what that memory holds.
+pub(super) struct Worker<'p, I, A: Operand, B, C> {
+    product: &'p Product<'p, A, B, C>,
+    blocks: Blocks,
+    /// A packed panel of B, or only its last, partial strip.
+    panel: *mut A::Acc,
+    /// First column and first row of the packed panel.
+    packed: Option<(usize, usize)>,
+    slivers: *mut A::Acc,
+    /// A tile that C has no room for, or all of a job's sums where C cannot hold them.
+    sums: *mut A::Acc,
+    /// From a row of such sums to the next.
+    sums_row: usize,
+    isa: PhantomData<I>,
+}
+
+/// Where a kernel finds rows of A, strides in bytes.
+#[derive(Clone, Copy)]
+struct Rows<T> {
+    ptr: *const T,
+    row: isize,
+    col: isize,
+}
+
+impl<'p, I, A, B, C> Worker<'p, I, A, B, C>
+where
+    I: Isa<A::Acc>,
+    A: Operand,
+    B: Operand<Acc = A::Acc>,
+    C: Output<Acc = A::Acc>,
+{
+    pub(super) fn new(
+        product: &'p Product<'p, A, B, C>,
+        blocks: Blocks,
+        panel: *mut A::Acc,
+        slivers: *mut A::Acc,
+        sums: *mut A::Acc,
+        widest: usize,
+    ) -> Self {
+        let sums_row = if C::NATIVE { I::NR } else { widest };
+        Self { product, blocks, panel, packed: None, slivers, sums, sums_row, isa: PhantomData }
+    }
+
+    /// Computes a part of C over all of k, and finishes it.
+    ///
+    /// # Safety
+    /// The product's operands are valid, nobody else touches this part of C, and the memory has
+    /// room for the job.
+    pub(super) unsafe fn compute(&mut self, job: &Job) {
+        let Product { k, .. } = *self.product;
+        let mut k0 = 0;
+        loop {
+            let depth = self.blocks.depth.min(k - k0);
+            let last = k0 + depth == k;
+            // SAFETY: the caller's promises.
+            unsafe { self.block(job, k0, depth, last) }
+            k0 += depth;
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// Adds the products of `depth` columns of A from `k0` on.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    unsafe fn block(&mut self, job: &Job, k0: usize, depth: usize, last: bool) {
+        // SAFETY: the caller's promises; every index stays within the job.
+        unsafe {
+            self.pack_b(job, k0, depth);
+            for first in job.rows.clone().step_by(self.blocks.group) {
+                let count = self.blocks.group.min(job.rows.end - first);
+                let mut a = self.read_a(first, count, k0, depth);
+                for row in (first..first + count).step_by(I::MR) {
+                    let height = I::MR.min(first + count - row);
+                    self.sliver(job, (row, height), (k0, depth), a);
+                    if last {
+                        self.finish(job, row, height);
+                    }
+                    a.ptr = a.ptr.wrapping_add(I::MR * depth);
+                }
+            }
+        }
+    }
+
+    /// Packs what the kernel cannot read in place of rows `k0..` of B.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    unsafe fn pack_b(&mut self, job: &Job, k0: usize, depth: usize) {
+        if self.packed == Some((job.cols.start, k0)) {
+            return;
+        }
+        self.packed = Some((job.cols.start, k0));
+        let width = job.cols.len();
+        let whole = if self.blocks.b_in_place { width - width % I::NR } else { 0 };
+        let b = &self.product.b;
+        let b = View { ptr: b.at(k0, job.cols.start + whole), ..*b };
+        // SAFETY: the caller's promises.
+        unsafe { pack::strips::<I, B>(b, depth, width - whole, self.panel) }
+    }
+
+    /// Makes `count` rows of A readable for the kernel.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    unsafe fn read_a(&self, first: usize, count: usize, k0: usize, depth: usize) -> Rows<A::Acc> {
+        let size = size_of::<A::Acc>() as isize;
+        let a = View { ptr: self.product.a.at(first, k0), ..self.product.a };
+        // SAFETY: the caller's promises.
+        unsafe {
+            match self.blocks.read_a {
+                ReadA::InPlace => Rows { ptr: a.ptr.cast(), row: a.rs * size, col: a.cs * size },
+                ReadA::Rows => {
+                    let gap = depth.next_multiple_of(ROW_GAP) + ROW_GAP;
+                    pack::rows::<I, A>(a, count, depth, self.slivers, gap);
+                    Rows { ptr: self.slivers, row: gap as isize * size, col: size }
+                }
+                ReadA::Slivers => {
+                    pack::slivers::<I, A>(a, count, depth, self.slivers);
+                    Rows { ptr: self.slivers, row: size, col: I::MR as isize * size }
+                }
+            }
+        }
+    }
+
+    /// Multiplies a sliver of A with the panel of B.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    unsafe fn sliver(
+        &self,
+        job: &Job,
+        (row, height): (usize, usize),
+        (k0, depth): (usize, usize),
+        a: Rows<A::Acc>,
+    ) {
+        let p = self.product;
+        let size = size_of::<A::Acc>();
+        let width = job.cols.len();
+        let add = k0 > 0 || (C::NATIVE && p.accumulate);
+        let mut tile = Tile {
+            k: depth,
+            a: a.ptr,
+            a_row: a.row,
+            a_col: a.col,
+            b: self.panel,
+            b_row: (I::NR * size) as isize,
+            c: self.sums,
+            c_row: self.sums_row * size,
+            accumulate: usize::from(add),
+            alpha: p.alpha,
+        };
+        for skip in (0..width).step_by(I::NR) {
+            let columns = I::NR.min(width - skip);
+            let vectors = columns.div_ceil(I::LANES);
+            if self.blocks.b_in_place && columns == I::NR {
+                tile.b = p.b.at(k0, job.cols.start + skip).cast();
+                tile.b_row = p.b.rs * size as isize;
+            } else {
+                let packed = if self.blocks.b_in_place { 0 } else { skip };
+                tile.b = self.panel.wrapping_add(packed * depth);
+                tile.b_row = (I::NR * size) as isize;
+            }
+            // SAFETY: the caller's promises; a tile that C has no room for goes to the sums.
+            unsafe {
+                let c = p.c.wrapping_add(row * p.ldc + job.cols.start + skip).cast::<A::Acc>();
+                if !C::NATIVE {
+                    tile.c = self.sums.add((row - job.rows.start) * self.sums_row + skip);
+                    I::tile(height, vectors, &tile);
+                } else if columns == vectors * I::LANES {
+                    tile.c = c;
+                    tile.c_row = p.ldc * size;
+                    I::tile(height, vectors, &tile);
+                } else {
+                    tile.c = self.sums;
+                    tile.c_row = self.sums_row * size;
+                    if add {
+                        copy(c, p.ldc, self.sums, self.sums_row, height, columns);
+                    }
+                    I::tile(height, vectors, &tile);
+                    copy(self.sums, self.sums_row, c, p.ldc, height, columns);
+                }
+            }
+        }
+    }
+
+    /// Rounds finished sums into C where it holds a narrower type, and runs the epilogue.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    unsafe fn finish(&self, job: &Job, row: usize, height: usize) {
+        let p = self.product;
+        if !C::NATIVE {
+            for i in row..row + height {
+                // SAFETY: rows and columns of the job.
+                unsafe {
+                    let sums = self.sums.add((i - job.rows.start) * self.sums_row);
+                    let c = p.c.add(i * p.ldc + job.cols.start);
+                    I::inside(|| narrow(sums, c, job.cols.len(), p.accumulate));
+                }
+            }
+        }
+        if let Some(epilogue) = p.epilogue {
+            epilogue(row..row + height, job.cols.clone());
+        }
+    }
+}
+
+/// Writes sums, rounded, to or onto a row of C.
+///
+/// # Safety
+/// Both ranges are valid.
+#[inline(always)]
+unsafe fn narrow<C: Output>(sums: *const C::Acc, c: *mut C, count: usize, accumulate: bool) {
+    for j in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let sum = *sums.add(j);
+            let c = c.add(j);
+            *c = C::narrow(if accumulate { sum.mul_add(C::Acc::ONE, (*c).widen()) } else { sum });
+        }
+    }
+}
+
+/// Copies a tile.
+///
+/// # Safety
+/// Both tiles are valid and disjoint.
+unsafe fn copy<T: Copy>(
+    from: *const T,
+    from_row: usize,
+    to: *mut T,
+    to_row: usize,
+    rows: usize,
+    cols: usize,
+) {
+    for i in 0..rows {
+        // SAFETY: the caller's promise.
+        unsafe { to.add(i * to_row).copy_from_nonoverlapping(from.add(i * from_row), cols) }
+    }
+}
