@@ -27,7 +27,10 @@ CONFIGS = {
     "cosine, num_cycles": {"name": "cosine", "warmup_steps": 50, "num_cycles": 2.25},
     "cosine_with_min_lr": {"name": "cosine_with_min_lr", "warmup_steps": 100, "min_lr_rate": 0.1},
     "cosine_with_min_lr, num_cycles": {
-        "name": "cosine_with_min_lr", "min_lr_rate": 0.37, "num_cycles": 1.5, "warmup_steps": 13,
+        "name": "cosine_with_min_lr",
+        "min_lr_rate": 0.37,
+        "num_cycles": 1.5,
+        "warmup_steps": 13,
     },
 }
 
