@@ -8,7 +8,9 @@ Prints the largest absolute and relative difference; exits with 1 where they are
 """
 
 import argparse
+import json
 import sys
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -36,6 +38,15 @@ def load_model(path, dtype):
 
 def check_tokenizer(path, text, ids):
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    # Without a tokenizer_class in tokenizer_config.json, transformers rebuilds GPT-2's own pre-tokenizer around
+    # the vocabulary and adds <|endoftext|>, whatever tokenizer.json says.
+    loaded, written = (
+        json.loads(tokenizer.backend_tokenizer.to_str()),
+        json.loads(Path(path, "tokenizer.json").read_text()),
+    )
+    for part in ("model", "pre_tokenizer", "normalizer", "added_tokens"):
+        if loaded.get(part) != written.get(part):
+            print(f"WARNING: transformers does not use the `{part}` of tokenizer.json as written")
     print(f"tokenizer: {type(tokenizer).__name__}, {len(tokenizer)} tokens")
     print(f"input_ids[0] decoded: {tokenizer.decode(ids)!r}")
     if text is not None:

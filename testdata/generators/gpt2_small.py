@@ -177,7 +177,7 @@ def main():
                 "variant": "transformers: lr(step) = lr * min(1, step / warmup_steps), step from 0",
             },
             "max_grad_norm": MAX_GRAD_NORM,
-            "loss": "mean over batch and time of cross_entropy(logits[b, t], labels[b, t]), labels[b, t] = ids[b, t + 1]",
+            "loss": "mean over b, t of cross_entropy(logits[b, t], labels[b, t]), labels[b, t] = ids[b, t + 1]",
         },
         modules=[transformers],
     )
