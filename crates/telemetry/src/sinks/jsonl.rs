@@ -1,0 +1,114 @@
+//! `metrics.jsonl`: a JSON object a line.
+
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use rappel_registry::Entry;
+use serde_json::Value;
+
+use crate::log_file::{LogFile, replace};
+use crate::{Build, Event, Sink, Start, TelemetryError};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "jsonl",
+    summary: "metrics.jsonl: a JSON object a line, with step, wall_time and the scalars",
+    reference: "https://jsonlines.org",
+    fields: &[],
+    build: |_, opening| Ok(Box::new(JsonLines::open(opening.dir, opening.start)?)),
+};
+
+const STEP: &str = "step";
+const WALL_TIME: &str = "wall_time";
+
+/// Writes `metrics.jsonl`, an object a line: `{"step":1,"wall_time":1.7e9,"train/loss":4.25}`.
+///
+/// Numbers are written with as many digits as bring back the same float. JSON has no word for
+/// those that are not finite: they are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`, which
+/// Python's `float` and JavaScript's `Number` read.
+#[derive(Debug)]
+pub struct JsonLines(LogFile);
+
+impl JsonLines {
+    /// Opens `metrics.jsonl` in `dir`.
+    ///
+    /// For a resumed run, lines of steps after `last_step` are dropped, and so is an unfinished last
+    /// line; the rest is put in place by a rename, so that no moment can lose it. A file that is
+    /// missing is begun.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Exists`] for a fresh run; [`TelemetryError::Corrupt`] for a resumed one with a
+    /// whole line that is no event; the system's refusals.
+    pub fn open(dir: &Path, start: Start) -> Result<Self, TelemetryError> {
+        let path = dir.join("metrics.jsonl");
+        match start {
+            Start::Fresh => LogFile::create(&path).map(Self),
+            Start::Resume { last_step } => {
+                forget_after(&path, last_step)?;
+                LogFile::open_end(&path).map(Self)
+            }
+        }
+    }
+}
+
+impl Sink for JsonLines {
+    /// # Errors
+    /// [`TelemetryError::Name`] for a scalar named `step` or `wall_time`; the system's refusals.
+    fn log(&mut self, event: &Event) -> Result<(), TelemetryError> {
+        let Event::Scalars { step, wall_time, values } = event;
+        let mut line = format!("{{\"{STEP}\":{step},\"{WALL_TIME}\":{}", number(*wall_time));
+        for (name, value) in *values {
+            if [STEP, WALL_TIME].contains(name) {
+                let reason = "the key is taken in metrics.jsonl";
+                return Err(TelemetryError::Name { name: (*name).to_owned(), reason });
+            }
+            // Writing to a `String` cannot fail.
+            let _ = write!(line, ",{}:{}", Value::from(*name), number(*value));
+        }
+        line.push_str("}\n");
+        self.0.append(line.as_bytes())
+    }
+
+    fn flush(&mut self) -> Result<(), TelemetryError> {
+        self.0.sync()
+    }
+}
+
+fn number(value: f64) -> Value {
+    // `Value::from` would write null, which does not tell NaN from infinity.
+    match value {
+        value if value.is_finite() => Value::from(value),
+        value if value.is_nan() => Value::from("NaN"),
+        value if value > 0.0 => Value::from("Infinity"),
+        _ => Value::from("-Infinity"),
+    }
+}
+
+fn forget_after(path: &Path, last_step: u64) -> Result<(), TelemetryError> {
+    let content = match std::fs::read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(TelemetryError::io("read", path, error)),
+    };
+    let mut kept = Vec::with_capacity(content.len());
+    for (i, line) in content.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        let step = step_of(line).map_err(|reason| TelemetryError::Corrupt {
+            path: path.to_owned(),
+            line: i + 1,
+            reason,
+        })?;
+        if step <= last_step {
+            kept.extend_from_slice(line);
+        }
+    }
+    if kept.len() == content.len() { Ok(()) } else { replace(path, &kept) }
+}
+
+fn step_of(line: &[u8]) -> Result<u64, String> {
+    let object: Value =
+        serde_json::from_slice(line).map_err(|error| format!("no JSON: {error}"))?;
+    object.get(STEP).and_then(Value::as_u64).ok_or_else(|| format!("no `{STEP}` that counts steps"))
+}

@@ -1,0 +1,116 @@
+//! TensorBoard event files.
+
+use std::path::Path;
+
+use rappel_registry::Entry;
+
+use crate::log_file::LogFile;
+use crate::record::{
+    Event as Message, SessionLog, SessionStatus, SourceMetadata, Summary, Value, What, framed,
+};
+use crate::{Build, Event, Sink, Start, TelemetryError};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "tensorboard",
+    summary: "event files for `tensorboard --logdir`",
+    reference: "https://www.tensorflow.org/tensorboard; the bytes of TensorBoard's own writer",
+    fields: &[],
+    build: |_, opening| {
+        Ok(Box::new(TensorBoard::open(opening.dir, opening.start, opening.wall_time)?))
+    },
+};
+
+const PREFIX: &str = "events.out.tfevents.";
+
+/// Writes an event file, `events.out.tfevents.<seconds>.<host>.<process>.0`.
+///
+/// Scalars are `simple_value`s, as PyTorch's `SummaryWriter` writes them: f32, so a value beyond
+/// f32's range reads as infinite. The scalars of one event share its record.
+#[derive(Debug)]
+pub struct TensorBoard(LogFile);
+
+impl TensorBoard {
+    /// Opens a new event file in `dir`; `wall_time` is now, in seconds since 1970-01-01 UTC.
+    ///
+    /// A resumed run adds a file beside those before. It begins with a `SessionLog` of status `START`
+    /// and the first step to come, at which TensorBoard purges the events from that step on that older
+    /// files hold, just as for `SummaryWriter(purge_step=...)`. TensorBoard reads files in the
+    /// order of their names, so the seconds in the name are put after those of every older file.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Exists`] for a fresh run in a directory that holds an event file; the
+    /// system's refusals.
+    pub fn open(dir: &Path, start: Start, wall_time: f64) -> Result<Self, TelemetryError> {
+        let newest = newest(dir)?;
+        let mut seconds = wall_time as u64;
+        if let Some((name, newest)) = newest {
+            if start == Start::Fresh {
+                return Err(TelemetryError::Exists { path: dir.join(name) });
+            }
+            seconds = seconds.max(newest.saturating_add(1));
+        }
+        let name = format!("{PREFIX}{seconds:010}.{}.{}.0", host(), std::process::id());
+        let mut file = LogFile::create(&dir.join(name))?;
+        file.append(&framed(&Message {
+            wall_time,
+            what: Some(What::FileVersion("brain.Event:2".to_owned())),
+            source_metadata: Some(SourceMetadata { writer: "rappel".to_owned() }),
+            ..Message::default()
+        }))?;
+        if let Start::Resume { last_step } = start {
+            let status = SessionStatus::Start.into();
+            file.append(&framed(&Message {
+                wall_time,
+                step: last_step.saturating_add(1).cast_signed(),
+                what: Some(What::SessionLog(SessionLog { status })),
+                ..Message::default()
+            }))?;
+        }
+        Ok(Self(file))
+    }
+}
+
+impl Sink for TensorBoard {
+    fn log(&mut self, event: &Event) -> Result<(), TelemetryError> {
+        let Event::Scalars { step, wall_time, values } = *event;
+        let value = |(name, value): &(&str, f64)| Value {
+            tag: (*name).to_owned(),
+            simple_value: Some(*value as f32),
+        };
+        self.0.append(&framed(&Message {
+            wall_time,
+            step: step.cast_signed(),
+            what: Some(What::Summary(Summary { value: values.iter().map(value).collect() })),
+            ..Message::default()
+        }))
+    }
+
+    fn flush(&mut self) -> Result<(), TelemetryError> {
+        self.0.sync()
+    }
+}
+
+/// The name and the seconds of the event file in `dir` that TensorBoard reads last.
+fn newest(dir: &Path) -> Result<Option<(String, u64)>, TelemetryError> {
+    let refused = |error| TelemetryError::io("list", dir, error);
+    let mut newest = None;
+    for file in std::fs::read_dir(dir).map_err(refused)? {
+        let Ok(name) = file.map_err(refused)?.file_name().into_string() else { continue };
+        let seconds =
+            name.strip_prefix(PREFIX).and_then(|rest| rest.split('.').next()?.parse().ok());
+        if let Some(seconds) = seconds {
+            newest = newest.max(Some((seconds, name)));
+        }
+    }
+    Ok(newest.map(|(seconds, name)| (name, seconds)))
+}
+
+/// The machine's name, or `localhost` where the system has no file that tells.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .unwrap_or_default();
+    let name: String =
+        name.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}

@@ -1,0 +1,92 @@
+//! The registry of sinks, and several sinks as one.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rappel_registry::{assert_folder_matches, assert_sound};
+use rappel_telemetry::{Event, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open};
+
+/// A writer whose text can be looked at; it refuses once it holds `room` bytes.
+#[derive(Clone)]
+struct Paper {
+    text: Arc<Mutex<Vec<u8>>>,
+    room: usize,
+}
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut text = self.text.lock().unwrap();
+        if text.len() + bytes.len() > self.room {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn paper(room: usize) -> Paper {
+    Paper { text: Arc::default(), room }
+}
+
+fn open_in(dir: &Path, names: &[&str], paper: &Paper) -> Result<Sinks, TelemetryError> {
+    let console = || Box::new(paper.clone()) as Box<dyn Write + Send>;
+    open(names, &Opening { dir, start: Start::Fresh, wall_time: 1.7e9, console: &console })
+}
+
+fn entries(dir: &Path) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+const EVENT: Event =
+    Event::Scalars { step: 10, wall_time: 1.0, values: &[("train/loss", 4.25), ("lr", 3e-4)] };
+
+#[test]
+fn files_and_registry_agree() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sinks");
+    assert_folder_matches(&folder, &SINKS.names());
+    assert_sound(&SINKS);
+}
+
+#[test]
+fn every_sink_opens_by_its_name_and_takes_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let paper = paper(1000);
+    let mut sinks = open_in(dir.path(), &SINKS.names(), &paper).unwrap();
+    sinks.log(&EVENT).unwrap();
+    sinks.flush().unwrap();
+    assert_eq!(*paper.text.lock().unwrap(), b"step 10  train/loss 4.2500  lr 3.000e-4\n");
+    assert_eq!(entries(dir.path()), 2);
+}
+
+#[test]
+fn a_failing_sink_does_not_keep_the_others_from_the_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sinks = open_in(dir.path(), &["console", "jsonl"], &paper(0)).unwrap();
+    let error = sinks.log(&EVENT).unwrap_err();
+    assert_eq!(error.to_string(), "cannot write to the console: broken pipe");
+    let lines = fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(lines, "{\"step\":10,\"wall_time\":1.0,\"train/loss\":4.25,\"lr\":0.0003}\n");
+}
+
+#[test]
+fn names_are_checked_before_any_file_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    for (names, expected) in [
+        (
+            ["jsonl", "tensorbord"],
+            "no sink is named `tensorbord`; did you mean `tensorboard`? \
+             (known: console, jsonl, tensorboard)",
+        ),
+        (["jsonl", "jsonl"], "config key `telemetry.sinks`: `jsonl` is given twice; give it once"),
+    ] {
+        let error = open_in(dir.path(), &names, &paper(0)).err().unwrap();
+        assert_eq!(error.to_string(), expected);
+    }
+    assert_eq!(entries(dir.path()), 0);
+}
