@@ -1,2 +1,56 @@
 #![forbid(unsafe_code)]
-//! To be written.
+//! Text for training language models: sources, tokenizers, and batches as pure functions of the
+//! seed and the step.
+//!
+//! The way of the text: a [`Source`] lists documents; [`Corpus::read`] orders them by the seed, caps
+//! and reads them; [`Corpus::split`] sets validation documents apart; a [`Tokenizer`] makes each side
+//! one [`TokenStream`]; [`Batches`] answers `batch(step)` for any step, at any time, the same.
+//! [`Dataset::build`] goes the whole way. [`token_trigram`] and [`byte_trigram`] are what a trained
+//! model has to beat.
+//!
+//! ```
+//! use rappel_data::{DataConfig, Dataset};
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let path = folder.path().join("poem.txt");
+//! std::fs::write(&path, "Ah, distinctly I remember\n".repeat(100)).unwrap();
+//! let section = toml::toml! { sequence_length = 32 };
+//! let mut section = section;
+//! section.insert("files".into(), vec![path.display().to_string()].into());
+//!
+//! let config = DataConfig::from_toml("data", &section)?;
+//! let data = Dataset::build(&config, 42)?;
+//! let batches = data.train_batches(8)?;
+//! let batch = batches.batch(5);
+//! assert_eq!((batch.batch, batch.time), (8, 32));
+//! assert_eq!(batch, batches.batch(5));
+//! # Ok::<(), rappel_data::DataError>(())
+//! ```
+
+mod baseline;
+mod batch;
+mod cargo_workspace;
+mod config;
+mod corpus;
+mod counts;
+mod dataset;
+mod error;
+mod mix;
+mod permutation;
+pub mod sources;
+mod stream;
+mod tokenizer;
+mod trigram;
+mod walk;
+
+pub use baseline::{Surprise, byte_trigram, token_trigram};
+pub use batch::{Batch, BatchOptions, Batches};
+pub use config::{DATA, DataConfig, DataSection, TokenizerChoice};
+pub use corpus::{Corpus, Document};
+pub use dataset::Dataset;
+pub use error::DataError;
+pub use permutation::Permutation;
+pub use sources::{SOURCES, Source};
+pub use stream::{TokenStream, Tokens};
+pub use tokenizer::{END_OF_DOCUMENT, StreamDecoder, Tokenizer};
+pub use trigram::Trigram;

@@ -1,0 +1,126 @@
+//! What can go wrong between a config and its batches.
+
+use std::io;
+use std::path::PathBuf;
+
+use rappel_registry::ConfigError;
+use thiserror::Error;
+
+/// Why there is no data: what, where, and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A config key is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An entry of `data.files` that stands for no file.
+    #[error("data.files: `{pattern}` {reason}")]
+    NoFiles {
+        /// The entry as the config gives it.
+        pattern: String,
+        /// Why it stands for none.
+        reason: String,
+    },
+    /// A file or folder that cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Bytes that are no text, for a tokenizer of text.
+    #[error(
+        "{document}: not UTF-8 at byte offset {offset}; give UTF-8 text, or set \
+         tokenizer = \"byte\", which takes any bytes"
+    )]
+    NotUtf8 {
+        /// The document's name or path.
+        document: String,
+        /// Where its first byte stands that is not part of UTF-8 text.
+        offset: usize,
+    },
+    /// A corpus without a byte of text.
+    #[error(
+        "the corpus is empty: {documents} files with 0 bytes in all; give others in data.files"
+    )]
+    EmptyCorpus {
+        /// How many files it has.
+        documents: usize,
+    },
+    /// The Rust sources that cargo has unpacked are not to be found.
+    #[error("cannot find the Rust sources of the workspace's crates: {reason}; or give data.files")]
+    CargoCorpus {
+        /// What was looked for, where, and what to do.
+        reason: String,
+    },
+    /// A tokenizer that cannot be loaded, or that fails on a text.
+    #[error("tokenizer {name}: {reason}")]
+    Tokenizer {
+        /// Its path, or its kind.
+        name: String,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+    /// A corpus with too few repeated pairs for the vocabulary asked for.
+    #[error(
+        "data.vocab_size = {asked}: the corpus gives a vocabulary of {found} at most; lower \
+         vocab_size, give more text, or set tokenizer = \"byte\""
+    )]
+    Vocabulary {
+        /// The size asked for.
+        asked: usize,
+        /// The size that training came to.
+        found: usize,
+    },
+    /// Fewer tokens than one sample takes.
+    #[error(
+        "the {split} tokens are {tokens}, but one sample of sequence_length = {sequence_length} \
+         takes {}; give more text, lower sequence_length, or change validation_fraction",
+        sequence_length + 1
+    )]
+    TooShort {
+        /// Which side of the split.
+        split: &'static str,
+        /// How many tokens there are.
+        tokens: usize,
+        /// The tokens of a sample's input.
+        sequence_length: usize,
+    },
+    /// Fewer samples than one batch takes, where smaller batches are dropped.
+    #[error(
+        "{samples} samples make no batch of {batch_size} with drop_last = true; lower batch_size, \
+         set drop_last = false, or give more text"
+    )]
+    TooFewSamples {
+        /// How many samples there are.
+        samples: usize,
+        /// How many a batch takes.
+        batch_size: usize,
+    },
+    /// A number that a batch plan cannot work with.
+    #[error("{name} = 0: wants at least 1")]
+    Zero {
+        /// The option.
+        name: &'static str,
+    },
+}
+
+impl DataError {
+    pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Read { path, source }
+    }
+
+    pub(crate) fn tokenizer(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Tokenizer { name: name.into(), reason: reason.into() }
+    }
+}

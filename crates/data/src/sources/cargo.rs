@@ -1,0 +1,143 @@
+//! The Rust sources of the crates that a cargo workspace is built from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rappel_registry::{Field, Kind};
+use serde::Deserialize;
+
+use super::{DocumentRef, Source, SourceEntry};
+use crate::DataError;
+use crate::cargo_workspace::{Pinned, Workspace};
+use crate::walk::{portable_name, walk};
+
+pub(super) const ENTRY: SourceEntry = SourceEntry {
+    name: "cargo",
+    summary: "the Rust sources of the crates a workspace is built from, as cargo unpacked them",
+    reference: "https://doc.rust-lang.org/cargo/guide/cargo-home.html",
+    fields: &[
+        Field::new("workspace", Kind::Str, "\".\"", "a folder of the workspace"),
+        Field::optional(
+            "cargo_home",
+            Kind::Str,
+            "where cargo keeps its registry; unset: $CARGO_HOME, else .cargo in the home folder",
+        ),
+    ],
+    build: |options| {
+        let cargo_home = options.opt_str("cargo_home").map(PathBuf::from);
+        Ok(Box::new(Cargo { workspace: options.str("workspace").into(), cargo_home }))
+    },
+};
+
+/// The same documents on every machine for the same lock file: those of the packages that any build
+/// of the workspace unpacks, see [`Workspace::certain_packages`].
+#[derive(Debug)]
+struct Cargo {
+    workspace: PathBuf,
+    cargo_home: Option<PathBuf>,
+}
+
+impl Source for Cargo {
+    fn list(&self) -> Result<Vec<DocumentRef>, DataError> {
+        let workspace = Workspace::find(&self.workspace)?;
+        let mut unpacked = Unpacked {
+            registries: self.registries()?,
+            root: &workspace.root,
+            cargo_home: self.cargo_home.as_deref(),
+            told: None,
+        };
+        let packages = workspace.certain_packages(&mut |package| unpacked.locate(package))?;
+        let mut documents = Vec::new();
+        for (package, folder) in packages {
+            let is_rust = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
+            for path in walk(&folder, &is_rust)? {
+                let inside = portable_name(path.strip_prefix(&folder).unwrap_or(&path));
+                documents.push(DocumentRef { name: format!("{package}/{inside}"), path });
+            }
+        }
+        Ok(documents)
+    }
+}
+
+impl Cargo {
+    /// The folders `$CARGO_HOME/registry/src/*`, sorted; none where cargo keeps no such folder.
+    fn registries(&self) -> Result<Vec<PathBuf>, DataError> {
+        let from_environment = || std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let below_home = || std::env::home_dir().map(|home| home.join(".cargo"));
+        let Some(home) = self.cargo_home.clone().or_else(from_environment).or_else(below_home)
+        else {
+            return Ok(Vec::new());
+        };
+        let sources = home.join("registry/src");
+        if !sources.is_dir() {
+            return Ok(Vec::new());
+        }
+        let listing = std::fs::read_dir(&sources).map_err(DataError::read(&sources))?;
+        let mut folders = Vec::new();
+        for entry in listing {
+            folders.push(entry.map_err(DataError::read(&sources))?.path());
+        }
+        folders.sort_unstable();
+        Ok(folders)
+    }
+}
+
+/// Finds where packages are unpacked.
+struct Unpacked<'a> {
+    registries: Vec<PathBuf>,
+    root: &'a Path,
+    cargo_home: Option<&'a Path>,
+    /// What `cargo metadata` told, once asked.
+    told: Option<BTreeMap<Pinned, PathBuf>>,
+}
+
+impl Unpacked<'_> {
+    fn locate(&mut self, package: &Pinned) -> Result<PathBuf, DataError> {
+        let folder = package.to_string();
+        let unpacked = self.registries.iter().map(|registry| registry.join(&folder));
+        if let Some(found) = unpacked.into_iter().find(|path| path.join("Cargo.toml").is_file()) {
+            return Ok(found);
+        }
+        // Vendored or otherwise replaced registries: only cargo knows where.
+        let told = self
+            .told
+            .get_or_insert_with(|| ask_cargo(self.root, self.cargo_home).unwrap_or_default());
+        told.get(package).cloned().ok_or_else(|| DataError::CargoCorpus {
+            reason: format!(
+                "{folder}, which {} pins, is not unpacked; run `cargo fetch --locked` there",
+                self.root.join("Cargo.lock").display()
+            ),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<MetadataPackage>,
+}
+
+#[derive(Deserialize)]
+struct MetadataPackage {
+    name: String,
+    version: String,
+    manifest_path: PathBuf,
+}
+
+/// What `cargo metadata` says of a workspace without going online; none where there is no cargo or
+/// where it would have to.
+fn ask_cargo(root: &Path, cargo_home: Option<&Path>) -> Option<BTreeMap<Pinned, PathBuf>> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(["metadata", "--format-version", "1", "--locked", "--offline"]).current_dir(root);
+    if let Some(cargo_home) = cargo_home {
+        command.env("CARGO_HOME", std::path::absolute(cargo_home).ok()?);
+    }
+    let answer = command.output().ok().filter(|answer| answer.status.success())?;
+    let metadata: Metadata = serde_json::from_slice(&answer.stdout).ok()?;
+    let place = |package: MetadataPackage| {
+        let MetadataPackage { name, version, manifest_path } = package;
+        Some((Pinned { name, version }, manifest_path.parent()?.to_owned()))
+    };
+    Some(metadata.packages.into_iter().filter_map(place).collect())
+}

@@ -1,0 +1,111 @@
+//! The files, folders and globs that a config names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rappel_registry::{Field, Kind};
+
+use super::{DocumentRef, Source, SourceEntry};
+use crate::DataError;
+use crate::walk::{portable_name, walk};
+
+pub(super) const ENTRY: SourceEntry = SourceEntry {
+    name: "files",
+    summary: "each file is a document: paths, folders with all they hold, globs",
+    reference: "https://docs.rs/glob/0.3/glob/struct.Pattern.html",
+    fields: &[Field::required(
+        "files",
+        Kind::Strings,
+        "paths, folders or globs; from a folder all files but hidden ones",
+    )],
+    build: |options| {
+        let patterns: Vec<_> = options.strings("files").into_iter().map(str::to_owned).collect();
+        if patterns.is_empty() {
+            return Err(options.invalid("files", "an empty list; name at least one file"));
+        }
+        Ok(Box::new(Files { patterns }))
+    },
+};
+
+#[derive(Debug)]
+struct Files {
+    patterns: Vec<String>,
+}
+
+impl Source for Files {
+    /// Names are relative to the folder that holds all the files, so a copy of the whole elsewhere
+    /// has the same names.
+    fn list(&self) -> Result<Vec<DocumentRef>, DataError> {
+        // Keyed by the resolved path, so that a file named twice counts once.
+        let mut found = BTreeMap::new();
+        for pattern in &self.patterns {
+            for path in expand(pattern)? {
+                let resolved = path.canonicalize().map_err(DataError::read(&path))?;
+                found.entry(resolved).or_insert(path);
+            }
+        }
+        let common = common_folder(found.keys());
+        let document = |(resolved, path): (PathBuf, PathBuf)| {
+            let name = portable_name(resolved.strip_prefix(&common).unwrap_or(&resolved));
+            DocumentRef { name, path }
+        };
+        Ok(found.into_iter().map(document).collect())
+    }
+}
+
+/// The files that one entry of `data.files` stands for: at least one.
+fn expand(pattern: &str) -> Result<Vec<PathBuf>, DataError> {
+    let fail = |reason: String| Err(DataError::NoFiles { pattern: pattern.to_owned(), reason });
+    // A name that exists is that file, whatever glob characters it has.
+    let literal = Path::new(pattern);
+    if literal.exists() {
+        let files = files_at(literal)?;
+        return if files.is_empty() { fail("is a folder without files".into()) } else { Ok(files) };
+    }
+    if !pattern.contains(['*', '?', '[']) {
+        return fail("does not exist".into());
+    }
+    let matches = match glob::glob(pattern) {
+        Ok(matches) => matches,
+        Err(error) => return fail(format!("is no glob: {error}")),
+    };
+    let mut files = Vec::new();
+    for path in matches {
+        let path = path.map_err(|error| {
+            let path = error.path().to_owned();
+            DataError::read(path)(error.into())
+        })?;
+        files.extend(files_at(&path)?);
+    }
+    if files.is_empty() { fail("matches no file".into()) } else { Ok(files) }
+}
+
+fn files_at(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if path.is_dir() { walk(path, &|_| true) } else { Ok(vec![path.to_owned()]) }
+}
+
+/// The deepest folder that holds all the paths.
+fn common_folder<'a>(mut paths: impl Iterator<Item = &'a PathBuf>) -> PathBuf {
+    let first = paths.next().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+    paths.fold(first.to_owned(), |common, path| {
+        let shared = common.components().zip(path.components()).take_while(|(a, b)| a == b);
+        shared.map(|(component, _)| component).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_folder_is_never_a_file() {
+        let common = |paths: &[&str]| {
+            let paths: Vec<_> = paths.iter().map(PathBuf::from).collect();
+            common_folder(paths.iter())
+        };
+        assert_eq!(common(&["/a/b/c.txt"]), Path::new("/a/b"));
+        assert_eq!(common(&["/a/b/c.txt", "/a/b/d/e.txt"]), Path::new("/a/b"));
+        assert_eq!(common(&["/a/b/c.txt", "/a/bc/e.txt"]), Path::new("/a"));
+        assert_eq!(common(&["/x", "/y"]), Path::new("/"));
+    }
+}

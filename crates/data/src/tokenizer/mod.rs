@@ -1,0 +1,323 @@
+//! Text to token ids and back, in Hugging Face's file format.
+
+mod alphabet;
+mod bpe;
+mod byte;
+mod file;
+mod pieces;
+mod stream_decoder;
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+pub use stream_decoder::StreamDecoder;
+
+use crate::corpus::{Corpus, Document};
+use crate::{DataError, TokenStream, Tokens};
+
+/// The token that closes a document in the tokenizers made here.
+pub const END_OF_DOCUMENT: &str = "<|endoftext|>";
+
+/// Turns text into token ids and back.
+///
+/// Special tokens never come from text: where a document happens to spell one, its characters are
+/// encoded as any others, as `transformers` does with `split_special_tokens`.
+///
+/// ```
+/// use rappel_data::Tokenizer;
+/// let tokenizer = Tokenizer::byte();
+/// assert_eq!(tokenizer.encode(b"Hi\xff")?, [72, 105, 255]);
+/// assert_eq!(tokenizer.decode(&[72, 105, 255])?, b"Hi\xff");
+/// assert_eq!(tokenizer.end_of_document(), 256);
+/// # Ok::<(), rappel_data::DataError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    /// For messages: its path or kind.
+    name: String,
+    kind: Kind,
+    end_of_document: u32,
+    vocab_size: usize,
+    json: String,
+    config: Value,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Bytes,
+    Text {
+        inner: Box<tokenizers::Tokenizer>,
+        /// The bytes of each id, for vocabularies of bytes.
+        bytes: Option<Vec<Vec<u8>>>,
+        /// Whether [`pieces::pieces`] may cut a text.
+        cut: bool,
+    },
+}
+
+impl Tokenizer {
+    /// A token a byte: ids 0 to 255 are the bytes, 256 closes a document.
+    pub fn byte() -> Self {
+        let json = serde_json::to_string_pretty(&byte::tokenizer_json());
+        Self {
+            name: "byte".to_owned(),
+            kind: Kind::Bytes,
+            end_of_document: byte::END_ID,
+            vocab_size: byte::END_ID as usize + 1,
+            json: json.expect("JSON with texts for keys"),
+            config: own_config(),
+        }
+    }
+
+    /// Trains a byte-level BPE with the pre-tokenizer of GPT-2 on the first `sample_bytes` of the
+    /// documents: the 256 bytes, then the merges of the most frequent pairs, each at least twice
+    /// in the sample, then the end of a document, `vocab_size` in all (at least 257).
+    ///
+    /// Source: Sennrich, Haddow and Birch, "Neural machine translation of rare words with subword
+    /// units", 2016, on bytes as in Radford et al., "Language models are unsupervised multitask
+    /// learners", 2019.
+    ///
+    /// # Errors
+    /// [`DataError::NotUtf8`], and [`DataError::Vocabulary`] where the sample has too few pairs.
+    pub fn train_bpe(
+        documents: &[Document],
+        vocab_size: usize,
+        sample_bytes: usize,
+    ) -> Result<Self, DataError> {
+        let json = bpe::train(documents, vocab_size.max(257), sample_bytes)?;
+        let parsed = serde_json::from_str(&json)
+            .map_err(|error| DataError::tokenizer("bpe", error.to_string()))?;
+        Self::from_json("bpe".to_owned(), json, &parsed, None, END_OF_DOCUMENT)
+    }
+
+    /// Reads a `tokenizer.json`, given by its path or by its folder's.
+    ///
+    /// `end_of_document` is the token that closes a document; by default the `eos_token` of the
+    /// `tokenizer_config.json` beside it, else a well-known one such as `<|endoftext|>` or `</s>`.
+    ///
+    /// # Errors
+    /// [`DataError::Read`], and [`DataError::Tokenizer`] for a file that is no tokenizer, has no
+    /// such token, or encodes at random (BPE with dropout).
+    pub fn from_file(
+        path: impl AsRef<Path>,
+        end_of_document: Option<&str>,
+    ) -> Result<Self, DataError> {
+        file::load(path.as_ref(), end_of_document)
+    }
+
+    fn from_json(
+        name: String,
+        json: String,
+        parsed: &Value,
+        config: Option<Value>,
+        end: &str,
+    ) -> Result<Self, DataError> {
+        if !parsed["model"]["dropout"].as_f64().unwrap_or(0.0).eq(&0.0) {
+            let reason = "its model has dropout, which encodes at random; set it to null there";
+            return Err(DataError::tokenizer(name, reason));
+        }
+        let mut inner = tokenizers::Tokenizer::from_bytes(json.as_bytes())
+            .map_err(|error| DataError::tokenizer(&name, error.to_string()))?;
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|error| DataError::tokenizer(&name, error.to_string()))?;
+        inner.set_encode_special_tokens(true);
+        let Some(end_of_document) = inner.token_to_id(end) else {
+            return Err(DataError::tokenizer(name, format!("has no token `{end}`")));
+        };
+        let vocab_size = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
+        let bytes = byte_level_vocabulary(parsed, &inner, vocab_size);
+        let kind = Kind::Text { inner: Box::new(inner), bytes, cut: pieces::can_be_cut(parsed) };
+        let config = config.unwrap_or_else(own_config);
+        Ok(Self { name, kind, end_of_document, vocab_size, json, config })
+    }
+
+    /// One more than its largest id: the least `vocab_size` of a model that reads it.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The id that closes a document.
+    pub fn end_of_document(&self) -> u32 {
+        self.end_of_document
+    }
+
+    /// Whether it takes bytes that are no UTF-8 text.
+    pub fn takes_any_bytes(&self) -> bool {
+        matches!(self.kind, Kind::Bytes)
+    }
+
+    /// The ids of a text, without an end of document.
+    ///
+    /// # Errors
+    /// [`DataError::NotUtf8`], unless it [takes any bytes](Self::takes_any_bytes).
+    pub fn encode(&self, text: &[u8]) -> Result<Vec<u32>, DataError> {
+        self.parts(text, "the text")?.into_iter().try_fold(Vec::new(), |mut ids, part| {
+            ids.extend(self.encode_part(part)?);
+            Ok(ids)
+        })
+    }
+
+    /// The text of ids; special tokens, ends of documents included, are left out.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] for an id outside the vocabulary.
+    pub fn decode(&self, ids: &[u32]) -> Result<Vec<u8>, DataError> {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.vocab_size) {
+            let reason = format!("id {id} is not below its vocab_size {}", self.vocab_size);
+            return Err(DataError::tokenizer(&self.name, reason));
+        }
+        match &self.kind {
+            Kind::Bytes => Ok(ids.iter().filter_map(|&id| u8::try_from(id).ok()).collect()),
+            Kind::Text { bytes: Some(bytes), .. } => {
+                Ok(ids.iter().flat_map(|&id| bytes[id as usize].iter().copied()).collect())
+            }
+            Kind::Text { inner, .. } => inner
+                .decode(ids, true)
+                .map(String::into_bytes)
+                .map_err(|error| DataError::tokenizer(&self.name, error.to_string())),
+        }
+    }
+
+    /// The documents as one stream, each closed by the end-of-document id. Documents are encoded in
+    /// parallel; the stream is the same for any number of threads.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode), naming the document.
+    pub fn encode_corpus(&self, corpus: &Corpus) -> Result<TokenStream, DataError> {
+        let mut stream = TokenStream::empty(self.vocab_size);
+        // Groups bound what is held twice, in parts and in the stream.
+        for group in groups(&corpus.documents) {
+            let mut parts = Vec::new();
+            for document in group {
+                let of_document = self.parts(&document.bytes, &document.name)?;
+                let last = of_document.len() - 1;
+                parts
+                    .extend(of_document.into_iter().enumerate().map(|(i, part)| (part, i == last)));
+                stream.text_bytes += document.bytes.len() as u64;
+            }
+            let encode = |&(part, last): &(&[u8], bool)| {
+                let mut tokens = Tokens::for_vocabulary(self.vocab_size);
+                tokens.extend(self.encode_part(part)?);
+                tokens.extend(last.then_some(self.end_of_document));
+                Ok(tokens)
+            };
+            let encoded: Result<Vec<_>, DataError> = parts.par_iter().map(encode).collect();
+            let mut starts_document = true;
+            for (tokens, &(_, last)) in encoded?.iter().zip(&parts) {
+                if starts_document {
+                    stream.document_starts.push(stream.len());
+                }
+                stream.tokens.append(tokens);
+                starts_document = last;
+            }
+        }
+        Ok(stream)
+    }
+
+    /// Parts of a text that can be encoded one by one: at least one, in their order.
+    fn parts<'a>(&self, text: &'a [u8], document: &str) -> Result<Vec<&'a [u8]>, DataError> {
+        Ok(match &self.kind {
+            Kind::Bytes => vec![text],
+            Kind::Text { cut, .. } => {
+                let text = utf8(text, document)?;
+                let pieces = if *cut { pieces::pieces(text) } else { vec![text] };
+                pieces.into_iter().map(str::as_bytes).collect()
+            }
+        })
+    }
+
+    fn encode_part(&self, part: &[u8]) -> Result<Vec<u32>, DataError> {
+        match &self.kind {
+            Kind::Bytes => Ok(part.iter().copied().map(u32::from).collect()),
+            Kind::Text { inner, .. } => {
+                let text = utf8(part, &self.name)?;
+                let encoding = inner.encode_fast(text, false);
+                let encoding = encoding
+                    .map_err(|error| DataError::tokenizer(&self.name, error.to_string()))?;
+                Ok(encoding.get_ids().to_vec())
+            }
+        }
+    }
+
+    /// A decoder that is fed ids one by one, as they are generated.
+    pub fn stream_decoder(&self) -> StreamDecoder<'_> {
+        StreamDecoder::new(self)
+    }
+
+    /// The files that `transformers.AutoTokenizer` reads, as names and contents:
+    /// `tokenizer.json` and `tokenizer_config.json`.
+    pub fn files(&self) -> [(&'static str, String); 2] {
+        let config = serde_json::to_string_pretty(&self.config);
+        [
+            ("tokenizer.json", self.json.clone()),
+            ("tokenizer_config.json", config.expect("JSON with texts for keys")),
+        ]
+    }
+
+    /// Writes its [`files`](Self::files) into a folder that exists.
+    ///
+    /// # Errors
+    /// [`DataError::Write`].
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), DataError> {
+        for (name, contents) in self.files() {
+            let path = folder.as_ref().join(name);
+            std::fs::write(&path, contents).map_err(|source| DataError::Write { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of bytes, or where it stops to be text.
+fn utf8<'a>(bytes: &'a [u8], document: &str) -> Result<&'a str, DataError> {
+    std::str::from_utf8(bytes).map_err(|error| DataError::NotUtf8 {
+        document: document.to_owned(),
+        offset: error.valid_up_to(),
+    })
+}
+
+/// Documents in runs of about 8 MiB.
+fn groups(documents: &[Document]) -> impl Iterator<Item = &[Document]> {
+    let mut size = 0;
+    documents.chunk_by(move |document, _| {
+        size += document.bytes.len();
+        let more = size < 8 << 20;
+        size *= usize::from(more);
+        more
+    })
+}
+
+/// The bytes of each id of a byte-level vocabulary; special tokens have none.
+fn byte_level_vocabulary(
+    parsed: &Value,
+    inner: &tokenizers::Tokenizer,
+    vocab_size: usize,
+) -> Option<Vec<Vec<u8>>> {
+    if parsed["decoder"]["type"] != "ByteLevel" {
+        return None;
+    }
+    let of_character = alphabet::bytes();
+    let added = inner.get_added_tokens_decoder();
+    let bytes_of = |id: u32| match (added.get(&id), inner.id_to_token(id)) {
+        (Some(token), _) if token.special => Some(Vec::new()),
+        (Some(token), _) => Some(token.content.clone().into_bytes()),
+        (None, Some(token)) => token.chars().map(|c| of_character.get(&c).copied()).collect(),
+        (None, None) => Some(Vec::new()),
+    };
+    (0..vocab_size as u32).map(bytes_of).collect()
+}
+
+/// The `tokenizer_config.json` of the tokenizers made here.
+fn own_config() -> Value {
+    json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_DOCUMENT,
+        "eos_token": END_OF_DOCUMENT,
+        "unk_token": END_OF_DOCUMENT,
+        "add_prefix_space": false,
+        "clean_up_tokenization_spaces": false,
+        "split_special_tokens": true,
+    })
+}

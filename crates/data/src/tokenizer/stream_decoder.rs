@@ -1,0 +1,76 @@
+//! Text from ids that come one by one.
+
+use tokenizers::tokenizer::step_decode_stream;
+
+use super::{Kind, Tokenizer};
+use crate::DataError;
+
+/// Decodes ids as they are generated: each gives the text that is certain by then.
+///
+/// A character may take several tokens; it comes out with its last one. Bytes that are no UTF-8
+/// come out as U+FFFD.
+///
+/// ```
+/// use rappel_data::Tokenizer;
+/// let tokenizer = Tokenizer::byte();
+/// let mut decoder = tokenizer.stream_decoder();
+/// assert_eq!(decoder.push(0xc3)?, "");
+/// assert_eq!(decoder.push(0xa9)?, "é");
+/// assert_eq!(decoder.push(0xc3)?, "");
+/// assert_eq!(decoder.finish(), "\u{fffd}");
+/// # Ok::<(), rappel_data::DataError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct StreamDecoder<'a> {
+    tokenizer: &'a Tokenizer,
+    /// Bytes that wait for the rest of their character.
+    pending: Vec<u8>,
+    /// What vocabularies that are not of bytes need: recent ids, and how much of them is out.
+    ids: Vec<u32>,
+    prefix: String,
+    prefix_index: usize,
+}
+
+impl<'a> StreamDecoder<'a> {
+    pub(super) fn new(tokenizer: &'a Tokenizer) -> Self {
+        Self {
+            tokenizer,
+            pending: Vec::new(),
+            ids: Vec::new(),
+            prefix: String::new(),
+            prefix_index: 0,
+        }
+    }
+
+    /// Takes the next id and returns the text it makes certain.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn push(&mut self, id: u32) -> Result<String, DataError> {
+        if let Kind::Text { inner, bytes: None, .. } = &self.tokenizer.kind {
+            let Self { ids, prefix, prefix_index, .. } = self;
+            return step_decode_stream(inner, vec![id], true, ids, prefix, prefix_index)
+                .map(Option::unwrap_or_default)
+                .map_err(|error| DataError::tokenizer(&self.tokenizer.name, error.to_string()));
+        }
+        self.pending.extend(self.tokenizer.decode(&[id])?);
+        // What may still become a character starts in the last three bytes.
+        let incomplete = match self.pending.utf8_chunks().last() {
+            Some(last) if may_go_on(last.invalid()) => last.invalid().len(),
+            _ => 0,
+        };
+        let rest = self.pending.split_off(self.pending.len() - incomplete);
+        let certain = std::mem::replace(&mut self.pending, rest);
+        Ok(String::from_utf8_lossy(&certain).into_owned())
+    }
+
+    /// The text that is left when no more ids come.
+    pub fn finish(self) -> String {
+        String::from_utf8_lossy(&self.pending).into_owned()
+    }
+}
+
+/// Whether the bytes begin a character that lacks its end.
+fn may_go_on(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+}
