@@ -47,7 +47,16 @@ impl<B> Registry<B> {
     /// # Errors
     /// [`ConfigError::UnknownName`] with the nearest name.
     pub fn lookup(&self, name: &str) -> Result<&'static Entry<B>, ConfigError> {
+        self.lookup_at("", name)
+    }
+
+    /// The entry named `name`, which the config key `key` gives; the key leads the error's text.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownName`] with the nearest name.
+    pub fn lookup_at(&self, key: &str, name: &str) -> Result<&'static Entry<B>, ConfigError> {
         let unknown = || ConfigError::UnknownName {
+            key: key.to_owned(),
             kind: self.kind.to_owned(),
             name: name.to_owned(),
             suggestion: suggest(name, self.names()).map(str::to_owned),
@@ -66,21 +75,17 @@ impl<B> Registry<B> {
         path: &str,
         given: &Table,
     ) -> Result<(&'static Entry<B>, Options), ConfigError> {
+        let key = join(path, NAME.name);
+        let expected = format!("one of the {}s by name", self.kind);
         let entry = match given.get(NAME.name) {
-            Some(Value::String(name)) => self.lookup(name)?,
+            Some(Value::String(name)) => self.lookup_at(&key, name)?,
             Some(other) => {
-                return Err(ConfigError::WrongType {
-                    key: join(path, NAME.name),
-                    expected: format!("the name of a {}", self.kind),
-                    got: format!("the {} {other}", other.type_str()),
-                });
+                let got = format!("the {} {other}", other.type_str());
+                return Err(ConfigError::WrongType { key, expected, got });
             }
             None => {
-                return Err(ConfigError::Missing {
-                    key: join(path, NAME.name),
-                    expected: format!("the name of a {}", self.kind),
-                    doc: format!("known: {}", self.names().join(", ")),
-                });
+                let doc = format!("known: {}", self.names().join(", "));
+                return Err(ConfigError::Missing { key, expected, doc });
             }
         };
         let options = resolve(path, &self.fields_of(entry), given)?;

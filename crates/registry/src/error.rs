@@ -47,8 +47,10 @@ pub enum ConfigError {
         doc: String,
     },
     /// A name that no entry of a registry bears.
-    #[error("no {kind} is named `{name}`{} (known: {})", did_you_mean(suggestion.as_deref()), listed(known))]
+    #[error("{}no {kind} is named `{name}`{} (known: {})", at(key), did_you_mean(suggestion.as_deref()), listed(known))]
     UnknownName {
+        /// The key that gives the name, with its path; empty if no config does.
+        key: String,
         /// The registry's kind, such as `optimizer`.
         kind: String,
         /// The name asked for.
@@ -66,6 +68,10 @@ pub enum ConfigError {
         /// Why it cannot be and what to do.
         reason: String,
     },
+}
+
+fn at(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!("config key `{key}`: ") }
 }
 
 fn did_you_mean(suggestion: Option<&str>) -> String {

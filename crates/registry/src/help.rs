@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Default, Field, Info, Kind};
+use crate::{Default, Family, Field, Info, Kind};
 
 /// One line an option: key, values taken, default, what it is; nested tables follow with dotted keys.
 ///
@@ -43,6 +43,14 @@ fn collect(prefix: &str, fields: &[Field], rows: &mut Vec<[String; 4]>) {
             collect(&prefix, fields, rows);
         }
     }
+}
+
+/// One line an entry: its name and what it computes, as `rappel list KIND` shows them.
+pub fn list(family: &dyn Family) -> String {
+    let infos = family.infos();
+    let width = infos.iter().map(|info| info.name.len()).max().unwrap_or(0);
+    let lines = infos.iter().map(|info| format!("{:width$}  {}", info.name, info.summary));
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// The entry's page, as `rappel list KIND NAME` shows it.

@@ -53,7 +53,7 @@ pub use conformance::{assert_folder_matches, assert_sound};
 pub use entry::{Entry, Family, Info, Registry};
 pub use error::ConfigError;
 pub use field::{Default, Field};
-pub use help::describe;
+pub use help::{describe, list};
 pub use kind::Kind;
 pub use options::{Options, Scheduled};
 pub use range::Range;

@@ -86,15 +86,15 @@ fn nested_tables_name_the_whole_path() {
         ),
         (
             "lr = 1\nshape.name = 'warmpu'",
-            "no shape is named `warmpu`; did you mean `warmup`? (known: warmup, flat)",
+            "config key `optimizer.shape.name`: no shape is named `warmpu`; did you mean `warmup`? (known: warmup, flat)",
         ),
         (
             "lr = 1\nshape = {}",
-            "config key `optimizer.shape.name`: missing; give the name of a shape (known: warmup, flat)",
+            "config key `optimizer.shape.name`: missing; give one of the shapes by name (known: warmup, flat)",
         ),
         (
             "lr = 1\nshape.name = 3",
-            "config key `optimizer.shape.name`: wants the name of a shape, got the integer 3",
+            "config key `optimizer.shape.name`: wants one of the shapes by name, got the integer 3",
         ),
     ] {
         assert_eq!(message(given), expected);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use rappel_registry::{
-    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, assert_sound, resolve,
+    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, assert_sound, list, resolve,
 };
 use toml::{Table, Value};
 
@@ -117,6 +117,7 @@ fn the_defaults_alone_are_written_out_in_the_order_declared() {
 #[test]
 fn an_entry_describes_itself() {
     assert_sound(&RAMPS);
+    assert_eq!(list(&RAMPS), "ramp  a ramp\n");
     assert_eq!(
         RAMPS.info("ramp").unwrap().to_string(),
         "ramp: a ramp\nreference: none\n  \

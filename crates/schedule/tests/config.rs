@@ -43,7 +43,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
         ),
         (
             "name = 'cosin'",
-            "no schedule is named `cosin`; did you mean `cosine`? (known: constant, \
+            "config key `schedule.name`: no schedule is named `cosin`; did you mean `cosine`? (known: constant, \
              constant_with_warmup, cosine, cosine_with_min_lr, linear)",
         ),
     ] {

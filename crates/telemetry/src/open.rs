@@ -68,6 +68,9 @@ fn first_error(
     first
 }
 
+/// Where a config gives the names.
+const KEY: &str = "telemetry.sinks";
+
 /// Opens the sinks with these names of [`SINKS`].
 ///
 /// # Errors
@@ -79,9 +82,9 @@ pub fn open(names: &[&str], opening: &Opening) -> Result<Sinks, TelemetryError> 
     for (i, name) in names.iter().enumerate() {
         if names[..i].contains(name) {
             let reason = format!("`{name}` is given twice; give it once");
-            return Err(ConfigError::Invalid { key: "telemetry.sinks".to_owned(), reason }.into());
+            return Err(ConfigError::Invalid { key: KEY.to_owned(), reason }.into());
         }
-        let entry = SINKS.lookup(name)?;
+        let entry = SINKS.lookup_at(KEY, name)?;
         let options = rappel_registry::resolve(entry.name, entry.fields, &toml::Table::new())?;
         builds.push((entry.build, options));
     }

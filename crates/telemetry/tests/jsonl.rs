@@ -81,6 +81,8 @@ fn a_missing_directory_is_named() {
 }
 
 proptest! {
+    // Each case waits for the disk.
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn killed_anywhere_it_goes_on_as_if_it_had_never_stopped(
         steps in 1_u64..12,

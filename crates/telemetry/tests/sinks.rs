@@ -80,7 +80,7 @@ fn names_are_checked_before_any_file_is_touched() {
     for (names, expected) in [
         (
             ["jsonl", "tensorbord"],
-            "no sink is named `tensorbord`; did you mean `tensorboard`? \
+            "config key `telemetry.sinks`: no sink is named `tensorbord`; did you mean `tensorboard`? \
              (known: console, jsonl, tensorboard)",
         ),
         (["jsonl", "jsonl"], "config key `telemetry.sinks`: `jsonl` is given twice; give it once"),
