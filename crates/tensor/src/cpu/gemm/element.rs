@@ -42,11 +42,14 @@ pub(crate) trait Float: Output<Acc = Self> + PartialEq + Default + std::fmt::Deb
     /// `self * factor + sum`, rounded once where the machine has such an instruction.
     fn mul_add(self, factor: Self, sum: Self) -> Self;
 
+    /// `self * factor + sum`, rounded once: slow where the machine has no such instruction.
+    fn fused(self, factor: Self, sum: Self) -> Self;
+
     /// Runs a product with the best instructions of this machine.
     ///
     /// # Safety
     /// As [`super::gemm`].
-    unsafe fn dispatch<A, B, C>(product: &super::Product<'_, A, B, C>, workers: usize)
+    unsafe fn dispatch<A, B, C>(product: &super::Product<'_, A, B, C>, threads: usize)
     where
         A: Operand<Acc = Self>,
         B: Operand<Acc = Self>,
@@ -103,7 +106,12 @@ macro_rules! native {
                 }
             }
 
-            unsafe fn dispatch<A, B, C>(product: &super::Product<'_, A, B, C>, workers: usize)
+            #[inline(always)]
+            fn fused(self, factor: Self, sum: Self) -> Self {
+                <$t>::mul_add(self, factor, sum)
+            }
+
+            unsafe fn dispatch<A, B, C>(product: &super::Product<'_, A, B, C>, threads: usize)
             where
                 A: Operand<Acc = Self>,
                 B: Operand<Acc = Self>,
@@ -114,16 +122,14 @@ macro_rules! native {
                     match super::isa::level() {
                         #[cfg(target_arch = "x86_64")]
                         super::isa::Level::Avx512 => {
-                            super::blocked::run::<super::x86::Avx512, A, B, C>(product, workers);
+                            super::run::<super::x86::Avx512, A, B, C>(product, threads);
                         }
                         #[cfg(target_arch = "x86_64")]
                         super::isa::Level::Avx2 => {
-                            super::blocked::run::<super::x86::Avx2, A, B, C>(product, workers);
+                            super::run::<super::x86::Avx2, A, B, C>(product, threads);
                         }
                         super::isa::Level::Portable => {
-                            super::blocked::run::<super::portable::Portable, A, B, C>(
-                                product, workers,
-                            );
+                            super::run::<super::portable::Portable, A, B, C>(product, threads);
                         }
                     }
                 }

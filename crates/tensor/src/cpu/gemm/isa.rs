@@ -59,6 +59,12 @@ pub(super) trait Isa<T: Float>: 'static {
         }
     }
 
+    /// `a * b + c`, rounded once if these instructions do.
+    #[inline(always)]
+    fn mul_add(a: T, b: T, c: T) -> T {
+        a.mul_add(b, c)
+    }
+
     /// Compiles and runs `f` with these instructions.
     ///
     /// # Safety
@@ -106,8 +112,21 @@ fn detect() -> Level {
 /// Both ranges are valid and disjoint.
 #[inline(always)]
 pub(super) unsafe fn widen<A: Operand>(src: *const A, dst: *mut A::Acc, count: usize) {
-    for i in 0..count {
-        // SAFETY: the caller vouches for both ranges.
-        unsafe { *dst.add(i) = (*src.add(i)).widen() }
+    const CHUNK: usize = 16;
+    // SAFETY: the caller vouches for both ranges.
+    unsafe {
+        if A::NATIVE {
+            dst.copy_from_nonoverlapping(src.cast(), count);
+            return;
+        }
+        let whole = count - count % CHUNK;
+        for i in (0..whole).step_by(CHUNK) {
+            // A value of its own tells the compiler that source and target do not overlap.
+            let wide = src.add(i).cast::<[A; CHUNK]>().read_unaligned().map(A::widen);
+            dst.add(i).cast::<[A::Acc; CHUNK]>().write_unaligned(wide);
+        }
+        for i in whole..count {
+            *dst.add(i) = (*src.add(i)).widen();
+        }
     }
 }

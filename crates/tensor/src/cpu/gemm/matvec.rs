@@ -1,1 +1,225 @@
-//! Matrix times vector.
+//! Matrix times vector: bound by memory, so the matrix is read once, in the order it lies in.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::Product;
+use super::element::{Float, Operand, Output, View};
+use super::isa::Isa;
+use super::plan::{MAX_WORKERS, fork};
+use super::scratch::{Scratch, bytes};
+
+/// Bytes of the matrix that are worth waking a thread for.
+const BYTES_PER_WORKER: usize = 512 * 1024;
+/// Results that are summed at a time where the matrix lies column by column: they stay in the
+/// first-level cache, and each visit to a column reads a long run.
+const CHUNK: usize = 2048;
+/// Elements of a dot product summed side by side.
+const LANES: usize = 16;
+/// Rows, or columns, of the matrix read side by side.
+const STREAMS: usize = 4;
+
+/// `y[i] = alpha sum_p matrix[i, p] x[p] (+ y[i])`.
+struct MatVec<'p, I, M: Operand, C> {
+    rows: usize,
+    cols: usize,
+    matrix: View<M>,
+    x: *const M::Acc,
+    y: *mut C,
+    y_step: usize,
+    alpha: M::Acc,
+    accumulate: bool,
+    /// Called with a range of results.
+    done: &'p (dyn Fn(Range<usize>) + Sync),
+    isa: PhantomData<I>,
+}
+
+// SAFETY: as for a product: workers read the matrix and x, and write disjoint parts of y.
+unsafe impl<I, M: Operand, C: Send> Sync for MatVec<'_, I, M, C> {}
+
+/// Computes the product if one operand is a vector and the other's rows or columns are adjacent.
+/// Returns whether it did.
+///
+/// # Safety
+/// As [`super::gemm`], and the instructions of `I` exist.
+pub(super) unsafe fn run<I, A, B, C>(p: &Product<'_, A, B, C>, threads: usize) -> bool
+where
+    I: Isa<A::Acc>,
+    A: Operand,
+    B: Operand<Acc = A::Acc>,
+    C: Output<Acc = A::Acc>,
+{
+    let adjacent = |rs, cs| rs == 1 || cs == 1;
+    // SAFETY: the caller's promises.
+    unsafe {
+        if p.m == 1 && adjacent(p.b.rs, p.b.cs) {
+            let done = |range| p.epilogue.iter().for_each(|f| f(0..1, Range::clone(&range)));
+            with::<I, B, A, C>(p, p.b.t(), p.n, p.a.t(), 1, &done, threads);
+        } else if p.n == 1 && adjacent(p.a.rs, p.a.cs) {
+            let done = |range| p.epilogue.iter().for_each(|f| f(Range::clone(&range), 0..1));
+            with::<I, A, B, C>(p, p.a, p.m, p.b, p.ldc, &done, threads);
+        } else {
+            return false;
+        }
+    }
+    true
+}
+
+/// Widens the vector and shares the rows of the matrix among workers.
+///
+/// # Safety
+/// As [`run`]; `matrix` has `rows` x `p.k` elements.
+unsafe fn with<I, M, V, C>(
+    p: &Product<'_, impl Operand<Acc = M::Acc>, impl Operand, C>,
+    matrix: View<M>,
+    rows: usize,
+    vector: View<V>,
+    y_step: usize,
+    done: &(dyn Fn(Range<usize>) + Sync),
+    threads: usize,
+) where
+    I: Isa<M::Acc>,
+    M: Operand,
+    V: Operand<Acc = M::Acc>,
+    C: Output<Acc = M::Acc>,
+{
+    let cols = p.k;
+    let mut scratch = Scratch::take(bytes::<M::Acc, 1>([cols]));
+    let [x] = scratch.parts::<M::Acc, 1>([cols]);
+    for i in 0..cols {
+        // SAFETY: the vector has `k` elements, as many as the scratch has room for.
+        unsafe { *x.add(i) = (*vector.at(i, 0)).widen() }
+    }
+    let (alpha, accumulate) = (p.alpha, p.accumulate);
+    let isa = PhantomData::<I>;
+    let y = p.c;
+    let product = MatVec { rows, cols, matrix, x, y, y_step, alpha, accumulate, done, isa };
+    let workers = (rows * cols * size_of::<M>() / BYTES_PER_WORKER)
+        .clamp(1, threads.min(MAX_WORKERS).min(rows));
+    let part = rows.div_ceil(4 * workers).next_multiple_of(LANES).min(CHUNK);
+    let taken = AtomicUsize::new(0);
+    fork(0..workers, &|_| {
+        loop {
+            let start = taken.fetch_add(part, Relaxed);
+            if start >= rows {
+                return;
+            }
+            // SAFETY: parts are disjoint; the caller vouches for instructions and operands.
+            unsafe { I::inside(|| product.compute(start..rows.min(start + part))) }
+        }
+    });
+}
+
+impl<I, M, C> MatVec<'_, I, M, C>
+where
+    I: Isa<M::Acc>,
+    M: Operand,
+    C: Output<Acc = M::Acc>,
+{
+    /// Computes at most [`CHUNK`] results.
+    ///
+    /// # Safety
+    /// As [`run`]; nobody else writes these results.
+    #[inline(always)]
+    unsafe fn compute(&self, range: Range<usize>) {
+        let mut sums = [M::Acc::ZERO; CHUNK];
+        let sums = &mut sums[..range.len()];
+        // SAFETY: the caller's promises.
+        unsafe {
+            if self.matrix.cs == 1 {
+                self.dots(range.start, sums);
+            } else {
+                self.axpys(range.start, sums);
+            }
+            for (i, &sum) in range.clone().zip(&*sums) {
+                let y = self.y.add(i * self.y_step);
+                let before = if self.accumulate { (*y).widen() } else { M::Acc::ZERO };
+                *y = C::narrow(I::mul_add(sum, self.alpha, before));
+            }
+        }
+        (self.done)(range);
+    }
+
+    /// Sums along rows, a few rows at a time.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    #[inline(always)]
+    unsafe fn dots(&self, first: usize, sums: &mut [M::Acc]) {
+        for (group, sums) in sums.chunks_mut(STREAMS).enumerate() {
+            let row = first + group * STREAMS;
+            // Rows past the end read the last again.
+            let rows: [_; STREAMS] =
+                std::array::from_fn(|r| self.matrix.at((row + r).min(self.rows - 1), 0));
+            // SAFETY: the caller's promises.
+            let dots = unsafe { self.dot(rows) };
+            sums.iter_mut().zip(dots).for_each(|(sum, dot)| *sum = dot);
+        }
+    }
+
+    /// The products of some rows with x.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    #[inline(always)]
+    unsafe fn dot(&self, rows: [*const M; STREAMS]) -> [M::Acc; STREAMS] {
+        let mut acc = [[M::Acc::ZERO; LANES]; STREAMS];
+        let whole = self.cols - self.cols % LANES;
+        for p in (0..whole).step_by(LANES) {
+            // SAFETY: inside the rows and x.
+            let x = unsafe { self.x.add(p).cast::<[M::Acc; LANES]>().read_unaligned() };
+            for (acc, row) in acc.iter_mut().zip(rows) {
+                // SAFETY: as above.
+                let row = unsafe { row.add(p).cast::<[M; LANES]>().read_unaligned() };
+                for l in 0..LANES {
+                    acc[l] = I::mul_add(row[l].widen(), x[l], acc[l]);
+                }
+            }
+        }
+        for p in whole..self.cols {
+            for (acc, row) in acc.iter_mut().zip(rows) {
+                // SAFETY: inside the rows and x.
+                let (row, x) = unsafe { (*row.add(p), *self.x.add(p)) };
+                acc[p - whole] = I::mul_add(row.widen(), x, acc[p - whole]);
+            }
+        }
+        acc.map(|mut lanes| {
+            let mut width = LANES / 2;
+            while width > 0 {
+                for l in 0..width {
+                    lanes[l] = M::Acc::ONE.mul_add(lanes[l], lanes[l + width]);
+                }
+                width /= 2;
+            }
+            lanes[0]
+        })
+    }
+
+    /// Adds columns times their element of x, a few columns at a time.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    #[inline(always)]
+    unsafe fn axpys(&self, first: usize, sums: &mut [M::Acc]) {
+        let whole = self.cols - self.cols % STREAMS;
+        for p in (0..whole).step_by(STREAMS) {
+            let columns: [_; STREAMS] = std::array::from_fn(|s| self.matrix.at(first, p + s));
+            // SAFETY: inside x.
+            let x = unsafe { self.x.add(p).cast::<[M::Acc; STREAMS]>().read_unaligned() };
+            for (i, sum) in sums.iter_mut().enumerate() {
+                for s in 0..STREAMS {
+                    // SAFETY: inside the columns.
+                    *sum = I::mul_add(unsafe { *columns[s].add(i) }.widen(), x[s], *sum);
+                }
+            }
+        }
+        for p in whole..self.cols {
+            let column = self.matrix.at(first, p);
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: inside the column and x.
+                unsafe { *sum = I::mul_add((*column.add(i)).widen(), *self.x.add(p), *sum) }
+            }
+        }
+    }
+}

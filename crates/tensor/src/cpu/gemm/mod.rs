@@ -87,10 +87,29 @@ pub(crate) unsafe fn gemm<A, B, C>(
         return;
     }
     let product = Product { m, n, k, alpha, a, b, c, ldc, accumulate, epilogue };
-    let workers = match threads {
+    let threads = match threads {
         Threads::Serial => 1,
-        Threads::Parallel => plan::workers(m, n, k, rayon::current_num_threads()),
+        Threads::Parallel => rayon::current_num_threads(),
     };
     // SAFETY: the caller's promises.
-    unsafe { A::Acc::dispatch(&product, workers) }
+    unsafe { A::Acc::dispatch(&product, threads) }
+}
+
+/// Chooses the way for a product's shape.
+///
+/// # Safety
+/// As [`gemm`], and the instructions of `I` exist.
+unsafe fn run<I, A, B, C>(p: &Product<'_, A, B, C>, threads: usize)
+where
+    I: isa::Isa<A::Acc>,
+    A: Operand,
+    B: Operand<Acc = A::Acc>,
+    C: Output<Acc = A::Acc>,
+{
+    // SAFETY: the caller's promises.
+    unsafe {
+        if !matvec::run::<I, A, B, C>(p, threads) {
+            blocked::run::<I, A, B, C>(p, plan::workers(p.m, p.n, p.k, threads));
+        }
+    }
 }

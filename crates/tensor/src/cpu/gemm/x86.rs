@@ -8,6 +8,7 @@
 use std::arch::asm;
 use std::mem::offset_of;
 
+use super::element::Float;
 use super::isa::{Isa, Tile};
 use super::x86_transpose as transpose;
 
@@ -203,6 +204,11 @@ macro_rules! isa {
                     unsafe { $transpose(src, src_row, dst, dst_row) }
                 }
             )?
+
+            #[inline(always)]
+            fn mul_add(a: $t, b: $t, c: $t) -> $t {
+                a.fused(b, c)
+            }
 
             #[inline]
             unsafe fn inside<R>(f: impl FnOnce() -> R) -> R {
