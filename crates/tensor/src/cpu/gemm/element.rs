@@ -33,7 +33,9 @@ impl<T> View<T> {
 }
 
 /// A type in which products are summed: f32 or f64.
-pub(crate) trait Float: Output<Acc = Self> + PartialEq + Default + std::fmt::Debug {
+pub(crate) trait Float:
+    Output<Acc = Self> + PartialEq + Default + std::ops::Add<Output = Self> + std::fmt::Debug
+{
     /// Zero.
     const ZERO: Self;
     /// One.

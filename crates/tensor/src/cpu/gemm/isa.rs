@@ -65,6 +65,10 @@ pub(super) trait Isa<T: Float>: 'static {
         a.mul_add(b, c)
     }
 
+    /// Asks for a cache line that is needed soon; any address will do.
+    #[inline(always)]
+    fn prefetch<M>(_address: *const M) {}
+
     /// Compiles and runs `f` with these instructions.
     ///
     /// # Safety

@@ -14,7 +14,7 @@ use super::scratch::{Scratch, bytes};
 const BYTES_PER_WORKER: usize = 512 * 1024;
 /// Results that are summed at a time where the matrix lies column by column: they stay in the
 /// first-level cache, and each visit to a column reads a long run.
-const CHUNK: usize = 2048;
+const CHUNK: usize = 4096;
 /// Elements of a dot product summed side by side.
 const LANES: usize = 16;
 /// Rows, or columns, of the matrix read side by side.
@@ -106,7 +106,14 @@ unsafe fn with<I, M, V, C>(
                 return;
             }
             // SAFETY: parts are disjoint; the caller vouches for instructions and operands.
-            unsafe { I::inside(|| product.compute(start..rows.min(start + part))) }
+            unsafe {
+                let range = start..rows.min(start + part);
+                if range.len() <= LANES * LANES {
+                    I::inside(|| product.compute::<{ LANES * LANES }>(range));
+                } else {
+                    I::inside(|| product.compute::<CHUNK>(range));
+                }
+            }
         }
     });
 }
@@ -117,18 +124,20 @@ where
     M: Operand,
     C: Output<Acc = M::Acc>,
 {
-    /// Computes at most [`CHUNK`] results.
+    /// Computes at most `MOST` results.
     ///
     /// # Safety
     /// As [`run`]; nobody else writes these results.
     #[inline(always)]
-    unsafe fn compute(&self, range: Range<usize>) {
-        let mut sums = [M::Acc::ZERO; CHUNK];
+    unsafe fn compute<const MOST: usize>(&self, range: Range<usize>) {
+        let mut sums = [M::Acc::ZERO; MOST];
         let sums = &mut sums[..range.len()];
         // SAFETY: the caller's promises.
         unsafe {
             if self.matrix.cs == 1 {
-                self.dots(range.start, sums);
+                for (row, sum) in range.clone().zip(&mut *sums) {
+                    *sum = self.dot(self.matrix.at(row, 0));
+                }
             } else {
                 self.axpys(range.start, sums);
             }
@@ -141,59 +150,56 @@ where
         (self.done)(range);
     }
 
-    /// Sums along rows, a few rows at a time.
+    /// The product of a row with x.
     ///
     /// # Safety
     /// As [`Self::compute`].
     #[inline(always)]
-    unsafe fn dots(&self, first: usize, sums: &mut [M::Acc]) {
-        for (group, sums) in sums.chunks_mut(STREAMS).enumerate() {
-            let row = first + group * STREAMS;
-            // Rows past the end read the last again.
-            let rows: [_; STREAMS] =
-                std::array::from_fn(|r| self.matrix.at((row + r).min(self.rows - 1), 0));
-            // SAFETY: the caller's promises.
-            let dots = unsafe { self.dot(rows) };
-            sums.iter_mut().zip(dots).for_each(|(sum, dot)| *sum = dot);
+    unsafe fn dot(&self, row: *const M) -> M::Acc {
+        let mut acc = [[M::Acc::ZERO; LANES]; STREAMS];
+        let mut p = 0;
+        // SAFETY: inside the row and x.
+        unsafe {
+            while p + STREAMS * LANES <= self.cols {
+                for (s, acc) in acc.iter_mut().enumerate() {
+                    self.add_lanes(row, p + s * LANES, acc);
+                }
+                p += STREAMS * LANES;
+            }
+            while p + LANES <= self.cols {
+                self.add_lanes(row, p, &mut acc[0]);
+                p += LANES;
+            }
+            for (l, p) in (p..self.cols).enumerate() {
+                acc[0][l] = I::mul_add((*row.add(p)).widen(), *self.x.add(p), acc[0][l]);
+            }
         }
+        let [a, b, c, d] = acc;
+        let mut lanes: [_; LANES] = std::array::from_fn(|l| (a[l] + b[l]) + (c[l] + d[l]));
+        let mut width = LANES / 2;
+        while width > 0 {
+            for l in 0..width {
+                lanes[l] = lanes[l] + lanes[l + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
     }
 
-    /// The products of some rows with x.
+    /// Adds the products of [`LANES`] elements from `p` on.
     ///
     /// # Safety
     /// As [`Self::compute`].
     #[inline(always)]
-    unsafe fn dot(&self, rows: [*const M; STREAMS]) -> [M::Acc; STREAMS] {
-        let mut acc = [[M::Acc::ZERO; LANES]; STREAMS];
-        let whole = self.cols - self.cols % LANES;
-        for p in (0..whole).step_by(LANES) {
-            // SAFETY: inside the rows and x.
-            let x = unsafe { self.x.add(p).cast::<[M::Acc; LANES]>().read_unaligned() };
-            for (acc, row) in acc.iter_mut().zip(rows) {
-                // SAFETY: as above.
-                let row = unsafe { row.add(p).cast::<[M; LANES]>().read_unaligned() };
-                for l in 0..LANES {
-                    acc[l] = I::mul_add(row[l].widen(), x[l], acc[l]);
-                }
-            }
+    unsafe fn add_lanes(&self, row: *const M, p: usize, acc: &mut [M::Acc; LANES]) {
+        // SAFETY: inside the row and x.
+        let (row, x) = unsafe {
+            let x = self.x.add(p).cast::<[M::Acc; LANES]>().read_unaligned();
+            (row.add(p).cast::<[M; LANES]>().read_unaligned(), x)
+        };
+        for l in 0..LANES {
+            acc[l] = I::mul_add(row[l].widen(), x[l], acc[l]);
         }
-        for p in whole..self.cols {
-            for (acc, row) in acc.iter_mut().zip(rows) {
-                // SAFETY: inside the rows and x.
-                let (row, x) = unsafe { (*row.add(p), *self.x.add(p)) };
-                acc[p - whole] = I::mul_add(row.widen(), x, acc[p - whole]);
-            }
-        }
-        acc.map(|mut lanes| {
-            let mut width = LANES / 2;
-            while width > 0 {
-                for l in 0..width {
-                    lanes[l] = M::Acc::ONE.mul_add(lanes[l], lanes[l + width]);
-                }
-                width /= 2;
-            }
-            lanes[0]
-        })
     }
 
     /// Adds columns times their element of x, a few columns at a time.
@@ -203,15 +209,16 @@ where
     #[inline(always)]
     unsafe fn axpys(&self, first: usize, sums: &mut [M::Acc]) {
         let whole = self.cols - self.cols % STREAMS;
+        let ahead = STREAMS as isize * self.matrix.cs;
         for p in (0..whole).step_by(STREAMS) {
             let columns: [_; STREAMS] = std::array::from_fn(|s| self.matrix.at(first, p + s));
             // SAFETY: inside x.
             let x = unsafe { self.x.add(p).cast::<[M::Acc; STREAMS]>().read_unaligned() };
-            for (i, sum) in sums.iter_mut().enumerate() {
-                for s in 0..STREAMS {
-                    // SAFETY: inside the columns.
-                    *sum = I::mul_add(unsafe { *columns[s].add(i) }.widen(), x[s], *sum);
-                }
+            for (group, sums) in sums.chunks_mut(LANES).enumerate() {
+                let columns = columns.map(|column| column.wrapping_add(group * LANES));
+                columns.iter().for_each(|column| I::prefetch(column.wrapping_offset(ahead)));
+                // SAFETY: inside the columns.
+                unsafe { add_columns::<I, M>(columns, x, sums) }
             }
         }
         for p in whole..self.cols {
@@ -220,6 +227,34 @@ where
                 // SAFETY: inside the column and x.
                 unsafe { *sum = I::mul_add((*column.add(i)).widen(), *self.x.add(p), *sum) }
             }
+        }
+    }
+}
+
+/// Adds columns times their factors to at most [`LANES`] sums.
+///
+/// # Safety
+/// The columns are as long as the sums.
+#[inline(always)]
+unsafe fn add_columns<I: Isa<M::Acc>, M: Operand>(
+    columns: [*const M; STREAMS],
+    factors: [M::Acc; STREAMS],
+    sums: &mut [M::Acc],
+) {
+    if let Ok(sums) = <&mut [M::Acc; LANES]>::try_from(&mut *sums) {
+        for (column, factor) in columns.into_iter().zip(factors) {
+            // SAFETY: the caller's promise.
+            let column = unsafe { column.cast::<[M; LANES]>().read_unaligned() };
+            for l in 0..LANES {
+                sums[l] = I::mul_add(column[l].widen(), factor, sums[l]);
+            }
+        }
+        return;
+    }
+    for (column, factor) in columns.into_iter().zip(factors) {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *sum = I::mul_add(unsafe { *column.add(i) }.widen(), factor, *sum);
         }
     }
 }

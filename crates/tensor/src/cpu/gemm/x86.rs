@@ -6,6 +6,7 @@
 //! where it lies whether its rows or its columns are adjacent, or packed.
 
 use std::arch::asm;
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::mem::offset_of;
 
 use super::element::Float;
@@ -208,6 +209,12 @@ macro_rules! isa {
             #[inline(always)]
             fn mul_add(a: $t, b: $t, c: $t) -> $t {
                 a.fused(b, c)
+            }
+
+            #[inline(always)]
+            fn prefetch<M>(address: *const M) {
+                // SAFETY: a hint that never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
             }
 
             #[inline]
