@@ -6,6 +6,7 @@ mod byte;
 mod file;
 mod pieces;
 mod stream_decoder;
+mod words;
 
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 pub use stream_decoder::StreamDecoder;
 
+use self::words::{Known, Words};
 use crate::corpus::{Corpus, Document};
 use crate::{DataError, TokenStream, Tokens};
 
@@ -51,8 +53,8 @@ enum Kind {
         inner: Box<tokenizers::Tokenizer>,
         /// The bytes of each id, for vocabularies of bytes.
         bytes: Option<Vec<Vec<u8>>>,
-        /// Whether [`pieces::pieces`] may cut a text.
-        cut: bool,
+        /// The quick way, for vocabularies that allow it.
+        words: Option<Box<Words>>,
     },
 }
 
@@ -129,7 +131,8 @@ impl Tokenizer {
         };
         let vocab_size = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
         let bytes = byte_level_vocabulary(parsed, &inner, vocab_size);
-        let kind = Kind::Text { inner: Box::new(inner), bytes, cut: pieces::can_be_cut(parsed) };
+        let words = pieces::can_be_cut(parsed).then(|| Box::new(Words::new()));
+        let kind = Kind::Text { inner: Box::new(inner), bytes, words };
         let config = config.unwrap_or_else(own_config);
         Ok(Self { name, kind, end_of_document, vocab_size, json, config })
     }
@@ -154,10 +157,11 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::NotUtf8`], unless it [takes any bytes](Self::takes_any_bytes).
     pub fn encode(&self, text: &[u8]) -> Result<Vec<u32>, DataError> {
-        self.parts(text, "the text")?.into_iter().try_fold(Vec::new(), |mut ids, part| {
-            ids.extend(self.encode_part(part)?);
-            Ok(ids)
-        })
+        let (mut ids, mut known) = (Vec::new(), Known::new());
+        for part in self.parts(text, "the text")? {
+            self.encode_part(part, &mut known, &mut ids)?;
+        }
+        Ok(ids)
     }
 
     /// The text of ids; special tokens, ends of documents included, are left out.
@@ -198,13 +202,15 @@ impl Tokenizer {
                     .extend(of_document.into_iter().enumerate().map(|(i, part)| (part, i == last)));
                 stream.text_bytes += document.bytes.len() as u64;
             }
-            let encode = |&(part, last): &(&[u8], bool)| {
-                let mut tokens = Tokens::for_vocabulary(self.vocab_size);
-                tokens.extend(self.encode_part(part)?);
+            let encode = |known: &mut Known, &(part, last): &(&[u8], bool)| {
+                let (mut tokens, mut ids) = (Tokens::for_vocabulary(self.vocab_size), Vec::new());
+                self.encode_part(part, known, &mut ids)?;
+                tokens.extend(ids);
                 tokens.extend(last.then_some(self.end_of_document));
                 Ok(tokens)
             };
-            let encoded: Result<Vec<_>, DataError> = parts.par_iter().map(encode).collect();
+            let encoded = parts.par_iter().map_init(Known::new, encode);
+            let encoded = encoded.collect::<Result<Vec<_>, DataError>>();
             let mut starts_document = true;
             for (tokens, &(_, last)) in encoded?.iter().zip(&parts) {
                 if starts_document {
@@ -221,25 +227,33 @@ impl Tokenizer {
     fn parts<'a>(&self, text: &'a [u8], document: &str) -> Result<Vec<&'a [u8]>, DataError> {
         Ok(match &self.kind {
             Kind::Bytes => vec![text],
-            Kind::Text { cut, .. } => {
+            Kind::Text { words, .. } => {
                 let text = utf8(text, document)?;
-                let pieces = if *cut { pieces::pieces(text) } else { vec![text] };
+                let pieces = if words.is_some() { pieces::pieces(text) } else { vec![text] };
                 pieces.into_iter().map(str::as_bytes).collect()
             }
         })
     }
 
-    fn encode_part(&self, part: &[u8]) -> Result<Vec<u32>, DataError> {
+    fn encode_part(
+        &self,
+        part: &[u8],
+        known: &mut Known,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), DataError> {
         match &self.kind {
-            Kind::Bytes => Ok(part.iter().copied().map(u32::from).collect()),
+            Kind::Bytes => ids.extend(part.iter().copied().map(u32::from)),
+            Kind::Text { inner, words: Some(words), .. } => {
+                words.encode(utf8(part, &self.name)?, inner, known, ids)?;
+            }
             Kind::Text { inner, .. } => {
-                let text = utf8(part, &self.name)?;
-                let encoding = inner.encode_fast(text, false);
+                let encoding = inner.encode_fast(utf8(part, &self.name)?, false);
                 let encoding = encoding
                     .map_err(|error| DataError::tokenizer(&self.name, error.to_string()))?;
-                Ok(encoding.get_ids().to_vec())
+                ids.extend_from_slice(encoding.get_ids());
             }
         }
+        Ok(())
     }
 
     /// A decoder that is fed ids one by one, as they are generated.
