@@ -1,1 +1,31 @@
-//! To be written.
+//! Tensors, automatic differentiation and the kernels of training.
+//!
+//! The way in: [`Tensor`] and its methods, [`Params`] for what is trained, [`Tensor::backward`] for
+//! [`Grads`], [`Real`] for formulas that run as fast as memory allows.
+#![deny(unsafe_code)]
+
+mod autograd;
+mod cpu;
+mod dtype;
+#[allow(unsafe_code)]
+mod memory;
+pub mod ops;
+mod params;
+mod random;
+#[allow(unsafe_code)]
+mod real;
+mod shape;
+mod storage;
+#[allow(unsafe_code)]
+mod tensor;
+
+pub use autograd::{checkpoint, is_recording, no_grad};
+pub use dtype::{DType, Element, Float};
+pub use memory::{PoolStats, pool_stats, release_unused_memory};
+pub use ops::{WeightLayout, linear};
+pub use params::{ArenaLayout, Arenas, Entry, Grads, Init, Param, Params, ParamsError, Scope};
+pub use random::Key;
+pub use real::{Kernel, Lanes, Level, Real, Simd, Stored, dispatch, level};
+pub use shape::{MAX_RANK, Shape};
+pub use storage::{StorageError, TensorFile, write_tensors};
+pub use tensor::Tensor;

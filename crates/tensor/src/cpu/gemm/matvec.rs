@@ -12,6 +12,8 @@ use super::scratch::{Scratch, bytes};
 
 /// Bytes of the matrix that are worth waking a thread for.
 const BYTES_PER_WORKER: usize = 512 * 1024;
+/// Elements of a matrix from which on this way is the faster one.
+const SMALLEST: usize = 16 * 1024;
 /// Results that are summed at a time where the matrix lies column by column: they stay in the
 /// first-level cache, and each visit to a column reads a long run.
 const CHUNK: usize = 4096;
@@ -50,10 +52,12 @@ where
     B: Operand<Acc = A::Acc>,
     C: Output<Acc = A::Acc>,
 {
-    let adjacent = |rs, cs| rs == 1 || cs == 1;
+    // A small matrix is done sooner as a product, unless it is hardly more than a vector itself.
+    let large = p.m * p.n * p.k >= SMALLEST;
+    let adjacent = |rs, cs| (rs == 1 && (large || p.k < STREAMS)) || (cs == 1 && large);
     // SAFETY: the caller's promises.
     unsafe {
-        if p.m == 1 && adjacent(p.b.rs, p.b.cs) {
+        if p.m == 1 && adjacent(p.b.cs, p.b.rs) {
             let done = |range| p.epilogue.iter().for_each(|f| f(0..1, Range::clone(&range)));
             with::<I, B, A, C>(p, p.b.t(), p.n, p.a.t(), 1, &done, threads);
         } else if p.n == 1 && adjacent(p.a.rs, p.a.cs) {
@@ -134,12 +138,12 @@ where
         let sums = &mut sums[..range.len()];
         // SAFETY: the caller's promises.
         unsafe {
-            if self.matrix.cs == 1 {
+            if self.matrix.rs == 1 {
+                self.axpys(range.start, sums);
+            } else {
                 for (row, sum) in range.clone().zip(&mut *sums) {
                     *sum = self.dot(self.matrix.at(row, 0));
                 }
-            } else {
-                self.axpys(range.start, sums);
             }
             for (i, &sum) in range.clone().zip(&*sums) {
                 let y = self.y.add(i * self.y_step);

@@ -22,16 +22,14 @@ pub(super) unsafe fn strips<I: Isa<B::Acc>, B: Operand>(
             unsafe {
                 let strip = View { ptr: b.at(0, first), ..b };
                 let dst = dst.add(first * rows);
-                if width < I::NR {
+                if width < I::NR || (b.cs != 1 && b.rs != 1) {
                     edge::<I, B>(strip, rows, width, dst);
                 } else if b.cs == 1 {
                     for p in 0..rows {
                         widen(strip.at(p, 0), dst.add(p * I::NR), I::NR);
                     }
-                } else if b.rs == 1 {
-                    transposed::<I, B>(strip, rows, dst);
                 } else {
-                    edge::<I, B>(strip, rows, width, dst);
+                    transposed::<I, B>(strip, rows, dst);
                 }
             }
         }
@@ -52,13 +50,15 @@ unsafe fn edge<I: Isa<B::Acc>, B: Operand>(
     dst: *mut B::Acc,
 ) {
     for p in 0..rows {
-        for j in 0..I::NR {
-            // SAFETY: as the caller's.
-            unsafe {
-                let value =
-                    if j < width { (*b.at(p, j)).widen() } else { <B::Acc as Default>::default() };
-                *dst.add(p * I::NR + j) = value;
+        // SAFETY: as the caller's.
+        unsafe {
+            let dst = dst.add(p * I::NR);
+            if b.cs == 1 {
+                widen(b.at(p, 0), dst, width);
+            } else {
+                (0..width).for_each(|j| *dst.add(j) = (*b.at(p, j)).widen());
             }
+            (width..I::NR).for_each(|j| *dst.add(j) = <B::Acc as Default>::default());
         }
     }
 }

@@ -104,7 +104,12 @@ where
         }
         self.packed = Some((job.cols.start, k0));
         let width = job.cols.len();
-        let whole = if self.blocks.b_in_place { width - width % I::NR } else { 0 };
+        let tail = width % I::NR;
+        let whole = match self.blocks.b_in_place {
+            true if tail.is_multiple_of(I::LANES) => width,
+            true => width - tail,
+            false => 0,
+        };
         let b = &self.product.b;
         let b = View { ptr: b.at(k0, job.cols.start + whole), ..*b };
         // SAFETY: the caller's promises.
@@ -165,7 +170,7 @@ where
         for skip in (0..width).step_by(I::NR) {
             let columns = I::NR.min(width - skip);
             let vectors = columns.div_ceil(I::LANES);
-            if self.blocks.b_in_place && columns == I::NR {
+            if self.blocks.b_in_place && columns == vectors * I::LANES {
                 tile.b = p.b.at(k0, job.cols.start + skip).cast();
                 tile.b_row = p.b.rs * size as isize;
             } else {

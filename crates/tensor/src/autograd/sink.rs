@@ -1,0 +1,116 @@
+//! Where an operation's backward puts the gradients of its inputs.
+
+use std::sync::Arc;
+
+use super::engine::{Pending, PendingNodes};
+use super::{Kind, Node};
+use crate::cpu;
+use crate::dtype::{DType, Element};
+use crate::memory::{bytes_of_mut, elements_of_mut};
+use crate::params::GradStore;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// Takes gradients for the inputs of one operation, by their position.
+pub(crate) struct Sink<'a> {
+    pub(super) inputs: &'a [Option<Arc<Node>>],
+    pub(super) pending: &'a mut PendingNodes,
+    pub(super) store: &'a mut dyn GradStore,
+}
+
+/// A gradient's memory, to be written or added to.
+pub(crate) struct Target<'a> {
+    pub(crate) bytes: &'a mut [u8],
+    /// The type of the elements: that of the input, or its accumulator where it is a parameter.
+    pub dtype: DType,
+    /// Whether there is a sum already that the new gradient must be added to; where not, the
+    /// memory holds anything and every element must be written.
+    pub accumulate: bool,
+}
+
+impl Target<'_> {
+    /// The elements, in row-major order of the input's shape.
+    pub fn slice<T: Element>(&mut self) -> &mut [T] {
+        assert!(T::DTYPE == self.dtype, "gradient of {} written as {}", self.dtype, T::DTYPE);
+        elements_of_mut(self.bytes)
+    }
+
+    /// Adds, or copies, a tensor of the same shape.
+    pub fn put(&mut self, grad: &Tensor) {
+        cpu::copy::accumulate(grad, self);
+    }
+}
+
+impl Sink<'_> {
+    /// Whether input `i` wants its gradient.
+    pub fn needs(&self, i: usize) -> bool {
+        self.inputs[i].is_some()
+    }
+
+    /// Gives input `i` the gradient that `grad` computes; not called where it is not wanted.
+    pub fn add(&mut self, i: usize, grad: impl FnOnce() -> Tensor) {
+        let Some(node) = &self.inputs[i] else { return };
+        let grad = grad();
+        match &node.kind {
+            Kind::Param(slot) => self.store.write(slot, &mut |target| target.put(&grad)),
+            Kind::Leaf | Kind::Operation(_) => match self.pending.at(node) {
+                Pending { grad: empty @ None, .. } => *empty = Some(grad),
+                Pending { grad: Some(sum), .. } => add_into(sum, &grad),
+            },
+        }
+    }
+
+    /// Lets `write` put the gradient of input `i`, of `shape`, straight where it is kept: for a
+    /// parameter that is the arena. Not called where it is not wanted.
+    pub fn write(
+        &mut self,
+        i: usize,
+        shape: Shape,
+        dtype: DType,
+        write: impl FnOnce(&mut Target<'_>),
+    ) {
+        let Some(node) = &self.inputs[i] else { return };
+        match &node.kind {
+            Kind::Param(slot) => {
+                let mut write = Some(write);
+                self.store.write(slot, &mut |target| {
+                    if let Some(write) = write.take() {
+                        write(target);
+                    }
+                });
+            }
+            Kind::Leaf | Kind::Operation(_) => {
+                let mut fresh = Tensor::uninit(shape, dtype);
+                write(&mut owned_target(&mut fresh, false));
+                self.add(i, || fresh);
+            }
+        }
+    }
+
+    /// Differentiates the graph behind `root` too, on the way: parameters get their gradients,
+    /// and those of `leaves` come back.
+    pub fn nested(
+        &mut self,
+        root: &Tensor,
+        grad: Tensor,
+        leaves: &[Tensor],
+    ) -> Vec<Option<Tensor>> {
+        super::engine::nested(root, grad, leaves, self.store)
+    }
+}
+
+/// The memory of a contiguous tensor that has one owner.
+pub(crate) fn owned_target(tensor: &mut Tensor, accumulate: bool) -> Target<'_> {
+    let dtype = tensor.dtype();
+    let bytes = crate::with_element!(dtype, T => bytes_of_mut(tensor.slice_mut::<T>()));
+    Target { bytes, dtype, accumulate }
+}
+
+/// `sum += grad`, in place where the sum has one owner and lies in order.
+fn add_into(sum: &mut Tensor, grad: &Tensor) {
+    if sum.is_contiguous() && Arc::get_mut(&mut sum.buffer).is_some() {
+        owned_target(sum, true).put(grad);
+    } else {
+        *sum = &*sum + grad;
+    }
+}

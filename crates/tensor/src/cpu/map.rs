@@ -1,0 +1,200 @@
+//! Elementwise formulas over broadcast, strided operands.
+
+use super::parallel::{Shared, for_pieces};
+use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
+use crate::shape::{Layout, MAX_RANK, Shape};
+use crate::tensor::Tensor;
+use crate::with_float;
+
+/// A formula of `N` numbers, written once.
+pub(crate) trait Formula<const N: usize>: Copy + Send + Sync {
+    /// The value at one place (or at several side by side).
+    fn eval<R: Real>(&self, x: [R; N]) -> R;
+}
+
+/// Elements in one task: long enough to pay for waking a thread.
+const PIECE: usize = 1 << 15;
+
+/// The formula at every place of the operands, broadcast together.
+#[track_caller]
+pub(crate) fn map<const N: usize, F: Formula<N>>(
+    name: &str,
+    operands: [&Tensor; N],
+    formula: F,
+) -> Tensor {
+    let dtype = operands[0].dtype();
+    let mut shape = operands[0].shape();
+    for operand in &operands[1..] {
+        assert!(
+            operand.dtype() == dtype,
+            "{name}: operands are {dtype} and {}; convert one with to_dtype",
+            operand.dtype()
+        );
+        shape = shape.broadcast(&operand.shape()).unwrap_or_else(|| {
+            let (a, b) = (operands[0].shape(), operand.shape());
+            panic!("{name}: shapes {a} and {b} do not broadcast together")
+        });
+    }
+    let mut out = Tensor::uninit(shape, dtype);
+    with_float!(dtype, name, T => run::<T, N, F>(operands, shape, out.slice_mut(), formula));
+    out
+}
+
+fn run<T: Stored, const N: usize, F: Formula<N>>(
+    operands: [&Tensor; N],
+    shape: Shape,
+    out: &mut [T],
+    formula: F,
+) {
+    let walk = Walk::new(operands.map(|operand| operand.layout.broadcast(shape)), shape);
+    let from: [*const T; N] = operands.map(|operand| operand.buffer.as_ptr::<T>().cast_const());
+    let from = from.map(|p| Shared::from_ptr(p.cast_mut()));
+    let out = Shared::new(out);
+    // A task is a part of a long row, or several short rows.
+    let inner = walk.inner;
+    let parts = inner.div_ceil(PIECE).max(1);
+    let per_task = (PIECE / inner.max(1)).max(1);
+    for_pieces(walk.rows * parts, per_task, |range| {
+        for unit in range {
+            let (row, start) = (unit / parts, unit % parts * PIECE);
+            let offsets = walk.offsets(row);
+            let len = (inner - start).min(PIECE);
+            // SAFETY: the walk stays within the operands' layouts, and the parts of the output
+            // that the tasks write are disjoint.
+            unsafe {
+                let from = std::array::from_fn(|k| {
+                    from[k].at(offsets[k] + start * walk.steps[k]).cast_const()
+                });
+                let to = out.at(row * inner + start);
+                dispatch(Row { from, steps: walk.steps, to, len, formula });
+            }
+        }
+    });
+}
+
+/// How to walk several layouts of one shape together: rows of `inner` elements, evenly spaced.
+pub(super) struct Walk<const N: usize> {
+    pub rows: usize,
+    pub inner: usize,
+    pub steps: [usize; N],
+    outer: [(usize, [usize; N]); MAX_RANK],
+    depth: usize,
+    offset: [usize; N],
+}
+
+impl<const N: usize> Walk<N> {
+    pub fn new(layouts: [Layout; N], shape: Shape) -> Self {
+        // Merge neighbouring dimensions that every layout walks evenly.
+        let mut dims = [(1, [0; N]); MAX_RANK];
+        let mut depth = 0;
+        for d in (0..shape.rank()).filter(|&d| shape[d] != 1) {
+            let strides: [usize; N] = std::array::from_fn(|k| layouts[k].strides[d]);
+            let merges =
+                |last: &(usize, [usize; N])| (0..N).all(|k| last.1[k] == strides[k] * shape[d]);
+            if depth > 0 && merges(&dims[depth - 1]) {
+                dims[depth - 1] = (dims[depth - 1].0 * shape[d], strides);
+            } else {
+                dims[depth] = (shape[d], strides);
+                depth += 1;
+            }
+        }
+        let (inner, steps) = if depth > 0 { dims[depth - 1] } else { (1, [0; N]) };
+        let depth = depth.saturating_sub(1);
+        let rows = dims[..depth].iter().map(|(size, _)| size).product();
+        let rows = if shape.count() == 0 { 0 } else { rows };
+        let offset = std::array::from_fn(|k| layouts[k].offset);
+        Self { rows, inner, steps, outer: dims, depth, offset }
+    }
+
+    #[inline(always)]
+    pub fn offsets(&self, mut row: usize) -> [usize; N] {
+        let mut offsets = self.offset;
+        for (size, strides) in self.outer[..self.depth].iter().rev() {
+            for k in 0..N {
+                offsets[k] += row % size * strides[k];
+            }
+            row /= size;
+        }
+        offsets
+    }
+}
+
+struct Row<T, const N: usize, F> {
+    from: [*const T; N],
+    steps: [usize; N],
+    to: *mut T,
+    len: usize,
+    formula: F,
+}
+
+impl<T: Stored, const N: usize, F: Formula<N>> Kernel for Row<T, N, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let lanes = T::Wide::<S>::LANES;
+        // SAFETY: whoever made the row vouches for `len` elements at each operand's spacing.
+        unsafe {
+            // One element repeated, read once.
+            let mut repeated = [T::Wide::<S>::of(0.0); N];
+            for k in 0..N {
+                if self.steps[k] == 0 {
+                    repeated[k] = T::Wide::<S>::of(self.from[k].read_unaligned().to_f64());
+                }
+            }
+            if self.steps.iter().all(|&step| step <= 1) {
+                let mut i = 0;
+                while i + lanes <= self.len {
+                    let x = std::array::from_fn(|k| {
+                        if self.steps[k] == 0 {
+                            repeated[k]
+                        } else {
+                            T::load::<S>(self.from[k].add(i))
+                        }
+                    });
+                    T::store::<S>(self.formula.eval(x), self.to.add(i));
+                    i += lanes;
+                }
+                let left = self.len - i;
+                if left > 0 {
+                    let x = std::array::from_fn(|k| {
+                        if self.steps[k] == 0 {
+                            repeated[k]
+                        } else {
+                            T::load_partial::<S>(self.from[k].add(i), left)
+                        }
+                    });
+                    T::store_partial::<S>(self.formula.eval(x), self.to.add(i), left);
+                }
+                return;
+            }
+            let mut gathered = [[T::from_f64(0.0); crate::real::MAX_LANES]; N];
+            let mut i = 0;
+            while i < self.len {
+                let n = lanes.min(self.len - i);
+                for k in 0..N {
+                    for j in 0..n {
+                        gathered[k][j] = self.from[k].add((i + j) * self.steps[k]).read_unaligned();
+                    }
+                }
+                let x = std::array::from_fn(|k| T::load::<S>(gathered[k].as_ptr()));
+                let y = self.formula.eval(x);
+                if n == lanes {
+                    T::store::<S>(y, self.to.add(i));
+                } else {
+                    T::store_partial::<S>(y, self.to.add(i), n);
+                }
+                i += n;
+            }
+        }
+    }
+}
+
+/// Adds `values`, a row as wide as the whole product, to every row of a finished part.
+pub(crate) fn add_rows<T: Stored>(part: &super::matmul::Part, values: &[T]) {
+    let values = &values[part.cols.clone()];
+    for i in part.rows.clone() {
+        // SAFETY: the caller's product holds `T`, and `i` is one of its rows.
+        let row = unsafe { part.row::<T>(i) };
+        dispatch(super::copy::AddAssign { to: row, from: values });
+    }
+}

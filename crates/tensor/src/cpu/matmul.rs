@@ -1,0 +1,154 @@
+//! Matrix products of tensors, on the kernel in [`gemm`](super::gemm).
+
+use super::gemm::{self, Epilogue, Operand, Output, Threads, View};
+use super::parallel::{Shared, for_pieces};
+use crate::autograd::Target;
+use crate::dtype::{DType, Element};
+use crate::tensor::Tensor;
+
+/// The last two dimensions of a tensor as matrices, one for each place of the others.
+#[derive(Clone)]
+pub(crate) struct Matrices {
+    tensor: Tensor,
+    pub rows: usize,
+    pub cols: usize,
+    batch: usize,
+    step: usize,
+}
+
+impl Matrices {
+    /// A tensor of rank 2, or of rank 3 whose first dimension counts matrices.
+    pub fn new(tensor: &Tensor) -> Self {
+        let rank = tensor.rank();
+        debug_assert!(rank == 2 || rank == 3);
+        let (rows, cols) = (tensor.size(rank - 2), tensor.size(rank - 1));
+        let (batch, step) =
+            if rank == 3 { (tensor.size(0), tensor.layout.strides[0]) } else { (1, 0) };
+        Self { tensor: tensor.detach(), rows, cols, batch, step }
+    }
+
+    /// Every matrix transposed.
+    #[must_use]
+    pub fn t(&self) -> Self {
+        let rank = self.tensor.rank();
+        let tensor = self.tensor.transpose(rank - 2, rank - 1);
+        Self { tensor, rows: self.cols, cols: self.rows, ..*self }
+    }
+
+    fn view<T: Element>(&self, index: usize) -> View<T> {
+        let strides = &self.tensor.layout.strides[self.tensor.rank() - 2..];
+        View::new(self.tensor.ptr::<T>().wrapping_add(index * self.step), strides[0], strides[1])
+    }
+}
+
+/// A new tensor `[batch, m, n]` of the products of the matrices of `a` and `b`.
+pub(crate) fn products(a: &Matrices, b: &Matrices) -> Tensor {
+    let mut out = Tensor::uninit([a.batch, a.rows, b.cols].into(), a.tensor.dtype());
+    match a.tensor.dtype() {
+        DType::F32 => write_products::<f32, f32>(a, b, out.slice_mut(), false),
+        DType::F64 => write_products::<f64, f64>(a, b, out.slice_mut(), false),
+        DType::BF16 => write_products::<half::bf16, half::bf16>(a, b, out.slice_mut(), false),
+        other => panic!("matmul: needs floating-point numbers, got {other}"),
+    }
+    out
+}
+
+/// The products written, or added, to a gradient's memory.
+pub(crate) fn products_into(a: &Matrices, b: &Matrices, target: &mut Target<'_>) {
+    let add = target.accumulate;
+    match (a.tensor.dtype(), target.dtype) {
+        (DType::F32, DType::F32) => write_products::<f32, f32>(a, b, target.slice(), add),
+        (DType::F64, DType::F64) => write_products::<f64, f64>(a, b, target.slice(), add),
+        (DType::BF16, DType::F32) => write_products::<half::bf16, f32>(a, b, target.slice(), add),
+        (DType::BF16, DType::BF16) => {
+            write_products::<half::bf16, half::bf16>(a, b, target.slice(), add);
+        }
+        (from, to) => panic!("matmul: no product of {from} into {to}"),
+    }
+}
+
+fn write_products<T, C>(a: &Matrices, b: &Matrices, out: &mut [C], accumulate: bool)
+where
+    T: Operand + Element,
+    C: Output<Acc = T::Acc>,
+{
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert!(b.rows == k && b.batch == a.batch && out.len() == a.batch * m * n, "matmul: sizes");
+    let to = Shared::new(out);
+    let one = |i: usize, threads| {
+        // SAFETY: the views lie within their tensors, and each product has its own part of `out`.
+        unsafe {
+            let (a, b) = (a.view::<T>(i), b.view::<T>(i));
+            gemm::gemm((m, n, k), one::<T>(), a, b, to.at(i * m * n), n, accumulate, None, threads);
+        }
+    };
+    // Results do not depend on the choice: either all threads share each product, or each takes
+    // whole products.
+    if a.batch >= 2 * rayon::current_num_threads() {
+        for_pieces(a.batch, 1, |i| one(i.start, Threads::Serial));
+    } else {
+        (0..a.batch).for_each(|i| one(i, Threads::Parallel));
+    }
+}
+
+fn one<T: Operand>() -> T::Acc {
+    <T::Acc as gemm::Float>::ONE
+}
+
+/// `x w` for matrices `x [m, k]`, `w [k, n]`, with `finish` called on each part of the result that
+/// is complete, while it is still in cache.
+pub(crate) fn product_then(x: &Matrices, w: &Matrices, finish: impl Fn(Part) + Sync) -> Tensor {
+    let mut out = Tensor::uninit([x.rows, w.cols].into(), x.tensor.dtype());
+    match x.tensor.dtype() {
+        DType::F32 => then::<f32>(x, w, out.slice_mut(), &finish),
+        DType::F64 => then::<f64>(x, w, out.slice_mut(), &finish),
+        DType::BF16 => then::<half::bf16>(x, w, out.slice_mut(), &finish),
+        other => panic!("linear: needs floating-point numbers, got {other}"),
+    }
+    out
+}
+
+/// A finished part of a product: where its memory starts, and its place in the whole.
+pub(crate) struct Part {
+    /// The first element of the whole product.
+    pub start: *mut u8,
+    /// Elements in a row of the whole.
+    pub width: usize,
+    /// The rows of this part.
+    pub rows: std::ops::Range<usize>,
+    /// The columns of this part.
+    pub cols: std::ops::Range<usize>,
+}
+
+impl Part {
+    /// The elements of row `i` that belong to this part.
+    ///
+    /// # Safety
+    /// `T` is the type of the product, and `i` one of `rows`.
+    pub unsafe fn row<T>(&self, i: usize) -> &mut [T] {
+        // SAFETY: the part is this closure's own while it runs.
+        unsafe {
+            let first = self.start.cast::<T>().add(i * self.width + self.cols.start);
+            std::slice::from_raw_parts_mut(first, self.cols.len())
+        }
+    }
+}
+
+fn then<T>(x: &Matrices, w: &Matrices, out: &mut [T], finish: &(impl Fn(Part) + Sync))
+where
+    T: Output + Element,
+{
+    let (m, n, k) = (x.rows, w.cols, x.cols);
+    let to = Shared::new(out);
+    let epilogue: Epilogue<'_> = &|rows, cols| {
+        // SAFETY: only the address is taken.
+        let start = unsafe { to.at(0) }.cast();
+        finish(Part { start, width: n, rows, cols });
+    };
+    // SAFETY: the views lie within their tensors; `out` holds `m n` elements.
+    unsafe {
+        let (x, w) = (x.view::<T>(0), w.view::<T>(0));
+        let to = to.at(0);
+        gemm::gemm((m, n, k), one::<T>(), x, w, to, n, false, Some(epilogue), Threads::Parallel);
+    }
+}

@@ -1,0 +1,12 @@
+//! Kernels for processors: the loops under the operations.
+//!
+//! Work is cut into pieces of fixed size, whatever the number of threads, and reduced in a fixed
+//! order, so that results are the same bits on any number of threads.
+#![allow(unsafe_code)]
+
+pub(crate) mod copy;
+pub(crate) mod gemm;
+pub(crate) mod map;
+pub(crate) mod matmul;
+pub(crate) mod parallel;
+pub(crate) mod reduce;

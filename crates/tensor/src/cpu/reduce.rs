@@ -1,0 +1,154 @@
+//! Sums, in an order that does not depend on the number of threads.
+
+use super::parallel::{Shared, for_pieces, sum_pieces};
+use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
+use crate::tensor::Tensor;
+use crate::with_float;
+
+/// Elements whose sum is kept in lanes; between such pieces sums are in double precision.
+const PIECE: usize = 1 << 12;
+
+/// Rows of a matrix that one task adds up into a partial row.
+const ROWS: usize = 64;
+
+/// The sum of squares, of a slice of any length.
+pub(crate) fn sum_of_squares<T: Stored>(x: &[T]) -> f64 {
+    sum_pieces(x.len(), PIECE * 16, |range| {
+        x[range].chunks(PIECE).map(|x| dispatch(Sum { x, square: true })).sum()
+    })
+}
+
+/// The sum, of a slice of any length.
+pub(crate) fn sum<T: Stored>(x: &[T]) -> f64 {
+    sum_pieces(x.len(), PIECE * 16, |range| {
+        x[range].chunks(PIECE).map(|x| dispatch(Sum { x, square: false })).sum()
+    })
+}
+
+struct Sum<'a, T> {
+    x: &'a [T],
+    square: bool,
+}
+
+impl<T: Stored> Kernel for Sum<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f64 {
+        let lanes = T::Wide::<S>::LANES;
+        let (x, n) = (self.x.as_ptr(), self.x.len());
+        let zero = T::Wide::<S>::of(0.0);
+        // Four sums side by side hide the latency of addition.
+        let mut sums = [zero; 4];
+        let mut i = 0;
+        let term = |v: T::Wide<S>| if self.square { v * v } else { v };
+        // SAFETY: `i` stays below the slice's length.
+        unsafe {
+            while i + 4 * lanes <= n {
+                for (k, sum) in sums.iter_mut().enumerate() {
+                    *sum = *sum + term(T::load::<S>(x.add(i + k * lanes)));
+                }
+                i += 4 * lanes;
+            }
+            while i + lanes <= n {
+                sums[0] = sums[0] + term(T::load::<S>(x.add(i)));
+                i += lanes;
+            }
+            if i < n {
+                sums[1] = sums[1] + term(T::load_partial::<S>(x.add(i), n - i));
+            }
+        }
+        let [a, b, c, d] = sums;
+        ((a + b) + (c + d)).reduce_sum().into()
+    }
+}
+
+/// The sum of a contiguous tensor seen as `[outer, reduced, inner]`, over `reduced`.
+pub(crate) fn sum_middle(x: &Tensor, outer: usize, reduced: usize, inner: usize) -> Tensor {
+    let mut out = Tensor::uninit([outer, inner].into(), x.dtype());
+    with_float!(x.dtype(), "sum", T => {
+        let (x, out) = (x.slice::<T>(), out.slice_mut::<T>());
+        if inner == 1 {
+            sum_rows(x, out, reduced);
+        } else {
+            for (o, row) in out.chunks_mut(inner).enumerate() {
+                sum_columns(&x[o * reduced * inner..(o + 1) * reduced * inner], row, inner);
+            }
+        }
+    });
+    out
+}
+
+/// `out[i] = sum of row i`, rows of `len`.
+fn sum_rows<T: Stored>(x: &[T], out: &mut [T], len: usize) {
+    if len == 0 {
+        return out.fill(T::from_f64(0.0));
+    }
+    if out.len() == 1 {
+        out[0] = T::from_f64(sum(x));
+        return;
+    }
+    let shared = Shared::new(out);
+    for_pieces(x.len() / len, (PIECE * 4 / len).max(1), |range| {
+        for i in range {
+            let row = &x[i * len..(i + 1) * len];
+            let sum: f64 = row.chunks(PIECE).map(|x| dispatch(Sum { x, square: false })).sum();
+            // SAFETY: each row writes its own element.
+            unsafe { *shared.at(i) = T::from_f64(sum) };
+        }
+    });
+}
+
+/// `out[j] = sum over i of x[i, j]`, rows of `width`.
+pub(crate) fn sum_columns<T: Stored>(x: &[T], out: &mut [T], width: usize) {
+    let rows = x.len() / width.max(1);
+    let parts = rows.div_ceil(ROWS);
+    if parts <= 1 || width * rows < PIECE {
+        return dispatch(Columns { x, out, width });
+    }
+    let mut partial = crate::memory::Buffer::uninit(parts * width * size_of::<T>());
+    let partial = &mut partial.as_slice_mut::<T>()[..parts * width];
+    let shared = Shared::new(partial);
+    for_pieces(rows, ROWS, |range| {
+        let part = range.start / ROWS;
+        // SAFETY: each piece of rows has a partial row of its own.
+        let out = unsafe { shared.slice(part * width..(part + 1) * width) };
+        dispatch(Columns { x: &x[range.start * width..range.end * width], out, width });
+    });
+    dispatch(Columns { x: partial, out, width });
+}
+
+struct Columns<'a, T> {
+    x: &'a [T],
+    out: &'a mut [T],
+    width: usize,
+}
+
+impl<T: Stored> Kernel for Columns<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let lanes = T::Wide::<S>::LANES;
+        let width = self.width;
+        let rows = self.x.len() / width.max(1);
+        let (x, out) = (self.x.as_ptr(), self.out.as_mut_ptr());
+        let mut j = 0;
+        // SAFETY: columns stay below `width`, rows below the slice's number of rows.
+        unsafe {
+            while j + lanes <= width {
+                let mut sum = T::Wide::<S>::of(0.0);
+                for i in 0..rows {
+                    sum = sum + T::load::<S>(x.add(i * width + j));
+                }
+                T::store::<S>(sum, out.add(j));
+                j += lanes;
+            }
+            if j < width {
+                let mut sum = T::Wide::<S>::of(0.0);
+                for i in 0..rows {
+                    sum = sum + T::load_partial::<S>(x.add(i * width + j), width - j);
+                }
+                T::store_partial::<S>(sum, out.add(j), width - j);
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Arithmetic of two operands, broadcast as NumPy does; with scalars; on single tensors.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use super::{Operation, Sample, unbroadcast};
+use crate::cpu::map::{Formula, map};
+use crate::real::Real;
+use crate::tensor::Tensor;
+
+/// `a * x + b`: every operation with a scalar.
+#[derive(Clone, Copy)]
+struct Affine(f64, f64);
+impl Formula<1> for Affine {
+    #[inline(always)]
+    fn eval<R: Real>(&self, [x]: [R; 1]) -> R {
+        x.mul_add(R::of(self.0), R::of(self.1))
+    }
+}
+
+macro_rules! formula {
+    ($name:ident, $n:literal, [$($x:ident),+] => $value:expr) => {
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl Formula<$n> for $name {
+            #[inline(always)]
+            fn eval<R: Real>(&self, [$($x),+]: [R; $n]) -> R {
+                $value
+            }
+        }
+    };
+}
+formula!(Sum, 2, [a, b] => a + b);
+formula!(Difference, 2, [a, b] => a - b);
+formula!(Product, 2, [a, b] => a * b);
+formula!(Quotient, 2, [a, b] => a / b);
+formula!(Least, 2, [a, b] => R::select(a.le(b), a, b));
+formula!(Most, 2, [a, b] => R::select(b.le(a), a, b));
+// Where both are equal each gets half, as in PyTorch.
+formula!(Share, 3, [g, a, b] => {
+    R::select(a.lt(b), g, R::select(a.eq(b), g * R::of(0.5), R::of(0.0)))
+});
+formula!(DivisorGrad, 3, [g, a, b] => -(g * a) / (b * b));
+
+impl Tensor {
+    #[track_caller]
+    fn affine(&self, a: f64, b: f64) -> Self {
+        map("scalar arithmetic", [self], Affine(a, b))
+            .record(&[self], move |grad, sink| sink.add(0, || grad.affine(a, 0.0)))
+    }
+
+    /// The smaller of both at each place; gradients go to the smaller, halves to equals.
+    #[track_caller]
+    #[must_use]
+    pub fn minimum(&self, other: &Tensor) -> Self {
+        let (a, b) = (self.detach(), other.detach());
+        map("minimum", [self, other], Least).record(&[self, other], move |grad, sink| {
+            sink.add(0, || unbroadcast(map("minimum", [&grad, &a, &b], Share), a.shape()));
+            sink.add(1, || unbroadcast(map("minimum", [&grad, &b, &a], Share), b.shape()));
+        })
+    }
+
+    /// The larger of both at each place; gradients go to the larger, halves to equals.
+    #[track_caller]
+    #[must_use]
+    pub fn maximum(&self, other: &Tensor) -> Self {
+        let (a, b) = (self.detach(), other.detach());
+        map("maximum", [self, other], Most).record(&[self, other], move |grad, sink| {
+            sink.add(0, || unbroadcast(map("maximum", [&grad, &b, &a], Share), a.shape()));
+            sink.add(1, || unbroadcast(map("maximum", [&grad, &a, &b], Share), b.shape()));
+        })
+    }
+}
+
+#[track_caller]
+fn add(a: &Tensor, b: &Tensor) -> Tensor {
+    let (sa, sb) = (a.shape(), b.shape());
+    map("add", [a, b], Sum).record(&[a, b], move |grad, sink| {
+        sink.add(0, || unbroadcast(grad.clone(), sa));
+        sink.add(1, || unbroadcast(grad, sb));
+    })
+}
+
+#[track_caller]
+fn sub(a: &Tensor, b: &Tensor) -> Tensor {
+    let (sa, sb) = (a.shape(), b.shape());
+    map("sub", [a, b], Difference).record(&[a, b], move |grad, sink| {
+        sink.add(0, || unbroadcast(grad.clone(), sa));
+        sink.add(1, || unbroadcast(-&grad, sb));
+    })
+}
+
+#[track_caller]
+fn mul(a: &Tensor, b: &Tensor) -> Tensor {
+    let (x, y) = (a.detach(), b.detach());
+    map("mul", [a, b], Product).record(&[a, b], move |grad, sink| {
+        sink.add(0, || unbroadcast(&grad * &y, x.shape()));
+        sink.add(1, || unbroadcast(&grad * &x, y.shape()));
+    })
+}
+
+#[track_caller]
+fn div(a: &Tensor, b: &Tensor) -> Tensor {
+    let (x, y) = (a.detach(), b.detach());
+    map("div", [a, b], Quotient).record(&[a, b], move |grad, sink| {
+        sink.add(0, || unbroadcast(&grad / &y, x.shape()));
+        sink.add(1, || unbroadcast(map("div", [&grad, &x, &y], DivisorGrad), y.shape()));
+    })
+}
+
+macro_rules! operator {
+    ($trait:ident, $method:ident, $function:ident, $scalar:expr) => {
+        impl $trait for &Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: &Tensor) -> Tensor {
+                $function(self, other)
+            }
+        }
+        impl $trait for Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: Tensor) -> Tensor {
+                $function(&self, &other)
+            }
+        }
+        impl $trait<&Tensor> for Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: &Tensor) -> Tensor {
+                $function(&self, other)
+            }
+        }
+        impl $trait<Tensor> for &Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: Tensor) -> Tensor {
+                $function(self, &other)
+            }
+        }
+        impl $trait<f64> for &Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: f64) -> Tensor {
+                let scalar: fn(f64) -> (f64, f64) = $scalar;
+                let (a, b) = scalar(other);
+                self.affine(a, b)
+            }
+        }
+        impl $trait<f64> for Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: f64) -> Tensor {
+                $trait::$method(&self, other)
+            }
+        }
+    };
+}
+operator!(Add, add, add, |x| (1.0, x));
+operator!(Sub, sub, sub, |x| (1.0, -x));
+operator!(Mul, mul, mul, |x| (x, 0.0));
+operator!(Div, div, div, |x| (1.0 / x, 0.0));
+
+impl Neg for &Tensor {
+    type Output = Tensor;
+    #[track_caller]
+    fn neg(self) -> Tensor {
+        self.affine(-1.0, 0.0)
+    }
+}
+impl Neg for Tensor {
+    type Output = Tensor;
+    #[track_caller]
+    fn neg(self) -> Tensor {
+        -&self
+    }
+}
+
+pub(super) const OPERATION: Operation = Operation {
+    name: "elementwise",
+    samples: |draw| {
+        let (n, m) = (draw.size(1, 4), draw.size(1, 5));
+        let mut samples = Vec::new();
+        let pairs = [([n, m], [n, m]), ([n, m], [1, m]), ([n, 1], [1, m])];
+        type Binary = fn(&Tensor, &Tensor) -> Tensor;
+        let functions: [(&str, Binary); 6] = [
+            ("add", |a, b| a + b),
+            ("sub", |a, b| a - b),
+            ("mul", |a, b| a * b),
+            ("div", |a, b| a / b),
+            ("minimum", |a, b| a.minimum(b)),
+            ("maximum", |a, b| a.maximum(b)),
+        ];
+        for (name, f) in functions {
+            for (a, b) in pairs {
+                let inputs = vec![draw.normal(a), draw.uniform(b, 0.5, 2.0)];
+                samples.push(Sample::new(name, inputs, move |x| f(&x[0], &x[1])));
+            }
+        }
+        let inputs = vec![draw.normal([n, m])];
+        samples.push(Sample::new("scalars", inputs, |x| (-(&x[0] * 3.0 - 1.0) + 2.0) / 7.0));
+        samples
+    },
+};

@@ -1,0 +1,100 @@
+//! The affine map of a layer: a matrix product with its bias added while results are in cache.
+
+use super::{Operation, Sample};
+use crate::cpu::map::add_rows;
+use crate::cpu::matmul::{Matrices, product_then, products, products_into};
+use crate::cpu::reduce::sum_middle;
+use crate::tensor::Tensor;
+use crate::with_float;
+
+/// Which way round a weight matrix is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightLayout {
+    /// `[outputs, inputs]`, as PyTorch's `Linear`.
+    OutIn,
+    /// `[inputs, outputs]`, as GPT-2's `Conv1D`.
+    InOut,
+}
+
+/// `x W + b` over the last dimension: `[.., inputs]` becomes `[.., outputs]`.
+///
+/// `weight` is `[outputs, inputs]` or `[inputs, outputs]`, as `layout` says; `bias` is `[outputs]`.
+///
+/// # Panics
+/// Where sizes or types do not meet.
+///
+/// ```
+/// use rappel_tensor::{Tensor, WeightLayout, linear};
+/// let x = Tensor::from_slice(&[1.0_f32, 2.0], [1, 2]);
+/// let w = Tensor::from_slice(&[3.0_f32, 4.0], [1, 2]);
+/// let b = Tensor::from_slice(&[0.5_f32], [1]);
+/// assert_eq!(linear(&x, &w, Some(&b), WeightLayout::OutIn).to_vec::<f32>(), [11.5]);
+/// ```
+#[track_caller]
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Tensor {
+    let (sx, sw, dtype) = (x.shape(), weight.shape(), x.dtype());
+    let fits = sx.rank() >= 1 && sw.rank() == 2;
+    let (inputs, outputs) = match layout {
+        WeightLayout::OutIn if fits => (sw[1], sw[0]),
+        WeightLayout::InOut if fits => (sw[0], sw[1]),
+        _ => panic!("linear: input {sx} and weight {sw} are not rows and a matrix"),
+    };
+    assert!(
+        sx[sx.rank() - 1] == inputs && bias.is_none_or(|b| *b.shape() == [outputs]),
+        "linear: input {sx}, weight {sw} ({layout:?}) and bias {:?} do not meet",
+        bias.map(Tensor::shape)
+    );
+    assert!(weight.dtype() == dtype, "linear: input is {dtype}, weight {}", weight.dtype());
+    let rows = sx[..sx.rank() - 1].iter().product();
+    let input = Matrices::new(&x.detach().reshape([rows, inputs]));
+    let stored = Matrices::new(weight);
+    let matrix = if layout == WeightLayout::OutIn { stored.t() } else { stored };
+    let values = bias.map(|b| b.detach().contiguous());
+    let out = match &values {
+        None => products(&input, &matrix),
+        Some(bias) => with_float!(dtype, "linear", T => {
+            let bias = bias.slice::<T>();
+            product_then(&input, &matrix, |part| add_rows::<T>(&part, bias))
+        }),
+    };
+    let mut shape = sx;
+    shape[sx.rank() - 1] = outputs;
+    let parents: &[&Tensor] = match bias {
+        Some(bias) => &[x, weight, bias],
+        None => &[x, weight],
+    };
+    let biased = bias.is_some();
+    out.reshape(shape).record(parents, move |grad, sink| {
+        let grad = grad.reshape([rows, outputs]).contiguous();
+        let g = Matrices::new(&grad);
+        if biased && sink.needs(2) {
+            sink.add(2, || sum_middle(&grad, 1, rows, outputs).reshape([outputs]));
+        }
+        sink.write(1, sw, dtype, |target| match layout {
+            WeightLayout::OutIn => products_into(&g.t(), &input, target),
+            WeightLayout::InOut => products_into(&input.t(), &g, target),
+        });
+        sink.write(0, sx, dtype, |target| products_into(&g, &matrix.t(), target));
+    })
+}
+
+pub(super) const OPERATION: Operation = Operation {
+    name: "linear",
+    samples: |draw| {
+        let (b, t) = (draw.size(1, 3), draw.size(1, 4));
+        let (i, o) = (draw.size(1, 6), draw.size(1, 6));
+        let x = [b, t, i];
+        let out_in = vec![draw.normal(x), draw.normal([o, i]), draw.normal([o])];
+        let in_out = vec![draw.normal(x), draw.normal([i, o]), draw.normal([o])];
+        let plain = vec![draw.normal(x), draw.normal([o, i])];
+        vec![
+            Sample::new("out in", out_in, |x| {
+                linear(&x[0], &x[1], Some(&x[2]), WeightLayout::OutIn)
+            }),
+            Sample::new("in out", in_out, |x| {
+                linear(&x[0], &x[1], Some(&x[2]), WeightLayout::InOut)
+            }),
+            Sample::new("no bias", plain, |x| linear(&x[0], &x[1], None, WeightLayout::OutIn)),
+        ]
+    },
+};

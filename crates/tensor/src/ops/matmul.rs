@@ -1,0 +1,93 @@
+//! Matrix products, batched.
+
+use super::{Operation, Sample};
+use crate::cpu::matmul::{Matrices, products, products_into};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+impl Tensor {
+    /// The matrix product over the last two dimensions, the others broadcast: `[.., m, k]` times
+    /// `[.., k, n]` is `[.., m, n]`. Transposed operands are read where they lie.
+    ///
+    /// # Panics
+    /// Where either has fewer than two dimensions, or sizes do not meet.
+    ///
+    /// ```
+    /// use rappel_tensor::{DType, Tensor};
+    /// let a = Tensor::ones([5, 2, 3], DType::F32);
+    /// let b = Tensor::ones([4, 3], DType::F32);
+    /// assert_eq!(a.matmul(&b.t()).shape().to_string(), "[5, 2, 4]");
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn matmul(&self, other: &Tensor) -> Self {
+        let (a, b) = (self.shape(), other.shape());
+        assert!(
+            a.rank() >= 2 && b.rank() >= 2 && a[a.rank() - 1] == b[b.rank() - 2],
+            "matmul: shapes {a} and {b} do not meet"
+        );
+        assert!(
+            self.dtype() == other.dtype(),
+            "matmul: operands are {} and {}",
+            self.dtype(),
+            other.dtype()
+        );
+        let (m, k, n) = (a[a.rank() - 2], a[a.rank() - 1], b[b.rank() - 1]);
+        if b.rank() == 2 {
+            // One matrix for the whole batch: its rows are the batch's rows.
+            let rows = a.count() / k.max(1);
+            let rows = if k == 0 { a[..a.rank() - 1].iter().product() } else { rows };
+            let flat = self.reshape([rows, k]);
+            let mut shape = a;
+            shape[a.rank() - 1] = n;
+            return pairwise(&flat, other).reshape(shape);
+        }
+        let batch_of = |s: &Shape| Shape::new(&s[..s.rank() - 2]);
+        let batch = batch_of(&a).broadcast(&batch_of(&b)).unwrap_or_else(|| {
+            panic!("matmul: the batches of {a} and {b} do not broadcast together")
+        });
+        let full = |rows, cols| batch.inserted(batch.rank(), rows).inserted(batch.rank() + 1, cols);
+        let count = batch.count();
+        let x = self.broadcast_to(full(m, k)).reshape([count, m, k]);
+        let y = other.broadcast_to(full(k, n)).reshape([count, k, n]);
+        pairwise(&x, &y).reshape(full(m, n))
+    }
+}
+
+/// Products of matrices of rank 2, or of equally many matrices of rank 3.
+#[track_caller]
+fn pairwise(a: &Tensor, b: &Tensor) -> Tensor {
+    let (x, y) = (Matrices::new(a), Matrices::new(b));
+    let (sa, sb) = (a.shape(), b.shape());
+    let dtype = a.dtype();
+    let shape =
+        if a.rank() == 2 { [x.rows, y.cols].into() } else { [a.size(0), x.rows, y.cols].into() };
+    let shape: Shape = shape;
+    products(&x, &y).reshape(shape).record(&[a, b], move |grad, sink| {
+        let g = Matrices::new(&grad);
+        sink.write(0, sa, dtype, |target| products_into(&g, &y.t(), target));
+        sink.write(1, sb, dtype, |target| products_into(&x.t(), &g, target));
+    })
+}
+
+pub(super) const OPERATION: Operation = Operation {
+    name: "matmul",
+    samples: |draw| {
+        let mut size = || draw.size(1, 5);
+        let (b, m, k, n) = (size(), size(), size(), size());
+        let cases: [(&str, Shape, Shape); 4] = [
+            ("2 x 2", [m, k].into(), [k, n].into()),
+            ("3 x 2", [b, m, k].into(), [k, n].into()),
+            ("3 x 3", [b, m, k].into(), [b, k, n].into()),
+            ("broadcast", [b, 1, m, k].into(), [2, k, n].into()),
+        ];
+        let mut samples = Vec::new();
+        for (what, a, b) in cases {
+            let inputs = vec![draw.normal(a), draw.normal(b)];
+            samples.push(Sample::new(what, inputs, |x| x[0].matmul(&x[1])));
+        }
+        let inputs = vec![draw.normal([k, m]), draw.normal([n, k])];
+        samples.push(Sample::new("transposed", inputs, |x| x[0].t().matmul(&x[1].t())));
+        samples
+    },
+};

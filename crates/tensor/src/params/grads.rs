@@ -1,0 +1,192 @@
+//! The gradients of one backward pass, or of several added up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::layout::{ArenaLayout, FLOATS, Slot, dtype_of, float_index};
+use super::{Param, read};
+use crate::autograd::{Node, Target};
+use crate::cpu;
+use crate::dtype::{DType, Element};
+use crate::memory::Buffer;
+use crate::tensor::Tensor;
+use crate::with_float;
+
+/// Takes the gradients of parameters during a backward pass.
+pub(crate) trait GradStore {
+    /// Lets `write` put, or add, the gradient of `slot`.
+    fn write(&mut self, slot: &Slot, write: &mut dyn FnMut(&mut Target<'_>));
+    /// An operation with these inputs has given all that it had.
+    fn passed(&mut self, _inputs: &[Option<Arc<Node>>]) {}
+    /// The graph behind `root` is about to be walked.
+    fn expect(&mut self, _root: &Tensor) {}
+}
+
+/// Gradients of parameters, in arenas of the parameters' layout, and of other marked tensors.
+///
+/// Gradients of bfloat16 parameters are kept in single precision.
+#[derive(Default)]
+pub struct Grads {
+    sets: Vec<GradSet>,
+    leaves: BTreeMap<u64, Tensor>,
+}
+
+struct GradSet {
+    layout: Arc<ArenaLayout>,
+    arenas: [Option<Buffer>; FLOATS],
+    filled: Vec<bool>,
+}
+
+impl GradSet {
+    fn new(layout: Arc<ArenaLayout>) -> Self {
+        let arenas = std::array::from_fn(|i| {
+            let bytes = layout.trainable_len(dtype_of(i)) * dtype_of(i).accumulator().size();
+            (bytes > 0).then(|| Buffer::uninit(bytes))
+        });
+        let mut set = Self { filled: vec![false; layout.entries().len()], layout, arenas };
+        set.clear_gaps();
+        set
+    }
+
+    /// Zeros between parameters, so that walks over whole runs find numbers there.
+    fn clear_gaps(&mut self) {
+        let layout = self.layout.clone();
+        let mut ends = [0; FLOATS];
+        let mut trainable: Vec<_> = layout.entries().iter().filter(|e| e.trainable).collect();
+        trainable.sort_by_key(|entry| entry.offset);
+        let mut clear = |i: usize, gap: std::ops::Range<usize>| {
+            let Some(arena) = &mut self.arenas[i] else { return };
+            with_float!(dtype_of(i).accumulator(), "grads", T => {
+                arena.as_slice_mut::<T>()[gap].fill(T::from_f64(0.0));
+            });
+        };
+        for entry in trainable {
+            let i = float_index(entry.dtype);
+            clear(i, ends[i]..entry.offset);
+            ends[i] = entry.range().end;
+        }
+        for (i, end) in ends.into_iter().enumerate() {
+            clear(i, end..layout.trainable_len(dtype_of(i)));
+        }
+    }
+}
+
+impl GradStore for Grads {
+    fn write(&mut self, slot: &Slot, write: &mut dyn FnMut(&mut Target<'_>)) {
+        let set = self.set_mut(&slot.layout);
+        let entry = slot.entry();
+        let accumulate = std::mem::replace(&mut set.filled[slot.index], true);
+        let arena = set.arenas[float_index(entry.dtype)].as_mut().expect("trainable");
+        let dtype = entry.dtype.accumulator();
+        let size = dtype.size();
+        let range = entry.range().start * size..entry.range().end * size;
+        let bytes = &mut arena.as_slice_mut::<u8>()[range];
+        write(&mut Target { bytes, dtype, accumulate });
+    }
+}
+
+impl Grads {
+    fn set_mut(&mut self, layout: &Arc<ArenaLayout>) -> &mut GradSet {
+        let found = self.sets.iter().position(|set| Arc::ptr_eq(&set.layout, layout));
+        let index = found.unwrap_or_else(|| {
+            self.sets.push(GradSet::new(layout.clone()));
+            self.sets.len() - 1
+        });
+        &mut self.sets[index]
+    }
+
+    fn set(&self, layout: &Arc<ArenaLayout>) -> Option<&GradSet> {
+        self.sets.iter().find(|set| Arc::ptr_eq(&set.layout, layout))
+    }
+
+    pub(crate) fn add_leaves(&mut self, leaves: BTreeMap<u64, Tensor>) {
+        for (id, grad) in leaves {
+            match self.leaves.entry(id) {
+                std::collections::btree_map::Entry::Vacant(empty) => {
+                    empty.insert(grad);
+                }
+                std::collections::btree_map::Entry::Occupied(mut sum) => {
+                    let total = sum.get() + &grad;
+                    sum.insert(total);
+                }
+            }
+        }
+    }
+
+    /// The gradient of a tensor that [`requires_grad`](Tensor::requires_grad) marked; `None` where
+    /// nothing flowed to it.
+    pub fn of(&self, tensor: &Tensor) -> Option<&Tensor> {
+        self.leaves.get(&tensor.node.as_ref()?.id)
+    }
+
+    /// A copy of the gradient of a parameter; `None` where nothing flowed to it.
+    pub fn param(&self, param: &Param) -> Option<Tensor> {
+        let layout = read(&param.shared).built.as_ref()?.layout.clone();
+        self.tensor(&layout, param.index())
+    }
+
+    /// A copy of the gradient of parameter `index` of `layout`.
+    pub fn tensor(&self, layout: &Arc<ArenaLayout>, index: usize) -> Option<Tensor> {
+        let set = self.set(layout)?;
+        let entry = &layout.entries()[index];
+        set.filled[index].then(|| {
+            let arena = set.arenas[float_index(entry.dtype)].as_ref().expect("trainable");
+            with_float!(entry.dtype.accumulator(), "grads", T => {
+                Tensor::from_slice(&arena.as_slice::<T>()[entry.range()], entry.shape)
+            })
+        })
+    }
+
+    /// Whether anything flowed to parameter `index` of `layout`.
+    pub fn is_filled(&self, layout: &Arc<ArenaLayout>, index: usize) -> bool {
+        self.set(layout).is_some_and(|set| set.filled[index])
+    }
+
+    /// Trainable parameters of `layout` that nothing flowed to.
+    pub fn missing<'a>(&self, layout: &'a Arc<ArenaLayout>) -> Vec<&'a str> {
+        let entries = layout.entries().iter().enumerate();
+        entries
+            .filter(|(i, entry)| entry.trainable && !self.is_filled(layout, *i))
+            .map(|(_, entry)| entry.name.as_str())
+            .collect()
+    }
+
+    /// The gradients of the parameters of type `dtype`, by the offsets of `layout`. `T` is the
+    /// type's accumulator. What belongs to an unfilled parameter holds anything.
+    pub fn all<T: Element>(&self, layout: &Arc<ArenaLayout>, dtype: DType) -> &[T] {
+        assert!(T::DTYPE == dtype.accumulator(), "gradients of {dtype} are not {}", T::DTYPE);
+        let arena = self.set(layout).and_then(|set| set.arenas[float_index(dtype)].as_ref());
+        arena.map_or(&[], |arena| arena.as_slice())
+    }
+
+    /// The gradients of the parameters of type `dtype`, to change.
+    pub fn all_mut<T: Element>(&mut self, layout: &Arc<ArenaLayout>, dtype: DType) -> &mut [T] {
+        assert!(T::DTYPE == dtype.accumulator(), "gradients of {dtype} are not {}", T::DTYPE);
+        match &mut self.set_mut(layout).arenas[float_index(dtype)] {
+            Some(arena) => arena.as_slice_mut(),
+            None => &mut [],
+        }
+    }
+
+    /// The square root of the sum of the squares of all gradients of `layout`: PyTorch's global
+    /// norm. Summed in fixed pieces, in double precision between them.
+    pub fn norm(&self, layout: &Arc<ArenaLayout>) -> f64 {
+        let Some(set) = self.set(layout) else { return 0.0 };
+        let square = |(i, entry): (usize, &super::Entry)| -> f64 {
+            let arena = set.arenas[float_index(entry.dtype)].as_ref().filter(|_| set.filled[i]);
+            arena.map_or(0.0, |arena| {
+                with_float!(entry.dtype.accumulator(), "norm", T => {
+                    cpu::reduce::sum_of_squares(&arena.as_slice::<T>()[entry.range()])
+                })
+            })
+        };
+        layout
+            .entries()
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.trainable)
+            .map(square)
+            .sum::<f64>()
+            .sqrt()
+    }
+}

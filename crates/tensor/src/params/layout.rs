@@ -1,0 +1,121 @@
+//! Who lies where in the arenas.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Init;
+use crate::dtype::DType;
+use crate::memory::ALIGNMENT;
+use crate::shape::Shape;
+
+/// How many types of arena there are.
+pub(crate) const FLOATS: usize = 3;
+
+/// The arena of a type.
+pub(crate) fn float_index(dtype: DType) -> usize {
+    match dtype {
+        DType::F32 => 0,
+        DType::F64 => 1,
+        DType::BF16 => 2,
+        other => panic!("params: {other} cannot be trained"),
+    }
+}
+
+pub(super) const fn dtype_of(index: usize) -> DType {
+    [DType::F32, DType::F64, DType::BF16][index]
+}
+
+/// One parameter.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The full name, as in checkpoints.
+    pub name: String,
+    /// The sizes of the dimensions.
+    pub shape: Shape,
+    /// The type of the elements.
+    pub dtype: DType,
+    /// Whether it gets gradients.
+    pub trainable: bool,
+    /// Its first element's position in the arena of its type.
+    pub offset: usize,
+    pub(super) init: Init,
+}
+
+impl Entry {
+    pub(super) fn new(name: String, shape: Shape, dtype: DType, init: Init) -> Self {
+        Self { name, shape, dtype, trainable: true, offset: 0, init }
+    }
+
+    /// Its positions in the arena of its type.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.shape.count()
+    }
+}
+
+/// Where each parameter lies in the arenas, which gradients and optimizer state share.
+#[derive(Debug)]
+pub struct ArenaLayout {
+    entries: Vec<Entry>,
+    lens: [usize; FLOATS],
+    trainable: [usize; FLOATS],
+}
+
+impl ArenaLayout {
+    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
+        let mut lens = [0; FLOATS];
+        let mut place = |entry: &mut Entry| {
+            let len = &mut lens[float_index(entry.dtype)];
+            entry.offset = *len;
+            *len += entry.shape.count();
+            // Every element type divides the alignment, so counting in elements is enough.
+            *len = len.next_multiple_of(ALIGNMENT / entry.dtype.size());
+        };
+        entries.iter_mut().filter(|entry| entry.trainable).for_each(&mut place);
+        let mut trainable = [0; FLOATS];
+        for entry in entries.iter().filter(|entry| entry.trainable) {
+            let end = entry.range().end.next_multiple_of(ALIGNMENT / entry.dtype.size());
+            let len = &mut trainable[float_index(entry.dtype)];
+            *len = end.max(*len);
+        }
+        entries.iter_mut().filter(|entry| !entry.trainable).for_each(&mut place);
+        Self { entries, lens, trainable }
+    }
+
+    /// The parameters in the order of registration.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Elements in the arena of `dtype`, with the gaps between parameters.
+    pub fn len(&self, dtype: DType) -> usize {
+        self.lens[float_index(dtype)]
+    }
+
+    /// Elements at the start of the arena of `dtype` that belong to trainable parameters: what a
+    /// gradient or a slot of optimizer state covers.
+    pub fn trainable_len(&self, dtype: DType) -> usize {
+        self.trainable[float_index(dtype)]
+    }
+
+    pub(super) fn arena_len(&self, index: usize) -> usize {
+        self.lens[index]
+    }
+}
+
+/// A parameter as a leaf of the graph.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    pub layout: Arc<ArenaLayout>,
+    pub index: usize,
+}
+
+impl Slot {
+    pub fn entry(&self) -> &Entry {
+        &self.layout.entries[self.index]
+    }
+
+    /// A number that tells this parameter from those of any other set.
+    pub fn id(&self) -> (usize, usize) {
+        (Arc::as_ptr(&self.layout) as usize, self.index)
+    }
+}

@@ -1,0 +1,310 @@
+//! Parameters and their gradients, in flat arenas.
+//!
+//! All parameters of one type lie one after another in one buffer, trainable ones first, each on a
+//! cache line's boundary. Gradients and optimizer state use the same positions, so that a step is
+//! one walk over memory whatever the number of tensors.
+
+mod grads;
+mod init;
+mod layout;
+mod scope;
+mod stream;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::autograd::{Kind, Node, read_param};
+use crate::dtype::{DType, Element};
+use crate::memory::Buffer;
+use crate::random::Key;
+use crate::shape::{Layout, Shape};
+use crate::storage::{StorageError, TensorFile};
+use crate::tensor::Tensor;
+use crate::with_float;
+
+pub(crate) use grads::GradStore;
+pub use grads::Grads;
+pub use init::Init;
+pub use layout::{ArenaLayout, Entry};
+pub(crate) use layout::{FLOATS, Slot, float_index};
+pub use scope::Scope;
+pub(crate) use stream::Streamed;
+
+/// What can go wrong with a whole set of parameters.
+#[derive(Debug, thiserror::Error)]
+pub enum ParamsError {
+    /// A step was asked for while tensors still read the parameters.
+    #[error(
+        "parameters are in use: drop every graph and every tensor made from them before the step"
+    )]
+    InUse,
+    /// The set of parameters was changed after it was first read.
+    #[error("parameter `{name}`: the set is fixed once a value was read; change it before")]
+    Fixed {
+        /// The parameter's name.
+        name: String,
+    },
+    /// A file of tensors could not be read or written, or does not fit.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The parameters of a model: names, shapes, values.
+///
+/// Layers register theirs through a [`Scope`]; nothing is allocated until a value is first read,
+/// and initial values are a pure function of the seed and each parameter's name.
+///
+/// ```
+/// use rappel_tensor::{Init, Params};
+/// let mut params = Params::new(42);
+/// let weight = params.scope("net").add("weight", [2, 3], Init::Normal { std: 0.02 });
+/// assert_eq!(weight.tensor().shape().to_string(), "[2, 3]");
+/// assert_eq!(params.names(), ["net.weight"]);
+/// ```
+pub struct Params {
+    shared: Arc<RwLock<State>>,
+}
+
+struct State {
+    seed: u64,
+    dtype: DType,
+    entries: Vec<Entry>,
+    built: Option<Built>,
+}
+
+struct Built {
+    layout: Arc<ArenaLayout>,
+    arenas: [Option<Arc<Buffer>>; FLOATS],
+    nodes: Vec<Arc<Node>>,
+}
+
+/// A layer's hold on one parameter. Cloning shares it, as tied weights do.
+#[derive(Clone)]
+pub struct Param {
+    shared: Arc<RwLock<State>>,
+    index: usize,
+}
+
+fn read(shared: &RwLock<State>) -> RwLockReadGuard<'_, State> {
+    shared.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(shared: &RwLock<State>) -> RwLockWriteGuard<'_, State> {
+    shared.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    /// Lays the arenas out and fills them with initial values, once.
+    fn build(&mut self) -> &mut Built {
+        if self.built.is_none() {
+            let layout = Arc::new(ArenaLayout::new(std::mem::take(&mut self.entries)));
+            let arenas = std::array::from_fn(|i| {
+                let bytes = layout.arena_len(i) * layout::dtype_of(i).size();
+                (bytes > 0).then(|| Arc::new(Buffer::zeroed(bytes)))
+            });
+            let slot = |index| Slot { layout: layout.clone(), index };
+            let nodes = (0..layout.entries().len()).map(|i| Node::new(Kind::Param(slot(i))));
+            let mut built = Built { nodes: nodes.collect(), layout, arenas };
+            built.initialise(self.seed);
+            self.built = Some(built);
+        }
+        self.built.as_mut().expect("just built")
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.built.as_ref().map_or(&self.entries, |built| built.layout.entries())
+    }
+}
+
+impl Built {
+    fn initialise(&mut self, seed: u64) {
+        for entry in self.layout.entries() {
+            let key = Key::new(seed).with_name("init").with_name(&entry.name);
+            let arena = self.arenas[float_index(entry.dtype)].as_mut().expect("holds the entry");
+            let buffer = Arc::get_mut(arena).expect("nobody read it yet");
+            with_float!(entry.dtype, "init", T => {
+                let all = buffer.as_slice_mut::<T>();
+                entry.init.fill(&mut all[entry.range()], key);
+            });
+        }
+    }
+
+    fn view(&self, index: usize) -> Tensor {
+        let entry = &self.layout.entries()[index];
+        let arena = self.arenas[float_index(entry.dtype)].as_ref().expect("holds the entry");
+        let layout = Layout { offset: entry.offset, ..Layout::contiguous(entry.shape) };
+        Tensor { buffer: arena.clone(), layout, dtype: entry.dtype, node: None }
+    }
+}
+
+impl Param {
+    /// The value, as a view that must be gone before the next step. Gradients flow to it where the
+    /// parameter is trainable.
+    pub fn tensor(&self) -> Tensor {
+        let state = read(&self.shared);
+        let Some(built) = &state.built else {
+            drop(state);
+            write(&self.shared).build();
+            return self.tensor();
+        };
+        let node = built.layout.entries()[self.index].trainable;
+        let node = if node { read_param(&built.nodes[self.index]) } else { None };
+        Tensor { node, ..built.view(self.index) }
+    }
+
+    /// The sizes of the dimensions.
+    pub fn shape(&self) -> Shape {
+        read(&self.shared).entries()[self.index].shape
+    }
+
+    /// The position in the [`Params`].
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The full name.
+    pub fn name(&self) -> String {
+        read(&self.shared).entries()[self.index].name.clone()
+    }
+}
+
+impl Params {
+    /// An empty set of single-precision parameters, initialised from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self::with_dtype(seed, DType::F32)
+    }
+
+    /// An empty set whose parameters are of `dtype` unless a scope says otherwise.
+    ///
+    /// # Panics
+    /// Where `dtype` is not a floating-point type.
+    #[track_caller]
+    pub fn with_dtype(seed: u64, dtype: DType) -> Self {
+        assert!(dtype.is_float(), "params: {dtype} cannot be trained");
+        let state = State { seed, dtype, entries: Vec::new(), built: None };
+        Self { shared: Arc::new(RwLock::new(state)) }
+    }
+
+    /// Where the parameters of the layer `name` are registered; `""` for the top.
+    pub fn scope(&mut self, name: &str) -> Scope<'_> {
+        let dtype = read(&self.shared).dtype;
+        Scope::new(self, name.to_owned(), dtype)
+    }
+
+    #[track_caller]
+    fn register(&mut self, entry: Entry) -> Param {
+        let mut state = write(&self.shared);
+        assert!(state.built.is_none(), "params: `{}` comes after a value was read", entry.name);
+        let taken = state.entries.iter().any(|other| other.name == entry.name);
+        assert!(!taken, "params: `{}` is registered already", entry.name);
+        state.entries.push(entry);
+        Param { shared: self.shared.clone(), index: state.entries.len() - 1 }
+    }
+
+    /// Makes the parameters for which `frozen` holds constants: no gradient, no optimizer state.
+    ///
+    /// # Errors
+    /// [`ParamsError::Fixed`] once a value was read.
+    pub fn freeze(&mut self, frozen: impl Fn(&str) -> bool) -> Result<(), ParamsError> {
+        let mut state = write(&self.shared);
+        let fixed = state.built.is_some();
+        if let Some(entry) = state.entries().iter().find(|e| fixed && frozen(&e.name)) {
+            return Err(ParamsError::Fixed { name: entry.name.clone() });
+        }
+        for entry in &mut state.entries {
+            entry.trainable &= !frozen(&entry.name);
+        }
+        Ok(())
+    }
+
+    /// The full names, in the order of registration.
+    pub fn names(&self) -> Vec<String> {
+        read(&self.shared).entries().iter().map(|entry| entry.name.clone()).collect()
+    }
+
+    /// How many numbers can be trained.
+    pub fn trainable_count(&self) -> usize {
+        let state = read(&self.shared);
+        state.entries().iter().filter(|e| e.trainable).map(|e| e.shape.count()).sum()
+    }
+
+    /// How many numbers there are.
+    pub fn count(&self) -> usize {
+        read(&self.shared).entries().iter().map(|entry| entry.shape.count()).sum()
+    }
+
+    /// Where each parameter lies; fixes the set.
+    pub fn layout(&self) -> Arc<ArenaLayout> {
+        write(&self.shared).build().layout.clone()
+    }
+
+    /// The hold on the parameter called `name`.
+    pub fn get(&self, name: &str) -> Option<Param> {
+        let index = read(&self.shared).entries().iter().position(|entry| entry.name == name)?;
+        Some(Param { shared: self.shared.clone(), index })
+    }
+
+    /// All parameters by name, in order, without gradients.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut state = write(&self.shared);
+        let built = state.build();
+        let names = built.layout.entries().iter().map(|entry| entry.name.clone());
+        names.enumerate().map(|(i, name)| (name, built.view(i))).collect()
+    }
+
+    /// The arenas, to change.
+    ///
+    /// # Errors
+    /// [`ParamsError::InUse`] while a tensor made from a parameter is alive.
+    pub fn update<R>(&mut self, f: impl FnOnce(&mut Arenas<'_>) -> R) -> Result<R, ParamsError> {
+        let mut state = write(&self.shared);
+        let built = state.build();
+        if built.arenas.iter_mut().flatten().any(|arena| Arc::get_mut(arena).is_none()) {
+            return Err(ParamsError::InUse);
+        }
+        Ok(f(&mut Arenas { built }))
+    }
+
+    /// Replaces every value by that of the tensor of the same name in `file`, converted to the
+    /// parameter's type.
+    ///
+    /// # Errors
+    /// A name that only one side has, or a shape that differs; then nothing was changed.
+    pub fn load(&mut self, file: &TensorFile) -> Result<(), ParamsError> {
+        let layout = self.layout();
+        let wanted = layout.entries().iter().map(|entry| (entry.name.as_str(), entry.shape));
+        file.check_exactly(wanted)?;
+        self.update(|arenas| {
+            for entry in layout.entries() {
+                let value = file.tensor(&entry.name)?.to_dtype(entry.dtype);
+                with_float!(entry.dtype, "load", T => {
+                    arenas.all::<T>()[entry.range()].copy_from_slice(value.slice::<T>());
+                });
+            }
+            Ok(())
+        })?
+    }
+}
+
+/// All parameters, open for change.
+pub struct Arenas<'a> {
+    built: &'a mut Built,
+}
+
+impl Arenas<'_> {
+    /// Where each parameter lies.
+    pub fn layout(&self) -> Arc<ArenaLayout> {
+        self.built.layout.clone()
+    }
+
+    /// Every parameter of type `T`, by the offsets of [`layout`](Arenas::layout); empty where there
+    /// is none.
+    pub fn all<T: Element>(&mut self) -> &mut [T] {
+        match &mut self.built.arenas[float_index(T::DTYPE)] {
+            Some(arena) => Arc::get_mut(arena).expect("checked on opening").as_slice_mut(),
+            None => &mut [],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! Where layers register their parameters.
+
+use super::layout::Entry;
+use super::{Init, Param, Params};
+use crate::dtype::DType;
+use crate::shape::Shape;
+
+/// A prefix of parameter names, and the type of what is registered under it.
+pub struct Scope<'a> {
+    params: &'a mut Params,
+    prefix: String,
+    dtype: DType,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(params: &'a mut Params, prefix: String, dtype: DType) -> Self {
+        Self { params, prefix, dtype }
+    }
+
+    fn path(&self, name: &str) -> String {
+        match (self.prefix.as_str(), name) {
+            ("", name) => name.to_owned(),
+            (prefix, "") => prefix.to_owned(),
+            (prefix, name) => format!("{prefix}.{name}"),
+        }
+    }
+
+    /// The scope `name` within this one.
+    pub fn scope(&mut self, name: &str) -> Scope<'_> {
+        let prefix = self.path(name);
+        Scope { params: self.params, prefix, dtype: self.dtype }
+    }
+
+    /// The same scope for parameters of another type.
+    #[must_use]
+    pub fn dtype(self, dtype: DType) -> Self {
+        Self { dtype, ..self }
+    }
+
+    /// Registers a parameter.
+    ///
+    /// # Panics
+    /// Where the name is taken, or a value of the set was read already.
+    #[track_caller]
+    pub fn add(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Param {
+        let entry = Entry::new(self.path(name), shape.into(), self.dtype, init);
+        self.params.register(entry)
+    }
+}

@@ -1,0 +1,77 @@
+//! Gradients handed out one by one, as soon as each is whole.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::grads::GradStore;
+use super::layout::Slot;
+use crate::autograd::{Kind, Node, Target, owned_target};
+use crate::tensor::Tensor;
+
+/// Counts how often each parameter is read in the graph, and hands its gradient out after the last
+/// of these reads was passed.
+pub(crate) struct Streamed<'a> {
+    finished: &'a mut dyn FnMut(usize, Tensor),
+    reads: HashMap<(usize, usize), usize>,
+    sums: HashMap<(usize, usize), (usize, Tensor)>,
+}
+
+impl<'a> Streamed<'a> {
+    pub fn new(finished: &'a mut dyn FnMut(usize, Tensor)) -> Self {
+        Self { finished, reads: HashMap::new(), sums: HashMap::new() }
+    }
+
+    /// Hands out what is left: parameters that also feed a part of the graph that no gradient
+    /// reached.
+    pub fn finish(&mut self) {
+        let mut left: Vec<_> = self.sums.drain().map(|(_, sum)| sum).collect();
+        left.sort_by_key(|(index, _)| *index);
+        for (index, grad) in left {
+            (self.finished)(index, grad);
+        }
+    }
+}
+
+impl GradStore for Streamed<'_> {
+    fn write(&mut self, slot: &Slot, write: &mut dyn FnMut(&mut Target<'_>)) {
+        let entry = slot.entry();
+        let mut accumulate = true;
+        let (_, sum) = self.sums.entry(slot.id()).or_insert_with(|| {
+            accumulate = false;
+            (slot.index, Tensor::uninit(entry.shape, entry.dtype.accumulator()))
+        });
+        write(&mut owned_target(sum, accumulate));
+    }
+
+    fn passed(&mut self, inputs: &[Option<Arc<Node>>]) {
+        for node in inputs.iter().flatten() {
+            let Kind::Param(slot) = &node.kind else { continue };
+            let left = self.reads.entry(slot.id()).or_insert(1);
+            *left -= 1;
+            if *left == 0
+                && let Some((index, grad)) = self.sums.remove(&slot.id())
+            {
+                (self.finished)(index, grad);
+            }
+        }
+    }
+
+    fn expect(&mut self, root: &Tensor) {
+        let mut seen = HashSet::new();
+        let mut left: Vec<Arc<Node>> = root.node.iter().cloned().collect();
+        while let Some(node) = left.pop() {
+            if !seen.insert(node.id) {
+                continue;
+            }
+            node.with_inputs(|inputs| {
+                for input in inputs.iter().flatten() {
+                    if let Kind::Param(slot) = &input.kind {
+                        *self.reads.entry(slot.id()).or_insert(0) += 1;
+                    } else {
+                        left.push(input.clone());
+                    }
+                }
+            });
+        }
+    }
+}

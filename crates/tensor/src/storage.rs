@@ -1,0 +1,238 @@
+//! Files of named tensors (safetensors).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype as Stored, Metadata, SafeTensors, View};
+
+use crate::dtype::DType;
+use crate::memory::{bytes_of, bytes_of_mut, map_file};
+use crate::shape::{MAX_RANK, Shape};
+use crate::tensor::Tensor;
+use crate::with_element;
+
+/// What can go wrong with a file of tensors.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not whole or not of the format.
+    #[error("{path}: not a whole safetensors file: {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor is of a type that is not supported.
+    #[error("{path}: tensor `{name}` holds {dtype}, which is not supported")]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// The file lacks tensors.
+    #[error("{path}: lacks tensor `{name}`")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// The file has a tensor that nothing asks for.
+    #[error("{path}: has tensor `{name}`, which nothing here is called")]
+    Unexpected {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor has another shape than wanted.
+    #[error("{path}: tensor `{name}` has shape {found}, wanted {wanted}")]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The file's.
+        found: Shape,
+        /// The reader's.
+        wanted: Shape,
+    },
+}
+
+/// An open safetensors file, mapped into memory; its header was checked whole.
+pub struct TensorFile {
+    path: PathBuf,
+    map: Mmap,
+    header: usize,
+    metadata: Metadata,
+}
+
+/// How a file names this type; `None` for those that tensors do not have.
+fn dtype_of(stored: Stored) -> Option<DType> {
+    Some(match stored {
+        Stored::F64 => DType::F64,
+        Stored::F32 => DType::F32,
+        Stored::BF16 => DType::BF16,
+        Stored::I64 => DType::I64,
+        Stored::U8 | Stored::BOOL => DType::U8,
+        _ => return None,
+    })
+}
+
+impl TensorFile {
+    /// Opens a file and checks its header: lengths, offsets, that tensors fill it without overlap.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], [`StorageError::Format`], [`StorageError::Type`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let path = path.as_ref().to_owned();
+        let io = |source| StorageError::Io { path: path.clone(), source };
+        let file = std::fs::File::open(&path).map_err(io)?;
+        let map = map_file(&file).map_err(io)?;
+        let (header, metadata) = SafeTensors::read_metadata(&map)
+            .map_err(|e| StorageError::Format { path: path.clone(), reason: e.to_string() })?;
+        let file = Self { path, map, header: header + 8, metadata };
+        for (name, info) in file.metadata.tensors() {
+            let dtype = format!("{:?}", info.dtype);
+            if dtype_of(info.dtype).is_none() {
+                return Err(StorageError::Type { path: file.path, name, dtype });
+            }
+            if info.shape.len() > MAX_RANK {
+                let reason = format!("tensor `{name}` has {} dimensions", info.shape.len());
+                return Err(StorageError::Format { path: file.path, reason });
+            }
+        }
+        let whole = file.header + file.metadata.data_len();
+        if whole != file.map.len() {
+            let reason = format!("{} bytes, its header says {whole}", file.map.len());
+            return Err(StorageError::Format { path: file.path, reason });
+        }
+        Ok(file)
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of the tensors, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.metadata.tensors().into_keys().collect();
+        names.sort();
+        names
+    }
+
+    /// The text stored under `key` beside the tensors.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// The shape of a tensor, if the file has it.
+    pub fn shape(&self, name: &str) -> Option<Shape> {
+        Some(Shape::new(&self.metadata.info(name)?.shape))
+    }
+
+    /// A copy of the tensor `name`.
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`].
+    pub fn tensor(&self, name: &str) -> Result<Tensor, StorageError> {
+        let missing = || StorageError::Missing { path: self.path.clone(), name: name.to_owned() };
+        let info = self.metadata.info(name).ok_or_else(missing)?;
+        let dtype = dtype_of(info.dtype).expect("checked on opening");
+        let data = &self.map[self.header + info.data_offsets.0..self.header + info.data_offsets.1];
+        let mut tensor = Tensor::uninit(Shape::new(&info.shape), dtype);
+        with_element!(dtype, T => {
+            // Files are little-endian, as the machines that this crate supports.
+            bytes_of_mut(tensor.slice_mut::<T>()).copy_from_slice(data);
+        });
+        Ok(tensor)
+    }
+
+    /// Checks that the file holds exactly the tensors wanted, in their shapes.
+    pub(crate) fn check_exactly<'a>(
+        &self,
+        wanted: impl Iterator<Item = (&'a str, Shape)>,
+    ) -> Result<(), StorageError> {
+        let path = || self.path.clone();
+        let mut left = self.metadata.tensors();
+        for (name, wanted) in wanted {
+            let name = name.to_owned();
+            match left.remove(&name).map(|info| Shape::new(&info.shape)) {
+                Some(found) if found == wanted => {}
+                Some(found) => {
+                    return Err(StorageError::Shape { path: path(), name, found, wanted });
+                }
+                None => return Err(StorageError::Missing { path: path(), name }),
+            }
+        }
+        match left.into_keys().min() {
+            Some(name) => Err(StorageError::Unexpected { path: path(), name }),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Whole(Tensor);
+
+impl View for Whole {
+    fn dtype(&self) -> Stored {
+        match self.0.dtype() {
+            DType::F64 => Stored::F64,
+            DType::F32 => Stored::F32,
+            DType::BF16 => Stored::BF16,
+            DType::I64 => Stored::I64,
+            DType::U8 => Stored::U8,
+        }
+    }
+    fn shape(&self) -> &[usize] {
+        &self.0.layout.shape
+    }
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        with_element!(self.0.dtype(), T => bytes_of(self.0.slice::<T>())).into()
+    }
+    fn data_len(&self) -> usize {
+        self.0.count() * self.0.dtype().size()
+    }
+}
+
+/// Writes tensors and some text beside them. The file is written in place: write to a temporary
+/// name and rename where a half-written file must not be seen.
+///
+/// # Errors
+/// [`StorageError::Io`], a full disk among others.
+pub fn write_tensors<N: AsRef<str>>(
+    path: impl AsRef<Path>,
+    tensors: impl IntoIterator<Item = (N, Tensor)>,
+    text: &BTreeMap<String, String>,
+) -> Result<(), StorageError> {
+    let path = path.as_ref();
+    let views: Vec<(String, Whole)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name.as_ref().to_owned(), Whole(tensor.contiguous())))
+        .collect();
+    let text: HashMap<String, String> = text.clone().into_iter().collect();
+    let text = (!text.is_empty()).then_some(text);
+    safetensors::serialize_to_file(views, text, path).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(source) => {
+            StorageError::Io { path: path.to_owned(), source }
+        }
+        other => StorageError::Format { path: path.to_owned(), reason: other.to_string() },
+    })
+}
+
+#[cfg(test)]
+#[path = "storage_tests.rs"]
+mod tests;

@@ -1,0 +1,50 @@
+//! Reading values.
+
+use crate::cpu;
+use crate::dtype::{DType, Element};
+use crate::tensor::Tensor;
+use crate::with_element;
+
+impl Tensor {
+    /// The values in row-major order.
+    ///
+    /// # Panics
+    /// Where `T` is not the tensor's type; [`to_f64_vec`](Tensor::to_f64_vec) converts.
+    #[track_caller]
+    pub fn to_vec<T: Element>(&self) -> Vec<T> {
+        assert!(
+            T::DTYPE == self.dtype,
+            "to_vec: the tensor holds {}, not {}",
+            self.dtype,
+            T::DTYPE
+        );
+        if self.is_contiguous() {
+            return self.slice().to_vec();
+        }
+        cpu::copy::contiguous(self).slice().to_vec()
+    }
+
+    /// The values in row-major order, as `f64`.
+    pub fn to_f64_vec(&self) -> Vec<f64> {
+        with_element!(self.dtype, T => self.to_vec::<T>().into_iter().map(T::to_f64).collect())
+    }
+
+    /// The value of a tensor of one element.
+    ///
+    /// # Panics
+    /// With any other number of elements.
+    #[track_caller]
+    pub fn item(&self) -> f64 {
+        assert!(self.count() == 1, "item: needs one element, got shape {}", self.shape());
+        // SAFETY: one element lies at the layout's offset.
+        with_element!(self.dtype, T => unsafe { self.ptr::<T>().read() }.to_f64())
+    }
+
+    /// The position in row-major order of the first NaN or infinity.
+    pub fn first_non_finite(&self) -> Option<usize> {
+        if !matches!(self.dtype, DType::F32 | DType::F64 | DType::BF16) {
+            return None;
+        }
+        self.to_f64_vec().iter().position(|x| !x.is_finite())
+    }
+}
