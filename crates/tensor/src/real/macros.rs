@@ -52,4 +52,17 @@ macro_rules! each {
     }};
 }
 
+/// All lanes joined, the halves of the register onto each other first.
+#[inline(always)]
+pub(super) fn fold<T: Copy, const N: usize>(mut lanes: [T; N], join: impl Fn(T, T) -> T) -> T {
+    let mut half = N / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = join(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 pub(super) use {each, lanes_ops, mask_ops};

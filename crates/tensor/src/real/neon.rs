@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-use super::macros::{each, lanes_ops, mask_ops};
+use super::macros::{each, fold, lanes_ops, mask_ops};
 use super::{Lanes, Lanes32, Real, Simd, math};
 
 /// The set.
@@ -154,27 +154,11 @@ impl Lanes for F32 {
     }
     #[inline(always)]
     fn reduce_sum(self) -> f32 {
-        let mut a = self.to_array();
-        let mut n = Self::LANES / 2;
-        while n > 0 {
-            for i in 0..n {
-                a[i] = a[i] + a[i + n];
-            }
-            n /= 2;
-        }
-        a[0]
+        fold(self.to_array(), |a, b| a + b)
     }
     #[inline(always)]
     fn reduce_max(self) -> f32 {
-        let mut a = self.to_array();
-        let mut n = Self::LANES / 2;
-        while n > 0 {
-            for i in 0..n {
-                a[i] = if a[i] > a[i + n] { a[i] } else { a[i + n] };
-            }
-            n /= 2;
-        }
-        a[0]
+        fold(self.to_array(), |a, b| if a > b { a } else { b })
     }
 }
 
@@ -318,27 +302,11 @@ impl Lanes for F64 {
     }
     #[inline(always)]
     fn reduce_sum(self) -> f64 {
-        let mut a = self.to_array();
-        let mut n = Self::LANES / 2;
-        while n > 0 {
-            for i in 0..n {
-                a[i] = a[i] + a[i + n];
-            }
-            n /= 2;
-        }
-        a[0]
+        fold(self.to_array(), |a, b| a + b)
     }
     #[inline(always)]
     fn reduce_max(self) -> f64 {
-        let mut a = self.to_array();
-        let mut n = Self::LANES / 2;
-        while n > 0 {
-            for i in 0..n {
-                a[i] = if a[i] > a[i + n] { a[i] } else { a[i + n] };
-            }
-            n /= 2;
-        }
-        a[0]
+        fold(self.to_array(), |a, b| if a > b { a } else { b })
     }
 }
 
