@@ -31,7 +31,7 @@ pub(super) const ENTRY: SourceEntry = SourceEntry {
 };
 
 /// The same documents on every machine for the same lock file: those of the packages that any build
-/// of the workspace unpacks, see [`Workspace::certain_packages`].
+/// of the workspace unpacks, see [`Workspace::certain_packages`], of each package the newest version.
 #[derive(Debug)]
 struct Cargo {
     workspace: PathBuf,
@@ -49,7 +49,7 @@ impl Source for Cargo {
         };
         let packages = workspace.certain_packages(&mut |package| unpacked.locate(package))?;
         let mut documents = Vec::new();
-        for (package, folder) in packages {
+        for (package, folder) in newest(packages) {
             let is_rust = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
             for path in walk(&folder, &is_rust)? {
                 let inside = portable_name(path.strip_prefix(&folder).unwrap_or(&path));
@@ -81,6 +81,23 @@ impl Cargo {
         folders.sort_unstable();
         Ok(folders)
     }
+}
+
+/// Of several versions of a package the newest: their files are mostly the same, and a copy in the
+/// training documents would tell what stands in a validation document.
+fn newest(packages: BTreeMap<Pinned, PathBuf>) -> BTreeMap<Pinned, PathBuf> {
+    let mut newest = BTreeMap::<String, (Pinned, PathBuf)>::new();
+    for (package, folder) in packages {
+        let known = newest.get(&package.name);
+        if known.is_none_or(|(known, _)| numbers(&known.version) < numbers(&package.version)) {
+            newest.insert(package.name.clone(), (package, folder));
+        }
+    }
+    newest.into_values().collect()
+}
+
+fn numbers(version: &str) -> Vec<u64> {
+    version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 /// Finds where packages are unpacked.

@@ -1,0 +1,158 @@
+//! Which samples a step sees, and what a sample holds.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rappel_data::{Batch, BatchOptions, Batches, DataError, Permutation, TokenStream, Tokens};
+
+/// Tokens that are their own places.
+fn stream(tokens: usize, document_starts: &[usize]) -> Arc<TokenStream> {
+    Arc::new(TokenStream {
+        tokens: Tokens::U32((0..tokens as u32).collect()),
+        document_starts: document_starts.to_vec(),
+        text_bytes: tokens as u64,
+    })
+}
+
+fn options() -> BatchOptions {
+    BatchOptions { sequence_length: 8, batch_size: 4, shuffle: true, drop_last: false, seed: 7 }
+}
+
+fn append(all: &mut Batch, part: Batch) {
+    all.input_ids.extend(part.input_ids);
+    all.targets.extend(part.targets);
+    all.segment_ids.extend(part.segment_ids);
+    all.batch += part.batch;
+    all.time = part.time;
+}
+
+#[test]
+fn an_epoch_predicts_every_token_once() {
+    for shuffle in [true, false] {
+        let batches = Batches::new(stream(8 * 10 + 5, &[0]), BatchOptions { shuffle, ..options() });
+        let batches = batches.unwrap();
+        assert_eq!((batches.samples(), batches.steps_per_epoch()), (10, 3));
+        assert_eq!(batches.target_range(), 1..81);
+        for epoch in 0..3 {
+            let steps = epoch * 3..(epoch + 1) * 3;
+            let epoch: Vec<Batch> = steps.map(|step| batches.batch(step)).collect();
+            assert_eq!(epoch.iter().map(|batch| batch.batch).collect::<Vec<_>>(), [4, 4, 2]);
+            let mut targets: Vec<_> = epoch.iter().flat_map(|batch| &batch.targets).collect();
+            let inputs = epoch.iter().flat_map(|batch| &batch.input_ids);
+            assert!(inputs.zip(&targets).all(|(input, &target)| input + 1 == *target));
+            assert_eq!(targets.iter().is_sorted(), !shuffle);
+            targets.sort_unstable();
+            assert!(targets.into_iter().copied().eq(1..81));
+        }
+    }
+}
+
+#[test]
+fn epochs_differ_seeds_differ_and_steps_repeat() {
+    let batches =
+        |seed| Batches::new(stream(8 * 400 + 1, &[0]), BatchOptions { seed, ..options() }).unwrap();
+    let [first, other] = [batches(1), batches(2)];
+    assert_ne!(first.batch(0), first.batch(first.steps_per_epoch()));
+    assert_ne!(first.batch(0), other.batch(0));
+    let later = first.batch(1234);
+    first.batch(3);
+    assert_eq!(later, batches(1).batch(1234));
+}
+
+#[test]
+fn dropping_the_last_leaves_whole_batches() {
+    let batches =
+        Batches::new(stream(8 * 10 + 1, &[0]), BatchOptions { drop_last: true, ..options() });
+    let batches = batches.unwrap();
+    assert_eq!(batches.steps_per_epoch(), 2);
+    assert!((0..20).all(|step| batches.batch(step).batch == 4));
+    assert_eq!((batches.steps(2.5), batches.epochs(5)), (5, 2.5));
+}
+
+#[test]
+fn segments_change_where_documents_start() {
+    let options = BatchOptions { shuffle: false, batch_size: 3, ..options() };
+    let batches = Batches::new(stream(25, &[0, 3, 4, 8, 15]), options).unwrap();
+    let batch = batches.batch(0);
+    assert_eq!(batch.segment_ids[..8], [0, 0, 0, 1, 2, 2, 2, 2]);
+    assert_eq!(batch.segment_ids[8..16], [0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(batch.segment_ids[16..], [0; 8]);
+    assert_eq!(batch.segment_starts()[..8], [0, 0, 0, 3, 4, 4, 4, 4]);
+    assert_eq!(batch.segment_starts()[8..16], [0, 0, 0, 0, 0, 0, 0, 7]);
+    assert_eq!(batch.segment_starts()[16..], [0; 8]);
+}
+
+#[test]
+fn validation_is_sequential_and_capped() {
+    let stream = stream(8 * 10 + 3, &[0]);
+    let all = Batches::validation(Arc::clone(&stream), 8, 4, None).unwrap();
+    assert_eq!((all.steps_per_epoch(), all.target_range()), (3, 1..81));
+    assert_eq!(all.batch(2).targets, (65..81).collect::<Vec<_>>());
+    let two = Batches::validation(Arc::clone(&stream), 8, 4, Some(2)).unwrap();
+    assert_eq!((two.steps_per_epoch(), two.target_range()), (2, 1..65));
+    assert_eq!(Batches::validation(stream, 8, 4, Some(99)).unwrap().steps_per_epoch(), 3);
+}
+
+#[test]
+fn plans_that_cannot_be_say_why() {
+    let message = |result: Result<Batches, DataError>| result.unwrap_err().to_string();
+    assert_eq!(
+        message(Batches::new(stream(8, &[0]), options())),
+        "the training tokens are 8, but one sample of sequence_length = 8 takes 9; give more text, \
+         lower sequence_length, or change validation_fraction"
+    );
+    assert_eq!(
+        message(Batches::validation(stream(0, &[]), 8, 4, None)),
+        "the validation tokens are 0, but one sample of sequence_length = 8 takes 9; give more text, \
+         lower sequence_length, or change validation_fraction"
+    );
+    assert_eq!(
+        message(Batches::new(stream(17, &[0]), BatchOptions { drop_last: true, ..options() })),
+        "2 samples make no batch of 4 with drop_last = true; lower batch_size, set drop_last = \
+         false, or give more text"
+    );
+    let zero = BatchOptions { batch_size: 0, ..options() };
+    assert_eq!(message(Batches::new(stream(17, &[0]), zero)), "batch_size = 0: wants at least 1");
+}
+
+proptest! {
+    #[test]
+    fn micro_batches_are_the_batch(
+        samples in 1_usize..60, batch_size in 1_usize..33, count in 1_usize..9, step in 0_u64..200,
+    ) {
+        let batches =
+            Batches::new(stream(8 * samples + 1, &[0, 11]), BatchOptions { batch_size, ..options() }).unwrap();
+        let mut joined = Batch::default();
+        for index in 0..count {
+            let part = batches.micro_batch(step, index, count);
+            prop_assert_eq!(part.batch * 8, part.input_ids.len());
+            append(&mut joined, part);
+        }
+        prop_assert_eq!(joined, batches.batch(step));
+    }
+
+    #[test]
+    fn large_permutations_do_not_collide(len in 1_usize..1 << 48, key: u64, first: usize) {
+        let shuffle = Permutation::new(len, key);
+        let first = first % len;
+        let mut places: Vec<_> = (first..len.min(first + 2000)).map(|i| shuffle.at(i)).collect();
+        let asked = places.len();
+        places.sort_unstable();
+        places.dedup();
+        prop_assert_eq!(places.len(), asked);
+        prop_assert!(places.last().is_none_or(|&place| place < len));
+    }
+}
+
+#[test]
+fn four_of_eight_are_one_of_thirty_two() {
+    let options = BatchOptions { batch_size: 32, ..options() };
+    let batches = Batches::new(stream(8 * 500 + 1, &[0]), options).unwrap();
+    let mut joined = Batch::default();
+    for index in 0..4 {
+        let part = batches.micro_batch(9, index, 4);
+        assert_eq!(part.batch, 8);
+        append(&mut joined, part);
+    }
+    assert_eq!(joined, batches.batch(9));
+}

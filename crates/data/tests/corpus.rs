@@ -1,0 +1,254 @@
+//! Files in, documents out; and what bad input is told.
+
+use std::fs;
+use std::path::Path;
+
+use rappel_data::{Corpus, DataConfig, Dataset};
+use toml::Table;
+
+fn config(text: &str) -> Result<DataConfig, rappel_registry::ConfigError> {
+    DataConfig::from_toml("data", &text.parse::<Table>().unwrap())
+}
+
+fn config_of(folder: &Path, patterns: &[&str], more: &str) -> DataConfig {
+    let paths: Vec<_> = patterns.iter().map(|pattern| folder.join(pattern)).collect();
+    config(&format!("files = {paths:?}\n{more}")).unwrap()
+}
+
+fn names(config: &DataConfig) -> Vec<String> {
+    config.source.list().unwrap().into_iter().map(|document| document.name).collect()
+}
+
+fn build_error(config: &DataConfig) -> String {
+    Dataset::build(config, 0).unwrap_err().to_string()
+}
+
+/// A folder with `n` files of `size` bytes each.
+fn folder_of(n: usize, size: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..n {
+        let text = format!("{i:04} ").repeat(size.div_ceil(5));
+        fs::write(folder.path().join(format!("{i:04}.txt")), &text[..size]).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn paths_folders_and_globs_name_each_file_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir_all(at("sub/.hidden")).unwrap();
+    for name in ["a.txt", "b.md", "sub/c.txt", "sub/[d].txt", "sub/.hidden/e.txt", ".f"] {
+        fs::write(at(name), "x").unwrap();
+    }
+    let names = |patterns: &[&str]| names(&config_of(folder.path(), patterns, ""));
+    assert_eq!(names(&["."]), ["a.txt", "b.md", "sub/[d].txt", "sub/c.txt"]);
+    assert_eq!(
+        names(&["**/*.txt", "a.txt", "sub"]),
+        ["a.txt", "sub/.hidden/e.txt", "sub/[d].txt", "sub/c.txt"]
+    );
+    assert_eq!(names(&["sub/[d].txt"]), ["[d].txt"]);
+    assert_eq!(names(&["s*"]), ["[d].txt", "c.txt"]);
+}
+
+#[test]
+fn the_seed_orders_and_a_new_document_moves_no_other() {
+    let folder = folder_of(40, 10);
+    let order = |seed| -> Vec<String> {
+        let config = config_of(folder.path(), &["."], "");
+        let corpus = Corpus::read(config.source.as_ref(), seed, None).unwrap();
+        corpus.documents.into_iter().map(|document| document.name).collect()
+    };
+    let before = order(1);
+    assert!(!before.is_sorted());
+    assert_ne!(before, order(2));
+    fs::write(folder.path().join("new.txt"), "new").unwrap();
+    let mut after = order(1);
+    after.retain(|name| name != "new.txt");
+    assert_eq!(after, before);
+}
+
+#[test]
+fn the_cap_is_exact_and_takes_the_same_documents_first() {
+    let folder = folder_of(40, 100);
+    let config = config_of(folder.path(), &["."], "");
+    let read = |cap| Corpus::read(config.source.as_ref(), 3, cap).unwrap();
+    let (all, capped) = (read(None), read(Some(1050)));
+    assert_eq!((all.text_bytes(), capped.text_bytes()), (4000, 1050));
+    assert_eq!(capped.documents[..10], all.documents[..10]);
+    assert_eq!(capped.documents[10].bytes, all.documents[10].bytes[..50]);
+    assert_eq!(read(Some(4000)), all);
+    assert_eq!(read(Some(u64::MAX)), all);
+}
+
+#[test]
+fn the_split_is_exact_disjoint_and_complete() {
+    let folder = folder_of(40, 100);
+    let config = config_of(folder.path(), &["."], "");
+    let corpus = Corpus::read(config.source.as_ref(), 3, None).unwrap();
+    let (train, validation) = corpus.clone().split(0.12);
+    assert_eq!((train.text_bytes(), validation.text_bytes()), (3520, 480));
+    let shared: Vec<_> = train
+        .documents
+        .iter()
+        .filter(|document| validation.documents.iter().any(|other| other.name == document.name))
+        .collect();
+    // Only the document at the mark is cut, and its end is validation.
+    let [cut] = shared.as_slice() else { panic!("{} documents are cut", shared.len()) };
+    let tail = validation.documents.iter().find(|document| document.name == cut.name).unwrap();
+    let whole = corpus.documents.iter().find(|document| document.name == cut.name).unwrap();
+    assert_eq!([&cut.bytes[..], &tail.bytes[..]].concat(), whole.bytes);
+    assert_eq!((cut.bytes.len(), tail.bytes.len()), (20, 80));
+    let (train, validation) = corpus.clone().split(0.0);
+    assert_eq!((train, validation.documents.len()), (corpus, 0));
+}
+
+#[test]
+fn one_document_is_split_between_characters() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "é".repeat(1000)).unwrap();
+    let config = config_of(folder.path(), &["a"], "");
+    for fraction in [0.0501, 0.0504, 0.051, 0.0515] {
+        let corpus = Corpus::read(config.source.as_ref(), 0, Some(1999)).unwrap();
+        assert_eq!(corpus.text_bytes(), 1998);
+        let (train, validation) = corpus.split(fraction);
+        let texts =
+            [&train, &validation].map(|side| String::from_utf8(side.documents[0].bytes.clone()));
+        assert!(texts.iter().all(Result::is_ok));
+        assert!((98..=104).contains(&validation.text_bytes()));
+    }
+}
+
+#[test]
+fn a_dataset_is_what_config_corpus_and_seed_determine() {
+    let folder = folder_of(30, 2000);
+    let build = |seed, tokenizer: &str| {
+        let config = config_of(
+            folder.path(),
+            &["."],
+            &format!("tokenizer = '{tokenizer}'\nvocab_size = 280"),
+        );
+        Dataset::build(&config, seed).unwrap()
+    };
+    for tokenizer in ["byte", "bpe"] {
+        let data = build(5, tokenizer);
+        assert_eq!(data.fingerprint(), build(5, tokenizer).fingerprint());
+        assert_ne!(data.fingerprint(), build(6, tokenizer).fingerprint());
+        assert_eq!(data.train.text_bytes + data.validation.text_bytes, 60_000);
+        let decoded = data.tokenizer.decode(&data.train.tokens.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(decoded.len() as u64, data.train.text_bytes);
+    }
+}
+
+#[test]
+fn bad_sections_are_told_by_key() {
+    let message = |text: &str| config(text).unwrap_err().to_string();
+    assert!(message("").starts_with("config key `data.files`: missing"));
+    assert!(message("files = []").contains("`data.files`: an empty list"));
+    assert!(message("files = 'a.txt'").contains("`data.files`: wants list of strings"));
+    assert!(message("name = 'cargoo'").contains("did you mean `cargo`?"));
+    let unknown = message("files = ['a']\nseq_len = 3");
+    assert!(
+        unknown.contains("`data.seq_len`: unknown; did you mean `sequence_length`?"),
+        "{unknown}"
+    );
+    assert!(
+        message("files = ['a']\nsequence_length = 0")
+            .contains("`data.sequence_length`: 0 is out of range")
+    );
+    assert!(message("files = ['a']\nvalidation_fraction = 1.0").contains("out of range"));
+    assert_eq!(
+        message("files = ['a']\ntokenizer = 'bype'"),
+        "config key `data.tokenizer`: `bype` is neither `byte` nor `bpe`, and no such file exists"
+    );
+}
+
+#[test]
+fn missing_and_empty_files_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let message = |pattern: &str| build_error(&config_of(folder.path(), &[pattern], ""));
+    assert_eq!(message("none.txt"), format!("data.files: `{}` does not exist", at("none.txt")));
+    assert_eq!(message("*.txt"), format!("data.files: `{}` matches no file", at("*.txt")));
+    assert!(message("[.txt").contains("is no glob: "));
+    fs::create_dir(at("empty")).unwrap();
+    assert_eq!(
+        message("empty"),
+        format!("data.files: `{}` is a folder without files", at("empty"))
+    );
+    fs::write(at("zero.txt"), "").unwrap();
+    assert_eq!(
+        message("zero.txt"),
+        "the corpus is empty: 1 files with 0 bytes in all; give others in data.files"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn unreadable_files_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("gone.txt");
+    std::os::unix::fs::symlink(folder.path().join("target"), &link).unwrap();
+    let message = build_error(&config_of(folder.path(), &["gone.txt"], ""));
+    assert!(message.contains("gone.txt` does not exist"), "{message}");
+    // A file that vanishes between listing and reading.
+    let path = folder.path().join("a.txt");
+    fs::write(&path, "x").unwrap();
+    let config = config_of(folder.path(), &["a.txt"], "");
+    let [listed] = &config.source.list().unwrap()[..] else { panic!("one file") };
+    fs::remove_file(&path).unwrap();
+    let message = config.source.read(listed).unwrap_err().to_string();
+    assert!(message.starts_with(&format!("cannot read {}: ", path.display())), "{message}");
+}
+
+#[test]
+fn text_that_is_none_is_told_by_file_and_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    fs::write(&path, [b"good text ".repeat(50), b"\xff".to_vec(), b" bad".repeat(50)].concat())
+        .unwrap();
+    let config = |tokenizer: &str| {
+        config_of(
+            folder.path(),
+            &["a.txt"],
+            &format!("tokenizer = '{tokenizer}'\nvalidation_fraction = 0.0"),
+        )
+    };
+    assert_eq!(
+        build_error(&config("bpe")),
+        "a.txt: not UTF-8 at byte offset 500; give UTF-8 text, or set tokenizer = \"byte\", which \
+         takes any bytes"
+    );
+    assert_eq!(Dataset::build(&config("byte"), 0).unwrap().train.text_bytes, 701);
+}
+
+#[test]
+fn vocabularies_that_cannot_be_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.txt"), "abab ".repeat(100)).unwrap();
+    let message = build_error(&config_of(folder.path(), &["a.txt"], "tokenizer = 'bpe'"));
+    assert!(
+        message.starts_with("data.vocab_size = 4096: the corpus gives a vocabulary of 26"),
+        "{message}"
+    );
+    for (contents, told) in [
+        ("{", "is no JSON: "),
+        ("{}", "names no token that closes a document; set data.end_of_document"),
+        (r#"{"added_tokens": [{"content": "</s>"}]}"#, ": "),
+        (r#"{"model": {"type": "BPE", "dropout": 0.1, "vocab": {"</s>": 0}}}"#, "has dropout"),
+    ] {
+        let path = folder.path().join("tokenizer.json");
+        fs::write(&path, contents).unwrap();
+        let config = config_of(folder.path(), &["a.txt"], &format!("tokenizer = {path:?}"));
+        let message = build_error(&config);
+        assert!(message.starts_with(&format!("tokenizer {}: ", path.display())), "{message}");
+        assert!(message.contains(told), "{message}");
+    }
+    let byte = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tokenizers/byte");
+    let config = config_of(
+        folder.path(),
+        &["a.txt"],
+        &format!("tokenizer = {byte:?}\nend_of_document = '<end>'"),
+    );
+    assert!(build_error(&config).ends_with("has no token `<end>`"));
+}
