@@ -11,6 +11,7 @@ mod dtype;
 mod memory;
 pub mod ops;
 mod params;
+pub mod profile;
 mod random;
 #[allow(unsafe_code)]
 mod real;
@@ -20,6 +21,7 @@ mod storage;
 mod tensor;
 
 pub use autograd::{checkpoint, is_recording, no_grad};
+pub use cpu::update::{Run, Runs, StateArena, Trained, Update, update};
 pub use dtype::{DType, Element, Float};
 pub use memory::{PoolStats, pool_stats, release_unused_memory};
 pub use ops::{WeightLayout, linear};

@@ -4,6 +4,7 @@ use super::map::Walk;
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
+use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Simd, Stored, dispatch};
 use crate::shape::{Layout, Shape};
 use crate::tensor::Tensor;
@@ -36,6 +37,7 @@ pub(crate) fn embed(part: &Tensor, shape: Shape, axis: usize, start: usize) -> T
 pub(crate) fn place<T: Element>(to: &mut [T], layout: Layout, from: &Tensor) {
     let shape = from.shape();
     debug_assert_eq!(layout.shape, shape);
+    let _timer = timed("copy", 0.0, (2 * shape.count() * size_of::<T>()) as f64);
     let walk = Walk::new([layout, from.layout], shape);
     let source = Shared::from_ptr(from.buffer.as_ptr::<T>());
     let to = Shared::new(to);
@@ -62,6 +64,8 @@ pub(crate) fn place<T: Element>(to: &mut [T], layout: Layout, from: &Tensor) {
 pub(crate) fn accumulate(grad: &Tensor, target: &mut Target<'_>) {
     let grad = grad.detach().to_dtype(target.dtype).contiguous();
     let add = target.accumulate;
+    let bytes = grad.count() * grad.dtype().size() * if add { 3 } else { 2 };
+    let _timer = timed("accumulate", 0.0, bytes as f64);
     with_float!(target.dtype, "gradient", T => {
         let (to, from) = (target.slice::<T>(), grad.slice::<T>());
         assert_eq!(to.len(), from.len(), "gradient: has {} elements, not {}", from.len(), to.len());

@@ -1,6 +1,7 @@
 //! Elementwise formulas over broadcast, strided operands.
 
 use super::parallel::{Shared, for_pieces};
+use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::shape::{Layout, MAX_RANK, Shape};
 use crate::tensor::Tensor;
@@ -18,7 +19,7 @@ const PIECE: usize = 1 << 15;
 /// The formula at every place of the operands, broadcast together.
 #[track_caller]
 pub(crate) fn map<const N: usize, F: Formula<N>>(
-    name: &str,
+    name: &'static str,
     operands: [&Tensor; N],
     formula: F,
 ) -> Tensor {
@@ -35,6 +36,9 @@ pub(crate) fn map<const N: usize, F: Formula<N>>(
             panic!("{name}: shapes {a} and {b} do not broadcast together")
         });
     }
+    let moved: usize = operands.iter().map(|operand| operand.count()).sum();
+    let bytes = (moved + shape.count()) * dtype.size();
+    let _timer = timed(name, 0.0, bytes as f64);
     let mut out = Tensor::uninit(shape, dtype);
     with_float!(dtype, name, T => run::<T, N, F>(operands, shape, out.slice_mut(), formula));
     out

@@ -4,6 +4,7 @@ use super::gemm::{self, Epilogue, Operand, Output, Threads, View};
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
+use crate::profile::{Timer, timed};
 use crate::tensor::Tensor;
 
 /// The last two dimensions of a tensor as matrices, one for each place of the others.
@@ -41,8 +42,16 @@ impl Matrices {
     }
 }
 
+/// Counts a product towards the profile.
+fn count(a: &Matrices, b: &Matrices) -> Timer {
+    let (m, n, k) = (a.rows as f64, b.cols as f64, a.cols as f64);
+    let (batch, size) = (a.batch as f64, a.tensor.dtype().size() as f64);
+    timed("matmul", 2.0 * batch * m * n * k, batch * size * (m * k + k * n + m * n))
+}
+
 /// A new tensor `[batch, m, n]` of the products of the matrices of `a` and `b`.
 pub(crate) fn products(a: &Matrices, b: &Matrices) -> Tensor {
+    let _timer = count(a, b);
     let mut out = Tensor::uninit([a.batch, a.rows, b.cols].into(), a.tensor.dtype());
     match a.tensor.dtype() {
         DType::F32 => write_products::<f32, f32>(a, b, out.slice_mut(), false),
@@ -55,6 +64,7 @@ pub(crate) fn products(a: &Matrices, b: &Matrices) -> Tensor {
 
 /// The products written, or added, to a gradient's memory.
 pub(crate) fn products_into(a: &Matrices, b: &Matrices, target: &mut Target<'_>) {
+    let _timer = count(a, b);
     let add = target.accumulate;
     match (a.tensor.dtype(), target.dtype) {
         (DType::F32, DType::F32) => write_products::<f32, f32>(a, b, target.slice(), add),
@@ -98,6 +108,7 @@ fn one<T: Operand>() -> T::Acc {
 /// `x w` for matrices `x [m, k]`, `w [k, n]`, with `finish` called on each part of the result that
 /// is complete, while it is still in cache.
 pub(crate) fn product_then(x: &Matrices, w: &Matrices, finish: impl Fn(Part) + Sync) -> Tensor {
+    let _timer = count(x, w);
     let mut out = Tensor::uninit([x.rows, w.cols].into(), x.tensor.dtype());
     match x.tensor.dtype() {
         DType::F32 => then::<f32>(x, w, out.slice_mut(), &finish),

@@ -1,6 +1,7 @@
 //! Sums, in an order that does not depend on the number of threads.
 
 use super::parallel::{Shared, for_pieces, sum_pieces};
+use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
@@ -13,6 +14,7 @@ const ROWS: usize = 64;
 
 /// The sum of squares, of a slice of any length.
 pub(crate) fn sum_of_squares<T: Stored>(x: &[T]) -> f64 {
+    let _timer = timed("norm", 0.0, size_of_val(x) as f64);
     sum_pieces(x.len(), PIECE * 16, |range| {
         x[range].chunks(PIECE).map(|x| dispatch(Sum { x, square: true })).sum()
     })
@@ -64,6 +66,7 @@ impl<T: Stored> Kernel for Sum<'_, T> {
 
 /// The sum of a contiguous tensor seen as `[outer, reduced, inner]`, over `reduced`.
 pub(crate) fn sum_middle(x: &Tensor, outer: usize, reduced: usize, inner: usize) -> Tensor {
+    let _timer = timed("sum", 0.0, ((x.count() + outer * inner) * x.dtype().size()) as f64);
     let mut out = Tensor::uninit([outer, inner].into(), x.dtype());
     with_float!(x.dtype(), "sum", T => {
         let (x, out) = (x.slice::<T>(), out.slice_mut::<T>());
