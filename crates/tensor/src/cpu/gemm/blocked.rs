@@ -8,11 +8,13 @@ use super::scratch::{Scratch, bytes};
 use super::worker::Worker;
 
 /// Bytes of a packed panel of B: most of a second-level cache.
-const PANEL_BYTES: usize = 768 * 1024;
+const PANEL_BYTES: usize = 512 * 1024;
 /// Depth of a block, in bytes of one row of A: a sliver stays in the first-level cache.
-const DEPTH_BYTES: usize = 2048;
+const DEPTH_BYTES: usize = 1536;
 /// Slivers of A packed at a time, when its columns are adjacent.
 const SLIVERS: usize = 8;
+/// Rows of A over which packing a panel of B is cheap.
+const LEAST_ROWS: usize = 128;
 /// Elements between packed rows of A beyond their length: spreads them over the cache's sets.
 pub(super) const ROW_GAP: usize = 16;
 
@@ -81,7 +83,9 @@ where
 {
     let blocks = Blocks::new::<I, A, B, C>(p);
     let widest = (PANEL_BYTES / size_of::<A::Acc>() / blocks.depth.max(1)).max(I::NR);
-    let plan = Plan::new((p.m, p.n), (I::MR, I::NR), widest, workers);
+    // A panel of B serves one job, or all jobs of its columns if it holds all of k.
+    let least = if blocks.depth < p.k { LEAST_ROWS } else { LEAST_ROWS / 2 };
+    let plan = Plan::new((p.m, p.n), (I::MR, I::NR), widest, least, workers);
     let (rows, cols) = plan.largest();
     let counts = [
         if blocks.b_in_place { I::NR } else { cols } * blocks.depth,

@@ -23,6 +23,19 @@ pub(super) struct Tile<T> {
     /// 1 to add to what `c` holds, 0 to overwrite it unread.
     pub(super) accumulate: usize,
     pub(super) alpha: T,
+    /// Two cache lines per column of `a` to bring to the second-level cache meanwhile.
+    pub(super) ahead: Ahead,
+}
+
+/// Memory that will be read after this tile; any address will do. Distances in bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead {
+    pub(super) ptr: *const u8,
+    /// From the first line to the second.
+    pub(super) line: isize,
+    /// From a column's lines to the next column's.
+    pub(super) step: isize,
 }
 
 /// An instruction set's kernels for sums of type `T`.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub(super) const MAX_WORKERS: usize = 64;
 /// Floating-point operations that are worth waking a thread for.
 const FLOPS_PER_WORKER: usize = 1_000_000;
-/// Tiles of C that each worker takes at a time: 1 / this many of its rows.
+/// Jobs that a worker's region is cut into, where they stay large enough.
 const TURNS: usize = 4;
 
 /// Workers for a product of this size, when `threads` are there.
@@ -34,11 +34,13 @@ pub(super) struct Job {
 }
 
 impl Plan {
-    /// Cuts `m` x `n` in multiples of a `tile`, with jobs of at most `widest` columns.
+    /// Cuts `m` x `n` in multiples of a tile, `mr` x `nr`, with jobs of at most `widest` columns and,
+    /// where a region has them, at least `least` rows.
     pub(super) fn new(
         (m, n): (usize, usize),
         (mr, nr): (usize, usize),
         widest: usize,
+        least: usize,
         workers: usize,
     ) -> Self {
         let cut = |size: usize, parts: usize, unit: usize| {
@@ -55,7 +57,7 @@ impl Plan {
             .unwrap_or((1, 1));
         let region = (cut(m, grid.0, mr), cut(n, grid.1, nr));
         let columns = cut(region.1, region.1.div_ceil(widest), nr);
-        let turns = if workers == 1 { 1 } else { TURNS };
+        let turns = if workers == 1 { 1 } else { (region.0 / least).clamp(1, TURNS) };
         let job = (cut(region.0, turns, mr), columns);
         Self {
             size: (m, n),

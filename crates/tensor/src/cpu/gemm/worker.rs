@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::blocked::{Blocks, ROW_GAP, ReadA};
 use super::element::{Float, Operand, Output, View};
-use super::isa::{Isa, Tile};
+use super::isa::{Ahead, Isa, Tile};
 use super::plan::Job;
 use super::{Product, pack};
 
@@ -31,6 +31,22 @@ struct Rows<T> {
     row: isize,
     col: isize,
 }
+
+/// A sliver of a job in a block of k.
+#[derive(Clone, Copy)]
+struct Part {
+    row: usize,
+    height: usize,
+    k0: usize,
+    depth: usize,
+    /// Whether it is its group's first.
+    first: bool,
+    /// The first row of the next group.
+    group: usize,
+}
+
+/// Bytes of a cache line.
+const LINE: isize = 64;
 
 impl<'p, I, A, B, C> Worker<'p, I, A, B, C>
 where
@@ -84,7 +100,9 @@ where
                 let mut a = self.read_a(first, count, k0, depth);
                 for row in (first..first + count).step_by(I::MR) {
                     let height = I::MR.min(first + count - row);
-                    self.sliver(job, (row, height), (k0, depth), a);
+                    let part =
+                        Part { row, height, k0, depth, first: row == first, group: first + count };
+                    self.sliver(job, part, a);
                     if last {
                         self.finish(job, row, height);
                     }
@@ -144,61 +162,97 @@ where
     ///
     /// # Safety
     /// As [`Self::compute`].
-    unsafe fn sliver(
-        &self,
-        job: &Job,
-        (row, height): (usize, usize),
-        (k0, depth): (usize, usize),
-        a: Rows<A::Acc>,
-    ) {
+    unsafe fn sliver(&self, job: &Job, part: Part, a: Rows<A::Acc>) {
         let p = self.product;
         let size = size_of::<A::Acc>();
-        let width = job.cols.len();
-        let add = k0 > 0 || (C::NATIVE && p.accumulate);
+        let (ahead, stride) = self.ahead(job, part);
         let mut tile = Tile {
-            k: depth,
+            k: part.depth,
             a: a.ptr,
             a_row: a.row,
             a_col: a.col,
             b: self.panel,
-            b_row: (I::NR * size) as isize,
+            b_row: 0,
             c: self.sums,
             c_row: self.sums_row * size,
-            accumulate: usize::from(add),
+            accumulate: usize::from(part.k0 > 0 || (C::NATIVE && p.accumulate)),
             alpha: p.alpha,
+            ahead,
         };
-        for skip in (0..width).step_by(I::NR) {
-            let columns = I::NR.min(width - skip);
-            let vectors = columns.div_ceil(I::LANES);
-            if self.blocks.b_in_place && columns == vectors * I::LANES {
-                tile.b = p.b.at(k0, job.cols.start + skip).cast();
+        for skip in (0..job.cols.len()).step_by(I::NR) {
+            let columns = I::NR.min(job.cols.len() - skip);
+            let whole = columns.is_multiple_of(I::LANES);
+            if self.blocks.b_in_place && whole {
+                tile.b = p.b.at(part.k0, job.cols.start + skip).cast();
                 tile.b_row = p.b.rs * size as isize;
             } else {
                 let packed = if self.blocks.b_in_place { 0 } else { skip };
-                tile.b = self.panel.wrapping_add(packed * depth);
+                tile.b = self.panel.wrapping_add(packed * part.depth);
                 tile.b_row = (I::NR * size) as isize;
             }
             // SAFETY: the caller's promises; a tile that C has no room for goes to the sums.
-            unsafe {
-                let c = p.c.wrapping_add(row * p.ldc + job.cols.start + skip).cast::<A::Acc>();
-                if !C::NATIVE {
-                    tile.c = self.sums.add((row - job.rows.start) * self.sums_row + skip);
-                    I::tile(height, vectors, &tile);
-                } else if columns == vectors * I::LANES {
-                    tile.c = c;
-                    tile.c_row = p.ldc * size;
-                    I::tile(height, vectors, &tile);
-                } else {
-                    tile.c = self.sums;
-                    tile.c_row = self.sums_row * size;
-                    if add {
-                        copy(c, p.ldc, self.sums, self.sums_row, height, columns);
-                    }
-                    I::tile(height, vectors, &tile);
-                    copy(self.sums, self.sums_row, c, p.ldc, height, columns);
+            unsafe { self.tile(job, part, skip, columns, &mut tile) }
+            tile.ahead.ptr = tile.ahead.ptr.wrapping_offset(stride);
+        }
+    }
+
+    /// Computes a tile, in C if it fits there.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    unsafe fn tile(
+        &self,
+        job: &Job,
+        part: Part,
+        skip: usize,
+        columns: usize,
+        tile: &mut Tile<A::Acc>,
+    ) {
+        let ldc = self.product.ldc;
+        let c = self.product.c.wrapping_add(part.row * ldc + job.cols.start + skip).cast();
+        let vectors = columns.div_ceil(I::LANES);
+        // SAFETY: the caller's promises.
+        unsafe {
+            if !C::NATIVE {
+                tile.c = self.sums.add((part.row - job.rows.start) * self.sums_row + skip);
+                I::tile(part.height, vectors, tile);
+            } else if columns.is_multiple_of(I::LANES) {
+                tile.c = c;
+                tile.c_row = ldc * size_of::<A::Acc>();
+                I::tile(part.height, vectors, tile);
+            } else {
+                tile.c = self.sums;
+                tile.c_row = self.sums_row * size_of::<A::Acc>();
+                if tile.accumulate != 0 {
+                    copy(c, ldc, self.sums, self.sums_row, part.height, columns);
                 }
+                I::tile(part.height, vectors, tile);
+                copy(self.sums, self.sums_row, c, ldc, part.height, columns);
             }
         }
+    }
+
+    /// What to fetch during the first tile of a part, and how much further during each next one: the
+    /// A that follows, or after a block's last rows the B of the next block.
+    fn ahead(&self, job: &Job, part: Part) -> (Ahead, isize) {
+        let p = self.product;
+        let next = part.row + part.height;
+        if next == job.rows.end {
+            if p.b.cs == 1 && !self.blocks.b_in_place && part.k0 + part.depth < p.k {
+                let size = size_of::<B>() as isize;
+                let ptr = p.b.at(part.k0 + part.depth, job.cols.start).cast();
+                return (Ahead { ptr, line: LINE, step: p.b.rs * size }, I::NR as isize * size);
+            }
+        } else if p.a.cs == 1 {
+            let size = size_of::<A>() as isize;
+            let ptr = p.a.at(next, part.k0).cast();
+            return (Ahead { ptr, line: p.a.rs * size, step: size }, 2 * p.a.rs * size);
+        } else if self.blocks.read_a == ReadA::Slivers && part.first && part.group < job.rows.end {
+            let size = size_of::<A>() as isize;
+            let ptr = p.a.at(part.group, part.k0).cast();
+            return (Ahead { ptr, line: LINE, step: p.a.cs * size }, 2 * LINE);
+        }
+        (Ahead { ptr: self.panel.cast_const().cast(), line: 0, step: 0 }, 0)
     }
 
     /// Rounds finished sums into C where it holds a narrower type, and runs the epilogue.
