@@ -10,3 +10,4 @@ pub(crate) mod map;
 pub(crate) mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod reduce;
+pub(crate) mod update;
