@@ -52,9 +52,9 @@ impl Blocks {
         let blocks = p.k.div_ceil(DEPTH_BYTES / size).max(1);
         // Rows a multiple of 2 KB apart fall into the same two places of the first-level cache.
         let spread = !(p.a.rs.unsigned_abs() * size).is_multiple_of(2048);
-        let read_a = if A::NATIVE && p.a.cs == 1 && (spread || p.n <= I::NR) {
-            ReadA::InPlace
-        } else if A::NATIVE && p.a.rs == 1 && p.n <= 4 * I::NR && p.k <= 128 {
+        let rows_serve = p.a.cs == 1 && (spread || p.n <= I::NR);
+        let columns_serve = p.a.rs == 1 && p.n <= 4 * I::NR && p.k <= 128;
+        let read_a = if A::NATIVE && (rows_serve || columns_serve) {
             ReadA::InPlace
         } else if p.a.rs == 1 {
             ReadA::Slivers

@@ -66,7 +66,7 @@ pub(super) trait Isa<T: Float>: 'static {
             for j in 0..Self::LANES {
                 // SAFETY: inside the squares that the caller vouches for.
                 unsafe {
-                    *dst.add(i * dst_row + j) = *src.offset(j as isize * src_row + i as isize)
+                    *dst.add(i * dst_row + j) = *src.offset(j as isize * src_row + i as isize);
                 }
             }
         }

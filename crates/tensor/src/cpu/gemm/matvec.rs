@@ -24,7 +24,6 @@ const STREAMS: usize = 4;
 
 /// `y[i] = alpha sum_p matrix[i, p] x[p] (+ y[i])`.
 struct MatVec<'p, I, M: Operand, C> {
-    rows: usize,
     cols: usize,
     matrix: View<M>,
     x: *const M::Acc,
@@ -98,7 +97,7 @@ unsafe fn with<I, M, V, C>(
     let (alpha, accumulate) = (p.alpha, p.accumulate);
     let isa = PhantomData::<I>;
     let y = p.c;
-    let product = MatVec { rows, cols, matrix, x, y, y_step, alpha, accumulate, done, isa };
+    let product = MatVec { cols, matrix, x, y, y_step, alpha, accumulate, done, isa };
     let workers = (rows * cols * size_of::<M>() / BYTES_PER_WORKER)
         .clamp(1, threads.min(MAX_WORKERS).min(rows));
     let part = rows.div_ceil(4 * workers).next_multiple_of(LANES).min(CHUNK);
@@ -220,7 +219,9 @@ where
             let x = unsafe { self.x.add(p).cast::<[M::Acc; STREAMS]>().read_unaligned() };
             for (group, sums) in sums.chunks_mut(LANES).enumerate() {
                 let columns = columns.map(|column| column.wrapping_add(group * LANES));
-                columns.iter().for_each(|column| I::prefetch(column.wrapping_offset(ahead)));
+                for column in columns {
+                    I::prefetch(column.wrapping_offset(ahead));
+                }
                 // SAFETY: inside the columns.
                 unsafe { add_columns::<I, M>(columns, x, sums) }
             }

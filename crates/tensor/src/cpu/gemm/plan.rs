@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// More workers than this share one product no better.
 pub(super) const MAX_WORKERS: usize = 64;
 /// Floating-point operations that are worth waking a thread for.
-const FLOPS_PER_WORKER: usize = 1_000_000;
+const FLOPS_PER_WORKER: usize = 2_000_000;
 /// Jobs that a worker's region is cut into, where they stay large enough.
 const TURNS: usize = 4;
 

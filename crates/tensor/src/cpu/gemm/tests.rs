@@ -202,11 +202,8 @@ fn vectors_agree_with_plain_sums() {
     let mut random = Random(2);
     for round in 0..150 {
         let mut case = random.case(400);
-        if round % 2 == 0 {
-            case.size.0 = 1
-        } else {
-            case.size.1 = 1
-        }
+        let side = if round % 2 == 0 { &mut case.size.0 } else { &mut case.size.1 };
+        *side = 1;
         check::<f32, f32, f32>(case, &mut random, whole(Threads::Parallel));
         check::<f64, f64, f64>(case, &mut random, whole(Threads::Parallel));
         check::<f32, bf16, f32>(case, &mut random, whole(Threads::Parallel));

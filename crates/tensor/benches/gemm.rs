@@ -1,0 +1,121 @@
+//! Matrix products at the shapes of training: `cargo bench --bench gemm [filter]`.
+//!
+//! Prints each product's median time, its rate, and that rate over the limit: a product whose operands
+//! stay in the caches, on one thread, measured in the same run, times the threads in use. Rounds over
+//! all shapes are interleaved, so that a slow moment of the machine falls on all of them alike.
+#![allow(dead_code, reason = "the product is private: its module is built into this program")]
+
+#[path = "../src/cpu/gemm/mod.rs"]
+mod gemm;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use gemm::{Threads, View, gemm};
+
+/// Rounds over all shapes.
+const ROUNDS: usize = 9;
+/// Floating-point operations per round and shape: a few milliseconds.
+const WORK: usize = 400_000_000;
+
+/// Which operands are read transposed.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Both row by row: the forward pass of GPT-2's `[in, out]` weights.
+    Plain,
+    /// B column by column: the forward pass of `[out, in]` weights.
+    TransposedB,
+    /// A column by column: the gradient of a weight.
+    TransposedA,
+}
+
+struct Shape {
+    name: String,
+    size: (usize, usize, usize),
+    kind: Kind,
+    seconds: Vec<f64>,
+}
+
+impl Shape {
+    fn new(name: &str, m: usize, n: usize, k: usize, kind: Kind) -> Self {
+        Self { name: format!("{name} {m} x {n} x {k}"), size: (m, n, k), kind, seconds: Vec::new() }
+    }
+
+    fn flops(&self) -> usize {
+        2 * self.size.0 * self.size.1 * self.size.2
+    }
+
+    fn time(&mut self, threads: Threads) {
+        let (m, n, k) = self.size;
+        let (a, b, mut c) = (vec![0.5f32; m * k], vec![0.25f32; k * n], vec![0f32; m * n]);
+        let (rows, columns) = (|cols| (cols, 1), |rows| (1, rows));
+        let (ars, acs) = if let Kind::TransposedA = self.kind { columns(m) } else { rows(k) };
+        let (brs, bcs) = if let Kind::TransposedB = self.kind { columns(k) } else { rows(n) };
+        let repeats = (WORK / self.flops()).clamp(1, 2000);
+        let mut run = || {
+            let (a, b) = (View::new(a.as_ptr(), ars, acs), View::new(b.as_ptr(), brs, bcs));
+            // SAFETY: the vectors have these sizes.
+            unsafe { gemm((m, n, k), 1.0, a, b, c.as_mut_ptr(), n, false, None, threads) }
+        };
+        run();
+        let start = Instant::now();
+        (0..repeats).for_each(|_| run());
+        self.seconds.push(start.elapsed().as_secs_f64() / repeats as f64);
+        black_box(&c);
+    }
+
+    fn rate(&mut self) -> (f64, f64) {
+        self.seconds.sort_by(f64::total_cmp);
+        let seconds = self.seconds[self.seconds.len() / 2];
+        (seconds, self.flops() as f64 / seconds / 1e9)
+    }
+}
+
+/// The three products of a linear layer over `tokens`.
+fn layer(shapes: &mut Vec<Shape>, tokens: usize, inputs: usize, outputs: usize) {
+    let name = |pass| format!("{inputs} -> {outputs} {pass}");
+    let mut add = |pass, m, n, k, kind| shapes.push(Shape::new(&name(pass), m, n, k, kind));
+    add("forward", tokens, outputs, inputs, Kind::Plain);
+    add("forward, [out, in]", tokens, outputs, inputs, Kind::TransposedB);
+    add("input gradient", tokens, inputs, outputs, Kind::TransposedB);
+    add("input gradient, [out, in]", tokens, inputs, outputs, Kind::Plain);
+    add("weight gradient", inputs, outputs, tokens, Kind::TransposedA);
+}
+
+fn shapes() -> Vec<Shape> {
+    let mut shapes = Vec::new();
+    for (inputs, outputs) in [(256, 768), (256, 256), (256, 1024), (1024, 256), (256, 4096)] {
+        layer(&mut shapes, 1024, inputs, outputs);
+    }
+    for (inputs, outputs) in [(768, 2304), (768, 768), (768, 3072), (3072, 768)] {
+        layer(&mut shapes, 1024, inputs, outputs);
+    }
+    for (inputs, outputs) in [(784, 512), (512, 512), (512, 10)] {
+        layer(&mut shapes, 64, inputs, outputs);
+    }
+    shapes.push(Shape::new("attention", 64, 64, 64, Kind::TransposedB));
+    shapes.push(Shape::new("attention", 128, 256, 64, Kind::TransposedB));
+    shapes.push(Shape::new("token", 1, 3072, 768, Kind::Plain));
+    shapes.push(Shape::new("token", 1, 50257, 768, Kind::TransposedB));
+    shapes
+}
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let mut limit = Shape::new("limit", 14 * 8, 32 * 8, 256, Kind::Plain);
+    let mut shapes = shapes();
+    shapes.retain(|shape| shape.name.contains(&filter));
+    for _ in 0..ROUNDS {
+        limit.time(Threads::Serial);
+        rayon::scope(|_| shapes.iter_mut().for_each(|shape| shape.time(Threads::Parallel)));
+    }
+    let threads = rayon::current_num_threads();
+    let (_, limit) = limit.rate();
+    println!("{threads} threads, limit {limit:.1} GFLOP/s each");
+    println!("{:<52} {:>12} {:>9} {:>6}", "product", "microseconds", "GFLOP/s", "limit");
+    for shape in &mut shapes {
+        let (seconds, rate) = shape.rate();
+        let share = 100.0 * rate / limit / threads as f64;
+        println!("{:<52} {:>12.1} {rate:>9.1} {share:>5.0}%", shape.name, seconds * 1e6);
+    }
+}
