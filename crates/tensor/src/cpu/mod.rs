@@ -5,9 +5,14 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod copy;
+pub(crate) mod cross_entropy;
+pub(crate) mod cross_entropy_linear;
+pub(crate) mod dropout;
 pub(crate) mod gemm;
+pub(crate) mod index;
 pub(crate) mod map;
 pub(crate) mod matmul;
+pub(crate) mod norm;
 pub(crate) mod parallel;
 pub(crate) mod reduce;
 pub(crate) mod update;

@@ -3,16 +3,26 @@
 //! Adding one is a file, its `mod` line and its line in [`OPERATIONS`]; a test compares the folder
 //! with the list, and differentiates every sample numerically.
 
+mod cross_entropy;
+mod dropout;
 mod elementwise;
+mod embedding;
+mod layer_norm;
 mod linear;
 mod matmul;
+mod rms_norm;
 mod sample;
 mod sum;
 mod unary;
 
 use crate::tensor::Tensor;
 
+pub use cross_entropy::{CrossEntropy, cross_entropy, linear_cross_entropy};
+pub use dropout::dropout;
+pub use embedding::embedding;
+pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
+pub use rms_norm::rms_norm;
 pub use sample::{Sample, Sampler};
 
 /// A differentiable operation, with samples to check its gradient on.
@@ -25,9 +35,14 @@ pub struct Operation {
 
 /// Every differentiable operation.
 pub const OPERATIONS: &[Operation] = &[
+    cross_entropy::OPERATION,
+    dropout::OPERATION,
     elementwise::OPERATION,
+    embedding::OPERATION,
+    layer_norm::OPERATION,
     linear::OPERATION,
     matmul::OPERATION,
+    rms_norm::OPERATION,
     sum::OPERATION,
     unary::OPERATION,
 ];
