@@ -1,0 +1,261 @@
+//! Rows of logits: their cross-entropy with a target, and its slope.
+
+use super::parallel::{Shared, for_pieces};
+use crate::real::{Kernel, Lanes, MAX_LANES, Real, Simd, Stored, dispatch};
+
+/// Elements of a row whose exponentials are summed relative to one maximum: they stay in the
+/// first-level cache between the two walks, and their sum is kept in lanes.
+const BLOCK: usize = 2048;
+/// Elements in one task.
+const PIECE: usize = 1 << 14;
+
+/// What is added up for each row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub label_smoothing: f64,
+    pub z_loss: f64,
+}
+
+/// What one walk over a row finds.
+#[derive(Clone, Copy)]
+struct RowStats {
+    /// The logarithm of the sum of exponentials.
+    lse: f64,
+    sum: f64,
+}
+
+impl Terms {
+    fn loss<T: Stored>(self, row: &[T], target: usize, stats: RowStats) -> f64 {
+        let Self { label_smoothing: e, z_loss } = self;
+        let mut loss = stats.lse - (1.0 - e) * row[target].to_f64();
+        // Without smoothing a logit of minus infinity, which forbids a token, costs nothing.
+        if e != 0.0 {
+            loss -= e * stats.sum / row.len() as f64;
+        }
+        loss + z_loss * stats.lse * stats.lse
+    }
+
+    /// The slope of [`Self::loss`] times `scale`, written to `to`, which may be the row itself.
+    ///
+    /// # Safety
+    /// `row` is valid for reads and `to` for writes of `width` elements.
+    unsafe fn slope<T: Stored>(
+        self,
+        row: *const T,
+        to: *mut T,
+        width: usize,
+        target: usize,
+        lse: f64,
+        scale: f64,
+    ) {
+        let factor = scale * (2.0 * self.z_loss).mul_add(lse, 1.0);
+        let shift = scale * self.label_smoothing / width as f64;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at_target = (*row.add(target)).to_f64();
+            dispatch(Slope { row, to, width, lse, factor, shift });
+            let hit = scale * (1.0 - self.label_smoothing);
+            *to.add(target) = T::from_f64(factor * (at_target - lse).exp() - shift - hit);
+        }
+    }
+}
+
+/// The loss of each row of `width` logits, and its logarithm of the sum of exponentials.
+pub(crate) fn losses<T: Stored>(
+    logits: &[T],
+    width: usize,
+    targets: &[Option<usize>],
+    terms: Terms,
+) -> Vec<(f64, f64)> {
+    let mut out = vec![(0.0, 0.0); targets.len()];
+    let results = Shared::new(&mut out);
+    for_pieces(targets.len(), (PIECE / width).max(1), |range| {
+        for i in range {
+            let Some(target) = targets[i] else { continue };
+            let row = &logits[i * width..(i + 1) * width];
+            let stats = dispatch(Stats { row });
+            // SAFETY: each row writes its own result.
+            unsafe { *results.at(i) = (terms.loss(row, target, stats), stats.lse) };
+        }
+    });
+    out
+}
+
+/// The slopes of the losses times `scale`, from what [`losses`] found; zero without a target.
+pub(crate) fn slopes<T: Stored>(
+    logits: &[T],
+    out: &mut [T],
+    width: usize,
+    targets: &[Option<usize>],
+    found: &[(f64, f64)],
+    terms: Terms,
+    scale: f64,
+) {
+    assert_eq!(logits.len(), out.len());
+    let out = Shared::new(out);
+    for_pieces(targets.len(), (PIECE / width).max(1), |range| {
+        for i in range {
+            let row = &logits[i * width..(i + 1) * width];
+            // SAFETY: rows are disjoint, and of `width` elements.
+            unsafe {
+                let to = out.slice(i * width..(i + 1) * width);
+                match targets[i] {
+                    None => to.fill(T::from_f64(0.0)),
+                    Some(target) => {
+                        let (row, to) = (row.as_ptr(), to.as_mut_ptr());
+                        terms.slope(row, to, width, target, found[i].1, scale);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// The sum of the losses of rows that all have a target, added in order; where `scale` is given,
+/// the slopes times `scale` take the logits' place.
+pub(super) fn losses_in_place<T: Stored>(
+    logits: &mut [T],
+    width: usize,
+    targets: &[usize],
+    terms: Terms,
+    scale: Option<f64>,
+) -> f64 {
+    let mut losses = vec![0.0; targets.len()];
+    let (results, rows) = (Shared::new(&mut losses), Shared::new(logits));
+    for_pieces(targets.len(), (PIECE / width).max(1), |range| {
+        for i in range {
+            // SAFETY: rows and results are disjoint.
+            unsafe {
+                let row = rows.slice(i * width..(i + 1) * width);
+                let stats = dispatch(Stats { row: &*row });
+                *results.at(i) = terms.loss(row, targets[i], stats);
+                if let Some(scale) = scale {
+                    let row = row.as_mut_ptr();
+                    terms.slope(row, row, width, targets[i], stats.lse, scale);
+                }
+            }
+        }
+    });
+    losses.into_iter().sum()
+}
+
+struct Stats<'a, T> {
+    row: &'a [T],
+}
+
+impl<T: Stored> Kernel for Stats<'_, T> {
+    type Output = RowStats;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> RowStats {
+        let (mut top, mut total, mut sum) = (f64::NEG_INFINITY, 0.0, 0.0);
+        for block in self.row.chunks(BLOCK) {
+            // Minus infinity beyond the end neither is the largest nor has an exponential.
+            let whole = block.len() - block.len() % T::Wide::<S>::LANES;
+            let mut tail = [T::from_f64(f64::NEG_INFINITY); MAX_LANES];
+            tail[..block.len() - whole].copy_from_slice(&block[whole..]);
+            let (block, rest) = block.split_at(whole);
+            let (high, plain) = highest::<T, S>(block, &tail);
+            let plain = rest.iter().fold(plain, |sum, x| sum + x.to_f64());
+            sum += plain;
+            if high == f64::NEG_INFINITY && !plain.is_nan() {
+                continue;
+            }
+            if high > top {
+                total *= (top - high).exp();
+                top = high;
+            }
+            total += exponentials::<T, S>(block, &tail, top);
+        }
+        RowStats { lse: top + total.ln(), sum }
+    }
+}
+
+/// The largest of whole registers and a tail, and the sum of the former.
+#[inline(always)]
+fn highest<T: Stored, S: Simd>(block: &[T], tail: &[T; MAX_LANES]) -> (f64, f64) {
+    let lanes = T::Wide::<S>::LANES;
+    let mut sums = [T::Wide::<S>::of(0.0); 4];
+    let mut i = 0;
+    // SAFETY: the block's length is a multiple of the lanes; the tail holds a register.
+    unsafe {
+        let mut tops = [T::load::<S>(tail.as_ptr()); 4];
+        while i + 4 * lanes <= block.len() {
+            for k in 0..4 {
+                let x = T::load::<S>(block.as_ptr().add(i + k * lanes));
+                tops[k] = x.max(tops[k]);
+                sums[k] = sums[k] + x;
+            }
+            i += 4 * lanes;
+        }
+        while i < block.len() {
+            let x = T::load::<S>(block.as_ptr().add(i));
+            tops[0] = x.max(tops[0]);
+            sums[0] = sums[0] + x;
+            i += lanes;
+        }
+        let [a, b, c, d] = tops;
+        let top = a.max(b).max(c.max(d)).reduce_max().into();
+        let [a, b, c, d] = sums;
+        (top, ((a + b) + (c + d)).reduce_sum().into())
+    }
+}
+
+/// The sum of `exp(x - top)`.
+#[inline(always)]
+fn exponentials<T: Stored, S: Simd>(block: &[T], tail: &[T; MAX_LANES], top: f64) -> f64 {
+    let lanes = T::Wide::<S>::LANES;
+    let top = T::Wide::<S>::of(top);
+    let mut i = 0;
+    // SAFETY: the block's length is a multiple of the lanes; the tail holds a register.
+    unsafe {
+        let zero = T::Wide::<S>::of(0.0);
+        let mut sums = [(T::load::<S>(tail.as_ptr()) - top).exp(), zero, zero, zero];
+        while i + 4 * lanes <= block.len() {
+            for (k, sum) in sums.iter_mut().enumerate() {
+                *sum = *sum + (T::load::<S>(block.as_ptr().add(i + k * lanes)) - top).exp();
+            }
+            i += 4 * lanes;
+        }
+        while i < block.len() {
+            sums[0] = sums[0] + (T::load::<S>(block.as_ptr().add(i)) - top).exp();
+            i += lanes;
+        }
+        let [a, b, c, d] = sums;
+        ((a + b) + (c + d)).reduce_sum().into()
+    }
+}
+
+/// `to = factor exp(row - lse) - shift`.
+struct Slope<T> {
+    row: *const T,
+    to: *mut T,
+    width: usize,
+    lse: f64,
+    factor: f64,
+    shift: f64,
+}
+
+impl<T: Stored> Kernel for Slope<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let lanes = T::Wide::<S>::LANES;
+        let of = T::Wide::<S>::of;
+        let (lse, factor, shift) = (of(self.lse), of(self.factor), of(-self.shift));
+        let (row, to) = (self.row, self.to);
+        let mut i = 0;
+        // SAFETY: both are valid for `width` elements, says whoever made this.
+        unsafe {
+            while i + lanes <= self.width {
+                let p = (T::load::<S>(row.add(i)) - lse).exp();
+                T::store::<S>(p.mul_add(factor, shift), to.add(i));
+                i += lanes;
+            }
+            let left = self.width - i;
+            if left > 0 {
+                let p = (T::load_partial::<S>(row.add(i), left) - lse).exp();
+                T::store_partial::<S>(p.mul_add(factor, shift), to.add(i), left);
+            }
+        }
+    }
+}

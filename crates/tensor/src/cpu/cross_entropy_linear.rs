@@ -1,0 +1,165 @@
+//! Cross-entropy of logits that a matrix product makes, a few rows at a time.
+
+use super::cross_entropy::{Terms, losses_in_place};
+use super::gemm::{self, Operand, Output, Threads, View};
+use super::parallel::{Shared, for_pieces};
+use crate::dtype::{DType, Element};
+use crate::memory::Buffer;
+use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
+use crate::tensor::Tensor;
+use crate::with_float;
+
+/// Bytes of logits that are in memory at a time.
+const CHUNK_BYTES: usize = 48 << 20;
+/// Rows below which reading the matrix for each chunk would cost more than its product.
+const FEWEST_ROWS: usize = 64;
+/// Elements that one task multiplies.
+const PIECE: usize = 1 << 15;
+
+/// `logits = hidden weight^T` with a target for each row.
+pub(crate) struct Head<'a> {
+    /// `[rows, width]`.
+    pub hidden: &'a Tensor,
+    /// `[vocab, width]`.
+    pub weight: &'a Tensor,
+    pub targets: &'a [usize],
+    pub terms: Terms,
+    /// What slopes are multiplied by.
+    pub scale: f64,
+}
+
+/// The sum of the losses, and the slopes that were asked for.
+pub(crate) struct HeadLoss {
+    pub loss: f64,
+    /// Of `hidden`, in its type.
+    pub hidden: Option<Tensor>,
+    /// Of `weight`, in the accumulator of its type.
+    pub weight: Option<Tensor>,
+}
+
+impl Head<'_> {
+    /// Computes the loss, and slopes of `hidden` and `weight` where they are asked for.
+    ///
+    /// Slopes come with the loss, because the logits are gone afterwards: to compute them again
+    /// would be a fourth product beside the three that training needs.
+    pub fn run(&self, slope_hidden: bool, slope_weight: bool) -> HeadLoss {
+        match self.hidden.dtype() {
+            DType::F32 => self.chunks::<f32, f32>(slope_hidden, slope_weight),
+            DType::F64 => self.chunks::<f64, f64>(slope_hidden, slope_weight),
+            DType::BF16 => self.chunks::<half::bf16, f32>(slope_hidden, slope_weight),
+            other => panic!("linear_cross_entropy: needs floating-point numbers, got {other}"),
+        }
+    }
+
+    fn chunks<T, A>(&self, slope_hidden: bool, slope_weight: bool) -> HeadLoss
+    where
+        T: Output<Acc = A> + Element,
+        A: gemm::Float + Stored,
+    {
+        let (rows, width) = (self.hidden.size(0), self.hidden.size(1));
+        let vocab = self.weight.size(0);
+        let tensor = |wanted: bool, sizes: [usize; 2], dtype| {
+            wanted.then(|| Tensor::uninit(sizes.into(), dtype))
+        };
+        let mut out = HeadLoss {
+            loss: 0.0,
+            hidden: tensor(slope_hidden, [rows, width], T::DTYPE),
+            weight: tensor(slope_weight, [vocab, width], A::DTYPE),
+        };
+        if rows == 0 {
+            out.weight = slope_weight.then(|| Tensor::zeros([vocab, width], A::DTYPE));
+            return out;
+        }
+        let most = (CHUNK_BYTES / (vocab * size_of::<A>())).max(FEWEST_ROWS);
+        let chunk = rows.div_ceil(rows.div_ceil(most));
+        let mut scratch = Buffer::uninit(chunk * vocab * size_of::<A>());
+        for start in (0..rows).step_by(chunk) {
+            let rows = start..rows.min(start + chunk);
+            let logits = &mut scratch.as_slice_mut::<A>()[..rows.len() * vocab];
+            self.chunk::<T, A>(rows, logits, &mut out);
+        }
+        out
+    }
+
+    fn chunk<T, A>(&self, rows: std::ops::Range<usize>, logits: &mut [A], out: &mut HeadLoss)
+    where
+        T: Output<Acc = A> + Element,
+        A: gemm::Float + Stored,
+    {
+        let (start, m) = (rows.start, rows.len());
+        let (vocab, width) = (self.weight.size(0), self.weight.size(1));
+        let hidden = view::<T>(self.hidden, start);
+        let weight = view::<T>(self.weight, 0);
+        let scale = (out.hidden.is_some() || out.weight.is_some()).then_some(self.scale);
+        let c = logits.as_mut_ptr();
+        // SAFETY: the views lie within their tensors, the scratch holds `m vocab` elements, and the
+        // slopes have the sizes of what they are slopes of.
+        unsafe {
+            let size = (m, vocab, width);
+            let (one, all) = (A::ONE, Threads::Parallel);
+            gemm::gemm(size, one, hidden, transposed(weight), c, vocab, false, None, all);
+            out.loss += losses_in_place(logits, vocab, &self.targets[rows], self.terms, scale);
+            let slopes = View::new(logits.as_ptr(), vocab, 1);
+            if let Some(to) = &mut out.hidden {
+                let to = to.slice_mut::<T>()[start * width..].as_mut_ptr();
+                let size = (m, width, vocab);
+                gemm::gemm(size, one, slopes, weight, to, width, false, None, all);
+            }
+            if let Some(to) = &mut out.weight {
+                let (to, size) = (to.slice_mut::<A>().as_mut_ptr(), (vocab, width, m));
+                let add = start > 0;
+                gemm::gemm(size, one, transposed(slopes), hidden, to, width, add, None, all);
+            }
+        }
+    }
+}
+
+/// A matrix from row `first` on.
+fn view<T: Element>(matrix: &Tensor, first: usize) -> View<T> {
+    let strides = &matrix.layout.strides;
+    View::new(matrix.ptr::<T>().wrapping_add(first * strides[0]), strides[0], strides[1])
+}
+
+fn transposed<T: Operand>(view: View<T>) -> View<T> {
+    View { rs: view.cs, cs: view.rs, ..view }
+}
+
+/// `tensor *= factor`, for a tensor that nobody else holds.
+pub(crate) fn multiply(tensor: &mut Tensor, factor: f64) {
+    if factor == 1.0 {
+        return;
+    }
+    with_float!(tensor.dtype(), "linear_cross_entropy", T => {
+        let values = tensor.slice_mut::<T>();
+        let (n, all) = (values.len(), Shared::new(values));
+        for_pieces(n, PIECE, |range| {
+            // SAFETY: pieces are disjoint.
+            dispatch(Multiply { values: unsafe { all.slice(range) }, factor });
+        });
+    });
+}
+
+struct Multiply<'a, T> {
+    values: &'a mut [T],
+    factor: f64,
+}
+
+impl<T: Stored> Kernel for Multiply<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let lanes = T::Wide::<S>::LANES;
+        let factor = T::Wide::<S>::of(self.factor);
+        for values in self.values.chunks_mut(lanes) {
+            let (at, n) = (values.as_mut_ptr(), values.len());
+            // SAFETY: `n` values, a register or its first part.
+            unsafe {
+                if n == lanes {
+                    T::store::<S>(T::load::<S>(at) * factor, at);
+                } else {
+                    T::store_partial::<S>(T::load_partial::<S>(at, n) * factor, at, n);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Rows chosen by number: copied out, and added up again.
+
+use super::copy::AddAssign;
+use super::parallel::{Shared, for_pieces};
+use crate::autograd::Target;
+use crate::dtype::{DType, Element};
+use crate::real::dispatch;
+use crate::tensor::Tensor;
+use crate::{with_element, with_float};
+
+/// Bytes that one task moves.
+const PIECE_BYTES: usize = 1 << 18;
+
+/// Reads indices, each of which must be one of `count` rows of `what`.
+#[track_caller]
+pub(crate) fn checked(name: &str, ids: &Tensor, count: usize, what: &str) -> Vec<usize> {
+    assert!(ids.dtype() == DType::I64, "{name}: ids are {}, not i64", ids.dtype());
+    let ids = ids.detach().contiguous();
+    let wrong = ids.slice::<i64>().iter().position(|&id| id < 0 || id as usize >= count);
+    if let Some(at) = wrong {
+        let id = ids.slice::<i64>()[at];
+        panic!("{name}: id {id} at position {at} is outside {what} of {count}");
+    }
+    ids.slice::<i64>().iter().map(|&id| id as usize).collect()
+}
+
+/// Rows `ids` of the middle dimension of a contiguous tensor, seen as `[outer, count, inner]`.
+pub(crate) fn take(x: &Tensor, [outer, count, inner]: [usize; 3], ids: &[usize]) -> Tensor {
+    let mut out = Tensor::uninit([outer, ids.len(), inner].into(), x.dtype());
+    with_element!(x.dtype(), T => {
+        let from = x.slice::<T>();
+        let to = Shared::new(out.slice_mut::<T>());
+        let rows = (PIECE_BYTES / (inner * size_of::<T>()).max(1)).max(1);
+        for_pieces(outer * ids.len(), rows, |range| {
+            for row in range {
+                let first = (row / ids.len() * count + ids[row % ids.len()]) * inner;
+                // SAFETY: every row is written once, and lies within the result.
+                let to = unsafe { to.slice(row * inner..(row + 1) * inner) };
+                to.copy_from_slice(&from[first..first + inner]);
+            }
+        });
+    });
+    out
+}
+
+/// The gradient of [`take`]: each row of `grad` added to the row that it was copied from.
+///
+/// Tasks own ranges of rows of the target, and add what belongs there by ascending position, so the
+/// result's bits do not depend on the number of threads.
+pub(crate) fn add_taken(
+    grad: &Tensor,
+    [outer, count, inner]: [usize; 3],
+    ids: &[usize],
+    target: &mut Target<'_>,
+) {
+    let grad = grad.detach().to_dtype(target.dtype).contiguous();
+    let mut order: Vec<usize> = (0..ids.len()).collect();
+    order.sort_by_key(|&i| ids[i]);
+    let fresh = !target.accumulate;
+    with_float!(target.dtype, "gradient", T => {
+        let from = grad.slice::<T>();
+        let to = target.slice::<T>();
+        assert_eq!(to.len(), outer * count * inner, "gradient of another size");
+        let to = Shared::new(to);
+        let rows = (PIECE_BYTES / (outer * inner * size_of::<T>()).max(1)).max(1);
+        for_pieces(count, rows, |range| {
+            let before = |row: usize| order.partition_point(|&i| ids[i] < row);
+            let here = &order[before(range.start)..before(range.end)];
+            for o in 0..outer {
+                let row = |r: usize| (o * count + r) * inner;
+                // SAFETY: tasks own disjoint rows of the target.
+                let part = unsafe { to.slice(row(range.start)..row(range.end)) };
+                if fresh {
+                    part.fill(T::from_f64(0.0));
+                }
+                for &i in here {
+                    let first = (ids[i] - range.start) * inner;
+                    let source = (o * ids.len() + i) * inner;
+                    let to = &mut part[first..first + inner];
+                    dispatch(AddAssign { to, from: &from[source..source + inner] });
+                }
+            }
+        });
+    });
+}

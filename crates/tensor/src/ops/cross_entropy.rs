@@ -1,0 +1,232 @@
+//! Cross-entropy: the loss of classifiers and language models.
+
+use super::{Operation, Sample};
+use crate::autograd::is_recording;
+use crate::cpu::cross_entropy::{Terms, losses, slopes};
+use crate::cpu::cross_entropy_linear::{Head, multiply};
+use crate::cpu::index::{add_taken, take};
+use crate::dtype::DType;
+use crate::tensor::Tensor;
+use crate::with_float;
+
+/// What [`cross_entropy`] and [`linear_cross_entropy`] add up and divide by.
+///
+/// The loss of one row of logits `x [vocab]` with target `t` is
+///
+/// ```text
+/// lse - (1 - label_smoothing) x[t] - label_smoothing mean(x) + z_loss lse^2,  lse = ln sum exp(x)
+/// ```
+///
+/// and the result is the sum over rows whose target is not `ignore_index`, over the denominator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CrossEntropy {
+    /// Rows with this target count nothing. Default -100, as in PyTorch.
+    pub ignore_index: i64,
+    /// The share, in `0..=1`, of the target that is spread evenly over the whole vocabulary, as in
+    /// PyTorch (Szegedy et al., <https://arxiv.org/abs/1512.00567>). Default 0.
+    pub label_smoothing: f64,
+    /// Weight of the squared logarithm of the partition function, which keeps logits from drifting
+    /// (Chowdhery et al., PaLM, <https://arxiv.org/abs/2204.02311>). Default 0.
+    pub z_loss: f64,
+    /// What the sum is divided by: `None`, the default, is the number of targets that are not
+    /// ignored (PyTorch's `mean`), 1 gives PyTorch's `sum`. Where several batches make one step, the
+    /// number of targets in all of them makes their losses add up to the mean over all.
+    pub denominator: Option<f64>,
+}
+
+impl Default for CrossEntropy {
+    fn default() -> Self {
+        Self { ignore_index: -100, label_smoothing: 0.0, z_loss: 0.0, denominator: None }
+    }
+}
+
+impl CrossEntropy {
+    fn terms(&self) -> Terms {
+        Terms { label_smoothing: self.label_smoothing, z_loss: self.z_loss }
+    }
+
+    /// The class of each row, `None` where it is ignored, and the denominator.
+    #[track_caller]
+    fn read(&self, name: &str, targets: &Tensor, classes: usize) -> (Vec<Option<usize>>, f64) {
+        assert!(targets.dtype() == DType::I64, "{name}: targets are {}, not i64", targets.dtype());
+        assert!(
+            (0.0..=1.0).contains(&self.label_smoothing),
+            "{name}: label_smoothing is {}, which is outside 0..=1",
+            self.label_smoothing
+        );
+        let wanted = |(at, id): (usize, i64)| {
+            let valid = (0..classes as i64).contains(&id);
+            assert!(
+                valid || id == self.ignore_index,
+                "{name}: target {id} at position {at} is not one of {classes} classes, nor \
+                 ignore_index {}",
+                self.ignore_index
+            );
+            (id != self.ignore_index).then_some(id as usize)
+        };
+        let targets: Vec<_> = targets.to_vec::<i64>().into_iter().enumerate().map(wanted).collect();
+        let counted = targets.iter().flatten().count() as f64;
+        (targets, self.denominator.unwrap_or(counted))
+    }
+}
+
+/// The cross-entropy of logits `[.., vocab]` and targets `[..]` (`i64`), a scalar: see
+/// [`CrossEntropy`]. Its type is the accumulator of the logits' type.
+///
+/// Where every target is ignored and no denominator is given, the result is NaN, as in PyTorch, and
+/// the gradient zero.
+///
+/// # Panics
+/// Where shapes do not meet, or a target is neither a class nor `ignore_index`.
+///
+/// ```
+/// use rappel_tensor::{CrossEntropy, DType, Tensor, cross_entropy};
+/// let logits = Tensor::zeros([2, 10], DType::F64);
+/// let targets = Tensor::from_slice(&[3_i64, -100], [2]);
+/// let loss = cross_entropy(&logits, &targets, &CrossEntropy::default());
+/// assert!((loss.item() - 10.0_f64.ln()).abs() < 1e-12);
+/// ```
+#[track_caller]
+#[must_use]
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, options: &CrossEntropy) -> Tensor {
+    let (shape, dtype) = (logits.shape(), logits.dtype());
+    let rank = shape.rank();
+    assert!(
+        rank >= 1 && targets.shape() == shape.removed(rank - 1),
+        "cross_entropy: targets {} are not one for each row of logits {shape}",
+        targets.shape()
+    );
+    let vocab = shape[rank - 1];
+    let (targets, denominator) = options.read("cross_entropy", targets, vocab);
+    let terms = options.terms();
+    let values = logits.detach().contiguous();
+    let found = with_float!(dtype, "cross_entropy", T => {
+        losses(values.slice::<T>(), vocab, &targets, terms)
+    });
+    let sum: f64 = found.iter().map(|(loss, _)| loss).sum();
+    let loss = Tensor::scalar(sum / denominator, dtype.accumulator());
+    loss.record(&[logits], move |grad, sink| {
+        sink.add(0, || {
+            let scale = grad.item() / denominator;
+            let mut out = Tensor::uninit(shape, dtype);
+            with_float!(dtype, "cross_entropy", T => {
+                let (from, to) = (values.slice::<T>(), out.slice_mut::<T>());
+                slopes(from, to, vocab, &targets, &found, terms, scale);
+            });
+            out
+        });
+    })
+}
+
+/// [`cross_entropy`] of the logits `hidden weight^T`, which are never in memory whole.
+///
+/// `hidden` is `[.., width]`, `weight` `[vocab, width]`, `targets` `[..]` (`i64`). Logits are
+/// computed for some rows at a time, in single precision where the operands are bfloat16. While
+/// operations are recorded, gradients are computed at once, and
+/// [`backward`](Tensor::backward) only hands them on: the three products of training and no
+/// fourth; evaluate inside [`no_grad`](crate::no_grad). Rows that are ignored cost nothing.
+///
+/// # Panics
+/// Where shapes or types do not meet, or a target is neither a row of `weight` nor `ignore_index`.
+///
+/// ```
+/// use rappel_tensor::{CrossEntropy, DType, Key, Tensor, cross_entropy, linear_cross_entropy};
+/// let hidden = Tensor::randn([2, 3, 4], DType::F64, Key::new(0));
+/// let weight = Tensor::randn([10, 4], DType::F64, Key::new(1));
+/// let targets = Tensor::from_slice(&[0_i64, 1, 2, 3, 4, 5], [2, 3]);
+/// let options = CrossEntropy::default();
+/// let fused = linear_cross_entropy(&hidden, &weight, &targets, &options);
+/// let plain = cross_entropy(&hidden.matmul(&weight.t()), &targets, &options);
+/// assert!((fused.item() - plain.item()).abs() < 1e-12);
+/// ```
+#[track_caller]
+#[must_use]
+pub fn linear_cross_entropy(
+    hidden: &Tensor,
+    weight: &Tensor,
+    targets: &Tensor,
+    options: &CrossEntropy,
+) -> Tensor {
+    let (sh, sw, dtype) = (hidden.shape(), weight.shape(), hidden.dtype());
+    assert!(
+        sh.rank() >= 1 && sw.rank() == 2 && sh[sh.rank() - 1] == sw[1],
+        "linear_cross_entropy: hidden {sh} and weight {sw} are not [.., width] and [vocab, width]"
+    );
+    assert!(
+        targets.shape() == sh.removed(sh.rank() - 1),
+        "linear_cross_entropy: targets {} are not one for each row of hidden {sh}",
+        targets.shape()
+    );
+    assert!(
+        weight.dtype() == dtype,
+        "linear_cross_entropy: hidden is {dtype}, weight {}",
+        weight.dtype()
+    );
+    let (targets, denominator) = options.read("linear_cross_entropy", targets, sw[0]);
+    let dims = [1, targets.len(), sw[1]];
+    let mut rows = hidden.detach().reshape([dims[1], dims[2]]);
+    let kept: Vec<usize> = (0..targets.len()).filter(|&i| targets[i].is_some()).collect();
+    let whole = kept.len() == targets.len();
+    if !whole {
+        rows = take(&rows.contiguous(), dims, &kept).reshape([kept.len(), dims[2]]);
+    }
+    let targets: Vec<usize> = targets.into_iter().flatten().collect();
+    let head = Head {
+        hidden: &rows,
+        weight: &weight.detach(),
+        targets: &targets,
+        terms: options.terms(),
+        scale: 1.0 / denominator,
+    };
+    let wants = |x: &Tensor| is_recording() && x.needs_grad();
+    let found = head.run(wants(hidden), wants(weight));
+    let loss = Tensor::scalar(found.loss / denominator, dtype.accumulator());
+    loss.record(&[hidden, weight], move |grad, sink| {
+        let factor = grad.item();
+        if let Some(mut slopes) = found.weight {
+            multiply(&mut slopes, factor);
+            if slopes.dtype() == dtype {
+                sink.add(1, || slopes);
+            } else {
+                sink.write(1, sw, dtype, |target| target.put(&slopes));
+            }
+        }
+        if let Some(mut slopes) = found.hidden {
+            multiply(&mut slopes, factor);
+            if whole {
+                sink.add(0, || slopes.reshape(sh));
+            } else {
+                sink.write(0, sh, dtype, |target| add_taken(&slopes, dims, &kept, target));
+            }
+        }
+    })
+}
+
+pub(super) const OPERATION: Operation = Operation {
+    name: "cross_entropy",
+    samples: |draw| {
+        let (b, t) = (draw.size(1, 3), draw.size(1, 4));
+        let (width, vocab) = (draw.size(1, 5), draw.size(2, 7));
+        let mut samples = Vec::new();
+        for (what, label_smoothing, z_loss, denominator) in [
+            ("plain", 0.0, 0.0, None),
+            ("smoothing", 0.2, 0.0, None),
+            ("z loss", 0.0, 0.1, Some(3.0)),
+            ("all", 0.1, 0.01, Some(7.0)),
+        ] {
+            let options = CrossEntropy { ignore_index: 0, label_smoothing, z_loss, denominator };
+            let mut ids = draw.indices([b * t], vocab).to_vec::<i64>();
+            // Not every target is ignored.
+            ids[0] = 1;
+            let targets = Tensor::from_slice(&ids, [b, t]);
+            let same = targets.clone();
+            let inputs = vec![draw.normal([b, t, vocab])];
+            samples.push(Sample::new(what, inputs, move |x| cross_entropy(&x[0], &same, &options)));
+            let inputs = vec![draw.normal([b, t, width]), draw.normal([vocab, width])];
+            samples.push(Sample::new(format!("linear, {what}"), inputs, move |x| {
+                linear_cross_entropy(&x[0], &x[1], &targets, &options)
+            }));
+        }
+        samples
+    },
+};
