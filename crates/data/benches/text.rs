@@ -18,7 +18,7 @@ fn main() -> Result<(), rappel_data::DataError> {
     println!(
         "{} documents, {megabytes:.1} MB, {} threads",
         corpus.documents.len(),
-        rayon_threads()
+        rayon::current_num_threads()
     );
 
     let (train, _) = corpus.clone().split(0.05);
@@ -43,10 +43,6 @@ fn main() -> Result<(), rappel_data::DataError> {
     let nats = model.nats(&validation.tokens, 1..validation.len()) / (validation.len() - 1) as f64;
     println!("trigram: fit {seconds:.2} s, evaluate {evaluate:.2} s, {nats:.4} nats per byte");
     Ok(())
-}
-
-fn rayon_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn once<T>(what: &str, work: impl FnOnce() -> T) -> T {

@@ -169,6 +169,7 @@ mod tests {
     fn chances_sum_to_one_in_every_context() {
         let ids: Vec<u16> = (0..4000_u32).map(|i| (i * i % 97 % 11) as u16).collect();
         let model = Trigram::fit(&tokens(&ids), 13, 12);
+        assert_eq!(model.counts.places, 4000, "the held-out tokens count too");
         for context in 0..169 {
             let sum: f64 = (0..13).map(|c| model.probability(context / 13, context % 13, c)).sum();
             assert!((sum - 1.0).abs() < 1e-12, "{context}: {sum}");

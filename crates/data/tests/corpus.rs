@@ -82,6 +82,18 @@ fn the_cap_is_exact_and_takes_the_same_documents_first() {
 }
 
 #[test]
+fn a_cap_inside_a_character_ends_the_corpus_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        fs::write(folder.path().join(name), "xé".repeat(10)).unwrap();
+    }
+    let config = config_of(folder.path(), &["."], "");
+    let corpus = Corpus::read(config.source.as_ref(), 0, Some(32)).unwrap();
+    let sizes: Vec<_> = corpus.documents.iter().map(|document| document.bytes.len()).collect();
+    assert_eq!(sizes, [30, 1]);
+}
+
+#[test]
 fn the_split_is_exact_disjoint_and_complete() {
     let folder = folder_of(40, 100);
     let config = config_of(folder.path(), &["."], "");
