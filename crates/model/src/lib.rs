@@ -1,2 +1,43 @@
 #![forbid(unsafe_code)]
-//! To be written.
+//! Models: layers, architectures, generation, and Hugging Face's checkpoint files in and out.
+//!
+//! A [`ModelConfig`] is checked before anything is allocated; it [builds](ModelConfig::build) a
+//! [`LanguageModel`], whose parameters carry the names of Hugging Face's checkpoints.
+//!
+//! ```
+//! use rappel_model::{Forward, Gpt2Config, LanguageModel, ModelConfig};
+//! use rappel_tensor::{CrossEntropy, Key, Params, Tensor};
+//!
+//! let config = Gpt2Config {
+//!     n_layer: 2, n_head: 2, n_embd: 32, n_positions: 16, vocab_size: 61,
+//!     ..Gpt2Config::default()
+//! };
+//! let mut params = Params::new(42);
+//! let model = config.build(&mut params);
+//!
+//! let ids = Tensor::from_slice(&[5_i64, 9, 2, 7], [1, 4]);
+//! let targets = Tensor::from_slice(&[9_i64, 2, 7, 1], [1, 4]);
+//! let step = Forward::training(Key::new(42).with(0));
+//! let loss = model.loss(&ids, &targets, None, &CrossEntropy::default(), &step);
+//! assert!((loss.item() - 61_f64.ln()).abs() < 0.2);
+//! let grads = loss.backward();
+//! assert!(grads.missing(&params.layout()).is_empty());
+//! ```
+
+mod architectures;
+mod cache;
+mod files;
+mod forward;
+mod generate;
+mod language_model;
+mod layers;
+mod sampling;
+
+pub use architectures::{ARCHITECTURES, Architecture, Configure, Gpt2Config};
+pub use cache::Cache;
+pub use files::{FilesError, Pretrained, load_pretrained, load_weights, save_pretrained};
+pub use forward::Forward;
+pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
+pub use language_model::{LanguageModel, ModelConfig, Values};
+pub use layers::{Activation, Conv1D, Dropout, Embedding, LayerNorm, Linear, Mlp, RmsNorm};
+pub use sampling::{Sampling, SamplingError};

@@ -1,0 +1,147 @@
+//! GPT-2: blocks of causal attention and an MLP, normalised before each, learned positions.
+
+mod block;
+mod config;
+
+use rappel_registry::Entry;
+use rappel_tensor::{
+    Param, Params, Tensor, WeightLayout, checkpoint, is_recording, linear, no_grad,
+};
+
+use super::Architecture;
+use crate::layers::{Activation, Dropout, Embedding, LayerNorm, Linear, normal};
+use crate::{Cache, Forward, LanguageModel, ModelConfig, Values};
+use block::Block;
+pub use config::Gpt2Config;
+
+/// Tokens of the released models, and Hugging Face's default.
+const VOCAB_SIZE: usize = 50_257;
+
+pub(super) const ENTRY: Entry<Architecture> = Entry {
+    name: "gpt2",
+    summary: "decoder with learned positions, layer norm before each part, and a GELU MLP",
+    reference: "Radford et al., Language Models are Unsupervised Multitask Learners, 2019; \
+                transformers GPT2LMHeadModel",
+    fields: config::FIELDS,
+    build: Architecture {
+        configure: config::configure,
+        unsupported: &["scale_attn_by_inverse_layer_idx", "add_cross_attention"],
+        canonical,
+        tied: &[(HEAD, "transformer.wte.weight")],
+    },
+};
+
+const HEAD: &str = "lm_head.weight";
+
+/// The first upload of GPT-2 has no `transformer.` before its names, and files of older versions
+/// hold the causal mask of each layer.
+fn canonical(name: &str) -> Option<String> {
+    let is_mask = name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+    match name {
+        _ if is_mask => None,
+        HEAD => Some(name.to_owned()),
+        _ if name.starts_with("transformer.") => Some(name.to_owned()),
+        _ => Some(format!("transformer.{name}")),
+    }
+}
+
+/// The model; its parameters carry the names of transformers' `GPT2LMHeadModel`.
+struct Gpt2 {
+    config: Gpt2Config,
+    wte: Embedding,
+    wpe: Embedding,
+    blocks: Vec<Block>,
+    ln_f: LayerNorm,
+    head: Param,
+    dropout: Dropout,
+}
+
+impl Gpt2Config {
+    fn activation(&self) -> Activation {
+        Activation::by_name(&self.activation_function).expect("checked when it was configured")
+    }
+
+    /// The deviation of initial weights.
+    fn std(&self, values: Values) -> f64 {
+        if values == Values::Drawn { self.initializer_range } else { 0.0 }
+    }
+}
+
+impl Gpt2 {
+    fn new(params: &mut Params, config: &Gpt2Config, values: Values) -> Self {
+        let (width, std) = (config.n_embd, config.std(values));
+        let mut top = params.scope("").dtype(config.dtype);
+        let mut scope = top.scope("transformer");
+        let table = |scope: &mut rappel_tensor::Scope<'_>, name: &str, rows| {
+            Embedding::with_std(&mut scope.scope(name), rows, width, std)
+        };
+        let wte = table(&mut scope, "wte", config.vocab_size);
+        let wpe = table(&mut scope, "wpe", config.n_positions);
+        let blocks = (0..config.n_layer)
+            .map(|i| Block::new(&mut scope.scope(&format!("h.{i}")), config, values))
+            .collect();
+        let ln_f = LayerNorm::new(&mut scope.scope("ln_f"), width, config.layer_norm_epsilon);
+        let head = if config.tie_word_embeddings {
+            wte.weight().clone()
+        } else {
+            let mut scope = top.scope("lm_head");
+            let init = normal(std);
+            Linear::with_init(&mut scope, width, config.vocab_size, init).weight().clone()
+        };
+        let dropout = Dropout::new(config.embd_pdrop);
+        Self { config: config.clone(), wte, wpe, blocks, ln_f, head, dropout }
+    }
+
+    /// Tokens and positions from `past` on, `[batch, time, width]`.
+    #[track_caller]
+    fn embed(&self, ids: &Tensor, past: usize) -> Tensor {
+        assert!(ids.rank() == 2, "gpt2: ids are [batch, time], got {}", ids.shape());
+        let (time, most) = (ids.size(1), self.config.n_positions);
+        assert!(past + time <= most, "gpt2: {} tokens, positions for {most}", past + time);
+        self.wte.forward(ids) + self.wpe.weight().tensor().narrow(0, past, time)
+    }
+}
+
+impl LanguageModel for Gpt2 {
+    fn config(&self) -> &dyn ModelConfig {
+        &self.config
+    }
+
+    fn hidden(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Tensor {
+        let recompute = self.config.gradient_checkpointing && is_recording();
+        let embedded = self.embed(ids, 0);
+        let mut x = self.dropout.forward(embedded, &forward.layer("drop"));
+        let forward = forward.layer("h");
+        for (i, block) in self.blocks.iter().enumerate() {
+            let forward = forward.number(i);
+            x = if recompute {
+                let (block, documents) = (block.clone(), documents.cloned());
+                checkpoint(&[&x], move |x| block.forward(&x[0], documents.as_ref(), &forward))
+            } else {
+                block.forward(&x, documents, &forward)
+            };
+        }
+        self.ln_f.forward(&x)
+    }
+
+    fn head(&self) -> Tensor {
+        self.head.tensor()
+    }
+
+    fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor {
+        no_grad(|| {
+            let mut x = self.embed(ids, cache.len());
+            for (i, block) in self.blocks.iter().enumerate() {
+                x = block.decode(&x, i, cache);
+            }
+            cache.advance(ids.size(1));
+            let last = x.narrow(1, ids.size(1) - 1, 1).squeeze(1);
+            linear(&self.ln_f.forward(&last), &self.head(), None, WeightLayout::OutIn)
+        })
+    }
+
+    fn new_cache(&self, batch: usize, positions: usize) -> Cache {
+        let Gpt2Config { n_layer, n_head, n_embd, dtype, .. } = self.config;
+        Cache::new(n_layer, batch, positions, n_head, n_embd / n_head, dtype)
+    }
+}

@@ -1,0 +1,165 @@
+//! What can be wrong with a model's directory.
+
+use std::path::PathBuf;
+
+use rappel_registry::ConfigError;
+use rappel_tensor::{DType, ParamsError, StorageError};
+
+/// What can go wrong with reading or writing a model's directory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// There are no tensors.
+    #[error("{dir}: has neither model.safetensors nor model.safetensors.index.json")]
+    NoWeights {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file is not JSON of the form wanted.
+    #[error("{path}: {reason}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// config.json describes a model that cannot be built.
+    #[error("{path}: {source}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Which key, and why.
+        source: Box<ConfigError>,
+    },
+    /// config.json switches something on that this library does not compute.
+    #[error("{path}: `{key}` is {value}, which is not supported; it must be false")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The switch.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// The index names a file of tensors that cannot be one.
+    #[error("{path}: names the file `{shard}`; wants the plain name of a file beside it")]
+    Shard {
+        /// The index.
+        path: PathBuf,
+        /// What it names.
+        shard: String,
+    },
+    /// Parameters that no file holds.
+    #[error("{dir}: lacks {}", listed(names))]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+        /// The parameters.
+        names: Vec<String>,
+    },
+    /// Tensors that no parameter is called.
+    #[error("{dir}: has {}, which no parameter of the model is called", listed(names))]
+    Unexpected {
+        /// The directory.
+        dir: PathBuf,
+        /// The tensors.
+        names: Vec<String>,
+    },
+    /// Two tensors for one parameter.
+    #[error("{dir}: holds `{name}` twice")]
+    Twice {
+        /// The directory.
+        dir: PathBuf,
+        /// The parameter.
+        name: String,
+    },
+    /// Tensors that the config ties hold different numbers.
+    #[error(
+        "{dir}: `{alias}` and `{name}` differ, though the config ties them; \
+         set tie_word_embeddings to false to keep both"
+    )]
+    NotTied {
+        /// The directory.
+        dir: PathBuf,
+        /// The tied name.
+        alias: String,
+        /// The parameter.
+        name: String,
+    },
+    /// A tensor of another shape than the parameter.
+    #[error("{dir}: tensor `{name}` has shape {found:?}, the config makes it {wanted:?}")]
+    Shape {
+        /// The directory.
+        dir: PathBuf,
+        /// The parameter.
+        name: String,
+        /// The file's.
+        found: Vec<usize>,
+        /// The model's.
+        wanted: Vec<usize>,
+    },
+    /// A tensor of numbers that cannot be trained.
+    #[error("{dir}: tensor `{name}` holds {found}, wants floating-point numbers")]
+    NotFloat {
+        /// The directory.
+        dir: PathBuf,
+        /// The parameter.
+        name: String,
+        /// Its type.
+        found: DType,
+    },
+    /// Tensors of several types, and no type was asked for.
+    #[error("{dir}: holds {one} and, in `{name}`, {other}; say which dtype to load them as")]
+    Mixed {
+        /// The directory.
+        dir: PathBuf,
+        /// A tensor of the other type.
+        name: String,
+        /// A type.
+        one: DType,
+        /// Another.
+        other: DType,
+    },
+    /// A file of tensors is not whole, or could not be read or written.
+    #[error(transparent)]
+    Storage(Box<StorageError>),
+    /// The parameters cannot be changed now.
+    #[error(transparent)]
+    Params(Box<ParamsError>),
+}
+
+impl FilesError {
+    pub(super) fn config(path: PathBuf, source: ConfigError) -> Self {
+        Self::Config { path, source: Box::new(source) }
+    }
+}
+
+impl From<StorageError> for FilesError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(Box::new(error))
+    }
+}
+
+impl From<ParamsError> for FilesError {
+    fn from(error: ParamsError) -> Self {
+        Self::Params(Box::new(error))
+    }
+}
+
+/// The first few names.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let tensors = if names.len() == 1 { "tensor" } else { "tensors" };
+    format!("{tensors} {}{rest}", shown.join(", "))
+}

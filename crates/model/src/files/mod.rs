@@ -1,0 +1,17 @@
+//! Checkpoint files, as Hugging Face lays them out.
+//!
+//! A directory holds `config.json` and `model.safetensors`, or several files of tensors under
+//! `model.safetensors.index.json`.
+
+mod error;
+mod load;
+mod save;
+mod weights;
+
+pub use error::FilesError;
+pub use load::{Pretrained, load_pretrained, load_weights};
+pub use save::save_pretrained;
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";

@@ -1,0 +1,102 @@
+//! What every language model can do.
+
+use std::fmt::Debug;
+
+use rappel_tensor::{CrossEntropy, DType, Params, Tensor, linear_cross_entropy, no_grad};
+use serde_json::{Map, Value};
+
+use crate::{Cache, Forward};
+
+/// What parameters hold at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// Random numbers and constants as the architecture says.
+    Drawn,
+    /// Anything cheap: they are about to be loaded.
+    Placeholders,
+}
+
+/// A model's sizes and options, checked: what a config section or a config.json comes to.
+pub trait ModelConfig: Debug + Send + Sync {
+    /// The architecture's name, Hugging Face's `model_type`.
+    fn model_type(&self) -> &'static str;
+
+    /// The model, whose parameters it registers in `params` by their names in checkpoints.
+    ///
+    /// # Panics
+    /// Where `params` has such names already.
+    fn build_with(&self, params: &mut Params, values: Values) -> Box<dyn LanguageModel>;
+
+    /// [`build_with`](ModelConfig::build_with) values drawn as the architecture says.
+    fn build(&self, params: &mut Params) -> Box<dyn LanguageModel> {
+        self.build_with(params, Values::Drawn)
+    }
+
+    /// The config.json that transformers reads.
+    fn to_json(&self) -> Map<String, Value>;
+
+    /// How many numbers are trained.
+    fn parameter_count(&self) -> u64;
+
+    /// Floating-point operations of one token's forward and backward pass in sequences of `time`
+    /// tokens: 6 for each weight of a matrix product, and those of attention.
+    fn flops_per_token(&self, time: usize) -> u64;
+
+    /// The type of parameters and activations.
+    fn dtype(&self) -> DType;
+
+    /// How many different tokens there are.
+    fn vocab_size(&self) -> usize;
+
+    /// The longest sequence, in tokens.
+    fn max_positions(&self) -> usize;
+}
+
+/// A model that predicts the next token.
+///
+/// Ids are i64 `[batch, time]`, each in `0..vocab_size`, `time` at most `max_positions`: the model
+/// panics at others, so whoever takes them from a user checks them first.
+pub trait LanguageModel: Send + Sync {
+    /// What it was built from.
+    fn config(&self) -> &dyn ModelConfig;
+
+    /// The states that the head reads, `[batch, time, width]`.
+    ///
+    /// With `documents` (i64 `[batch, time]`) a token attends only to those of its own document;
+    /// positions go on counting across documents, as in transformers without position ids.
+    fn hidden(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Tensor;
+
+    /// The head's matrix `[vocab, width]`: logits are `hidden head^T`.
+    fn head(&self) -> Tensor;
+
+    /// Logits `[batch, vocab]` of the token after the last of `ids`, which follow the tokens that
+    /// `cache` holds; afterwards it holds these too.
+    ///
+    /// # Panics
+    /// Where the cache has no room for them.
+    fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor;
+
+    /// A cache for `batch` sequences of up to `positions` tokens each.
+    fn new_cache(&self, batch: usize, positions: usize) -> Cache;
+
+    /// The cross-entropy of predicting `targets` (i64 `[batch, time]`, not shifted here) from
+    /// `ids`, in nats per token; logits never exist whole.
+    fn loss(
+        &self,
+        ids: &Tensor,
+        targets: &Tensor,
+        documents: Option<&Tensor>,
+        options: &CrossEntropy,
+        forward: &Forward,
+    ) -> Tensor {
+        linear_cross_entropy(&self.hidden(ids, documents, forward), &self.head(), targets, options)
+    }
+
+    /// Logits `[batch, time, vocab]`, in evaluation and not differentiable.
+    fn logits(&self, ids: &Tensor) -> Tensor {
+        no_grad(|| {
+            let hidden = self.hidden(ids, None, &Forward::evaluation());
+            rappel_tensor::linear(&hidden, &self.head(), None, rappel_tensor::WeightLayout::OutIn)
+        })
+    }
+}

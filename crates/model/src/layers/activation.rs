@@ -1,0 +1,76 @@
+//! Activations, by Hugging Face's names.
+
+use rappel_tensor::Tensor;
+
+/// A function of each number between linear maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// GELU by its tanh approximation: `gelu_new`, `gelu_pytorch_tanh`.
+    GeluTanh,
+    /// GELU by the error function: `gelu`.
+    Gelu,
+    /// `max(x, 0)`: `relu`.
+    Relu,
+    /// `x * sigmoid(x)`: `silu`, `swish`.
+    Silu,
+    /// `tanh`.
+    Tanh,
+}
+
+impl Activation {
+    /// The names that [`by_name`](Activation::by_name) knows.
+    pub const NAMES: &[&str] =
+        &["gelu_new", "gelu_pytorch_tanh", "gelu", "relu", "silu", "swish", "tanh"];
+
+    /// The activation that transformers calls `name`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "gelu_new" | "gelu_pytorch_tanh" => Self::GeluTanh,
+            "gelu" => Self::Gelu,
+            "relu" => Self::Relu,
+            "silu" | "swish" => Self::Silu,
+            "tanh" => Self::Tanh,
+            _ => return None,
+        })
+    }
+
+    /// The function of each element.
+    #[track_caller]
+    pub fn forward(self, x: &Tensor) -> Tensor {
+        match self {
+            Self::GeluTanh => x.gelu_tanh(),
+            Self::Gelu => x.gelu(),
+            Self::Relu => x.relu(),
+            Self::Silu => x.silu(),
+            Self::Tanh => x.tanh(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_known_and_others_are_not() {
+        assert!(Activation::NAMES.iter().all(|name| Activation::by_name(name).is_some()));
+        assert_eq!(Activation::by_name("gelu_fast"), None);
+    }
+
+    #[test]
+    fn values_are_those_of_the_formulas() {
+        let x = Tensor::from_slice(&[-1.5_f64, 0.5], [2]);
+        // By Python's math.erf, math.tanh and math.exp.
+        let cases = [
+            ("gelu", [-0.10021080190328713, 0.34573123063700656]),
+            ("gelu_new", [-0.10042842301976707, 0.34571400982514394]),
+            ("relu", [0.0, 0.5]),
+            ("silu", [-0.2736382857095345, 0.3112296656009273]),
+            ("tanh", [-0.9051482536448664, 0.46211715726000974]),
+        ];
+        for (name, want) in cases {
+            let got = Activation::by_name(name).unwrap().forward(&x).to_vec::<f64>();
+            rappel_testkit::assert_close(&got, &want, 1e-12, name);
+        }
+    }
+}

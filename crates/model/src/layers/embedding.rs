@@ -1,0 +1,54 @@
+//! Rows of a table.
+
+use rappel_tensor::{Param, Scope, Tensor, embedding};
+
+use super::normal;
+
+/// Row `ids[i]` of a table for each `i`, PyTorch's `torch.nn.Embedding`.
+///
+/// Parameter: `weight` `[num_embeddings, embedding_dim]`.
+///
+/// ```
+/// use rappel_model::Embedding;
+/// use rappel_tensor::{Params, Tensor};
+/// let mut params = Params::new(0);
+/// let table = Embedding::new(&mut params.scope("wte"), 10, 4);
+/// assert_eq!(*table.forward(&Tensor::from_slice(&[3_i64, 7], [1, 2])).shape(), [1, 2, 4]);
+/// ```
+#[derive(Clone)]
+pub struct Embedding {
+    weight: Param,
+}
+
+impl Embedding {
+    /// A table of standard normal numbers, as PyTorch's.
+    #[track_caller]
+    pub fn new(scope: &mut Scope<'_>, num_embeddings: usize, embedding_dim: usize) -> Self {
+        Self::with_std(scope, num_embeddings, embedding_dim, 1.0)
+    }
+
+    /// A table of normal numbers with the standard deviation `std`.
+    #[track_caller]
+    pub fn with_std(
+        scope: &mut Scope<'_>,
+        num_embeddings: usize,
+        embedding_dim: usize,
+        std: f64,
+    ) -> Self {
+        Self { weight: scope.add("weight", [num_embeddings, embedding_dim], normal(std)) }
+    }
+
+    /// Ids (i64) of any shape `[..]` to `[.., embedding_dim]`.
+    ///
+    /// # Panics
+    /// Where an id is outside the table.
+    #[track_caller]
+    pub fn forward(&self, ids: &Tensor) -> Tensor {
+        embedding(ids, &self.weight.tensor())
+    }
+
+    /// The table.
+    pub fn weight(&self) -> &Param {
+        &self.weight
+    }
+}

@@ -1,0 +1,71 @@
+//! The affine map.
+
+use rappel_tensor::{Init, Param, Scope, Tensor, WeightLayout, linear};
+
+/// `y = x W^T + b`, PyTorch's `torch.nn.Linear`.
+///
+/// Parameters: `weight` `[out_features, in_features]` and `bias` `[out_features]`, both uniform in
+/// `+-1 / sqrt(in_features)` at first, as in PyTorch.
+///
+/// ```
+/// use rappel_model::Linear;
+/// use rappel_tensor::{DType, Params, Tensor};
+/// let mut params = Params::new(0);
+/// let net = Linear::new(&mut params.scope("net"), 3, 2);
+/// let y = net.forward(&Tensor::ones([5, 3], DType::F32));
+/// assert_eq!(*y.shape(), [5, 2]);
+/// assert_eq!(params.names(), ["net.weight", "net.bias"]);
+/// ```
+#[derive(Clone)]
+pub struct Linear {
+    weight: Param,
+    bias: Option<Param>,
+}
+
+impl Linear {
+    /// A layer with bias.
+    ///
+    /// # Panics
+    /// With `in_features` 0, or where the scope's names are taken.
+    #[track_caller]
+    pub fn new(scope: &mut Scope<'_>, in_features: usize, out_features: usize) -> Self {
+        let mut layer = Self::without_bias(scope, in_features, out_features);
+        layer.bias = Some(scope.add("bias", [out_features], initial(in_features)));
+        layer
+    }
+
+    /// A layer without bias: `y = x W^T`.
+    #[track_caller]
+    pub fn without_bias(scope: &mut Scope<'_>, in_features: usize, out_features: usize) -> Self {
+        Self::with_init(scope, in_features, out_features, initial(in_features))
+    }
+
+    /// A layer without bias whose weight begins as `init` says.
+    #[track_caller]
+    pub fn with_init(
+        scope: &mut Scope<'_>,
+        in_features: usize,
+        out_features: usize,
+        init: Init,
+    ) -> Self {
+        Self { weight: scope.add("weight", [out_features, in_features], init), bias: None }
+    }
+
+    /// `[.., in_features]` to `[.., out_features]`.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let bias = self.bias.as_ref().map(Param::tensor);
+        linear(x, &self.weight.tensor(), bias.as_ref(), WeightLayout::OutIn)
+    }
+
+    /// The matrix `[out_features, in_features]`.
+    pub fn weight(&self) -> &Param {
+        &self.weight
+    }
+}
+
+#[track_caller]
+fn initial(in_features: usize) -> Init {
+    assert!(in_features > 0, "Linear: in_features is 0");
+    Init::Uniform { bound: 1.0 / (in_features as f64).sqrt() }
+}
