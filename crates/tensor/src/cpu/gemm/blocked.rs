@@ -85,7 +85,9 @@ where
     let widest = (PANEL_BYTES / size_of::<A::Acc>() / blocks.depth.max(1)).max(I::NR);
     // A panel of B serves one job, or all jobs of its columns if it holds all of k.
     let least = if blocks.depth < p.k { LEAST_ROWS } else { LEAST_ROWS / 2 };
-    let plan = Plan::new((p.m, p.n), (I::MR, I::NR), widest, least, workers);
+    // Sums that C cannot hold take memory of their own.
+    let most = if C::NATIVE { p.m } else { 2 * LEAST_ROWS };
+    let plan = Plan::new((p.m, p.n), (I::MR, I::NR), (most, widest), least, workers);
     let (rows, cols) = plan.largest();
     let counts = [
         if blocks.b_in_place { I::NR } else { cols } * blocks.depth,

@@ -34,12 +34,12 @@ pub(super) struct Job {
 }
 
 impl Plan {
-    /// Cuts `m` x `n` in multiples of a tile, `mr` x `nr`, with jobs of at most `widest` columns and,
-    /// where a region has them, at least `least` rows.
+    /// Cuts `m` x `n` in multiples of a tile, `mr` x `nr`, with jobs of at most `most.1` columns
+    /// and `most.0` rows, and, where a region has them, at least `least` rows.
     pub(super) fn new(
         (m, n): (usize, usize),
         (mr, nr): (usize, usize),
-        widest: usize,
+        most: (usize, usize),
         least: usize,
         workers: usize,
     ) -> Self {
@@ -56,8 +56,9 @@ impl Plan {
             })
             .unwrap_or((1, 1));
         let region = (cut(m, grid.0, mr), cut(n, grid.1, nr));
-        let columns = cut(region.1, region.1.div_ceil(widest), nr);
+        let columns = cut(region.1, region.1.div_ceil(most.1), nr);
         let turns = if workers == 1 { 1 } else { (region.0 / least).clamp(1, TURNS) };
+        let turns = turns.max(region.0.div_ceil(most.0));
         let job = (cut(region.0, turns, mr), columns);
         Self {
             size: (m, n),
