@@ -1,2 +1,37 @@
 #![forbid(unsafe_code)]
-//! To be written.
+//! Optimizers: update rules, written once as the paper writes them and run in one pass over memory.
+//!
+//! [`Optimizer`] takes the steps; [`Recipe`] says how: a rule, groups of parameters with other
+//! options, clipping. Rules are structs with PyTorch's option names ([`Sgd`], [`Adam`],
+//! [`AdamW`]); a config names them through [`OPTIMIZERS`].
+//!
+//! # Adding a rule
+//! One file in `rules/` and its two lines in `rules/mod.rs`. The file declares the options
+//! ([`options!`]), the numbers of a step ([`scalars!`]), the formula ([`Rule`]) and the `ENTRY`.
+//! Config, help, checkpoints and the conformance tests follow from these.
+
+mod clip;
+mod error;
+mod group;
+mod optimizer;
+mod option;
+mod recipe;
+mod rule;
+pub mod rules;
+mod scalar;
+mod state;
+mod stepper;
+
+pub use error::OptimError;
+pub use optimizer::{Optimizer, StepReport};
+#[doc(hidden)]
+pub use option::range_of;
+pub use option::{BETA, InvalidOption, OptionSet, OptionValue};
+pub use recipe::Recipe;
+pub use rule::{Algorithm, Lift, Lifted, Now, Rule, lerp};
+pub use rules::OPTIMIZERS;
+pub use rules::adam::Adam;
+pub use rules::adamw::AdamW;
+pub use rules::sgd::Sgd;
+pub use scalar::Scalar;
+pub use stepper::{Memory, Prepare, Stepper, Views, elementwise};

@@ -1,0 +1,109 @@
+//! What can go wrong with an optimizer.
+
+use std::path::PathBuf;
+
+use rappel_tensor::{DType, ParamsError, StorageError};
+
+use crate::InvalidOption;
+
+/// What can go wrong with an optimizer.
+#[derive(Debug, thiserror::Error)]
+pub enum OptimError {
+    /// An option of a rule cannot be.
+    #[error("optimizer: {0}")]
+    Option(#[from] InvalidOption),
+    /// A pattern of a group is no glob.
+    #[error("optimizer group {group}: `{pattern}` is no pattern: {reason}")]
+    Pattern {
+        /// Which group, counted from 0.
+        group: usize,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pattern of a group gets no parameter.
+    #[error(
+        "optimizer group {group}: `{pattern}` {why}; patterns are held against whole names such as \
+         `{example}`, first match wins; mend it or leave it out"
+    )]
+    Unmatched {
+        /// Which group, counted from 0.
+        group: usize,
+        /// The pattern.
+        pattern: String,
+        /// Whether nothing matches, or earlier patterns took all that does.
+        why: &'static str,
+        /// A parameter's name.
+        example: String,
+    },
+    /// There is nothing to train.
+    #[error("optimizer: no parameter is trainable; register some, or freeze fewer")]
+    NothingToTrain,
+    /// The step was given another set of parameters than the optimizer was made for.
+    #[error("optimizer: it was made for another set of parameters; make one for these")]
+    OtherParams,
+    /// Trainable parameters got no gradient.
+    #[error(
+        "parameter `{name}` got no gradient{}; use it in the loss, freeze it, or allow missing gradients",
+        and_more(*others)
+    )]
+    MissingGradient {
+        /// The first of them.
+        name: String,
+        /// How many others.
+        others: usize,
+    },
+    /// A gradient is NaN or infinite.
+    #[error(
+        "the gradient of `{name}` is {value} at element {index} (step {step}); parameters are unchanged"
+    )]
+    NonFiniteGradient {
+        /// The first such tensor.
+        name: String,
+        /// Its first such element, in row-major order.
+        index: usize,
+        /// The value there.
+        value: f64,
+        /// The optimizer step.
+        step: u64,
+    },
+    /// All gradients are finite, but their norm is not.
+    #[error(
+        "the norm of the gradients overflows (step {step}; the largest is {value:e}, in `{name}`); \
+         parameters are unchanged"
+    )]
+    NormOverflow {
+        /// The tensor with the largest element.
+        name: String,
+        /// That element's magnitude.
+        value: f64,
+        /// The optimizer step.
+        step: u64,
+    },
+    /// A tensor of saved state has another type than the state.
+    #[error("{path}: tensor `{name}` holds {found}, the optimizer keeps {wanted}")]
+    StateType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The file's type.
+        found: DType,
+        /// The optimizer's.
+        wanted: DType,
+    },
+    /// The parameters refused, most likely because a graph still holds them.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// A file of saved state could not be read or does not fit.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+fn and_more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        n => format!(", nor did {n} other{}", if n == 1 { "" } else { "s" }),
+    }
+}

@@ -1,0 +1,241 @@
+//! The optimizer: a step over all parameters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use half::bf16;
+use rappel_tensor::{ArenaLayout, Arenas, DType, Grads, Params, Runs};
+
+use crate::clip;
+use crate::group::{Group, Part, assign, merged};
+use crate::stepper::{Memory, Prepare, Views};
+use crate::{Now, OptimError, Recipe, Scalar, Stepper};
+
+/// Takes the steps of a run: a rule for every trainable parameter, and its state.
+///
+/// ```
+/// use rappel_optim::{Optimizer, Sgd};
+/// use rappel_tensor::{DType, Init, Params, Tensor};
+/// let mut params = Params::new(0);
+/// let w = params.scope("").add("w", [2], Init::ONES);
+/// let mut sgd = Optimizer::new(Sgd { lr: 0.5.into(), ..Default::default() }, &params)?;
+/// let loss = w.tensor().square().sum();
+/// let report = sgd.step(0, &mut params, &loss.backward())?;
+/// assert_eq!(report.grad_norm, Some(8.0_f64.sqrt()));
+/// assert_eq!(w.tensor().to_vec::<f32>(), [0.0, 0.0]);
+/// # Ok::<(), rappel_optim::OptimError>(())
+/// ```
+pub struct Optimizer {
+    pub(crate) layout: Arc<ArenaLayout>,
+    pub(crate) groups: Vec<Group>,
+    lr_factor: Scalar,
+    max_grad_norm: Option<f64>,
+    norm_type: f64,
+    clip_value: Option<f64>,
+    allow_missing: bool,
+    check_finite: bool,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// The norm of all gradients as one vector, before clipping; `None` where nobody asked:
+    /// nothing was clipped, and gradients were taken unchecked.
+    pub grad_norm: Option<f64>,
+    /// What clipping multiplied the gradients by; 1 where it did nothing.
+    pub clip_coef: f64,
+    /// The learning rate of the parameters that no group took.
+    pub lr: f64,
+}
+
+impl Optimizer {
+    /// An optimizer for the trainable parameters of `params`, its state at zero. Fixes the set.
+    ///
+    /// # Errors
+    /// An option out of range, a pattern that gets no parameter, nothing to train.
+    pub fn new(recipe: impl Into<Recipe>, params: &Params) -> Result<Self, OptimError> {
+        let recipe = recipe.into();
+        if let Some(invalid) = recipe.invalid {
+            return Err(invalid.into());
+        }
+        let layout = params.layout();
+        Ok(Self {
+            groups: assign(&layout, recipe.default, recipe.groups)?,
+            layout,
+            lr_factor: recipe.lr_factor,
+            max_grad_norm: recipe.max_grad_norm,
+            norm_type: recipe.norm_type,
+            clip_value: recipe.clip_value,
+            allow_missing: recipe.allow_missing,
+            check_finite: recipe.check_finite,
+        })
+    }
+
+    /// Updates every trainable parameter by its gradient, hyperparameters as of `step`, counted
+    /// from 0.
+    ///
+    /// # Errors
+    /// [`OptimError::MissingGradient`], [`OptimError::NonFiniteGradient`],
+    /// [`ParamsError::InUse`](rappel_tensor::ParamsError::InUse) while a graph holds parameters,
+    /// [`OptimError::OtherParams`]. Then parameters and state are unchanged.
+    pub fn step(
+        &mut self,
+        step: u64,
+        params: &mut Params,
+        grads: &Grads,
+    ) -> Result<StepReport, OptimError> {
+        self.step_scaled(step, params, grads, 1.0)
+    }
+
+    /// [`step`](Optimizer::step) with gradients multiplied by `scale` first, without a walk of its
+    /// own: the mean of sums that were accumulated over several batches.
+    ///
+    /// # Errors
+    /// As [`step`](Optimizer::step).
+    pub fn step_scaled(
+        &mut self,
+        step: u64,
+        params: &mut Params,
+        grads: &Grads,
+        scale: f64,
+    ) -> Result<StepReport, OptimError> {
+        if !Arc::ptr_eq(&self.layout, &params.layout()) {
+            return Err(OptimError::OtherParams);
+        }
+        let missing = grads.missing(&self.layout);
+        if let (Some(name), false) = (missing.first(), self.allow_missing) {
+            return Err(OptimError::MissingGradient {
+                name: (*name).to_owned(),
+                others: missing.len() - 1,
+            });
+        }
+        let (grad_norm, clip_coef) = self.clip(step, grads, scale)?;
+        let prepare = Prepare { scale: scale * clip_coef, limit: self.clip_value };
+        let lr_factor = self.lr_factor.at(step);
+        let whole = missing.is_empty();
+        params.update(|arenas| {
+            let now = Now { step, count: 0, lr_factor };
+            for Group { stepper, parts } in &mut self.groups {
+                for part in parts {
+                    part.step(&**stepper, now, prepare, arenas, grads, whole);
+                }
+            }
+        })?;
+        Ok(StepReport { grad_norm, clip_coef, lr: self.lr(step) })
+    }
+
+    /// The norm, where somebody wants it, and the factor that clips it.
+    fn clip(&self, step: u64, grads: &Grads, scale: f64) -> Result<(Option<f64>, f64), OptimError> {
+        if self.max_grad_norm.is_none() && !self.check_finite {
+            return Ok((None, 1.0));
+        }
+        let norm = clip::norm(grads, &self.layout, self.norm_type) * scale.abs();
+        if !norm.is_finite() && self.check_finite {
+            return Err(clip::explain(grads, &self.layout, step));
+        }
+        let coef = self.max_grad_norm.map_or(1.0, |max| clip::coefficient(norm, max));
+        Ok((Some(norm), coef))
+    }
+
+    /// The learning rate at `step` of the parameters that no group took.
+    pub fn lr(&self, step: u64) -> f64 {
+        self.groups[0].stepper.lr().at(step) * self.lr_factor.at(step)
+    }
+
+    /// The names of the parameters of each group: first those that no pattern took, then those of
+    /// the groups in order.
+    pub fn group_names(&self) -> Vec<Vec<&str>> {
+        let name = |index: usize| self.layout.entries()[index].name.as_str();
+        let names = |group: &Group| {
+            let mut indices: Vec<usize> =
+                group.parts.iter().flat_map(|part| part.members.iter().map(|m| m.index)).collect();
+            indices.sort_unstable();
+            indices.into_iter().map(name).collect()
+        };
+        self.groups.iter().map(names).collect()
+    }
+
+    /// Bytes of state.
+    pub fn state_bytes(&self) -> usize {
+        self.sum_members(|stepper, dtype| stepper.state_bytes(dtype))
+    }
+
+    /// Bytes that a step moves between memory and processor, at the least.
+    pub fn bytes_moved(&self) -> usize {
+        self.sum_members(|stepper, dtype| stepper.bytes_moved(dtype))
+    }
+
+    fn sum_members(&self, bytes: impl Fn(&dyn Stepper, DType) -> usize) -> usize {
+        let parts = self.groups.iter().flat_map(|g| g.parts.iter().map(|part| (&*g.stepper, part)));
+        parts
+            .map(|(stepper, part)| {
+                let elements: usize = part.members.iter().map(|member| member.run.len).sum();
+                elements * bytes(stepper, part.dtype)
+            })
+            .sum()
+    }
+}
+
+impl Part {
+    /// Updates the members that have gradients; all do where the gradients are `whole`.
+    fn step(
+        &mut self,
+        stepper: &dyn Stepper,
+        now: Now,
+        prepare: Prepare,
+        arenas: &mut Arenas<'_>,
+        grads: &Grads,
+        whole: bool,
+    ) {
+        let count = self.members[0].count;
+        if whole && self.members.iter().all(|member| member.count == count) {
+            self.members.iter_mut().for_each(|member| member.count += 1);
+            let now = Now { count: count + 1, ..now };
+            let runs = std::mem::take(&mut self.runs);
+            self.walk(stepper, now, prepare, arenas, grads, &runs);
+            self.runs = runs;
+            return;
+        }
+        // Parameters that missed steps stand at other counts, and take a walk of their own.
+        let layout = arenas.layout();
+        let mut alike: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (k, member) in self.members.iter_mut().enumerate() {
+            if grads.is_filled(&layout, member.index) {
+                member.count += 1;
+                alike.entry(member.count).or_default().push(k);
+            }
+        }
+        for (count, picked) in alike {
+            let runs = merged(&self.members, picked.into_iter());
+            self.walk(stepper, Now { count, ..now }, prepare, arenas, grads, &runs);
+        }
+    }
+
+    fn walk(
+        &mut self,
+        stepper: &dyn Stepper,
+        now: Now,
+        prepare: Prepare,
+        arenas: &mut Arenas<'_>,
+        grads: &Grads,
+        runs: &Runs,
+    ) {
+        let layout = arenas.layout();
+        let (state, dtype) = (&mut self.state[..], self.dtype);
+        let memory = match dtype {
+            DType::F32 => {
+                let (params, grads) = (arenas.all::<f32>(), grads.all(&layout, dtype));
+                Memory::F32(Views { params, grads, state })
+            }
+            DType::F64 => {
+                let (params, grads) = (arenas.all::<f64>(), grads.all(&layout, dtype));
+                Memory::F64(Views { params, grads, state })
+            }
+            _ => {
+                let (params, grads) = (arenas.all::<bf16>(), grads.all(&layout, dtype));
+                Memory::Bf16(Views { params, grads, state })
+            }
+        };
+        stepper.step(&now, prepare, memory, runs);
+    }
+}

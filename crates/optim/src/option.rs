@@ -1,0 +1,183 @@
+//! Options of rules: declared once, for the struct, the config, its help and its checks.
+
+use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
+use rappel_schedule::{Curve, Horizon, scheduled};
+use toml::{Table, Value};
+
+use crate::Scalar;
+
+/// An option that cannot be, alone or beside the others.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("option `{option}`: {reason}")]
+pub struct InvalidOption {
+    /// The option's name.
+    pub option: &'static str,
+    /// Why it cannot be, and what to do.
+    pub reason: String,
+}
+
+impl InvalidOption {
+    /// An error about `option`.
+    pub fn new(option: &'static str, reason: impl Into<String>) -> Self {
+        Self { option, reason: reason.into() }
+    }
+}
+
+/// A set of options that [`options!`](crate::options) declared.
+pub trait OptionSet: Clone + Send + Sync + Sized + 'static {
+    /// The options as a config gives them.
+    const FIELDS: &'static [Field];
+
+    /// Reads checked options of [`FIELDS`](OptionSet::FIELDS) for a run of `horizon`.
+    fn from_options(options: &Options, horizon: Horizon) -> Result<Self, ConfigError>;
+
+    /// The learning rate.
+    fn lr(&self) -> &Scalar;
+
+    /// Whether steps go up the gradient.
+    fn maximize(&self) -> bool;
+
+    /// Checks each number against its range. Curves are not looked at: where they come from a
+    /// config, they were.
+    fn check_ranges(&self) -> Result<(), InvalidOption>;
+
+    /// Every option at its default.
+    fn defaults() -> Self {
+        let horizon = Horizon { steps: 1 };
+        resolve("", Self::FIELDS, &Table::new())
+            .and_then(|options| Self::from_options(&options, horizon))
+            .unwrap_or_else(|error| panic!("a default does not pass its own check: {error}"))
+    }
+}
+
+/// The type of an option's field.
+pub trait OptionValue: Sized {
+    /// Reads the checked option `key`.
+    fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError>;
+
+    /// What is wrong with the value where it lies outside of `range`.
+    fn check(&self, _range: Range) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl OptionValue for bool {
+    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
+        Ok(options.bool(key))
+    }
+}
+
+impl OptionValue for Scalar {
+    fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
+        use rappel_registry::Scheduled;
+        Ok(match options.scheduled(key) {
+            Scheduled::Number(value) => Self::Number(value),
+            Scheduled::Table(..) => Self::Curve(Curve::from_option(options, key, horizon)?),
+        })
+    }
+
+    fn check(&self, range: Range) -> Result<(), String> {
+        match self {
+            Self::Number(value) if !range.contains(*value) => {
+                Err(format!("{value} is out of range; wants {range}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The range of each decay rate of a moving average.
+pub const BETA: Range = Range::from(0.0).below(1.0);
+
+impl OptionValue for [Scalar; 2] {
+    /// The option is [`Kind::Raw`]: a list of two, each a number or a schedule's table.
+    fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
+        let value = options.raw(key);
+        let Some(Value::Array(list)) = value.filter(|v| v.as_array().is_some_and(|l| l.len() == 2))
+        else {
+            let got = value.map_or("nothing".to_owned(), |value| format!("`{value}`"));
+            let wants = format!("wants a list of two floats in {BETA} or schedules, got {got}");
+            return Err(options.invalid(key, wants));
+        };
+        let one = |index: usize, name: &'static str| {
+            let path = format!("{}.{key}", options.path());
+            let fields = [Field::required(name, scheduled(BETA), "decay rate")];
+            let given = Table::from_iter([(name.to_owned(), list[index].clone())]);
+            Scalar::read(&resolve(&path, &fields, &given)?, name, horizon)
+        };
+        Ok([one(0, "0")?, one(1, "1")?])
+    }
+
+    fn check(&self, range: Range) -> Result<(), String> {
+        self.iter().try_for_each(|beta| beta.check(range))
+    }
+}
+
+/// The range that the numbers of an option keep.
+pub const fn range_of(kind: Kind) -> Range {
+    match kind {
+        Kind::Scheduled { range, .. } | Kind::Float(range) => range,
+        Kind::Raw => BETA,
+        _ => Range::FINITE,
+    }
+}
+
+/// A rule's options, said once: it makes the struct with its `Default`, and the
+/// [`Field`]s that configs, help texts and resolved configs are made from.
+///
+/// Each option is its doc comment, name and type, the default as a TOML literal, and its
+/// [`Kind`]. There must be `lr: Scalar` and `maximize: bool`.
+#[macro_export]
+macro_rules! options {
+    ($(#[$outer:meta])* pub struct $name:ident {
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal, $kind:expr;)*
+    }) => {
+        $(#[$outer])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $field: $type,)*
+        }
+
+        impl $crate::OptionSet for $name {
+            const FIELDS: &'static [::rappel_registry::Field] = &[$(
+                ::rappel_registry::Field::new(
+                    stringify!($field),
+                    $kind,
+                    $default,
+                    concat!($($doc),+).trim_ascii(),
+                )
+            ),*];
+
+            fn from_options(
+                options: &::rappel_registry::Options,
+                horizon: ::rappel_schedule::Horizon,
+            ) -> Result<Self, ::rappel_registry::ConfigError> {
+                Ok(Self {
+                    $($field: $crate::OptionValue::read(options, stringify!($field), horizon)?,)*
+                })
+            }
+
+            fn lr(&self) -> &$crate::Scalar {
+                &self.lr
+            }
+
+            fn maximize(&self) -> bool {
+                self.maximize
+            }
+
+            fn check_ranges(&self) -> Result<(), $crate::InvalidOption> {
+                $(
+                    $crate::OptionValue::check(&self.$field, $crate::range_of($kind))
+                        .map_err(|reason| $crate::InvalidOption::new(stringify!($field), reason))?;
+                )*
+                Ok(())
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                <Self as $crate::OptionSet>::defaults()
+            }
+        }
+    };
+}

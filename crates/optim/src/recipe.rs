@@ -1,0 +1,194 @@
+//! What to make an optimizer from: a rule, groups, clipping.
+
+use rappel_registry::{ConfigError, Field, Kind, Options, resolve};
+use rappel_schedule::Horizon;
+use toml::{Table, Value};
+
+use crate::rules::OPTIMIZERS;
+use crate::{Algorithm, InvalidOption, Scalar, Stepper};
+
+/// What the config's `groups` are, for help texts.
+pub(crate) const GROUPS: &str = "list of { params = [patterns], other options }: parameters whose \
+                                 whole name a glob matches take these options; first match wins";
+
+/// What to make an [`Optimizer`](crate::Optimizer) from: a rule for all parameters, other rules or
+/// options for groups of them, and what is done to gradients first.
+///
+/// ```
+/// use rappel_optim::{AdamW, Recipe};
+/// let adamw = AdamW { lr: 3e-4.into(), ..Default::default() };
+/// let plain = AdamW { weight_decay: 0.0.into(), ..adamw.clone() };
+/// let recipe = Recipe::new(adamw).group(["*.bias", "*ln_*"], plain).max_grad_norm(1.0);
+/// ```
+pub struct Recipe {
+    /// For what no group's patterns match.
+    pub(crate) default: Box<dyn Stepper>,
+    pub(crate) groups: Vec<(Vec<String>, Box<dyn Stepper>)>,
+    pub(crate) invalid: Option<InvalidOption>,
+    pub(crate) lr_factor: Scalar,
+    pub(crate) max_grad_norm: Option<f64>,
+    pub(crate) norm_type: f64,
+    pub(crate) clip_value: Option<f64>,
+    pub(crate) allow_missing: bool,
+    pub(crate) check_finite: bool,
+}
+
+impl<A: Algorithm> From<A> for Recipe {
+    fn from(rule: A) -> Self {
+        Self::new(rule)
+    }
+}
+
+impl Recipe {
+    /// `rule` for all parameters; nothing clipped.
+    pub fn new(rule: impl Algorithm) -> Self {
+        Self {
+            default: rule.stepper(),
+            groups: Vec::new(),
+            invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
+            lr_factor: Scalar::Number(1.0),
+            max_grad_norm: None,
+            norm_type: 2.0,
+            clip_value: None,
+            allow_missing: false,
+            check_finite: true,
+        }
+    }
+
+    /// `rule` for the parameters whose name one of the glob `patterns` matches and that no earlier
+    /// group took. A pattern is held against the whole name; `*` also stands for dots.
+    #[must_use]
+    pub fn group<P: Into<String>>(
+        mut self,
+        patterns: impl IntoIterator<Item = P>,
+        rule: impl Algorithm,
+    ) -> Self {
+        let invalid = rule.check_ranges().and_then(|()| rule.check()).err();
+        self.invalid = self.invalid.or(invalid);
+        self.groups.push((patterns.into_iter().map(Into::into).collect(), rule.stepper()));
+        self
+    }
+
+    /// Multiplies every group's learning rate: a run's `[schedule]`.
+    #[must_use]
+    pub fn lr_factor(mut self, factor: impl Into<Scalar>) -> Self {
+        self.lr_factor = factor.into();
+        self
+    }
+
+    /// Scales all gradients by `min(1, max_norm / (norm + 1e-6))`, where `norm` is that of all of
+    /// them as one vector: PyTorch's `clip_grad_norm_`.
+    #[must_use]
+    pub fn max_grad_norm(mut self, max_norm: f64) -> Self {
+        if !(max_norm >= 0.0) {
+            let reason = format!("{max_norm} is out of range; wants a number from 0");
+            self.invalid.get_or_insert(InvalidOption::new("max_grad_norm", reason));
+        }
+        self.max_grad_norm = Some(max_norm);
+        self
+    }
+
+    /// Which norm clipping measures and reports: 2 by default, 1, infinity or any above 0.
+    #[must_use]
+    pub fn norm_type(mut self, p: f64) -> Self {
+        if !(p > 0.0) {
+            let reason = format!("{p} is out of range; wants a number above 0, or infinity");
+            self.invalid.get_or_insert(InvalidOption::new("norm_type", reason));
+        }
+        self.norm_type = p;
+        self
+    }
+
+    /// Moves each element of each gradient into `-limit..=limit`, after the norm was clipped:
+    /// PyTorch's `clip_grad_value_`.
+    #[must_use]
+    pub fn clip_value(mut self, limit: f64) -> Self {
+        if !(limit >= 0.0) {
+            let reason = format!("{limit} is out of range; wants a number from 0");
+            self.invalid.get_or_insert(InvalidOption::new("clip_value", reason));
+        }
+        self.clip_value = Some(limit);
+        self
+    }
+
+    /// Leaves trainable parameters without a gradient as they are, state and decay included, as
+    /// PyTorch does. By default they are an error.
+    #[must_use]
+    pub fn allow_missing(mut self) -> Self {
+        self.allow_missing = true;
+        self
+    }
+
+    /// Takes gradients as they come: no look at them for NaN, which costs a read of all gradients
+    /// where no norm is clipped. Then a NaN ends up in the parameters.
+    #[must_use]
+    pub fn unchecked(mut self) -> Self {
+        self.check_finite = false;
+        self
+    }
+
+    /// The recipe that a resolved `[optimizer]` section describes, with the run's `schedule` as
+    /// factor of every learning rate.
+    ///
+    /// # Errors
+    /// What is wrong with an option, alone or beside others, in the section or in a group.
+    ///
+    /// ```
+    /// use rappel_optim::{OPTIMIZERS, Recipe};
+    /// use rappel_registry::Family;
+    /// use rappel_schedule::{Horizon, constant};
+    /// let section = "name = 'adamw'\nlr = 1e-3\ngroups = [{ params = ['*.bias'], weight_decay = 0 }]";
+    /// let given = toml::from_str(section).unwrap();
+    /// let options = OPTIMIZERS.resolve_options("optimizer", &given)?;
+    /// let recipe = Recipe::from_section(&options, Horizon { steps: 100 }, constant(1.0))?;
+    /// # Ok::<(), rappel_registry::ConfigError>(())
+    /// ```
+    pub fn from_section(
+        options: &Options,
+        horizon: Horizon,
+        schedule: impl Into<Scalar>,
+    ) -> Result<Self, ConfigError> {
+        let entry = OPTIMIZERS.lookup(options.str("name"))?;
+        let mut recipe = (entry.build)(options, horizon)?.lr_factor(schedule);
+        let groups = match options.raw("groups") {
+            None => &Vec::new(),
+            Some(Value::Array(groups)) => groups,
+            Some(_) => return Err(options.invalid("groups", format!("wants a {GROUPS}"))),
+        };
+        let mut base = options.to_toml();
+        base.remove("groups");
+        base.remove("name");
+        let fields = [&[PARAMS], entry.fields].concat();
+        for (i, given) in groups.iter().enumerate() {
+            let Value::Table(given) = given else {
+                return Err(options.invalid("groups", format!("wants a {GROUPS}")));
+            };
+            let path = format!("{}.groups[{i}]", options.path());
+            // What the group does not say is as in the section.
+            let whole: Table = base.clone().into_iter().chain(given.clone()).collect();
+            let options = resolve(&path, &fields, &whole)?;
+            let patterns = options.strings("params").into_iter().map(str::to_owned).collect();
+            recipe.groups.push((patterns, (entry.build)(&options, horizon)?.default));
+        }
+        Ok(recipe)
+    }
+
+    /// The recipe of the rule `A` with checked `options`: what entries of
+    /// [`OPTIMIZERS`] build with.
+    pub(crate) fn build<A: Algorithm>(
+        options: &Options,
+        horizon: Horizon,
+    ) -> Result<Self, ConfigError> {
+        let rule = A::from_options(options, horizon)?;
+        rule.check().map_err(|error| options.invalid(error.option, error.reason))?;
+        Ok(Self::new(rule))
+    }
+
+    /// The stepper of what no group takes: names of state, costs.
+    pub fn stepper(&self) -> &dyn Stepper {
+        &*self.default
+    }
+}
+
+const PARAMS: Field =
+    Field::required("params", Kind::Strings, "globs over whole parameter names, such as *.bias");

@@ -1,0 +1,114 @@
+//! What a rule is: the paper's line, once.
+
+use rappel_tensor::Real;
+
+use crate::{InvalidOption, OptionSet, Scalar, Stepper};
+
+/// Which step it is, for the numbers that change with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The optimizer step, counted from 0: where schedules stand.
+    pub step: u64,
+    /// How many updates these elements have had, this one included: 1 at the first. It corrects
+    /// the bias of averages that began at zero.
+    pub count: u64,
+    /// What the run's schedule multiplies the learning rate by.
+    pub lr_factor: f64,
+}
+
+impl Now {
+    /// A hyperparameter's value.
+    pub fn value(&self, scalar: &Scalar) -> f64 {
+        scalar.at(self.step)
+    }
+
+    /// The learning rate's value, with the run's schedule.
+    pub fn lr(&self, lr: &Scalar) -> f64 {
+        lr.at(self.step) * self.lr_factor
+    }
+
+    /// `1 - beta^count`: the weight that an average of decay `beta` has gathered since zero.
+    pub fn bias_correction(&self, beta: f64) -> f64 {
+        1.0 - beta.powf(self.count as f64)
+    }
+}
+
+/// An optimizer's name, options and how its formula runs; one for each entry of
+/// [`OPTIMIZERS`](crate::OPTIMIZERS).
+pub trait Algorithm: OptionSet {
+    /// What takes its steps: [`elementwise`](crate::elementwise) of the rule, with as many slots of
+    /// state as the options need.
+    fn stepper(&self) -> Box<dyn Stepper>;
+
+    /// Checks the options against each other.
+    ///
+    /// # Errors
+    /// [`InvalidOption`] for what cannot be.
+    fn check(&self) -> Result<(), InvalidOption> {
+        Ok(())
+    }
+}
+
+/// An update rule that looks at one element at a time, with `S` numbers of state beside it.
+///
+/// The formula is written once, over [`Real`]. In training it runs on vector registers in one pass
+/// over memory, the hyperparameters computed once per step. A type may be a rule for several `S`,
+/// where options add state.
+pub trait Rule<const S: usize>: OptionSet {
+    /// The names of the state, as in PyTorch's `state_dict`.
+    const STATE: [&'static str; S];
+    /// The numbers that the formula needs, declared with [`scalars!`](crate::scalars).
+    type Scalars: Lift;
+
+    /// These numbers for a step, in double precision.
+    fn scalars(&self, now: &Now) -> Self::Scalars;
+
+    /// The parameter `p` and its state after a step with gradient `g`.
+    fn update<R: Real>(
+        &self,
+        scalars: &Lifted<Self::Scalars, R>,
+        p: R,
+        g: R,
+        state: [R; S],
+    ) -> (R, [R; S]);
+}
+
+/// Numbers that can be put in every lane of another number type.
+pub trait Lift: Copy + Send + Sync {
+    /// The same numbers as `R`.
+    type Of<R: Real>: Copy;
+    /// Converts them.
+    fn lift<R: Real>(&self) -> Self::Of<R>;
+}
+
+/// The numbers `L` as `R`.
+pub type Lifted<L, R> = <L as Lift>::Of<R>;
+
+/// Declares the numbers that a rule's formula needs: a struct generic over the number type, that a
+/// step fills in with `f64` and the formula reads in its own.
+#[macro_export]
+macro_rules! scalars {
+    ($(#[$outer:meta])* pub struct $name:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
+        $(#[$outer])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name<R = f64> {
+            $($(#[$doc])* pub $field: R,)*
+        }
+
+        impl $crate::Lift for $name {
+            type Of<R: ::rappel_tensor::Real> = $name<R>;
+            #[inline(always)]
+            fn lift<R: ::rappel_tensor::Real>(&self) -> $name<R> {
+                $name { $($field: R::of(self.$field),)* }
+            }
+        }
+    };
+}
+
+/// PyTorch's `lerp`: `a + w (b - a)` where `w < 1/2`, else `b - (1 - w)(b - a)`, so that a weight
+/// of 1 gives `b` itself whatever `a` is.
+#[inline(always)]
+pub fn lerp<R: Real>(a: R, b: R, w: R) -> R {
+    let d = b - a;
+    R::select(w.lt(R::of(0.5)), w.mul_add(d, a), b - d * (R::of(1.0) - w))
+}
