@@ -4,15 +4,18 @@
 //! order, so that results are the same bits on any number of threads.
 #![allow(unsafe_code)]
 
+pub(crate) mod attention;
 pub(crate) mod copy;
 pub(crate) mod cross_entropy;
 pub(crate) mod cross_entropy_linear;
 pub(crate) mod dropout;
 pub(crate) mod gemm;
 pub(crate) mod index;
+pub(crate) mod lines;
 pub(crate) mod map;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod pair;
 pub(crate) mod parallel;
 pub(crate) mod reduce;
 pub(crate) mod update;

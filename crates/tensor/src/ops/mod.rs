@@ -3,10 +3,16 @@
 //! Adding one is a file, its `mod` line and its line in [`OPERATIONS`]; a test compares the folder
 //! with the list, and differentiates every sample numerically.
 
+mod attention;
+mod compare;
+mod concat;
 mod cross_entropy;
 mod dropout;
 mod elementwise;
 mod embedding;
+mod extrema;
+mod gated;
+mod gather;
 mod layer_norm;
 mod linear;
 mod matmul;
@@ -17,9 +23,13 @@ mod unary;
 
 use crate::tensor::Tensor;
 
+pub use attention::{AttentionOptions, attention, attention_packed};
+pub use compare::{Comparand, select};
+pub use concat::{concat, stack};
 pub use cross_entropy::{CrossEntropy, cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
+pub use gated::gated_silu;
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
 pub use rms_norm::rms_norm;
@@ -35,10 +45,16 @@ pub struct Operation {
 
 /// Every differentiable operation.
 pub const OPERATIONS: &[Operation] = &[
+    attention::OPERATION,
+    compare::OPERATION,
+    concat::OPERATION,
     cross_entropy::OPERATION,
     dropout::OPERATION,
     elementwise::OPERATION,
     embedding::OPERATION,
+    extrema::OPERATION,
+    gated::OPERATION,
+    gather::OPERATION,
     layer_norm::OPERATION,
     linear::OPERATION,
     matmul::OPERATION,

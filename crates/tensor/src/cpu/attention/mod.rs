@@ -1,0 +1,117 @@
+//! Attention without a stored score matrix.
+//!
+//! A task takes one head and a block of queries: their scores against a block of keys are a small
+//! matrix product in this thread's scratch memory, the softmax runs over it where it lies, and a
+//! second product adds up the values. Further blocks of keys move the running maximum and sum along
+//! (Dao and others, <https://arxiv.org/abs/2205.14135>). What stays is one number per query, the
+//! logarithm of the sum of its exponentials, from which the backward pass makes the same
+//! probabilities again.
+
+mod backward;
+mod forward;
+mod mask;
+mod rows;
+mod scratch;
+
+use super::gemm::{Float, Output, View};
+use crate::dtype::Element;
+use crate::random::Key;
+use crate::real::Stored;
+use crate::tensor::Tensor;
+
+pub(crate) use backward::{Saved, backward, backward_packed};
+pub(crate) use forward::forward;
+
+/// Keys in a block: what a block of queries scores at a time.
+const KEYS: usize = 1024;
+
+/// The number types of a kernel: what is stored, and what is summed.
+pub(crate) trait Number: Stored + Output<Acc = <Self as Number>::Sum> {
+    /// The type of scores, probabilities and sums.
+    type Sum: Stored + Float;
+}
+impl Number for f32 {
+    type Sum = f32;
+}
+impl Number for f64 {
+    type Sum = f64;
+}
+impl Number for half::bf16 {
+    type Sum = f32;
+}
+
+/// Sizes and options of one attention.
+#[derive(Clone)]
+pub(crate) struct Problem {
+    pub batch: usize,
+    pub time: usize,
+    pub keys: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub dim: usize,
+    pub scale: f64,
+    pub causal: bool,
+    /// `[batch, keys]` of `u8`, zero where a key is to be ignored; contiguous.
+    pub key_padding: Option<Tensor>,
+    /// `[batch, time]` of `i64`; contiguous.
+    pub documents: Option<Tensor>,
+    /// The probability of dropping a probability, and where the numbers come from.
+    pub dropout: Option<(f64, Key)>,
+}
+
+impl Problem {
+    /// Floating-point operations of `products` products over all visible pairs.
+    fn flops(&self, products: usize) -> f64 {
+        let pairs = self.batch * self.heads * self.time * self.keys;
+        let share = if self.causal && self.time == self.keys { 0.5 } else { 1.0 };
+        (2 * products * pairs * self.dim) as f64 * share
+    }
+
+    /// Bytes of as many tensors of the queries' and of the keys' size.
+    fn bytes(&self, queries: usize, keys: usize, element: usize) -> f64 {
+        let rows = queries * self.time * self.heads + keys * self.keys * self.kv_heads;
+        (self.batch * rows * self.dim * element) as f64
+    }
+}
+
+/// A `[batch, time, heads, dim]` operand where it lies.
+#[derive(Clone, Copy)]
+struct Heads<T> {
+    start: *mut T,
+    strides: [usize; 4],
+}
+
+// SAFETY: tasks write disjoint heads or rows, and read what nobody writes.
+unsafe impl<T: Send> Send for Heads<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Heads<T> {}
+
+impl<T: Element> Heads<T> {
+    /// A tensor of rank 4, to read.
+    fn of(tensor: &Tensor) -> Self {
+        let strides = std::array::from_fn(|d| tensor.layout.strides[d]);
+        Self { start: tensor.ptr::<T>().cast_mut(), strides }
+    }
+
+    /// A part of a new tensor, to write: `dim` columns for each head from column `first` on.
+    fn within(tensor: &mut Tensor, time: usize, width: usize, dim: usize, first: usize) -> Self {
+        let start = tensor.slice_mut::<T>().as_mut_ptr().wrapping_add(first);
+        Self { start, strides: [time * width, width, dim, 1] }
+    }
+
+    /// The row of one head at time `t`.
+    fn row(&self, b: usize, t: usize, h: usize) -> *mut T {
+        let [batch, time, head, _] = self.strides;
+        self.start.wrapping_add(b * batch + t * time + h * head)
+    }
+
+    /// Rows of one head from time `t` on, as a matrix.
+    fn view(&self, b: usize, t: usize, h: usize) -> View<T> {
+        View::new(self.row(b, t, h), self.strides[1], self.strides[3])
+    }
+
+    /// The transpose of [`view`](Self::view).
+    fn view_t(&self, b: usize, t: usize, h: usize) -> View<T> {
+        View::new(self.row(b, t, h), self.strides[3], self.strides[1])
+    }
+}
