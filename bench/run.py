@@ -106,6 +106,7 @@ def run_job(job, names, options, context):
             rows[worker.name] = dict(
                 seconds=worker.seconds, ratio=ratio, loss=worker.values[-1], memory=worker.finish()
             )
+            print(f"  {worker.name}: {statistics.median(worker.seconds):.4g} s, x {ratio:.2f}", file=sys.stderr)
         reference += base
     rows[REFERENCE]["seconds"] = reference
     return {name: rows[name] for name in names}
