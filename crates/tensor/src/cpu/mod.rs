@@ -18,4 +18,6 @@ pub(crate) mod norm;
 pub(crate) mod pair;
 pub(crate) mod parallel;
 pub(crate) mod reduce;
+pub(crate) mod rotary;
+pub(crate) mod softmax;
 pub(crate) mod update;

@@ -17,7 +17,9 @@ mod layer_norm;
 mod linear;
 mod matmul;
 mod rms_norm;
+mod rotary;
 mod sample;
+mod softmax;
 mod sum;
 mod unary;
 
@@ -33,6 +35,7 @@ pub use gated::gated_silu;
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
 pub use rms_norm::rms_norm;
+pub use rotary::rotary;
 pub use sample::{Sample, Sampler};
 
 /// A differentiable operation, with samples to check its gradient on.
@@ -59,6 +62,8 @@ pub const OPERATIONS: &[Operation] = &[
     linear::OPERATION,
     matmul::OPERATION,
     rms_norm::OPERATION,
+    rotary::OPERATION,
+    softmax::OPERATION,
     sum::OPERATION,
     unary::OPERATION,
 ];

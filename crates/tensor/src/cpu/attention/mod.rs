@@ -12,6 +12,8 @@ mod forward;
 mod mask;
 mod rows;
 mod scratch;
+#[cfg(test)]
+mod tests;
 
 use super::gemm::{Float, Output, View};
 use crate::dtype::Element;
