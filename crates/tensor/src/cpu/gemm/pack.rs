@@ -15,27 +15,50 @@ pub(super) unsafe fn strips<I: Isa<B::Acc>, B: Operand>(
     cols: usize,
     dst: *mut B::Acc,
 ) {
+    let whole = if b.rs == 1 || b.cs == 1 { cols - cols % I::NR } else { 0 };
     let pack = || {
-        for first in (0..cols).step_by(I::NR) {
-            let width = I::NR.min(cols - first);
-            // SAFETY: inside what the caller vouches for.
-            unsafe {
-                let strip = View { ptr: b.at(0, first), ..b };
-                let dst = dst.add(first * rows);
-                if width < I::NR || (b.cs != 1 && b.rs != 1) {
-                    edge::<I, B>(strip, rows, width, dst);
-                } else if b.cs == 1 {
-                    for p in 0..rows {
-                        widen(strip.at(p, 0), dst.add(p * I::NR), I::NR);
-                    }
-                } else {
-                    transposed::<I, B>(strip, rows, dst);
+        // SAFETY: inside what the caller vouches for.
+        unsafe {
+            if b.cs == 1 {
+                adjacent::<I, B>(b, rows, whole, dst);
+            } else {
+                for first in (0..whole).step_by(I::NR) {
+                    let strip = View { ptr: b.at(0, first), ..b };
+                    transposed::<I, B>(strip, rows, dst.add(first * rows));
                 }
+            }
+            for first in (whole..cols).step_by(I::NR) {
+                let strip = View { ptr: b.at(0, first), ..b };
+                edge::<I, B>(strip, rows, I::NR.min(cols - first), dst.add(first * rows));
             }
         }
     };
     // SAFETY: the caller vouches for the instructions.
     unsafe { I::inside(pack) }
+}
+
+/// Rows or columns to ask for ahead of those being packed.
+const AHEAD: usize = 8;
+
+/// Whole strips whose rows lie adjacent in memory: row by row, as memory is read best.
+///
+/// # Safety
+/// As [`strips`].
+#[inline(always)]
+unsafe fn adjacent<I: Isa<B::Acc>, B: Operand>(
+    b: View<B>,
+    rows: usize,
+    cols: usize,
+    dst: *mut B::Acc,
+) {
+    for p in 0..rows {
+        for first in (0..cols).step_by(I::NR) {
+            I::prefetch(b.at(p + AHEAD, first));
+            I::prefetch(b.at(p + AHEAD, first + I::LANES));
+            // SAFETY: as the caller's.
+            unsafe { widen(b.at(p, first), dst.add(first * rows + p * I::NR), I::NR) }
+        }
+    }
 }
 
 /// A strip of any strides and width.
@@ -79,6 +102,9 @@ unsafe fn transposed<I: Isa<B::Acc>, B: Operand>(b: View<B>, rows: usize, dst: *
             // SAFETY: as the caller's; the square has room for LANES x LANES.
             unsafe {
                 let out = dst.add(p * I::NR + column);
+                for j in 0..I::LANES {
+                    I::prefetch(b.at(p + 4 * I::LANES, column + j));
+                }
                 if B::NATIVE {
                     I::transpose(src.cast(), b.cs, out, I::NR);
                 } else {
@@ -147,6 +173,7 @@ pub(super) unsafe fn slivers<I: Isa<A::Acc>, A: Operand>(
             // SAFETY: inside what the caller vouches for.
             unsafe {
                 for i in (0..whole).step_by(I::MR) {
+                    I::prefetch(a.at(i, p + AHEAD));
                     widen(a.at(i, p), dst.add(i * cols + p * I::MR), I::MR);
                 }
                 if whole < rows {
