@@ -63,12 +63,15 @@ macro_rules! kernel {
                     "2:",
                     concat!("vmovu", $s, " ", $v, "0, [{b}]"),
                     concat!(".if {VECTORS} > 1\n vmovu", $s, " ", $v, "1, [{b} + ", $bytes, "]\n.endif"),
+                    // A narrow tile has no loads to spare.
+                    ".if {VECTORS} > 1",
                     "prefetcht0 [{b} + {br}*8]",
-                    concat!(".if {VECTORS} > 1\n prefetcht0 [{b} + {br}*8 + ", $bytes, "]\n.endif"),
-                    "add {b}, {br}",
+                    concat!("prefetcht0 [{b} + {br}*8 + ", $bytes, "]"),
                     "prefetcht1 [{c}]",
                     "prefetcht1 [{c} + {line}]",
                     "add {c}, {ldc}",
+                    ".endif",
+                    "add {b}, {br}",
                     $(concat!(
                         ".if {ROWS} > ", $r, "\n ", $bc, " ", $v, $e, ", [", $addr, "]\n ",
                         "vfmadd231", $s, " ", $v, $x, ", ", $v, "0, ", $v, $e, "\n",
