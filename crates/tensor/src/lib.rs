@@ -26,7 +26,7 @@ pub use dtype::{DType, Element, Float};
 pub use memory::{PoolStats, pool_stats, release_unused_memory};
 pub use ops::{CrossEntropy, cross_entropy, dropout, embedding, linear_cross_entropy};
 pub use ops::{Comparand, concat, gated_silu, select, stack};
-pub use ops::{WeightLayout, linear};
+pub use ops::{WeightLayout, linear, mse};
 pub use ops::{AttentionOptions, attention, attention_packed, layer_norm, rms_norm, rotary};
 pub use params::{ArenaLayout, Arenas, Entry, Grads, Init, Param, Params, ParamsError, Scope};
 pub use random::Key;

@@ -16,6 +16,7 @@ mod gather;
 mod layer_norm;
 mod linear;
 mod matmul;
+mod mse;
 mod rms_norm;
 mod rotary;
 mod sample;
@@ -34,6 +35,7 @@ pub use embedding::embedding;
 pub use gated::gated_silu;
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
+pub use mse::mse;
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
 pub use sample::{Sample, Sampler};
@@ -61,6 +63,7 @@ pub const OPERATIONS: &[Operation] = &[
     layer_norm::OPERATION,
     linear::OPERATION,
     matmul::OPERATION,
+    mse::OPERATION,
     rms_norm::OPERATION,
     rotary::OPERATION,
     softmax::OPERATION,
