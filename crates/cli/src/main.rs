@@ -1,2 +1,58 @@
-//! The `rappel` binary.
-fn main() {}
+#![forbid(unsafe_code)]
+//! The `rappel` binary: parses the arguments, runs one command, maps what comes to an exit code.
+
+mod args;
+mod commands;
+mod progress;
+mod signals;
+mod tables;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.run() {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the reader of our output has gone, as `head` does: it had what it wanted.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut systems = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    systems.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The message and its causes, leaving out causes that a message has told already.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        if text.is_empty() {
+            cause
+        } else if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}\n  caused by: {cause}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let error = anyhow::anyhow!("no such file").context("cannot read x: no such file");
+        let error = error.context("cannot begin");
+        assert_eq!(with_causes(&error), "cannot begin\n  caused by: cannot read x: no such file");
+    }
+}

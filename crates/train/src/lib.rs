@@ -1,2 +1,33 @@
 #![forbid(unsafe_code)]
-//! To be written.
+//! Training runs: from a config to a trained model, by way of checkpoints that no kill can spoil.
+//!
+//! A [`Config`] is parsed, completed and checked; [`Run::create`] builds everything that it names
+//! before it writes anything; [`Run::train`] descends. [`Run::resume`] goes on from the newest whole
+//! checkpoint to the same bits, for whatever is not in a checkpoint is a pure function of the config
+//! and the step. An [`Observer`] watches, and may ask to stop: this library never prints.
+//!
+//! The loop is in `descent.rs`; what is learned stands behind [`Task`], one file each in `tasks/`.
+
+mod checkpoint;
+mod config;
+mod descent;
+mod durable;
+mod error;
+mod families;
+mod guards;
+mod observer;
+mod pretrained;
+mod report;
+mod run;
+mod run_dir;
+mod tasks;
+
+pub use config::{Config, FIELDS};
+pub use error::TrainError;
+pub use families::families;
+pub use observer::{Note, Observer, Started, Step};
+pub use pretrained::{Evaluation, Pretrained};
+pub use report::{Ended, Report};
+pub use run::{Console, Run};
+pub use run_dir::RunDir;
+pub use tasks::{Build, TASKS, Task};

@@ -1,0 +1,56 @@
+//! The arguments, and the threads that a command runs on.
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{completions, eval, generate, list, train};
+
+const EXAMPLES: &str = "\
+Examples:
+  rappel train configs/quickstart.toml
+  rappel train configs/quickstart.toml --set optimizer.lr=1e-3 --out runs/try
+  rappel train --resume runs/quickstart-1
+  rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-tokens 100
+  rappel eval --model runs/quickstart-1/model --file src/main.rs
+  rappel list optimizers adamw
+
+Exit codes: 0 done; 1 an error, told on standard error; 2 wrong arguments; 130 and 143 stopped by
+SIGINT and SIGTERM, after a checkpoint where a run was going.";
+
+/// Trains and fine-tunes models.
+#[derive(Debug, Parser)]
+#[command(name = "rappel", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Threads to compute with; results are the same bits for any number. Unset: one a core
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Args),
+    Generate(generate::Args),
+    Eval(eval::Args),
+    List(list::Args),
+    Completions(completions::Args),
+}
+
+impl Cli {
+    /// Runs the command on a thread of the pool, so that its parallel loops need not enter it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.context("cannot start the threads")?.install(|| match self.command {
+            Command::Train(args) => train::run(&args),
+            Command::Generate(args) => generate::run(&args),
+            Command::Eval(args) => eval::run(&args),
+            Command::List(args) => list::run(&args),
+            Command::Completions(args) => completions::run(&args),
+        })
+    }
+}

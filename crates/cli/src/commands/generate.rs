@@ -1,0 +1,62 @@
+//! `rappel generate`.
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use rappel_model::{GenerateOptions, Sampling};
+use rappel_train::Pretrained;
+
+/// Continue a text with a trained model
+///
+/// The text is printed as it comes, and ends with the document or after --max-tokens tokens.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-tokens 100
+  rappel generate --model runs/quickstart-1/model --prompt 'use std' --max-tokens 50 --greedy")]
+pub struct Args {
+    /// A folder with config.json, model.safetensors and tokenizer.json
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The text to continue; empty begins a new document
+    #[arg(long, default_value = "")]
+    prompt: String,
+    /// How many tokens to generate at most
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_tokens: usize,
+    /// Take the most likely token each time
+    #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "seed"])]
+    greedy: bool,
+    /// Divides the logits: below 1 sharpens, above 1 flattens
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    temperature: f64,
+    /// Draw among the K likeliest tokens. Unset: among all
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Draw among the fewest likeliest tokens whose probabilities reach P. Unset: among all
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Chooses the draws: the same seed gives the same text
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Args { max_tokens, greedy, temperature, top_k, top_p, seed, .. } = *args;
+    let sampling = if greedy {
+        Sampling::Greedy
+    } else {
+        Sampling::Random { temperature, top_k, top_p, seed }
+    };
+    let options = GenerateOptions { max_new_tokens: max_tokens, sampling, eos_token_id: vec![] };
+    let model = Pretrained::load(&args.model)?;
+    let mut out = stdout().lock();
+    out.write_all(args.prompt.as_bytes())?;
+    out.flush()?;
+    model.generate(&args.prompt, &options, &mut |text| {
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    })?;
+    writeln!(out)?;
+    Ok(ExitCode::SUCCESS)
+}

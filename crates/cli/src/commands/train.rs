@@ -1,0 +1,164 @@
+//! `rappel train`.
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rappel_train::{Config, Ended, Report, Run};
+use serde_json::json;
+
+use crate::progress::Progress;
+use crate::signals::Signals;
+use crate::tables::profile_table;
+
+/// Train a model as a config says, or go on with a run that was stopped
+///
+/// Progress is told on standard error, what the run came to on standard output. SIGINT and SIGTERM
+/// finish the step, save a checkpoint and tell how to resume; a second one exits at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  rappel train configs/quickstart.toml
+  rappel train configs/quickstart.toml --set train.steps=100 --set optimizer.lr=1e-3
+  rappel train --resume runs/quickstart-1")]
+pub struct Args {
+    /// The config, a TOML file; `rappel list keys` shows what it can hold
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// Set a key of the config, such as optimizer.lr=1e-3; can be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
+    settings: Vec<String>,
+    /// Directory of the run, not there yet or empty. Unset: the next free runs/<config name>-<n>
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this directory from its newest whole checkpoint
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// Print what the run came to as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Print where the time went, operation by operation, against the machine's own best
+    #[arg(long)]
+    profile: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let signals = Signals::catch().context("cannot catch signals")?;
+    let mut progress = Progress::new(&signals);
+    let console = progress.console();
+    let mut run = match (&args.resume, &args.config) {
+        (Some(dir), _) => Run::resume(dir, &console, &mut progress),
+        (None, config) => {
+            let path = config.as_deref().unwrap_or(Path::new(""));
+            Run::create(&read(path, args)?, name(path), &console, &mut progress)
+        }
+    }?;
+    let since = Instant::now();
+    if args.profile {
+        rappel_tensor::profile::start();
+    }
+    let ended = run.train(&mut progress);
+    let (rows, seconds) = (rappel_tensor::profile::take(), since.elapsed());
+    progress.finish();
+    let ended = ended?;
+    if args.profile {
+        let peak = rappel_tensor::profile::machine_peak();
+        eprint!("{}", profile_table(&rows, &peak, seconds.as_secs_f64()));
+    }
+    tell(&ended, seconds, args.json)?;
+    Ok(match ended {
+        Ended::Finished(_) => ExitCode::SUCCESS,
+        Ended::Stopped { .. } => signals.exit_code(),
+    })
+}
+
+fn read(path: &Path, args: &Args) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the config {}", path.display()))?;
+    let mut settings: Vec<String> = args.settings.clone();
+    if let Some(out) = &args.out {
+        // As a TOML text, for a path may look like anything.
+        settings.push(format!("out={}", toml::Value::from(out.to_string_lossy().into_owned())));
+    }
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    Config::parse(&text, &settings).with_context(|| path.display().to_string())
+}
+
+/// What runs of a config are called.
+fn name(config: &Path) -> &str {
+    config.file_stem().and_then(|stem| stem.to_str()).unwrap_or("run")
+}
+
+fn tell(ended: &Ended, seconds: Duration, as_json: bool) -> anyhow::Result<()> {
+    let text = match (ended, as_json) {
+        (Ended::Stopped { step, dir }, _) => {
+            let dir = quoted(&dir.display().to_string());
+            eprintln!("stopped after step {step}; go on by: rappel train --resume {dir}");
+            if !as_json {
+                return Ok(());
+            }
+            json!({ "stopped_at_step": step, "out": dir }).to_string() + "\n"
+        }
+        (Ended::Finished(report), true) => json(report, seconds) + "\n",
+        (Ended::Finished(report), false) => text(report, seconds),
+    };
+    stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn json(report: &Report, seconds: Duration) -> String {
+    let Report { dir, model, steps, train_loss, validation_loss, baseline_loss, sample } = report;
+    json!({
+        "out": dir,
+        "model": model,
+        "steps": steps,
+        "seconds": seconds.as_secs_f64(),
+        "train_loss": train_loss,
+        "validation_loss": validation_loss,
+        "trigram_loss": baseline_loss,
+        "sample": sample,
+    })
+    .to_string()
+}
+
+fn text(report: &Report, seconds: Duration) -> String {
+    let Report { dir, model, steps, train_loss, validation_loss, baseline_loss, sample } = report;
+    let mut text = String::new();
+    if let Some(sample) = sample {
+        text += &format!("--- sample\n{sample}\n---\n");
+    }
+    text += &format!("steps            {steps} in {:.1} s\n", seconds.as_secs_f64());
+    text += &format!("train loss       {train_loss:.4} nats per token\n");
+    if let Some(loss) = validation_loss {
+        text += &format!("validation loss  {loss:.4} nats per token\n");
+    }
+    if let Some(loss) = baseline_loss {
+        text +=
+            &format!("trigram loss     {loss:.4} nats per token, on the same validation text\n");
+    }
+    text += &format!("run              {}\n", dir.display());
+    text += &format!("model            {}\n", model.display());
+    text
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_would_change_is_quoted() {
+        assert_eq!(quoted("runs/a-1"), "runs/a-1");
+        assert_eq!(quoted("my runs/it's"), r"'my runs/it'\''s'");
+    }
+}

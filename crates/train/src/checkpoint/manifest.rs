@@ -1,0 +1,95 @@
+//! The list of a checkpoint's files with their checksums.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::TrainError;
+use crate::durable::write_synced;
+
+const NAME: &str = "manifest.json";
+
+/// Bytes read at a time.
+const PIECE: usize = 1 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    files: BTreeMap<String, Sum>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Sum {
+    bytes: u64,
+    sha256: String,
+}
+
+/// Writes the manifest of these files of a folder.
+pub(super) fn write(folder: &Path, names: &[&str]) -> Result<(), TrainError> {
+    let sum = |name: &&str| {
+        let path = folder.join(name);
+        Ok(((*name).to_owned(), sum(&path).map_err(TrainError::io("read", &path))?))
+    };
+    let files = names.iter().map(sum).collect::<Result<_, TrainError>>()?;
+    let json = serde_json::to_vec_pretty(&Manifest { files }).expect("JSON with texts for keys");
+    write_synced(&folder.join(NAME), &json)
+}
+
+/// Whether a folder's manifest lists exactly these files and they are as it says; if not, why.
+pub(super) fn verify(folder: &Path, names: &[&str]) -> Result<(), String> {
+    let json = std::fs::read(folder.join(NAME)).map_err(|error| format!("{NAME}: {error}"))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&json).map_err(|error| format!("{NAME}: {error}"))?;
+    if !manifest.files.keys().map(String::as_str).eq(sorted(names)) {
+        return Err(format!("{NAME} lists other files"));
+    }
+    for (name, wanted) in &manifest.files {
+        let found = sum(&folder.join(name)).map_err(|error| format!("{name}: {error}"))?;
+        if found.bytes != wanted.bytes {
+            return Err(format!("{name} has {} bytes of {}", found.bytes, wanted.bytes));
+        }
+        if found != *wanted {
+            return Err(format!("{name} is not what was written: its SHA-256 differs"));
+        }
+    }
+    Ok(())
+}
+
+fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names
+}
+
+fn sum(path: &Path) -> io::Result<Sum> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut piece, mut bytes) = (Sha256::new(), vec![0; PIECE], 0);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(Sum { bytes, sha256: hex(&hash.finalize()) }),
+            n => {
+                hash.update(&piece[..n]);
+                bytes += n as u64;
+            }
+        }
+    }
+}
+
+/// The SHA-256 of a text, in hexadecimal digits.
+pub(crate) fn sha256(text: &str) -> String {
+    hex(&Sha256::digest(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

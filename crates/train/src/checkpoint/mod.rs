@@ -1,0 +1,211 @@
+//! What a run needs to go on, saved so that no moment can lose it.
+//!
+//! `checkpoints/step-N/` holds `params.safetensors`, `optimizer.safetensors`, `state.json` and
+//! `manifest.json`, which lists size and SHA-256 of the others. A checkpoint is written under a
+//! hidden name, synced to the disk and then renamed, so a folder with a visible name was whole once;
+//! the manifest tells whether it still is.
+
+mod manifest;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rappel_tensor::{Tensor, TensorFile, write_tensors};
+use serde::{Deserialize, Serialize};
+
+use crate::durable::{fresh_folder, publish, remove, sync_file, write_synced};
+use crate::{Note, TrainError};
+
+pub(crate) use manifest::sha256;
+
+const PARAMS: &str = "params.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+const FORMAT: u32 = 1;
+
+/// Named tensors.
+pub(crate) type Named = Vec<(String, Tensor)>;
+
+/// The little that a run must remember beside its tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    /// The layout of checkpoints, so that a later version knows an earlier one's.
+    pub format: u32,
+    /// The version that wrote it.
+    pub version: String,
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// SHA-256 of the resolved config.
+    pub config: String,
+    /// Print of the tokens.
+    pub data: String,
+    /// The newest training losses, oldest first.
+    pub losses: VecDeque<f64>,
+    /// The newest validation loss.
+    pub validation_loss: Option<f64>,
+}
+
+impl State {
+    /// Before the first step.
+    pub fn new(config: String, data: String) -> Self {
+        Self {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            step: 0,
+            config,
+            data,
+            losses: VecDeque::new(),
+            validation_loss: None,
+        }
+    }
+}
+
+/// The folder of a run's checkpoints.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    folder: PathBuf,
+    keep: usize,
+}
+
+/// A checkpoint that agrees with its manifest.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub path: PathBuf,
+    pub state: State,
+}
+
+impl Whole {
+    pub fn params(&self) -> Result<TensorFile, TrainError> {
+        Ok(TensorFile::open(self.path.join(PARAMS))?)
+    }
+
+    pub fn optimizer(&self) -> Result<TensorFile, TrainError> {
+        Ok(TensorFile::open(self.path.join(OPTIMIZER))?)
+    }
+}
+
+impl Checkpoints {
+    /// Those in `folder`, of which saving leaves the newest `keep`.
+    pub fn new(folder: PathBuf, keep: usize) -> Self {
+        Self { folder, keep }
+    }
+
+    /// Saves one, then removes the oldest beyond those kept. If the system refuses, the earlier ones
+    /// are all still there.
+    pub fn save(
+        &self,
+        state: &State,
+        params: Named,
+        optimizer: Named,
+    ) -> Result<PathBuf, TrainError> {
+        let path = self.at(state.step);
+        let beside = self.hidden(state.step, "partial");
+        let saved = write(&beside, state, params, optimizer).and_then(|()| {
+            // What stands there did not agree with its manifest, or the run had gone on from it.
+            remove(&path)?;
+            publish(&beside, &path)
+        });
+        if let Err(error) = saved {
+            // The first error tells; half a checkpoint would only take room.
+            let _ = remove(&beside);
+            return Err(error);
+        }
+        self.prune(state.step)?;
+        Ok(path)
+    }
+
+    /// The newest checkpoint that is whole, if there is any checkpoint; each one that had to be
+    /// passed over is noted.
+    pub fn newest_whole(&self, note: &mut dyn FnMut(Note)) -> Result<Option<Whole>, TrainError> {
+        let mut steps = self.steps()?;
+        let found = !steps.is_empty();
+        while let Some(step) = steps.pop() {
+            let path = self.at(step);
+            match open(&path, step) {
+                Ok(state) => return Ok(Some(Whole { path, state })),
+                Err(reason) => note(Note::SkippedCheckpoint { path, reason }),
+            }
+        }
+        if found {
+            return Err(TrainError::NoWholeCheckpoint { folder: self.folder.clone() });
+        }
+        Ok(None)
+    }
+
+    fn at(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step}"))
+    }
+
+    fn hidden(&self, step: u64, what: &str) -> PathBuf {
+        self.folder.join(format!(".step-{step}.{what}"))
+    }
+
+    /// The steps with a checkpoint, rising.
+    fn steps(&self) -> Result<Vec<u64>, TrainError> {
+        let number = |name: &str| name.strip_prefix("step-")?.parse().ok();
+        let mut steps: Vec<u64> = self.names()?.iter().filter_map(|name| number(name)).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    fn names(&self) -> Result<Vec<String>, TrainError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(TrainError::io("read", &self.folder))?,
+        };
+        let name = |entry: std::io::Result<fs::DirEntry>| {
+            Ok(entry.map_err(TrainError::io("read", &self.folder))?.file_name())
+        };
+        let names = entries.map(name).collect::<Result<Vec<_>, TrainError>>()?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+
+    /// Removes what is older than the newest `keep` up to `step`, and leftovers of killed runs.
+    fn prune(&self, step: u64) -> Result<(), TrainError> {
+        let steps = self.steps()?;
+        let older: Vec<u64> = steps.into_iter().filter(|other| *other <= step).collect();
+        for old in older.iter().rev().skip(self.keep) {
+            // Renamed first, so that a kill leaves no visible checkpoint with files missing.
+            let gone = self.hidden(*old, "gone");
+            remove(&gone)?;
+            fs::rename(self.at(*old), &gone).map_err(TrainError::io("rename", &gone))?;
+        }
+        for name in self.names()?.iter().filter(|name| name.starts_with(".step-")) {
+            remove(&self.folder.join(name))?;
+        }
+        Ok(())
+    }
+}
+
+fn write(folder: &Path, state: &State, params: Named, optimizer: Named) -> Result<(), TrainError> {
+    fresh_folder(folder)?;
+    let text = Default::default();
+    for (name, tensors) in [(PARAMS, params), (OPTIMIZER, optimizer)] {
+        let path = folder.join(name);
+        write_tensors(&path, tensors, &text)?;
+        sync_file(&path)?;
+    }
+    let json = serde_json::to_vec_pretty(state).expect("JSON with texts for keys");
+    write_synced(&folder.join(STATE), &json)?;
+    manifest::write(folder, &[PARAMS, OPTIMIZER, STATE])
+}
+
+/// The state of the checkpoint in `folder`, or why it is not whole.
+fn open(folder: &Path, step: u64) -> Result<State, String> {
+    manifest::verify(folder, &[PARAMS, OPTIMIZER, STATE])?;
+    let json = fs::read(folder.join(STATE)).map_err(|error| format!("{STATE}: {error}"))?;
+    let state: State =
+        serde_json::from_slice(&json).map_err(|error| format!("{STATE}: {error}"))?;
+    if state.format != FORMAT {
+        return Err(format!("its format is {}, this version reads {FORMAT}", state.format));
+    }
+    if state.step != step {
+        return Err(format!("{STATE} tells of step {}", state.step));
+    }
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests;

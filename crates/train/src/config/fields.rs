@@ -1,0 +1,96 @@
+//! The sections and keys of a config.
+
+use rappel_data::DATA;
+use rappel_model::ARCHITECTURES;
+use rappel_optim::OPTIMIZERS;
+use rappel_registry::{Field, Kind, Range};
+use rappel_schedule::SCHEDULES;
+
+/// Every key of a config, in the order in which a resolved one is written.
+pub static FIELDS: &[Field] = &[
+    Field::new("task", Kind::Str, "\"language_model\"", "what is learned; see `rappel list tasks`"),
+    Field::new("seed", Kind::int_from(0), "0", "chooses all random numbers and the order of data"),
+    Field::optional("out", Kind::Str, "directory of the run; unset: runs/<config name>-<n>"),
+    Field::required("data", Kind::Section(&DATA), "what is learned from"),
+    Field::required("model", Kind::Section(&ARCHITECTURES), "what learns"),
+    Field::required("optimizer", Kind::Section(&OPTIMIZERS), "how it learns"),
+    Field::new(
+        "schedule",
+        Kind::Section(&SCHEDULES),
+        "{ name = \"constant\" }",
+        "factor of the learning rate, by step",
+    ),
+    Field::new("train", Kind::Table(TRAIN), "{}", "how long, and in what portions"),
+    Field::new("checkpoint", Kind::Table(CHECKPOINT), "{}", "what a killed run goes on from"),
+    Field::new("telemetry", Kind::Table(TELEMETRY), "{}", "who is told"),
+    Field::new("sample", Kind::Table(SAMPLE), "{}", "the text generated at the end"),
+];
+
+const TRAIN: &[Field] = &[
+    Field::optional("steps", Kind::int_from(1), "optimizer steps; give either this or epochs")
+        .aka(&["max_steps", "num_steps", "iterations"]),
+    Field::optional("epochs", Kind::Float(Range::above(0.0)), "passes over the training data")
+        .aka(&["num_train_epochs"]),
+    Field::new("batch_size", Kind::int_from(1), "8", "samples of one forward pass")
+        .aka(&["per_device_train_batch_size", "micro_batch_size"]),
+    Field::new(
+        "gradient_accumulation_steps",
+        Kind::int_from(1),
+        "1",
+        "forward passes of one optimizer step; gradients are averaged over all their tokens",
+    )
+    .aka(&["grad_accum_steps", "accumulate_grad_batches"]),
+    Field::new(
+        "max_grad_norm",
+        Kind::Float(Range::from(0.0)),
+        "1.0",
+        "longer gradients, all as one vector, are scaled down to this norm; 0: never",
+    )
+    .aka(&["grad_clip", "clip_grad_norm", "gradient_clip_val"]),
+    Field::optional(
+        "clip_value",
+        Kind::Float(Range::above(0.0)),
+        "each element of each gradient is moved into -clip_value..=clip_value",
+    )
+    .aka(&["clip_grad_value"]),
+    Field::new(
+        "document_attention",
+        Kind::Bool,
+        "false",
+        "a token attends only to those of its own document, where samples span several",
+    ),
+    Field::new("log_every", Kind::int_from(1), "10", "steps between scalars; 1 logs every step")
+        .aka(&["logging_steps", "log_interval"]),
+    Field::new(
+        "eval_every",
+        Kind::int_from(0),
+        "0",
+        "steps between validation losses; 0: only at the end",
+    )
+    .aka(&["eval_steps", "eval_interval"]),
+    Field::optional("eval_batches", Kind::int_from(1), "batches of a validation; unset: all")
+        .aka(&["eval_iters"]),
+];
+
+const CHECKPOINT: &[Field] = &[
+    Field::new("every", Kind::int_from(1), "1000", "steps between checkpoints")
+        .aka(&["save_steps", "save_every"]),
+    Field::new("keep", Kind::int_from(1), "2", "how many of the newest are kept")
+        .aka(&["save_total_limit"]),
+];
+
+const TELEMETRY: &[Field] = &[Field::new(
+    "sinks",
+    Kind::Strings,
+    "[\"jsonl\", \"tensorboard\"]",
+    "who is told of the scalars; see `rappel list sinks`",
+)
+.aka(&["report_to"])];
+
+const SAMPLE: &[Field] = &[
+    Field::new("prompt", Kind::Str, "\"\"", "what it goes on from; empty: a new document"),
+    Field::new("max_tokens", Kind::int_from(0), "200", "tokens at most; 0: no sample")
+        .aka(&["max_new_tokens"]),
+    Field::new("temperature", Kind::Float(Range::above(0.0)), "0.8", "divides the logits"),
+    Field::new("top_k", Kind::int_from(0), "50", "draw among the likeliest; 0: among all"),
+];

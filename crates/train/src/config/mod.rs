@@ -1,0 +1,154 @@
+//! What a run is to do: parsed, completed, checked.
+
+mod fields;
+mod overrides;
+
+use rappel_registry::{Options, resolve};
+use rappel_schedule::Horizon;
+use toml::{Table, Value};
+
+use crate::TrainError;
+use crate::checkpoint::sha256;
+use crate::tasks::TASKS;
+
+pub use fields::FIELDS;
+
+/// A config with every default filled in, each value checked by itself.
+///
+/// ```
+/// use rappel_train::Config;
+/// let text = "
+///     data.files = ['README.md']
+///     model.name = 'gpt2'
+///     optimizer = { name = 'adamw', lr = 1e-3 }
+///     train.steps = 100
+/// ";
+/// let config = Config::parse(text, &["train.batch_size=4"])?;
+/// assert_eq!(config.section("train").usize("batch_size"), 4);
+/// assert_eq!(Config::parse(&config.to_toml(), &[])?, config);
+///
+/// let wrong = Config::parse(&text.replace("steps", "step"), &[]).unwrap_err();
+/// assert!(wrong.to_string().contains("`train.step`: unknown; did you mean `steps`?"));
+/// # Ok::<(), rappel_train::TrainError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    options: Options,
+}
+
+impl Config {
+    /// Parses a config, after putting the settings `key=value` into it: dotted keys, TOML values,
+    /// bare words for texts.
+    ///
+    /// # Errors
+    /// [`TrainError::Toml`] and [`TrainError::Config`]; a wrong key comes with the nearest one.
+    pub fn parse(text: &str, settings: &[&str]) -> Result<Self, TrainError> {
+        let mut table: Table = toml::from_str(text).map_err(|error| TrainError::Toml {
+            origin: "config".to_owned(),
+            reason: error.to_string().trim_end().to_owned(),
+        })?;
+        for setting in settings {
+            overrides::apply(&mut table, setting)?;
+        }
+        Self::from_table(&table)
+    }
+
+    /// Completes and checks a config.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn from_table(given: &Table) -> Result<Self, TrainError> {
+        let options = resolve("", FIELDS, given)?;
+        TASKS.lookup_at("task", options.str("task"))?;
+        let train = options.table("train");
+        match (train.opt_u64("steps"), train.opt_f64("epochs")) {
+            (Some(_), Some(_)) => Err(train.invalid("epochs", "steps are given too; give one"))?,
+            (None, None) => Err(train.invalid("steps", "missing; give steps or epochs"))?,
+            _ => Ok(Self { options }),
+        }
+    }
+
+    /// The config as TOML, every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.options.to_toml()).expect("TOML with texts for keys")
+    }
+
+    /// The same config with another value for one key of a section.
+    pub(crate) fn with(
+        &self,
+        section: &str,
+        key: &str,
+        value: impl Into<Value>,
+    ) -> Result<Self, TrainError> {
+        let mut table = self.options.to_toml();
+        if let Some(Value::Table(section)) = table.get_mut(section) {
+            section.insert(key.to_owned(), value.into());
+        }
+        Self::from_table(&table)
+    }
+
+    /// The same config with paths that hold from any current folder, so that a run can be resumed
+    /// from anywhere.
+    pub(crate) fn with_absolute_paths(&self) -> Result<Self, TrainError> {
+        let absolute = |path: &str| -> Result<Value, TrainError> {
+            let path =
+                std::path::absolute(path).map_err(TrainError::io("resolve", path.as_ref()))?;
+            Ok(Value::String(path.to_string_lossy().into_owned()))
+        };
+        let data = self.section("data");
+        let mut config = self.clone();
+        for key in ["workspace", "cargo_home"] {
+            if data.declares(key)
+                && let Some(path) = data.opt_str(key)
+            {
+                config = config.with("data", key, absolute(path)?)?;
+            }
+        }
+        if data.declares("files") {
+            let files = data.strings("files").into_iter().map(absolute);
+            config = config.with("data", "files", files.collect::<Result<Vec<_>, _>>()?)?;
+        }
+        match data.str("tokenizer") {
+            "byte" | "bpe" => Ok(config),
+            path => config.with("data", "tokenizer", absolute(path)?),
+        }
+    }
+
+    /// A hash of all its values.
+    pub(crate) fn sha256(&self) -> String {
+        sha256(&self.to_toml())
+    }
+
+    /// All options.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The options of a section that is always there, such as `train`.
+    ///
+    /// # Panics
+    /// If there is no such section.
+    #[track_caller]
+    pub fn section(&self, name: &str) -> &Options {
+        self.options.table(name)
+    }
+
+    /// The run's seed.
+    pub fn seed(&self) -> u64 {
+        self.options.u64("seed")
+    }
+
+    /// Samples of one optimizer step.
+    pub fn samples_per_step(&self) -> usize {
+        let train = self.section("train");
+        train.usize("batch_size") * train.usize("gradient_accumulation_steps")
+    }
+
+    /// The length of the run, where an epoch takes `steps_per_epoch` steps.
+    pub fn horizon(&self, steps_per_epoch: u64) -> Horizon {
+        let train = self.section("train");
+        let of_epochs = |epochs: f64| (epochs * steps_per_epoch as f64).ceil() as u64;
+        let steps = train.opt_u64("steps").or_else(|| train.opt_f64("epochs").map(of_epochs));
+        Horizon { steps: steps.expect("steps or epochs: checked when parsed") }
+    }
+}

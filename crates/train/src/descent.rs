@@ -1,0 +1,171 @@
+//! The loop: batch, loss, backward, guards, step, events, checkpoint.
+
+use std::time::Instant;
+
+use rappel_telemetry::{Event, Sink};
+use rappel_tensor::Grads;
+
+use crate::run::wall_time;
+use crate::{Ended, Observer, Report, Run, Started, Step, TrainError, guards};
+
+/// Newest losses that the mean at the end is taken over.
+const RECENT: usize = 100;
+
+impl Run {
+    /// Takes the steps that are left, then writes the model; or saves a checkpoint and returns when
+    /// the observer asks to stop.
+    ///
+    /// # Errors
+    /// [`TrainError::NonFinite`] and [`TrainError::NoGradient`] before they can spoil a parameter;
+    /// what the system refuses. Earlier checkpoints stay.
+    pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Ended, TrainError> {
+        observer.started(&self.started());
+        while self.state.step < self.steps {
+            if observer.should_stop() {
+                self.save(observer)?;
+                let (step, dir) = (self.state.step, self.dir.path().to_owned());
+                return Ok(Ended::Stopped { step, dir });
+            }
+            let step = self.descend()?;
+            self.tell(&step)?;
+            observer.step(&step);
+            self.validate_if_due(observer)?;
+            self.save_if_due(observer)?;
+        }
+        self.finish(observer).map(Ended::Finished)
+    }
+
+    /// One optimizer step.
+    fn descend(&mut self) -> Result<Step, TrainError> {
+        let (since, step) = (Instant::now(), self.state.step);
+        let mut grads = Grads::default();
+        let mut loss = 0.0;
+        for part in 0..self.parts() {
+            let Some(of_part) = self.task.loss(step, part) else { continue };
+            loss += of_part.item();
+            of_part.backward_into(&mut grads);
+        }
+        guards::finite_loss(step + 1, loss, self.task.as_ref())?;
+        let report = self
+            .optimizer
+            .step(step, self.task.params_mut(), &grads)
+            .map_err(|error| guards::explain(step + 1, error, self.task.as_ref()))?;
+        self.state.step += 1;
+        self.remember(loss);
+        Ok(Step {
+            step: self.state.step,
+            steps: self.steps,
+            loss,
+            lr: report.lr,
+            grad_norm: report.grad_norm.unwrap_or(f64::NAN),
+            tokens_per_second: self.task.tokens(step) as f64 / since.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn parts(&self) -> usize {
+        self.config.section("train").usize("gradient_accumulation_steps")
+    }
+
+    fn log_every(&self) -> usize {
+        self.config.section("train").usize("log_every")
+    }
+
+    fn remember(&mut self, loss: f64) {
+        let most = RECENT.max(self.log_every());
+        let losses = &mut self.state.losses;
+        losses.push_back(loss);
+        losses.drain(..losses.len().saturating_sub(most));
+    }
+
+    /// The mean of the newest losses, `count` at most.
+    fn recent_loss(&self, count: usize) -> f64 {
+        let losses = self.state.losses.iter().rev().take(count);
+        losses.sum::<f64>() / self.state.losses.len().min(count) as f64
+    }
+
+    fn tell(&mut self, step: &Step) -> Result<(), TrainError> {
+        let every = self.log_every();
+        if !self.due(every as u64) {
+            return Ok(());
+        }
+        self.log(&[
+            ("train/loss", self.recent_loss(every)),
+            ("train/lr", step.lr),
+            ("train/grad_norm", step.grad_norm),
+            ("train/tokens_per_second", step.tokens_per_second),
+        ])
+    }
+
+    fn log(&mut self, values: &[(&str, f64)]) -> Result<(), TrainError> {
+        let step = self.state.step;
+        Ok(self.sinks.log(&Event::Scalars { step, wall_time: wall_time(), values })?)
+    }
+
+    /// Whether what happens every so many steps happens now: at the end always, 0: only there.
+    fn due(&self, every: u64) -> bool {
+        let step = self.state.step;
+        step == self.steps || (every > 0 && step.is_multiple_of(every))
+    }
+
+    fn validate_if_due(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        if !self.due(self.config.section("train").u64("eval_every")) {
+            return Ok(());
+        }
+        if let Some(loss) = self.task.validate() {
+            self.state.validation_loss = Some(loss);
+            self.log(&[("validation/loss", loss)])?;
+            observer.evaluated(self.state.step, loss);
+        }
+        Ok(())
+    }
+
+    fn save_if_due(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        if self.due(self.config.section("checkpoint").u64("every")) {
+            self.save(observer)?;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        if self.saved == self.state.step {
+            return Ok(());
+        }
+        // Events before a checkpoint do not come again, so they go to the disk first.
+        self.sinks.flush()?;
+        let (params, optimizer) = (self.task.params().tensors(), self.optimizer.state_tensors());
+        let path = self.checkpoints.save(&self.state, params, optimizer).map_err(|source| {
+            let (step, dir) = (self.state.step, self.dir.path().to_owned());
+            TrainError::Save { step, dir, source: Box::new(source) }
+        })?;
+        self.saved = self.state.step;
+        observer.saved(self.saved, &path);
+        Ok(())
+    }
+
+    fn started(&self) -> Started {
+        Started {
+            dir: self.dir.path().to_owned(),
+            step: self.state.step,
+            steps: self.steps,
+            parameters: self.task.params().trainable_count(),
+            data: self.task.describe(),
+        }
+    }
+
+    fn finish(&mut self, observer: &mut dyn Observer) -> Result<Report, TrainError> {
+        self.sinks.flush()?;
+        let model = self.dir.publish_model(|folder| self.task.save(folder))?;
+        observer.stage("fitting the baseline");
+        let baseline_loss = self.task.baseline()?;
+        observer.stage("generating a sample");
+        Ok(Report {
+            dir: self.dir.path().to_owned(),
+            model,
+            steps: self.steps,
+            train_loss: self.recent_loss(RECENT),
+            validation_loss: self.state.validation_loss,
+            baseline_loss,
+            sample: self.task.sample()?,
+        })
+    }
+}

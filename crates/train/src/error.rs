@@ -1,0 +1,195 @@
+//! What can go wrong with a run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rappel_data::DataError;
+use rappel_model::{FilesError, GenerateError};
+use rappel_optim::OptimError;
+use rappel_registry::ConfigError;
+use rappel_telemetry::TelemetryError;
+use rappel_tensor::{ParamsError, StorageError};
+use thiserror::Error;
+
+/// Why a run did not begin or go on: what, where, and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A config that is no TOML.
+    #[error("{origin}: {reason}")]
+    Toml {
+        /// The file, or the override.
+        origin: String,
+        /// What is wrong and where.
+        reason: String,
+    },
+    /// A config key is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Parameters that cannot be changed or loaded.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// A file of tensors.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The optimizer.
+    #[error(transparent)]
+    Optim(#[from] OptimError),
+    /// A model's files.
+    #[error(transparent)]
+    Model(#[from] FilesError),
+    /// A text that cannot be generated.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The record of the run.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A new run where something is already.
+    #[error(
+        "{0} is not empty; go on with the run there by `rappel train --resume {0}`, or give \
+         another --out",
+        dir.display()
+    )]
+    RunExists {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Nothing to resume.
+    #[error("{} is no run: it has no config.toml; give a directory that `rappel train` made", dir.display())]
+    NoRun {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// All checkpoints are torn or corrupt.
+    #[error(
+        "no checkpoint in {} is whole; bring one back from a copy, or remove the folder to begin \
+         the run anew",
+        folder.display()
+    )]
+    NoWholeCheckpoint {
+        /// The folder of checkpoints.
+        folder: PathBuf,
+    },
+    /// A checkpoint that could not be saved.
+    #[error(
+        "cannot save the checkpoint of step {step}: {source}; earlier ones are as they were: make \
+         room, then `rappel train --resume {}`",
+        dir.display()
+    )]
+    Save {
+        /// The step.
+        step: u64,
+        /// The run's directory.
+        dir: PathBuf,
+        /// Why not.
+        source: Box<TrainError>,
+    },
+    /// What a checkpoint was made from is not what is there now.
+    #[error("{}: {what} is not what the checkpoint was made with; {advice}", dir.display())]
+    Changed {
+        /// The run's directory.
+        dir: PathBuf,
+        /// What changed.
+        what: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A model that does not know all of its tokenizer's tokens.
+    #[error(
+        "{}: the tokenizer has {tokens} tokens, the model {model_size}; give the tokenizer that the \
+         model was trained with",
+        folder.display()
+    )]
+    Vocabulary {
+        /// The model's folder.
+        folder: PathBuf,
+        /// Of the tokenizer.
+        tokens: usize,
+        /// Of the model.
+        model_size: usize,
+    },
+    /// A window or stride that cannot be.
+    #[error("{what} {value} is out of range; wants 1 to {most}")]
+    Window {
+        /// Which of both.
+        what: &'static str,
+        /// What was given.
+        value: usize,
+        /// The largest that can be.
+        most: usize,
+    },
+    /// A text in which nothing can be predicted.
+    #[error("the text has {tokens} tokens; give one of at least 2, for the first is only read")]
+    ShortText {
+        /// Of the text.
+        tokens: usize,
+    },
+    /// The taker of generated text refused.
+    #[error("cannot write the text: {0}")]
+    Output(#[source] io::Error),
+    /// A number that is NaN or infinite. No parameter was changed by the step.
+    #[error(
+        "step {step}: {what}; the first non-finite tensor is {tensor}; the batch has \
+         the samples {}; lower the learning rate, or look at those samples",
+        listed(samples)
+    )]
+    NonFinite {
+        /// The step, counted from 1.
+        step: u64,
+        /// The loss, or the norm of the gradient.
+        what: String,
+        /// The tensor by name, with the position.
+        tensor: String,
+        /// The samples of the batch, by their number in the training data.
+        samples: Vec<usize>,
+    },
+    /// Parameters that the loss does not depend on.
+    #[error(
+        "step {step}: no gradient came to the parameter {name}{}; each trainable tensor must take \
+         part in the loss: freeze what must not, or mend the model",
+        and_others(*others)
+    )]
+    NoGradient {
+        /// The step, counted from 1.
+        step: u64,
+        /// The first of them.
+        name: String,
+        /// How many others.
+        others: usize,
+    },
+}
+
+impl TrainError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// As many as tell something.
+fn listed(samples: &[usize]) -> String {
+    const MOST: usize = 16;
+    let shown: Vec<_> = samples.iter().take(MOST).map(usize::to_string).collect();
+    let more = samples.len().saturating_sub(MOST);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &rest
+}
+
+fn and_others(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    }
+}

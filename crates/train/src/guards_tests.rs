@@ -1,0 +1,150 @@
+//! A step that must not be taken says which tensor is at fault.
+
+use std::path::Path;
+
+use rappel_optim::{Optimizer, Sgd};
+use rappel_tensor::{DType, Grads, Init, Param, Tensor};
+
+use super::*;
+
+/// `mean(scale * weight)`, and a bias that the loss may leave out.
+struct Toy {
+    params: Params,
+    weight: Param,
+    bias: Param,
+    scale: f64,
+    with_bias: bool,
+}
+
+impl Toy {
+    fn new(scale: f64, with_bias: bool) -> Self {
+        let mut params = Params::with_dtype(0, DType::F32);
+        let weight = params.scope("net").add("weight", [3], Init::ONES);
+        let bias = params.scope("net").add("bias", [3], Init::ONES);
+        Self { params, weight, bias, scale, with_bias }
+    }
+
+    fn put(&mut self, index: usize, value: f32) {
+        self.params.update(|arenas| arenas.all::<f32>()[index] = value).unwrap();
+    }
+
+    fn step(&mut self, step: u64, grads: &Grads) -> Result<(), TrainError> {
+        let mut sgd = Optimizer::new(Sgd { lr: 0.1.into(), ..Sgd::default() }, &self.params)?;
+        let stepped = sgd.step(step, &mut self.params, grads);
+        stepped.map(|_| ()).map_err(|error| explain(step + 1, error, self))
+    }
+
+    fn grads(&self) -> (f64, Grads) {
+        let loss = self.loss(0, 0).unwrap();
+        (loss.item(), loss.backward())
+    }
+}
+
+impl Task for Toy {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+    fn steps_per_epoch(&self) -> u64 {
+        1
+    }
+    fn fingerprint(&self) -> String {
+        String::new()
+    }
+    fn describe(&self) -> String {
+        String::new()
+    }
+    fn tokens(&self, _: u64) -> usize {
+        3
+    }
+    fn samples(&self, step: u64) -> Vec<usize> {
+        (0..20).map(|i| i + 100 * step as usize).collect()
+    }
+    fn loss(&self, _: u64, _: usize) -> Option<Tensor> {
+        let scaled = &self.weight.tensor() * self.scale;
+        let bias = if self.with_bias { &scaled + &self.bias.tensor() } else { scaled };
+        Some(bias.mean())
+    }
+    fn validate(&self) -> Option<f64> {
+        None
+    }
+    fn first_non_finite_activation(&self, _: u64) -> Option<String> {
+        let place = (&self.weight.tensor() * self.scale).first_non_finite()?;
+        Some(format!("the product, at {place}"))
+    }
+    fn save(&self, _: &Path) -> Result<(), TrainError> {
+        Ok(())
+    }
+    fn baseline(&self) -> Result<Option<f64>, TrainError> {
+        Ok(None)
+    }
+    fn sample(&self) -> Result<Option<String>, TrainError> {
+        Ok(None)
+    }
+}
+
+const SAMPLES: &str = "the batch has the samples 200, 201, 202, 203, 204, 205, 206, 207, 208, 209, \
+     210, 211, 212, 213, 214, 215 and 4 more; lower the learning rate, or look at those samples";
+
+#[test]
+fn sound_steps_pass() {
+    let mut toy = Toy::new(2.0, true);
+    let (loss, grads) = toy.grads();
+    assert_eq!(loss, 3.0);
+    finite_loss(1, loss, &toy).unwrap();
+    toy.step(0, &grads).unwrap();
+}
+
+#[test]
+fn parameters_without_a_gradient_are_named() {
+    let mut toy = Toy::new(2.0, false);
+    let grads = toy.grads().1;
+    assert_eq!(
+        toy.step(6, &grads).unwrap_err().to_string(),
+        "step 7: no gradient came to the parameter net.bias; each trainable tensor must take part in \
+         the loss: freeze what must not, or mend the model"
+    );
+}
+
+#[test]
+fn frozen_parameters_need_none() {
+    let mut toy = Toy::new(2.0, false);
+    toy.params.freeze(|name| name == "net.bias").unwrap();
+    let grads = toy.grads().1;
+    toy.step(0, &grads).unwrap();
+}
+
+#[test]
+fn of_a_loss_that_is_no_number_the_first_cause_is_named() {
+    let mut toy = Toy::new(f64::INFINITY, true);
+    let message = |toy: &Toy| finite_loss(3, toy.grads().0, toy).unwrap_err().to_string();
+    assert_eq!(
+        message(&toy),
+        format!(
+            "step 3: the loss is inf; the first non-finite tensor is the product, at 0; {SAMPLES}"
+        )
+    );
+    let bias = toy.params.layout().entries()[1].offset;
+    toy.put(bias + 2, f32::NAN);
+    assert!(message(&toy).contains("tensor is the parameter net.bias, at 2;"), "{}", message(&toy));
+}
+
+#[test]
+fn of_a_gradient_that_is_no_number_the_first_tensor_is_named() {
+    let mut toy = Toy::new(2.0, true);
+    let layout = toy.params.layout();
+    let (_, mut grads) = toy.grads();
+    let bias = layout.entries()[1].offset;
+    grads.all_mut::<f32>(&layout, DType::F32)[bias + 1] = f32::NEG_INFINITY;
+    assert_eq!(
+        toy.step(2, &grads).unwrap_err().to_string(),
+        format!(
+            "step 3: the gradient is not finite; the first non-finite tensor is the gradient of \
+             net.bias, -inf at 1; {SAMPLES}"
+        )
+    );
+    let values: Vec<f32> = toy.weight.tensor().to_vec();
+    assert_eq!(values, [1.0; 3], "the step was not taken");
+}

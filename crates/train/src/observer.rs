@@ -1,0 +1,96 @@
+//! What a run tells while it goes, and how it is asked to stop.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Who watches a run: a progress bar, a log, a test. Every method has a default that does nothing.
+///
+/// ```
+/// use rappel_train::{Observer, Step};
+/// #[derive(Default)]
+/// struct Losses(Vec<f64>);
+/// impl Observer for Losses {
+///     fn step(&mut self, step: &Step) {
+///         self.0.push(step.loss);
+///     }
+///     fn should_stop(&self) -> bool {
+///         self.0.last().is_some_and(|loss| *loss < 0.1)
+///     }
+/// }
+/// ```
+pub trait Observer {
+    /// Something is about to take time, such as reading the corpus.
+    fn stage(&mut self, _what: &str) {}
+    /// The run is ready for its first step.
+    fn started(&mut self, _start: &Started) {}
+    /// A step is done.
+    fn step(&mut self, _step: &Step) {}
+    /// The validation loss after `step` steps, in nats per token.
+    fn evaluated(&mut self, _step: u64, _loss: f64) {}
+    /// A checkpoint is on the disk.
+    fn saved(&mut self, _step: u64, _path: &Path) {}
+    /// Something that the user should know.
+    fn note(&mut self, _note: Note) {}
+    /// Whether to stop: asked after each step. The run then saves a checkpoint and returns.
+    fn should_stop(&self) -> bool {
+        false
+    }
+}
+
+/// An observer that looks away.
+impl Observer for () {}
+
+/// What a run is, before its first step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Started {
+    /// The run's directory.
+    pub dir: PathBuf,
+    /// Steps taken before: 0, or those of the checkpoint it goes on from.
+    pub step: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Numbers that are trained.
+    pub parameters: usize,
+    /// What the data is, in a line.
+    pub data: String,
+}
+
+/// One optimizer step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Steps taken, this one included.
+    pub step: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Training loss of this step's batch, before the step, in nats per token.
+    pub loss: f64,
+    /// The learning rate that the step used.
+    pub lr: f64,
+    /// Global norm of the gradient, before clipping.
+    pub grad_norm: f64,
+    /// Tokens that a second of this step took in.
+    pub tokens_per_second: f64,
+}
+
+/// Something that the user should know and the run could go on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// A checkpoint that does not agree with its manifest.
+    SkippedCheckpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// How it disagrees.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SkippedCheckpoint { path, reason } => {
+                write!(f, "passed over {}, which is not whole: {reason}", path.display())
+            }
+        }
+    }
+}

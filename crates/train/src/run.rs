@@ -1,0 +1,181 @@
+//! A run: built, gone on with, brought to its end.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rappel_optim::{Optimizer, Recipe};
+use rappel_schedule::{Curve, Horizon};
+use rappel_telemetry::{Opening, Sinks, Start, open};
+
+use crate::checkpoint::{Checkpoints, State, Whole};
+use crate::tasks::{TASKS, Task};
+use crate::{Config, Observer, RunDir, TrainError};
+
+/// Where console sinks write; see [`Opening::console`](rappel_telemetry::Opening).
+pub type Console<'a> = &'a dyn Fn() -> Box<dyn Write + Send>;
+
+/// A training run: what the config says, built, and how far it has come.
+///
+/// ```no_run
+/// use rappel_train::{Config, Ended, Run};
+/// let config = Config::parse(&std::fs::read_to_string("configs/quickstart.toml").unwrap(), &[])?;
+/// let mut run = Run::create(&config, "quickstart", &|| Box::new(std::io::stderr()), &mut ())?;
+/// match run.train(&mut ())? {
+///     Ended::Finished(report) => println!("{:?}", report.validation_loss),
+///     Ended::Stopped { step, .. } => println!("stopped after step {step}"),
+/// }
+/// # Ok::<(), rappel_train::TrainError>(())
+/// ```
+pub struct Run {
+    pub(crate) dir: RunDir,
+    pub(crate) config: Config,
+    pub(crate) task: Box<dyn Task>,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) sinks: Sinks,
+    pub(crate) checkpoints: Checkpoints,
+    /// How far it has come.
+    pub(crate) state: State,
+    /// The step of the newest checkpoint; 0 where there is none.
+    pub(crate) saved: u64,
+    pub(crate) steps: u64,
+}
+
+/// What is built before anything is written.
+struct Parts {
+    config: Config,
+    task: Box<dyn Task>,
+    optimizer: Optimizer,
+    steps: u64,
+}
+
+impl Run {
+    /// Builds a run, then makes its directory: the config's `out`, else the first free
+    /// `runs/<name>-<n>`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the config, the data or the directory; then nothing was written.
+    pub fn create(
+        config: &Config,
+        name: &str,
+        console: Console,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let config = config.with_absolute_paths()?;
+        let out = config.options().opt_str("out").map(Path::new);
+        out.map_or(Ok(()), RunDir::check_free)?;
+        let parts = Parts::build(&config, observer)?;
+        let dir = RunDir::create(out, name, &parts.config)?;
+        Self::open(dir, parts, None, Start::Fresh, console)
+    }
+
+    /// Goes on with the run in `dir` from its newest whole checkpoint, or from the start where it
+    /// has none.
+    ///
+    /// # Errors
+    /// A directory that is no run; checkpoints of which none is whole; a config or data that changed
+    /// since.
+    pub fn resume(
+        dir: &Path,
+        console: Console,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let (dir, config) = RunDir::open(dir)?;
+        let newest =
+            Checkpoints::new(dir.checkpoints(), 1).newest_whole(&mut |note| observer.note(note))?;
+        let parts = Parts::build(&config, observer)?;
+        let last_step = newest.as_ref().map_or(0, |whole| whole.state.step);
+        Self::open(dir, parts, newest, Start::Resume { last_step }, console)
+    }
+
+    fn open(
+        dir: RunDir,
+        parts: Parts,
+        checkpoint: Option<Whole>,
+        start: Start,
+        console: Console,
+    ) -> Result<Self, TrainError> {
+        let Parts { config, mut task, mut optimizer, steps } = parts;
+        let mut state = State::new(config.sha256(), task.fingerprint());
+        if let Some(whole) = checkpoint {
+            check_same(&dir, &whole.state, &state)?;
+            task.params_mut().load(&whole.params()?)?;
+            optimizer.load_state(&whole.optimizer()?)?;
+            state = whole.state;
+        }
+        let sinks = open_sinks(&dir, &config, start, console)?;
+        let keep = config.section("checkpoint").usize("keep");
+        Ok(Self {
+            checkpoints: Checkpoints::new(dir.checkpoints(), keep),
+            saved: state.step,
+            dir,
+            config,
+            task,
+            optimizer,
+            sinks,
+            state,
+            steps,
+        })
+    }
+
+    /// The run's directory.
+    pub fn dir(&self) -> &RunDir {
+        &self.dir
+    }
+}
+
+impl Parts {
+    fn build(config: &Config, observer: &mut dyn Observer) -> Result<Self, TrainError> {
+        let build = TASKS.lookup_at("task", config.options().str("task"))?.build;
+        if let Some(steps) = config.section("train").opt_u64("steps") {
+            // With epochs the length is known only when the data is.
+            recipe(config, Horizon { steps })?;
+        }
+        let (task, config) = build(config, observer)?;
+        let horizon = config.horizon(task.steps_per_epoch());
+        let optimizer = Optimizer::new(recipe(&config, horizon)?, task.params())?;
+        Ok(Self { config, task, optimizer, steps: horizon.steps })
+    }
+}
+
+/// What the sections `optimizer`, `schedule` and `train` say of a step.
+fn recipe(config: &Config, horizon: Horizon) -> Result<Recipe, TrainError> {
+    let factor = Curve::from_section(config.section("schedule"), horizon)?;
+    let mut recipe = Recipe::from_section(config.section("optimizer"), horizon, factor)?;
+    let train = config.section("train");
+    if let Some(norm) = Some(train.f64("max_grad_norm")).filter(|norm| *norm > 0.0) {
+        recipe = recipe.max_grad_norm(norm);
+    }
+    if let Some(limit) = train.opt_f64("clip_value") {
+        recipe = recipe.clip_value(limit);
+    }
+    Ok(recipe)
+}
+
+/// A checkpoint goes on only with what it was made with.
+fn check_same(dir: &RunDir, saved: &State, now: &State) -> Result<(), TrainError> {
+    let changed =
+        |what, advice| Err(TrainError::Changed { dir: dir.path().to_owned(), what, advice });
+    if saved.config != now.config {
+        return changed("config.toml", "bring the old one back, or begin a new run");
+    }
+    if saved.data != now.data {
+        return changed("the training data", "bring the old files back, or begin a new run");
+    }
+    Ok(())
+}
+
+fn open_sinks(
+    dir: &RunDir,
+    config: &Config,
+    start: Start,
+    console: Console,
+) -> Result<Sinks, TrainError> {
+    let names = config.section("telemetry").strings("sinks");
+    Ok(open(&names, &Opening { dir: dir.path(), start, wall_time: wall_time(), console })?)
+}
+
+/// Seconds since 1970-01-01 UTC.
+pub(crate) fn wall_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,217 @@
+//! Predicting the next token of text.
+
+use std::path::Path;
+
+use rappel_data::{Batch, Batches, DataConfig, Dataset, byte_trigram};
+use rappel_model::{
+    ARCHITECTURES, Forward, GenerateOptions, LanguageModel, Sampling, save_pretrained,
+};
+use rappel_tensor::{CrossEntropy, Key, Params, Tensor, no_grad};
+
+use super::{Task, TaskEntry};
+use crate::pretrained::continue_text;
+use crate::{Config, Observer, TrainError};
+
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    name: "language_model",
+    summary: "next-token prediction: mean over tokens of -ln p(token | those before), in nats",
+    reference: "Radford et al., Language models are unsupervised multitask learners, 2019",
+    fields: &[],
+    build,
+};
+
+/// A language model with its text.
+struct Text {
+    model: Box<dyn LanguageModel>,
+    params: Params,
+    data: Dataset,
+    train: Batches,
+    validation: Option<Batches>,
+    /// Forward passes of one step.
+    parts: usize,
+    document_attention: bool,
+    prompt: String,
+    sample: GenerateOptions,
+    seed: u64,
+}
+
+fn build(
+    config: &Config,
+    observer: &mut dyn Observer,
+) -> Result<(Box<dyn Task>, Config), TrainError> {
+    let data = DataConfig::from_options(config.section("data"))?;
+    let section = config.section("model");
+    let architecture = ARCHITECTURES.lookup_at("model.name", section.str("name"))?.build;
+    // What can be known before the data is read is.
+    check_length(config, (architecture.configure)(section, None)?.max_positions())?;
+
+    observer.stage("reading the corpus");
+    let data = Dataset::build(&data, config.seed())?;
+    let sizes = (architecture.configure)(section, Some(data.tokenizer.vocab_size()))?;
+    let train = config.section("train");
+    let batches = data.train_batches(config.samples_per_step())?;
+    let validation = match data.validation.is_empty() {
+        true => None,
+        false => Some(
+            data.validation_batches(train.usize("batch_size"), train.opt_usize("eval_batches"))?,
+        ),
+    };
+    let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
+
+    observer.stage("initialising the model");
+    let mut params = Params::with_dtype(config.seed(), sizes.dtype());
+    let model = sizes.build(&mut params);
+    let task = Text {
+        model,
+        params,
+        train: batches,
+        validation,
+        parts: train.usize("gradient_accumulation_steps"),
+        document_attention: train.bool("document_attention"),
+        prompt: config.section("sample").str("prompt").to_owned(),
+        sample: sampling(config, data.tokenizer.end_of_document()),
+        seed: config.seed(),
+        data,
+    };
+    Ok((Box::new(task), completed))
+}
+
+/// How the sample at the end is drawn.
+fn sampling(config: &Config, end_of_document: u32) -> GenerateOptions {
+    let sample = config.section("sample");
+    let top_k = sample.usize("top_k");
+    GenerateOptions {
+        max_new_tokens: sample.usize("max_tokens"),
+        sampling: Sampling::Random {
+            temperature: sample.f64("temperature"),
+            top_k: (top_k > 0).then_some(top_k),
+            top_p: None,
+            seed: config.seed(),
+        },
+        eos_token_id: vec![end_of_document],
+    }
+}
+
+/// Samples must fit the model's positions.
+fn check_length(config: &Config, positions: usize) -> Result<(), TrainError> {
+    let data = config.section("data");
+    let length = data.usize("sequence_length");
+    if length <= positions {
+        return Ok(());
+    }
+    let reason = format!(
+        "samples of {length} tokens are longer than the model's {positions} positions; lower it, \
+         or raise the model's positions"
+    );
+    Err(data.invalid("sequence_length", reason).into())
+}
+
+impl Text {
+    /// The loss of a batch, its sum over tokens divided by `denominator`.
+    fn loss_over(&self, batch: &Batch, denominator: usize, forward: &Forward) -> Tensor {
+        let [ids, targets, documents] = tensors(batch);
+        let options =
+            CrossEntropy { denominator: Some(denominator as f64), ..CrossEntropy::default() };
+        let documents = self.document_attention.then_some(&documents);
+        self.model.loss(&ids, &targets, documents, &options, forward)
+    }
+}
+
+/// Input ids, targets and document numbers, each `[batch, time]`.
+fn tensors(batch: &Batch) -> [Tensor; 3] {
+    let shape = [batch.batch, batch.time];
+    [&batch.input_ids, &batch.targets, &batch.segment_ids].map(|ids| Tensor::from_slice(ids, shape))
+}
+
+impl Task for Text {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.train.steps_per_epoch()
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{:016x}", self.data.fingerprint())
+    }
+
+    fn describe(&self) -> String {
+        let Dataset { train, validation, tokenizer, .. } = &self.data;
+        format!(
+            "{} tokens to train on, {} to validate, {} in the vocabulary",
+            train.len(),
+            validation.len(),
+            tokenizer.vocab_size()
+        )
+    }
+
+    fn tokens(&self, step: u64) -> usize {
+        self.samples(step).len() * self.train.options().sequence_length
+    }
+
+    fn samples(&self, step: u64) -> Vec<usize> {
+        self.train.sample_indices(step)
+    }
+
+    fn loss(&self, step: u64, part: usize) -> Option<Tensor> {
+        let batch = self.train.micro_batch(step, part, self.parts);
+        let forward = forward(self.seed, step, part);
+        (batch.batch > 0).then(|| self.loss_over(&batch, self.tokens(step), &forward))
+    }
+
+    fn validate(&self) -> Option<f64> {
+        let batches = self.validation.as_ref()?;
+        let tokens = batches.target_range().len();
+        let loss =
+            |step| self.loss_over(&batches.batch(step), tokens, &Forward::evaluation()).item();
+        Some(no_grad(|| (0..batches.steps_per_epoch()).map(loss).sum()))
+    }
+
+    fn first_non_finite_activation(&self, step: u64) -> Option<String> {
+        let place = |part| {
+            let batch = self.train.micro_batch(step, part, self.parts);
+            let [ids, _, documents] = tensors(&batch);
+            let documents = self.document_attention.then_some(&documents);
+            let hidden = self.model.hidden(&ids, documents, &forward(self.seed, step, part));
+            hidden.first_non_finite()
+        };
+        let place = no_grad(|| (0..self.parts).find_map(place))?;
+        Some(format!("the hidden states that the head reads, at {place}"))
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        let end = self.data.tokenizer.end_of_document();
+        save_pretrained(folder, self.model.as_ref(), &self.params, &[end])?;
+        Ok(self.data.tokenizer.save(folder)?)
+    }
+
+    fn baseline(&self) -> Result<Option<f64>, TrainError> {
+        let Some(batches) = &self.validation else { return Ok(None) };
+        let Dataset { tokenizer, train, validation, .. } = &self.data;
+        let trigram = byte_trigram(tokenizer, train, validation, batches.target_range())?;
+        Ok(Some(trigram.nats_per_token()))
+    }
+
+    fn sample(&self) -> Result<Option<String>, TrainError> {
+        if self.sample.max_new_tokens == 0 {
+            return Ok(None);
+        }
+        let mut text = self.prompt.clone();
+        let (model, tokenizer) = (self.model.as_ref(), &self.data.tokenizer);
+        continue_text(model, tokenizer, &self.prompt, &self.sample, &mut |piece| {
+            text.push_str(piece);
+            Ok(())
+        })?;
+        Ok(Some(text))
+    }
+}
+
+/// A pass that trains, with the random numbers of one part of a step.
+fn forward(seed: u64, step: u64, part: usize) -> Forward {
+    Forward::training(Key::new(seed).with_name("forward").with(step).with(part as u64))
+}

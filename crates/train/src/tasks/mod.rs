@@ -1,0 +1,87 @@
+//! What can be learned: one file and one line here each.
+
+mod language_model;
+
+use std::path::Path;
+
+use rappel_registry::{Entry, Registry};
+use rappel_tensor::{Params, Tensor};
+
+use crate::{Config, Observer, TrainError};
+
+/// A model with its data and its loss: what the loop asks, whatever is learned.
+///
+/// All of it is a pure function of the config, the parameters and the step.
+pub trait Task {
+    /// What is trained.
+    fn params(&self) -> &Params;
+
+    /// What is trained, to change.
+    fn params_mut(&mut self) -> &mut Params;
+
+    /// Optimizer steps of one pass over the data.
+    fn steps_per_epoch(&self) -> u64;
+
+    /// A print of the data: a resumed run compares it with the first one's.
+    fn fingerprint(&self) -> String;
+
+    /// The data in a line.
+    fn describe(&self) -> String;
+
+    /// Tokens, or other units that speed is told in, of step `step`, counted from 0.
+    fn tokens(&self, step: u64) -> usize;
+
+    /// The samples of a step, by their number in the training data.
+    fn samples(&self, step: u64) -> Vec<usize>;
+
+    /// The loss of part `part` of a step's batch, times the part's share of the step's tokens: the
+    /// parts add up to the mean over all tokens of the step. None where the part is empty.
+    fn loss(&self, step: u64, part: usize) -> Option<Tensor>;
+
+    /// The mean loss over the validation data; none where there is none.
+    fn validate(&self) -> Option<f64>;
+
+    /// What of a step's forward pass is not finite first; none where only the loss is.
+    fn first_non_finite_activation(&self, step: u64) -> Option<String>;
+
+    /// Writes the model, with all that its users need, into a folder.
+    ///
+    /// # Errors
+    /// The system's refusals.
+    fn save(&self, folder: &Path) -> Result<(), TrainError>;
+
+    /// The validation loss of a simple model of the same kind; none where there is none.
+    ///
+    /// # Errors
+    /// What keeps it from being fitted.
+    fn baseline(&self) -> Result<Option<f64>, TrainError>;
+
+    /// Something that the trained model made, to look at.
+    ///
+    /// # Errors
+    /// What keeps it from being made.
+    fn sample(&self) -> Result<Option<String>, TrainError>;
+}
+
+/// How an entry of [`TASKS`] is built: its data is read and its model made, nothing is written.
+///
+/// It returns the config completed by what only the data knows, such as the size of the vocabulary.
+pub type Build = fn(&Config, &mut dyn Observer) -> Result<(Box<dyn Task>, Config), TrainError>;
+
+/// Every task of a config's key `task`.
+pub static TASKS: Registry<Build> =
+    Registry { kind: "task", common: &[], entries: &[language_model::ENTRY] };
+
+type TaskEntry = Entry<Build>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_and_registry_agree() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tasks");
+        rappel_registry::assert_folder_matches(&folder, &TASKS.names());
+        rappel_registry::assert_sound(&TASKS);
+    }
+}
