@@ -1,6 +1,7 @@
 //! Rows of logits: their cross-entropy with a target, and its slope.
 
 use super::parallel::{Shared, for_pieces};
+use crate::profile::timed;
 use crate::real::{Kernel, Lanes, MAX_LANES, Real, Simd, Stored, dispatch};
 
 /// Elements of a row whose exponentials are summed relative to one maximum: they stay in the
@@ -67,6 +68,7 @@ pub(crate) fn losses<T: Stored>(
     targets: &[Option<usize>],
     terms: Terms,
 ) -> Vec<(f64, f64)> {
+    let _timer = timed("cross_entropy", 0.0, size_of_val(logits) as f64);
     let mut out = vec![(0.0, 0.0); targets.len()];
     let results = Shared::new(&mut out);
     for_pieces(targets.len(), (PIECE / width).max(1), |range| {
@@ -91,6 +93,7 @@ pub(crate) fn slopes<T: Stored>(
     terms: Terms,
     scale: f64,
 ) {
+    let _timer = timed("cross_entropy", 0.0, 2.0 * size_of_val(logits) as f64);
     assert_eq!(logits.len(), out.len());
     let out = Shared::new(out);
     for_pieces(targets.len(), (PIECE / width).max(1), |range| {
@@ -120,6 +123,8 @@ pub(super) fn losses_in_place<T: Stored>(
     terms: Terms,
     scale: Option<f64>,
 ) -> f64 {
+    let walks = if scale.is_some() { 3.0 } else { 1.0 };
+    let _timer = timed("cross_entropy", 0.0, walks * size_of_val(logits) as f64);
     let mut losses = vec![0.0; targets.len()];
     let (results, rows) = (Shared::new(&mut losses), Shared::new(logits));
     for_pieces(targets.len(), (PIECE / width).max(1), |range| {

@@ -5,12 +5,13 @@ use super::gemm::{self, Operand, Output, Threads, View};
 use super::parallel::{Shared, for_pieces};
 use crate::dtype::{DType, Element};
 use crate::memory::Buffer;
+use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
 
 /// Bytes of logits that are in memory at a time.
-const CHUNK_BYTES: usize = 48 << 20;
+const CHUNK_BYTES: usize = 64 << 20;
 /// Rows below which reading the matrix for each chunk would cost more than its product.
 const FEWEST_ROWS: usize = 64;
 /// Elements that one task multiplies.
@@ -90,7 +91,12 @@ impl Head<'_> {
         let (vocab, width) = (self.weight.size(0), self.weight.size(1));
         let hidden = view::<T>(self.hidden, start);
         let weight = view::<T>(self.weight, 0);
-        let scale = (out.hidden.is_some() || out.weight.is_some()).then_some(self.scale);
+        let wanted = [true, out.hidden.is_some(), out.weight.is_some()];
+        let products = wanted.into_iter().filter(|&wanted| wanted).count();
+        let flops = (2 * products * m * vocab * width) as f64;
+        let moved = m * vocab + m * width + vocab * width;
+        let _timer = timed("matmul", flops, (products * moved * size_of::<A>()) as f64);
+        let scale = (products > 1).then_some(self.scale);
         let c = logits.as_mut_ptr();
         // SAFETY: the views lie within their tensors, the scratch holds `m vocab` elements, and the
         // slopes have the sizes of what they are slopes of.

@@ -1,6 +1,7 @@
 //! Elements dropped at random, by a hash of their position.
 
 use super::parallel::{Shared, for_pieces};
+use crate::profile::timed;
 use crate::random::Key;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
@@ -14,6 +15,7 @@ const BLOCK: usize = 256;
 
 /// `x / (1 - p)`, and zero with probability `p`: for a contiguous tensor.
 pub(crate) fn dropout(x: &Tensor, p: f64, key: Key) -> Tensor {
+    let _timer = timed("dropout", 0.0, (2 * x.count() * x.dtype().size()) as f64);
     let mut out = Tensor::uninit(x.shape(), x.dtype());
     let least = (p * (1_u64 << 32) as f64).round() as u64;
     let scale = 1.0 / (1.0 - p);

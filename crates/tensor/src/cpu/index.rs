@@ -4,6 +4,7 @@ use super::copy::AddAssign;
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
+use crate::profile::timed;
 use crate::real::dispatch;
 use crate::tensor::Tensor;
 use crate::{with_element, with_float};
@@ -26,6 +27,8 @@ pub(crate) fn checked(name: &str, ids: &Tensor, count: usize, what: &str) -> Vec
 
 /// Rows `ids` of the middle dimension of a contiguous tensor, seen as `[outer, count, inner]`.
 pub(crate) fn take(x: &Tensor, [outer, count, inner]: [usize; 3], ids: &[usize]) -> Tensor {
+    let size = x.dtype().size();
+    let _timer = timed("take rows", 0.0, (2 * outer * ids.len() * inner * size) as f64);
     let mut out = Tensor::uninit([outer, ids.len(), inner].into(), x.dtype());
     with_element!(x.dtype(), T => {
         let from = x.slice::<T>();
@@ -53,6 +56,9 @@ pub(crate) fn add_taken(
     ids: &[usize],
     target: &mut Target<'_>,
 ) {
+    let moved = 3 * grad.count() * target.dtype.size();
+    let cleared = if target.accumulate { 0 } else { target.bytes.len() };
+    let _timer = timed("add rows", 0.0, (moved + cleared) as f64);
     let grad = grad.detach().to_dtype(target.dtype).contiguous();
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.sort_by_key(|&i| ids[i]);

@@ -1,6 +1,7 @@
 //! Formulas with two results from one walk.
 
 use super::parallel::{Shared, for_pieces};
+use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
@@ -16,13 +17,15 @@ pub(crate) trait Pair<const N: usize>: Copy + Send + Sync {
 
 /// Both values at every place of operands of one shape and type.
 pub(crate) fn map_pair<const N: usize, F: Pair<N>>(
-    name: &str,
+    name: &'static str,
     operands: [&Tensor; N],
     formula: F,
 ) -> [Tensor; 2] {
     let operands = operands.map(|operand| operand.detach().contiguous());
     let (shape, dtype) = (operands[0].shape(), operands[0].dtype());
     assert!(operands.iter().all(|x| x.shape() == shape && x.dtype() == dtype), "{name}: operands");
+    let bytes = (N + 2) * shape.count() * dtype.size();
+    let _timer = timed(name, 0.0, bytes as f64);
     let mut out = [Tensor::uninit(shape, dtype), Tensor::uninit(shape, dtype)];
     with_float!(dtype, name, T => {
         let from: [&[T]; N] = std::array::from_fn(|k| operands[k].slice::<T>());

@@ -3,7 +3,9 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Operation, Sample, unbroadcast};
+use crate::cpu::lines::zip;
 use crate::cpu::map::{Formula, map};
+use crate::dtype::DType;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -44,6 +46,16 @@ formula!(DivisorGrad, 3, [g, a, b] => -(g * a) / (b * b));
 impl Tensor {
     #[track_caller]
     fn affine(&self, a: f64, b: f64) -> Self {
+        if self.dtype() == DType::I64 {
+            let [a, b] = [a, b].map(|x| {
+                assert!(x.fract() == 0.0, "integer arithmetic: {x} is not a whole number");
+                x as i64
+            });
+            let one = Tensor::scalar(1.0, DType::I64);
+            return zip("integer arithmetic", self, &one, |x: i64, _: i64| {
+                x.wrapping_mul(a).wrapping_add(b)
+            });
+        }
         map("scalar arithmetic", [self], Affine(a, b))
             .record(&[self], move |grad, sink| sink.add(0, || grad.affine(a, 0.0)))
     }
@@ -71,8 +83,16 @@ impl Tensor {
     }
 }
 
+/// Whether both hold `i64`, whose arithmetic wraps around, as in PyTorch.
+fn integers(a: &Tensor, b: &Tensor) -> bool {
+    a.dtype() == DType::I64 && b.dtype() == DType::I64
+}
+
 #[track_caller]
 fn add(a: &Tensor, b: &Tensor) -> Tensor {
+    if integers(a, b) {
+        return zip("add", a, b, i64::wrapping_add);
+    }
     let (sa, sb) = (a.shape(), b.shape());
     map("add", [a, b], Sum).record(&[a, b], move |grad, sink| {
         sink.add(0, || unbroadcast(grad.clone(), sa));
@@ -82,6 +102,9 @@ fn add(a: &Tensor, b: &Tensor) -> Tensor {
 
 #[track_caller]
 fn sub(a: &Tensor, b: &Tensor) -> Tensor {
+    if integers(a, b) {
+        return zip("sub", a, b, i64::wrapping_sub);
+    }
     let (sa, sb) = (a.shape(), b.shape());
     map("sub", [a, b], Difference).record(&[a, b], move |grad, sink| {
         sink.add(0, || unbroadcast(grad.clone(), sa));
@@ -91,6 +114,9 @@ fn sub(a: &Tensor, b: &Tensor) -> Tensor {
 
 #[track_caller]
 fn mul(a: &Tensor, b: &Tensor) -> Tensor {
+    if integers(a, b) {
+        return zip("mul", a, b, i64::wrapping_mul);
+    }
     let (x, y) = (a.detach(), b.detach());
     map("mul", [a, b], Product).record(&[a, b], move |grad, sink| {
         sink.add(0, || unbroadcast(&grad * &y, x.shape()));
