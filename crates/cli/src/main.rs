@@ -3,9 +3,9 @@
 
 mod args;
 mod commands;
+mod profiler;
 mod progress;
 mod signals;
-mod tables;
 
 use std::io;
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use rappel_train::{Note, Observer, Started, Step};
 
+use crate::profiler::Profiler;
 use crate::signals::Signals;
 
 /// How often plain lines tell of steps.
@@ -16,6 +17,7 @@ const LINES_EVERY: Duration = Duration::from_secs(2);
 pub struct Progress<'a> {
     signals: &'a Signals,
     show: Show,
+    profiler: Option<Profiler>,
 }
 
 enum Show {
@@ -25,13 +27,13 @@ enum Show {
 
 impl<'a> Progress<'a> {
     /// A bar if standard error is a terminal, lines otherwise.
-    pub fn new(signals: &'a Signals) -> Self {
+    pub fn new(signals: &'a Signals, profile: bool) -> Self {
         let show = if io::stderr().is_terminal() {
             Show::Bar(ProgressBar::no_length())
         } else {
             Show::Lines { last: None }
         };
-        Self { signals, show }
+        Self { signals, show, profiler: profile.then(Profiler::new) }
     }
 
     /// Where a console sink writes: above the bar, if there is one.
@@ -49,6 +51,18 @@ impl<'a> Progress<'a> {
     pub fn finish(&mut self) {
         if let Show::Bar(bar) = &self.show {
             bar.finish_and_clear();
+        }
+    }
+
+    /// Where the time of the steps went, if that was asked for.
+    pub fn profile(&self) -> Option<String> {
+        self.profiler.as_ref().map(Profiler::table)
+    }
+
+    /// Forgets the time since the last step: it was spent on something else.
+    fn restart_profiler(&mut self) {
+        if let Some(profiler) = &mut self.profiler {
+            profiler.begin();
         }
     }
 
@@ -85,9 +99,13 @@ impl Observer for Progress<'_> {
             bar.set_position(*step);
             bar.reset_eta();
         }
+        self.restart_profiler();
     }
 
     fn step(&mut self, step: &Step) {
+        if let Some(profiler) = &mut self.profiler {
+            profiler.count();
+        }
         let Step { step: done, steps, .. } = *step;
         let text = numbers(step);
         match &mut self.show {
@@ -107,12 +125,14 @@ impl Observer for Progress<'_> {
 
     fn evaluated(&mut self, step: u64, loss: f64) {
         self.line(&format!("step {step}  validation loss {loss:.4}"));
+        self.restart_profiler();
     }
 
     fn saved(&mut self, step: u64, path: &Path) {
         if let Show::Lines { .. } = self.show {
             eprintln!("step {step}  saved {}", path.display());
         }
+        self.restart_profiler();
     }
 
     fn note(&mut self, note: Note) {

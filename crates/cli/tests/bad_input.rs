@@ -32,6 +32,7 @@ fn wrong_config_keys_are_named_with_what_they_want() {
         ("schedule.name=cosin", "no schedule is named `cosin`; did you mean `cosine`?"),
         ("task=regression", "config key `task`: no task is named `regression`"),
         ("telemetry.sinks=[\"wandb\"]", "config key `telemetry.sinks`: no sink is named `wandb`"),
+        ("telemetry.sinks=[\"jsonl\", \"jsonl\"]", "`telemetry.sinks`: `jsonl` is given twice"),
         ("train.batch_size=1.5", "`train.batch_size`: wants integer >= 1, got the float 1.5"),
         ("optimizer.lr=fast", "`optimizer.lr`: wants float in"),
         ("data.validation_fraction=1", "`data.validation_fraction`: 1 is out of range"),
@@ -86,14 +87,7 @@ fn data_that_cannot_be_learned_from_is_refused() {
         let told = refused(&place, &settings);
         assert!(told.contains(expected), "{settings:?}: {told}");
     }
-    place.ok(&[
-        "train",
-        "tiny.toml",
-        "--set",
-        "data.files=[\"latin1.txt\"]",
-        "--set",
-        "train.steps=2",
-    ]);
+    place.ok(&["train", "tiny.toml", "--set", "data.files=[\"latin1.txt\"]"]);
 }
 
 #[test]

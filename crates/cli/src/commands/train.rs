@@ -11,7 +11,6 @@ use serde_json::json;
 
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::tables::profile_table;
 
 /// Train a model as a config says, or go on with a run that was stopped
 ///
@@ -38,14 +37,14 @@ pub struct Args {
     /// Print what the run came to as one JSON object
     #[arg(long)]
     json: bool,
-    /// Print where the time went, operation by operation, against the machine's own best
+    /// Print where a step's time went, operation by operation, against the machine's own best
     #[arg(long)]
     profile: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signals = Signals::catch().context("cannot catch signals")?;
-    let mut progress = Progress::new(&signals);
+    let mut progress = Progress::new(&signals, args.profile);
     let console = progress.console();
     let mut run = match (&args.resume, &args.config) {
         (Some(dir), _) => Run::resume(dir, &console, &mut progress),
@@ -55,16 +54,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }?;
     let since = Instant::now();
-    if args.profile {
-        rappel_tensor::profile::start();
-    }
     let ended = run.train(&mut progress);
-    let (rows, seconds) = (rappel_tensor::profile::take(), since.elapsed());
+    let seconds = since.elapsed();
     progress.finish();
     let ended = ended?;
-    if args.profile {
-        let peak = rappel_tensor::profile::machine_peak();
-        eprint!("{}", profile_table(&rows, &peak, seconds.as_secs_f64()));
+    if let Some(table) = progress.profile() {
+        eprint!("{table}");
     }
     tell(&ended, seconds, args.json)?;
     Ok(match ended {

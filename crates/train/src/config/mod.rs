@@ -5,6 +5,7 @@ mod overrides;
 
 use rappel_registry::{Options, resolve};
 use rappel_schedule::Horizon;
+use rappel_telemetry::SINKS;
 use toml::{Table, Value};
 
 use crate::TrainError;
@@ -60,6 +61,7 @@ impl Config {
     pub fn from_table(given: &Table) -> Result<Self, TrainError> {
         let options = resolve("", FIELDS, given)?;
         TASKS.lookup_at("task", options.str("task"))?;
+        check_sinks(options.table("telemetry"))?;
         let train = options.table("train");
         match (train.opt_u64("steps"), train.opt_f64("epochs")) {
             (Some(_), Some(_)) => Err(train.invalid("epochs", "steps are given too; give one"))?,
@@ -151,4 +153,16 @@ impl Config {
         let steps = train.opt_u64("steps").or_else(|| train.opt_f64("epochs").map(of_epochs));
         Horizon { steps: steps.expect("steps or epochs: checked when parsed") }
     }
+}
+
+/// The sinks are opened only when the run's directory is made, so their names are checked here.
+fn check_sinks(telemetry: &Options) -> Result<(), TrainError> {
+    let names = telemetry.strings("sinks");
+    for (i, name) in names.iter().enumerate() {
+        SINKS.lookup_at("telemetry.sinks", name)?;
+        if names[..i].contains(name) {
+            Err(telemetry.invalid("sinks", format!("`{name}` is given twice; give it once")))?;
+        }
+    }
+    Ok(())
 }
