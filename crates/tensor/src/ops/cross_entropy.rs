@@ -147,21 +147,8 @@ pub fn linear_cross_entropy(
     targets: &Tensor,
     options: &CrossEntropy,
 ) -> Tensor {
+    meets(hidden, weight, targets);
     let (sh, sw, dtype) = (hidden.shape(), weight.shape(), hidden.dtype());
-    assert!(
-        sh.rank() >= 1 && sw.rank() == 2 && sh[sh.rank() - 1] == sw[1],
-        "linear_cross_entropy: hidden {sh} and weight {sw} are not [.., width] and [vocab, width]"
-    );
-    assert!(
-        targets.shape() == sh.removed(sh.rank() - 1),
-        "linear_cross_entropy: targets {} are not one for each row of hidden {sh}",
-        targets.shape()
-    );
-    assert!(
-        weight.dtype() == dtype,
-        "linear_cross_entropy: hidden is {dtype}, weight {}",
-        weight.dtype()
-    );
     let (targets, denominator) = options.read("linear_cross_entropy", targets, sw[0]);
     let dims = [1, targets.len(), sw[1]];
     let mut rows = hidden.detach().reshape([dims[1], dims[2]]);
@@ -200,6 +187,26 @@ pub fn linear_cross_entropy(
             }
         }
     })
+}
+
+/// Refuses what [`linear_cross_entropy`] cannot multiply.
+#[track_caller]
+fn meets(hidden: &Tensor, weight: &Tensor, targets: &Tensor) {
+    let (sh, sw, dtype) = (hidden.shape(), weight.shape(), hidden.dtype());
+    assert!(
+        sh.rank() >= 1 && sw.rank() == 2 && sh[sh.rank() - 1] == sw[1],
+        "linear_cross_entropy: hidden {sh} and weight {sw} are not [.., width] and [vocab, width]"
+    );
+    assert!(
+        targets.shape() == sh.removed(sh.rank() - 1),
+        "linear_cross_entropy: targets {} are not one for each row of hidden {sh}",
+        targets.shape()
+    );
+    assert!(
+        weight.dtype() == dtype,
+        "linear_cross_entropy: hidden is {dtype}, weight {}",
+        weight.dtype()
+    );
 }
 
 pub(super) const OPERATION: Operation = Operation {
