@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod profiler;
 mod progress;
+mod report;
 mod signals;
 
 use std::io;

@@ -33,14 +33,16 @@ impl Profiler {
         if self.warm {
             self.spent += spent;
             self.steps += 1;
-            rows.into_iter().for_each(|row| self.add(row));
+            for row in &rows {
+                self.add(row);
+            }
         }
         self.warm = true;
         self.begin();
     }
 
-    fn add(&mut self, row: Row) {
-        let Row { name, calls, seconds, flops, bytes } = row;
+    fn add(&mut self, row: &Row) {
+        let Row { name, calls, seconds, flops, bytes } = *row;
         let zero = Row { name, calls: 0, seconds: 0.0, flops: 0.0, bytes: 0.0 };
         let sum = self.rows.entry(name).or_insert(zero);
         sum.calls += calls;
@@ -62,13 +64,13 @@ impl Profiler {
 /// it reached of the machine's best. What no operation counts is the rest.
 fn profile_table(rows: &[Row], steps: u64, seconds: f64, peak: &Peak) -> String {
     let per_step = |total: f64| total / steps.max(1) as f64;
-    let mut text = format!(
+    let head = format!(
         "{:24} {:>8} {:>9} {:>6} {:>9} {:>7} {:>8} {:>7}\n",
         "operation, of one step", "calls", "ms", "time", "GFLOP/s", "of best", "GB/s", "of best"
     );
-    for row in rows {
+    let operation = |row: &Row| {
         let [flops, bytes] = [row.flops, row.bytes].map(|work| rate(work, row.seconds));
-        text += &format!(
+        format!(
             "{:24} {:>8.0} {:>9.2} {:>6} {:>9} {:>7} {:>8} {:>7}\n",
             row.name,
             per_step(row.calls as f64),
@@ -78,16 +80,18 @@ fn profile_table(rows: &[Row], steps: u64, seconds: f64, peak: &Peak) -> String 
             share(flops, peak.flops),
             giga(bytes),
             share(bytes, peak.bytes),
-        );
-    }
-    let rest = (seconds - rows.iter().map(|row| row.seconds).sum::<f64>()).max(0.0);
-    let line = |name: &str, total: f64| {
-        format!("{name:24} {:>8} {:>9.2} {:>6}", "", 1e3 * per_step(total), share(total, seconds))
+        )
     };
-    text += &line("rest", rest);
-    text += &format!("\n{}\n", line(&format!("whole, mean of {steps}"), seconds));
+    let operations: String = rows.iter().map(operation).collect();
+    let line = |name: &str, total: f64| {
+        let (ms, share) = (1e3 * per_step(total), share(total, seconds));
+        format!("{name:24} {:>8} {ms:>9.2} {share:>6}\n", "")
+    };
+    let rest = (seconds - rows.iter().map(|row| row.seconds).sum::<f64>()).max(0.0);
     let [flops, bytes] = [peak.flops, peak.bytes].map(giga);
-    text + &format!("the machine's best       {flops:>35} {:>7} {bytes:>8}\n", "")
+    let best = format!("the machine's best       {flops:>35} {:>7} {bytes:>8}\n", "");
+    [head, operations, line("rest", rest), line(&format!("whole, mean of {steps}"), seconds), best]
+        .concat()
 }
 
 fn rate(work: f64, seconds: f64) -> f64 {

@@ -10,11 +10,11 @@ const COMMANDS: [&[&str]; 6] =
 #[test]
 fn help_is_what_it_was() {
     let place = Place::new();
-    let mut text = String::new();
-    for command in COMMANDS {
-        let help = place.ok(&[command, &["--help"]].concat());
-        text += &format!("$ rappel {}\n\n{help}\n", [command, &["--help"]].concat().join(" "));
-    }
+    let help = |command: &&[&str]| {
+        let args = [command, &["--help"][..]].concat();
+        format!("$ rappel {}\n\n{}\n", args.join(" "), place.ok(&args))
+    };
+    let text: String = COMMANDS.iter().map(help).collect();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt");
     if std::env::var_os("RAPPEL_BLESS").is_some() {
         std::fs::write(path, &text).unwrap();

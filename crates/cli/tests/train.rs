@@ -42,7 +42,10 @@ fn the_scalars_of_each_step_are_told_and_the_loss_falls() {
         lines.iter().filter_map(value).collect()
     };
     let losses = of("train/loss");
-    assert_eq!(losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(), Vec::from_iter(1..=24));
+    assert_eq!(
+        losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(),
+        (1..=24).collect::<Vec<_>>()
+    );
     assert!(losses[23].1 < losses[0].1 - 1.0, "{losses:?}");
     let steps = |key| of(key).iter().map(|(step, _)| *step).collect::<Vec<_>>();
     assert_eq!(steps("validation/loss"), [8, 16, 24]);

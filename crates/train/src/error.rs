@@ -25,28 +25,28 @@ pub enum TrainError {
     },
     /// A config key is wrong.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
     /// The data.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(Box<DataError>),
     /// Parameters that cannot be changed or loaded.
     #[error(transparent)]
-    Params(#[from] ParamsError),
+    Params(Box<ParamsError>),
     /// A file of tensors.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Storage(Box<StorageError>),
     /// The optimizer.
     #[error(transparent)]
-    Optim(#[from] OptimError),
+    Optim(Box<OptimError>),
     /// A model's files.
     #[error(transparent)]
-    Model(#[from] FilesError),
+    Model(Box<FilesError>),
     /// A text that cannot be generated.
     #[error(transparent)]
-    Generate(#[from] GenerateError),
+    Generate(Box<GenerateError>),
     /// The record of the run.
     #[error(transparent)]
-    Telemetry(#[from] TelemetryError),
+    Telemetry(Box<TelemetryError>),
     /// The system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -170,6 +170,28 @@ pub enum TrainError {
         /// How many others.
         others: usize,
     },
+}
+
+/// Boxed, so that results of steps that went well stay small.
+macro_rules! from_boxed {
+    ($($variant:ident($error:ty)),* $(,)?) => {$(
+        impl From<$error> for TrainError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+
+from_boxed! {
+    Config(ConfigError),
+    Data(DataError),
+    Params(ParamsError),
+    Storage(StorageError),
+    Optim(OptimError),
+    Model(FilesError),
+    Generate(GenerateError),
+    Telemetry(TelemetryError),
 }
 
 impl TrainError {

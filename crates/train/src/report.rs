@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// How a call of [`Run::train`] ended.
+/// How a call of [`Run::train`](crate::Run::train) ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ended {
     /// All steps are done and the model is written.

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rappel_train::{Config, Ended, Report, Run};
+use rappel_train::{Config, Ended, Run};
 use serde_json::json;
 
 use crate::progress::Progress;
+use crate::report;
 use crate::signals::Signals;
 
 /// Train a model as a config says, or go on with a run that was stopped
@@ -28,7 +29,7 @@ pub struct Args {
     /// Set a key of the config, such as optimizer.lr=1e-3; can be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
     settings: Vec<String>,
-    /// Directory of the run, not there yet or empty. Unset: the next free runs/<config name>-<n>
+    /// Directory of the run, not there yet or empty. Unset: the next free `runs/<config name>-<n>`
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this directory from its newest whole checkpoint
@@ -95,46 +96,11 @@ fn tell(ended: &Ended, seconds: Duration, as_json: bool) -> anyhow::Result<()> {
             }
             json!({ "stopped_at_step": step, "out": dir }).to_string() + "\n"
         }
-        (Ended::Finished(report), true) => json(report, seconds) + "\n",
-        (Ended::Finished(report), false) => text(report, seconds),
+        (Ended::Finished(report), true) => report::json(report, seconds) + "\n",
+        (Ended::Finished(report), false) => report::text(report, seconds),
     };
     stdout().write_all(text.as_bytes())?;
     Ok(())
-}
-
-fn json(report: &Report, seconds: Duration) -> String {
-    let Report { dir, model, steps, train_loss, validation_loss, baseline_loss, sample } = report;
-    json!({
-        "out": dir,
-        "model": model,
-        "steps": steps,
-        "seconds": seconds.as_secs_f64(),
-        "train_loss": train_loss,
-        "validation_loss": validation_loss,
-        "trigram_loss": baseline_loss,
-        "sample": sample,
-    })
-    .to_string()
-}
-
-fn text(report: &Report, seconds: Duration) -> String {
-    let Report { dir, model, steps, train_loss, validation_loss, baseline_loss, sample } = report;
-    let mut text = String::new();
-    if let Some(sample) = sample {
-        text += &format!("--- sample\n{sample}\n---\n");
-    }
-    text += &format!("steps            {steps} in {:.1} s\n", seconds.as_secs_f64());
-    text += &format!("train loss       {train_loss:.4} nats per token\n");
-    if let Some(loss) = validation_loss {
-        text += &format!("validation loss  {loss:.4} nats per token\n");
-    }
-    if let Some(loss) = baseline_loss {
-        text +=
-            &format!("trigram loss     {loss:.4} nats per token, on the same validation text\n");
-    }
-    text += &format!("run              {}\n", dir.display());
-    text += &format!("model            {}\n", model.display());
-    text
 }
 
 /// A word as a shell takes it.

@@ -7,7 +7,7 @@
 
 mod manifest;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -181,7 +181,7 @@ impl Checkpoints {
 
 fn write(folder: &Path, state: &State, params: Named, optimizer: Named) -> Result<(), TrainError> {
     fresh_folder(folder)?;
-    let text = Default::default();
+    let text = BTreeMap::new();
     for (name, tensors) in [(PARAMS, params), (OPTIMIZER, optimizer)] {
         let path = folder.join(name);
         write_tensors(&path, tensors, &text)?;

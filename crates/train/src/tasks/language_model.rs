@@ -50,12 +50,9 @@ fn build(
     let sizes = (architecture.configure)(section, Some(data.tokenizer.vocab_size()))?;
     let train = config.section("train");
     let batches = data.train_batches(config.samples_per_step())?;
-    let validation = match data.validation.is_empty() {
-        true => None,
-        false => Some(
-            data.validation_batches(train.usize("batch_size"), train.opt_usize("eval_batches"))?,
-        ),
-    };
+    let of_validation =
+        || data.validation_batches(train.usize("batch_size"), train.opt_usize("eval_batches"));
+    let validation = if data.validation.is_empty() { None } else { Some(of_validation()?) };
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
 
     observer.stage("initialising the model");
