@@ -26,10 +26,11 @@ fn report(what: &str, runs: usize, x: &Tensor, f: impl Fn(&Tensor) -> Tensor) {
     let upstream = Tensor::randn(f(x).shape(), x.dtype(), Key::new(9));
     let forward = median(runs, || no_grad(|| drop(black_box(f(x)))));
     let leaf = x.requires_grad();
-    let seed = median(runs, || drop(black_box((&f(x) * &upstream).sum())));
-    let both = median(runs, || drop(black_box((&f(&leaf) * &upstream).sum().backward())));
-    // The loss's own cost, measured without a gradient, is not the operation's.
-    let both = both - (seed - forward) * 2.0;
+    let loss = |y: &Tensor| drop(black_box((y * &upstream).sum().backward()));
+    let whole = median(runs, || loss(&f(&leaf)));
+    // What the loss itself costs, there and back, is not the operation's.
+    let output = f(x).requires_grad();
+    let both = whole - median(runs, || loss(&output));
     println!("{what:40} forward {forward:8.3}   forward + backward {both:8.3}");
 }
 
