@@ -84,7 +84,12 @@ fn main() {
     let threads = rayon::current_num_threads();
     println!("{count} parameters, {threads} threads, median of {ROUNDS}");
     let seconds = median(&mut added[1..]);
-    println!("{:26} {:7.1} ms {:6.1} GB/s", "a += b", seconds * 1e3, 12e-9 * count as f64 / seconds);
+    println!(
+        "{:26} {:7.1} ms {:6.1} GB/s",
+        "a += b",
+        seconds * 1e3,
+        12e-9 * count as f64 / seconds
+    );
     for job in &mut jobs {
         let seconds = median(&mut job.seconds[1..]);
         let bytes = job.optimizer.bytes_moved() as f64;

@@ -154,3 +154,40 @@ fn part(
     let indices: Vec<usize> = all.iter().copied().filter(|&i| mine(i)).collect();
     (!indices.is_empty()).then(|| Part::new(layout, dtype, &indices, &all, slots))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AdamW, Algorithm};
+    use rappel_tensor::{Init, Params};
+
+    fn groups(names: &[&str], patterns: &[&str]) -> Vec<Group> {
+        let mut params = Params::with_dtype(0, DType::F64);
+        for name in names {
+            params.scope("").add(name, [1], Init::ONES);
+        }
+        let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
+        let stepper = || AdamW::default().stepper();
+        let more = if patterns.is_empty() { vec![] } else { vec![(patterns, stepper())] };
+        assign(&params.layout(), stepper(), more).unwrap()
+    }
+
+    #[test]
+    fn many_tensors_of_one_group_are_one_run() {
+        let names: Vec<String> = (0..10_000).map(|i| format!("p{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(groups(&names, &[])[0].parts[0].runs.as_slice().len(), 1);
+    }
+
+    #[test]
+    fn runs_never_cover_what_lies_between_members() {
+        let groups = groups(&["a0", "b0", "a1", "a2", "b1"], &["b*"]);
+        let lens = |group: &Group| -> Vec<usize> {
+            group.parts[0].runs.as_slice().iter().map(|run| run.len).collect()
+        };
+        // a1 and a2 are neighbours: 8 places of a cache line, then one.
+        assert_eq!((lens(&groups[0]), lens(&groups[1])), (vec![1, 9], vec![1, 1]));
+        let some = merged(&groups[0].parts[0].members, [0, 2].into_iter());
+        assert_eq!(some.total(), 2);
+    }
+}

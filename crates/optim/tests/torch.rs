@@ -40,16 +40,18 @@ fn follow<T: Float>(rtol: f64) {
     let shapes: Vec<Vec<usize>> = golden.meta("shapes");
     let snapshots: Vec<usize> = golden.meta("snapshots");
     assert_eq!(configs.len(), 35);
+    let named = |prefix: &str| -> Vec<Vec<f64>> {
+        (0..shapes.len()).map(|i| golden.f64(&format!("{prefix}/p{i}")).1).collect()
+    };
+    let (init, all_grads) = (named("init"), named("grads"));
     for config in &configs {
-        let named = |prefix: &str, i: usize| golden.f64(&format!("{prefix}/p{i}")).1;
-        let init: Vec<Vec<f64>> = (0..shapes.len()).map(|i| named("init", i)).collect();
         let mut params = params_of::<T>(&shapes, &init);
         let mut optimizer = optimizer(config, &golden, &params);
         for step in 0..60 {
             let grads: Vec<Vec<f64>> = (0..shapes.len())
                 .map(|i| {
                     let n = init[i].len();
-                    named("grads", i)[step * n..(step + 1) * n].to_vec()
+                    all_grads[i][step * n..(step + 1) * n].to_vec()
                 })
                 .collect();
             let grads = grads_of::<T>(&params, &grads);

@@ -1,2 +1,60 @@
 #![forbid(unsafe_code)]
-//! To be written.
+//! Train and fine-tune models: this crate gathers the others.
+//!
+//! A line through noisy points, by gradient descent:
+//!
+//! ```
+//! use rappel::prelude::*;
+//!
+//! let x = Tensor::rand([100, 1], 0.0, 1.0, DType::F32, Key::new(0));
+//! let y = &x * 2.0 + 1.0 + Tensor::randn([100, 1], DType::F32, Key::new(1)) * 0.1;
+//!
+//! let mut params = Params::new(42);
+//! let net = Linear::new(&mut params.scope("net"), 1, 1);
+//! let mut sgd = Optimizer::new(Sgd { lr: 0.01.into(), momentum: 0.9.into(), ..default() }, &params)?;
+//! for epoch in 0..1000 {
+//!     let loss = mse(&net.forward(&x), &y) + l2(&params, 1e-4);
+//!     sgd.step(epoch, &mut params, &loss.backward())?;
+//! }
+//!
+//! let [slope, intercept] = ["net.weight", "net.bias"].map(|n| params.get(n).unwrap().tensor().item());
+//! assert!((slope - 2.0).abs() < 0.1 && (intercept - 1.0).abs() < 0.1);
+//! # Ok::<(), OptimError>(())
+//! ```
+//!
+//! [`tensor`] holds what everything stands on; [`optim`] the update rules; [`train`] whole runs.
+
+pub use rappel_data as data;
+pub use rappel_model as model;
+pub use rappel_optim as optim;
+pub use rappel_registry as registry;
+pub use rappel_regularize as regularize;
+pub use rappel_schedule as schedule;
+pub use rappel_telemetry as telemetry;
+pub use rappel_tensor as tensor;
+pub use rappel_train as train;
+
+/// A type's default: for the options that a struct leaves as they are, `..default()`.
+///
+/// ```
+/// use rappel::prelude::*;
+/// let adamw = AdamW { lr: 3e-4.into(), ..default() };
+/// ```
+pub fn default<T: Default>() -> T {
+    T::default()
+}
+
+/// What most programs use.
+pub mod prelude {
+    pub use crate::default;
+    pub use rappel_model::*;
+    pub use rappel_optim::{Adam, AdamW, OptimError, Optimizer, Recipe, Scalar, Sgd, StepReport};
+    pub use rappel_regularize::*;
+    pub use rappel_schedule::{
+        Curve, constant, cosine, cosine_cycles, linear_decay, linear_warmup,
+    };
+    pub use rappel_tensor::{
+        DType, Grads, Init, Key, Param, Params, ParamsError, Scope, Shape, Tensor, TensorFile,
+        WeightLayout, linear, mse, no_grad, write_tensors,
+    };
+}

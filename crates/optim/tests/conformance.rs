@@ -1,0 +1,253 @@
+//! What every registered optimizer keeps to.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::{grads_of, params_of};
+use half::bf16;
+use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
+use rappel_registry::{Family, Info, Kind, assert_folder_matches, assert_sound};
+use rappel_schedule::{Curve, Horizon, constant};
+use rappel_tensor::{Element, Params, TensorFile, write_tensors};
+use rappel_testkit::{Random, functions};
+use toml::{Table, Value};
+
+const HORIZON: Horizon = Horizon { steps: 10 };
+
+fn recipe(section: &Table) -> Result<Recipe, rappel_registry::ConfigError> {
+    let options = OPTIMIZERS.resolve_options("optimizer", section)?;
+    Recipe::from_section(&options, HORIZON, constant(1.0))
+}
+
+fn section(info: &Info) -> Table {
+    Table::from_iter([("name".to_owned(), Value::from(info.name))])
+}
+
+/// Each optimizer as it comes, and with each option away from its default where that can be.
+fn variants() -> Vec<Table> {
+    let mut all = Vec::new();
+    for info in OPTIMIZERS.infos() {
+        all.push(section(&info));
+        for field in &info.fields {
+            let value = match field.kind {
+                Kind::Bool => Value::from(true),
+                Kind::Scheduled { .. } => Value::from(0.25),
+                _ => continue,
+            };
+            let mut section = section(&info);
+            section.insert(field.name.to_owned(), value);
+            all.extend(recipe(&section).is_ok().then_some(section));
+        }
+    }
+    assert!(all.len() > 10);
+    all
+}
+
+/// Of several ranks, empty ones among them.
+fn shapes() -> Vec<Vec<usize>> {
+    vec![vec![], vec![0], vec![7], vec![3, 5], vec![2, 0, 3], vec![33, 65]]
+}
+
+fn normals(random: &mut Random) -> Vec<Vec<f64>> {
+    shapes().iter().map(|shape| random.normals(shape.iter().product())).collect()
+}
+
+fn bits(params: &Params, optimizer: &Optimizer) -> Vec<(String, Vec<u64>)> {
+    let all = params.tensors().into_iter().chain(optimizer.state_tensors());
+    let bits = |x: &f64| x.to_bits();
+    all.map(|(name, t)| (name, t.to_f64_vec().iter().map(bits).collect())).collect()
+}
+
+fn saved(tensors: Vec<(String, rappel_tensor::Tensor)>) -> TensorFile {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tensors.safetensors");
+    write_tensors(&path, tensors, &BTreeMap::new()).unwrap();
+    TensorFile::open(&path).unwrap()
+}
+
+fn resume<T: Element>(section: &Table) {
+    let mut random = Random::new(7);
+    let init = normals(&mut random);
+    let grads: Vec<Vec<Vec<f64>>> = (0..8).map(|_| normals(&mut random)).collect();
+    let start = || {
+        let params = params_of::<T>(&shapes(), &init);
+        let optimizer = Optimizer::new(recipe(section).unwrap(), &params).unwrap();
+        (params, optimizer)
+    };
+    let run = |params: &mut Params, optimizer: &mut Optimizer, steps: std::ops::Range<usize>| {
+        for step in steps {
+            let grads = grads_of::<T>(params, &grads[step]);
+            optimizer.step(step as u64, params, &grads).unwrap();
+        }
+    };
+    let (mut params, mut optimizer) = start();
+    let kinds = |params: &Params| -> Vec<_> {
+        params.tensors().into_iter().map(|(name, t)| (name, t.shape(), t.dtype())).collect()
+    };
+    let before = kinds(&params);
+    run(&mut params, &mut optimizer, 0..4);
+    let (weights, state) = (saved(params.tensors()), saved(optimizer.state_tensors()));
+    let (mut resumed_params, mut resumed) = start();
+    resumed_params.load(&weights).unwrap();
+    resumed.load_state(&state).unwrap();
+    assert_eq!(bits(&params, &optimizer), bits(&resumed_params, &resumed), "{section} round trip");
+    run(&mut params, &mut optimizer, 4..8);
+    run(&mut resumed_params, &mut resumed, 4..8);
+    assert_eq!(bits(&params, &optimizer), bits(&resumed_params, &resumed), "{section} resumed");
+    assert_eq!(before, kinds(&params), "{section}");
+    let finite = |(_, t): (String, rappel_tensor::Tensor)| t.first_non_finite().is_none();
+    assert!(params.tensors().into_iter().all(finite), "{section}");
+}
+
+#[test]
+fn resuming_from_saved_state_gives_the_same_bits() {
+    for section in variants() {
+        resume::<f32>(&section);
+        resume::<f64>(&section);
+        resume::<bf16>(&section);
+    }
+}
+
+#[test]
+fn functions_are_descended() {
+    for info in OPTIMIZERS.infos() {
+        for function in functions::all() {
+            let start = function.start();
+            let reached = [1e-1, 1e-2, 1e-3].map(|lr| {
+                let mut section = section(&info);
+                section.insert("lr".to_owned(), lr.into());
+                if info.fields.iter().any(|field| field.name == "weight_decay") {
+                    section.insert("weight_decay".to_owned(), 0.0.into());
+                }
+                let mut params = params_of::<f64>(&[vec![start.len()]], &[start.clone()]);
+                let mut optimizer = Optimizer::new(recipe(&section).unwrap(), &params).unwrap();
+                for step in 0..10_000 {
+                    let x = params.tensors()[0].1.to_vec::<f64>();
+                    let grads = grads_of::<f64>(&params, &[function.gradient(&x)]);
+                    if optimizer.step(step, &mut params, &grads).is_err() {
+                        return f64::INFINITY;
+                    }
+                }
+                function.value(&params.tensors()[0].1.to_vec::<f64>())
+            });
+            let best = reached.into_iter().fold(f64::INFINITY, f64::min);
+            let wanted = 1e-4 * function.value(&start);
+            assert!(best < wanted, "{} on {}: reached {reached:?}", info.name, function.name());
+        }
+    }
+}
+
+/// The curve that the schedules below stand for.
+fn falling(value: f64, step: u64) -> f64 {
+    value * (10 - step) as f64 / 10.0
+}
+
+fn follows_schedule(name: &str, with: impl Fn(Value) -> Table) {
+    let table = toml::from_str::<Table>("name = 'linear'\nvalue = 0.5").unwrap();
+    let mut random = Random::new(11);
+    let init = normals(&mut random);
+    let mut params = params_of::<f64>(&shapes(), &init);
+    let scheduled = with(Value::Table(table));
+    let mut optimizer = Optimizer::new(recipe(&scheduled).unwrap(), &params).unwrap();
+    for step in 0..6 {
+        let values = normals(&mut random);
+        let mut fixed_params = params_of::<f64>(&shapes(), &init);
+        fixed_params.load(&saved(params.tensors())).unwrap();
+        let fixed = with(falling(0.5, step).into());
+        let mut fixed = Optimizer::new(recipe(&fixed).unwrap(), &fixed_params).unwrap();
+        fixed.load_state(&saved(optimizer.state_tensors())).unwrap();
+        let grads = grads_of::<f64>(&params, &values);
+        optimizer.step(step, &mut params, &grads).unwrap();
+        let grads = grads_of::<f64>(&fixed_params, &values);
+        fixed.step(step, &mut fixed_params, &grads).unwrap();
+        let same = bits(&params, &optimizer) == bits(&fixed_params, &fixed);
+        assert!(same, "{scheduled}: `{name}` at step {step}");
+    }
+}
+
+#[test]
+fn every_scalar_option_takes_a_schedule_of_the_step() {
+    let mut tried = 0;
+    for info in OPTIMIZERS.infos() {
+        for field in &info.fields {
+            if let Kind::Scheduled { .. } = field.kind {
+                tried += 1;
+                follows_schedule(field.name, |value| {
+                    let mut section = section(&info);
+                    section.insert(field.name.to_owned(), value);
+                    section
+                });
+            }
+            if field.name == "betas" {
+                for which in 0..2 {
+                    follows_schedule("betas", |value| {
+                        let mut betas = vec![Value::from(0.75); 2];
+                        betas[which] = value;
+                        let mut section = section(&info);
+                        section.insert("betas".to_owned(), Value::Array(betas));
+                        section
+                    });
+                }
+            }
+        }
+    }
+    assert!(tried >= 10);
+}
+
+#[test]
+fn the_runs_schedule_multiplies_the_learning_rate() {
+    for info in OPTIMIZERS.infos() {
+        let mut random = Random::new(3);
+        let (init, values) = (normals(&mut random), normals(&mut random));
+        let moved = |lr: f64, factor: f64| {
+            let mut params = params_of::<f64>(&shapes(), &init);
+            let mut section = section(&info);
+            section.insert("lr".to_owned(), lr.into());
+            let curve = Curve::from_fn(None, move |_| factor);
+            let recipe = recipe(&section).unwrap().lr_factor(curve);
+            let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+            let grads = grads_of::<f64>(&params, &values);
+            let report = optimizer.step(0, &mut params, &grads).unwrap();
+            assert_eq!(report.lr, lr * factor);
+            bits(&params, &optimizer)
+        };
+        assert_eq!(moved(0.5, 0.25), moved(0.125, 1.0), "{}", info.name);
+        assert_ne!(moved(0.5, 0.25), moved(0.5, 1.0), "{}", info.name);
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let shapes = [vec![100_003], vec![3], vec![50_000]];
+    for info in OPTIMIZERS.infos() {
+        let run = || {
+            let mut random = Random::new(5);
+            let mut draw =
+                || shapes.iter().map(|s| random.normals(s[0])).collect::<Vec<Vec<f64>>>();
+            let mut params = params_of::<f32>(&shapes, &draw());
+            let recipe = recipe(&section(&info)).unwrap().max_grad_norm(1.0);
+            let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+            for step in 0..3 {
+                let grads = grads_of::<f32>(&params, &draw());
+                optimizer.step(step, &mut params, &grads).unwrap();
+            }
+            bits(&params, &optimizer)
+        };
+        let with = |threads: usize| {
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
+        };
+        let one = with(1);
+        for threads in [2, 3, 8] {
+            assert!(with(threads) == one, "{} with {threads} threads", info.name);
+        }
+    }
+}
+
+#[test]
+fn the_registry_lists_the_folder_and_describes_itself() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules");
+    assert_folder_matches(&folder, &OPTIMIZERS.names());
+    assert_sound(&OPTIMIZERS);
+}
