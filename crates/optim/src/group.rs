@@ -121,9 +121,10 @@ pub(crate) fn assign(
     if let Some(k) = taken.iter().position(|taken| !taken) {
         let (group, pattern) = &patterns[k];
         let matches = trainable.iter().any(|(_, entry)| pattern.matches(&entry.name));
-        let why = match matches {
-            true => "matches only what earlier patterns took",
-            false => "matches no trainable parameter",
+        let why = if matches {
+            "matches only what earlier patterns took"
+        } else {
+            "matches no trainable parameter"
         };
         let (pattern, example) = (pattern.to_string(), example.name.clone());
         return Err(OptimError::Unmatched { group: *group, pattern, why, example });

@@ -1,6 +1,6 @@
 //! What to make an optimizer from: a rule, groups, clipping.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, resolve};
+use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
 use rappel_schedule::Horizon;
 use toml::{Table, Value};
 
@@ -41,6 +41,7 @@ impl<A: Algorithm> From<A> for Recipe {
 
 impl Recipe {
     /// `rule` for all parameters; nothing clipped.
+    #[allow(clippy::needless_pass_by_value)] // Written in place, as a value.
     pub fn new(rule: impl Algorithm) -> Self {
         Self {
             default: rule.stepper(),
@@ -58,6 +59,7 @@ impl Recipe {
     /// `rule` for the parameters whose name one of the glob `patterns` matches and that no earlier
     /// group took. A pattern is held against the whole name; `*` also stands for dots.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value)] // Written in place, as a value.
     pub fn group<P: Into<String>>(
         mut self,
         patterns: impl IntoIterator<Item = P>,
@@ -80,7 +82,7 @@ impl Recipe {
     /// them as one vector: PyTorch's `clip_grad_norm_`.
     #[must_use]
     pub fn max_grad_norm(mut self, max_norm: f64) -> Self {
-        if !(max_norm >= 0.0) {
+        if !Range::from(0.0).or_infinite().contains(max_norm) {
             let reason = format!("{max_norm} is out of range; wants a number from 0");
             self.invalid.get_or_insert(InvalidOption::new("max_grad_norm", reason));
         }
@@ -91,7 +93,7 @@ impl Recipe {
     /// Which norm clipping measures and reports: 2 by default, 1, infinity or any above 0.
     #[must_use]
     pub fn norm_type(mut self, p: f64) -> Self {
-        if !(p > 0.0) {
+        if !Range::above(0.0).or_infinite().contains(p) {
             let reason = format!("{p} is out of range; wants a number above 0, or infinity");
             self.invalid.get_or_insert(InvalidOption::new("norm_type", reason));
         }
@@ -103,7 +105,7 @@ impl Recipe {
     /// PyTorch's `clip_grad_value_`.
     #[must_use]
     pub fn clip_value(mut self, limit: f64) -> Self {
-        if !(limit >= 0.0) {
+        if !Range::from(0.0).or_infinite().contains(limit) {
             let reason = format!("{limit} is out of range; wants a number from 0");
             self.invalid.get_or_insert(InvalidOption::new("clip_value", reason));
         }

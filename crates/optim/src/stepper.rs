@@ -1,7 +1,7 @@
 //! Rules behind one door: what an optimizer needs of them, whatever their state and options.
 
 use half::bf16;
-use rappel_tensor::{DType, Float, Real, Runs, StateArena, Trained, Update, update};
+use rappel_tensor::{DType, Real, Runs, StateArena, Trained, Update, update};
 
 use crate::rule::Lifted;
 use crate::{Lift, Now, Rule, Scalar};
@@ -94,14 +94,12 @@ struct Pass<'a, const S: usize, A: Rule<S>> {
 }
 
 impl<const S: usize, A: Rule<S>> Pass<'_, S, A> {
-    fn walk<P: Trained>(&self, views: Views<'_, P>, runs: &Runs)
-    where
-        P::Acc: Float,
-    {
-        let mut slots = views.state.iter_mut();
+    fn walk<P: Trained>(&self, views: Views<'_, P>, runs: &Runs) {
+        let Views { params, grads, state } = views;
+        let mut slots = state.iter_mut();
         let state: [&mut [P::Acc]; S] =
             std::array::from_fn(|_| slots.next().expect("an arena for each slot").as_slice_mut());
-        update(self, runs, views.params, views.grads, state);
+        update(self, runs, params, grads, state);
     }
 }
 

@@ -121,7 +121,8 @@ fn functions_are_descended() {
                 if info.fields.iter().any(|field| field.name == "weight_decay") {
                     section.insert("weight_decay".to_owned(), 0.0.into());
                 }
-                let mut params = params_of::<f64>(&[vec![start.len()]], &[start.clone()]);
+                let mut params =
+                    params_of::<f64>(&[vec![start.len()]], std::slice::from_ref(&start));
                 let mut optimizer = Optimizer::new(recipe(&section).unwrap(), &params).unwrap();
                 for step in 0..10_000 {
                     let x = params.tensors()[0].1.to_vec::<f64>();

@@ -26,9 +26,10 @@ fn optimizer(config: &Config, golden: &Golden, params: &rappel_tensor::Params) -
     given.insert("name".to_owned(), config.optimizer.to_lowercase().into());
     let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
     let (_, scale) = golden.f64("lr_scale");
-    let schedule = match config.scheduled {
-        true => Curve::from_fn(None, move |step| scale[step as usize]),
-        false => constant(1.0),
+    let schedule = if config.scheduled {
+        Curve::from_fn(None, move |step| scale[step as usize])
+    } else {
+        constant(1.0)
     };
     let recipe = Recipe::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
     Optimizer::new(recipe, params).unwrap()
@@ -63,7 +64,7 @@ fn follow<T: Float>(rtol: f64) {
                 let names = state.iter().filter_map(move |(n, _)| n.strip_suffix(&suffix));
                 names.filter(|name| *name != "step").map(str::to_owned).collect::<Vec<_>>()
             };
-            for i in 0..shapes.len() {
+            for (i, start) in init.iter().enumerate() {
                 assert_eq!(state_names(i), config.states, "{}", config.name);
                 let mut values = vec![("param".to_owned(), params.tensors()[i].1.to_f64_vec())];
                 for name in &config.states {
@@ -74,7 +75,7 @@ fn follow<T: Float>(rtol: f64) {
                 for (name, got) in values {
                     let full = format!("{}/{}/p{i}/{name}", T::PREFIX, config.name);
                     let (_, want) = golden.float(&full);
-                    let n = init[i].len();
+                    let n = start.len();
                     let want = &want[at * n..(at + 1) * n];
                     let what = format!("{full} after {}", step + 1);
                     // Each element stands alone: nothing large may excuse it.

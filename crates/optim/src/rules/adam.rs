@@ -80,9 +80,10 @@ impl Adam {
         let lr = now.lr(&self.lr);
         let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
         let weight_decay = now.value(&self.weight_decay);
-        let (keep, weight_decay) = match self.decoupled_weight_decay {
-            true => (1.0 - lr * weight_decay, 0.0),
-            false => (1.0, weight_decay),
+        let (keep, weight_decay) = if self.decoupled_weight_decay {
+            (1.0 - lr * weight_decay, 0.0)
+        } else {
+            (1.0, weight_decay)
         };
         Scalars {
             keep,
