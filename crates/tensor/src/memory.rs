@@ -229,7 +229,7 @@ mod tests {
     fn classes_waste_little_and_hold_the_size() {
         for bytes in (1..100_000).chain([1 << 20, (1 << 20) + 1, 77_777_777]) {
             let class = class(bytes);
-            assert!(class >= bytes && class % ALIGNMENT == 0);
+            assert!(class >= bytes && class.is_multiple_of(ALIGNMENT));
             assert!(class <= bytes.next_multiple_of(ALIGNMENT) * 9 / 8, "{bytes} -> {class}");
         }
     }

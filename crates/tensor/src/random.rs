@@ -79,7 +79,11 @@ impl Key {
 
     /// Fills with numbers uniform in `[low, high)`.
     pub fn fill_uniform<T: Element>(self, values: &mut [T], low: f64, high: f64) {
-        self.fill(values, |rng| (high - low).mul_add(unit(rng), low));
+        self.fill(values, |rng| {
+            let value = (high - low).mul_add(unit(rng), low);
+            rng.next_u64();
+            value
+        });
     }
 
     /// Fills with normal numbers (Box and Muller's transform, one of the pair).
@@ -91,13 +95,11 @@ impl Key {
         });
     }
 
-    /// Four words a value, so that every value has a place of its own in the stream.
+    /// `draw` takes four words a value, so that every value has a place of its own in the stream.
     fn fill<T: Element>(self, values: &mut [T], draw: impl Fn(&mut ChaCha8Rng) -> f64 + Sync) {
         let fill = |(piece, values): (usize, &mut [T])| {
-            let first = (piece * PIECE) as u64 * 4;
-            let mut rng = self.at(first);
-            for (i, x) in values.iter_mut().enumerate() {
-                rng.set_word_pos(u128::from(first + 4 * i as u64));
+            let mut rng = self.at((piece * PIECE) as u64 * 4);
+            for x in values {
                 *x = T::from_f64(draw(&mut rng));
             }
         };

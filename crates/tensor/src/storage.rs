@@ -58,16 +58,16 @@ pub enum StorageError {
         name: String,
     },
     /// A tensor has another shape than wanted.
-    #[error("{path}: tensor `{name}` has shape {found}, wanted {wanted}")]
+    #[error("{path}: tensor `{name}` has shape {found:?}, wanted {wanted:?}")]
     Shape {
         /// The file.
         path: PathBuf,
         /// The tensor.
         name: String,
         /// The file's.
-        found: Shape,
+        found: Vec<usize>,
         /// The reader's.
-        wanted: Shape,
+        wanted: Vec<usize>,
     },
 }
 
@@ -111,6 +111,12 @@ impl TensorFile {
             }
             if info.shape.len() > MAX_RANK {
                 let reason = format!("tensor `{name}` has {} dimensions", info.shape.len());
+                return Err(StorageError::Format { path: file.path, reason });
+            }
+            // A size of zero hides an overflow of the others from the count of elements.
+            let sizes = info.shape.iter().filter(|size| **size != 0);
+            if sizes.copied().try_fold(1_usize, usize::checked_mul).is_none() {
+                let reason = format!("the sizes of tensor `{name}` overflow");
                 return Err(StorageError::Format { path: file.path, reason });
             }
         }
@@ -173,6 +179,7 @@ impl TensorFile {
             match left.remove(&name).map(|info| Shape::new(&info.shape)) {
                 Some(found) if found == wanted => {}
                 Some(found) => {
+                    let (found, wanted) = (found.to_vec(), wanted.to_vec());
                     return Err(StorageError::Shape { path: path(), name, found, wanted });
                 }
                 None => return Err(StorageError::Missing { path: path(), name }),

@@ -136,6 +136,7 @@ impl Part {
     ///
     /// # Safety
     /// `T` is the type of the product, and `i` one of `rows`.
+    #[allow(clippy::mut_from_ref)]
     pub unsafe fn row<T>(&self, i: usize) -> &mut [T] {
         // SAFETY: the part is this closure's own while it runs.
         unsafe {

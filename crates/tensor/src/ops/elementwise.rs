@@ -201,13 +201,14 @@ impl Neg for Tensor {
     }
 }
 
+type Binary = fn(&Tensor, &Tensor) -> Tensor;
+
 pub(super) const OPERATION: Operation = Operation {
     name: "elementwise",
     samples: |draw| {
         let (n, m) = (draw.size(1, 4), draw.size(1, 5));
         let mut samples = Vec::new();
         let pairs = [([n, m], [n, m]), ([n, m], [1, m]), ([n, 1], [1, m])];
-        type Binary = fn(&Tensor, &Tensor) -> Tensor;
         let functions: [(&str, Binary); 6] = [
             ("add", |a, b| a + b),
             ("sub", |a, b| a - b),

@@ -5,6 +5,9 @@ use crate::random::Key;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
+/// A function of tensors.
+pub type Function = Box<dyn Fn(&[Tensor]) -> Tensor>;
+
 /// A function of double-precision inputs, and a place to differentiate it at.
 pub struct Sample {
     /// What is special about this sample.
@@ -12,7 +15,7 @@ pub struct Sample {
     /// The place.
     pub inputs: Vec<Tensor>,
     /// The function; its result may have any shape.
-    pub function: Box<dyn Fn(&[Tensor]) -> Tensor>,
+    pub function: Function,
 }
 
 impl Sample {

@@ -3,6 +3,7 @@
 //! Every intrinsic here is called in a function that is inlined into the one `dispatch` entered
 //! after detecting the instruction set; that is why calling it is sound.
 
+#[allow(clippy::wildcard_imports)] // some sixty intrinsics
 use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 

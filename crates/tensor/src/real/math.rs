@@ -90,7 +90,7 @@ pub(super) fn erf<L: Lanes32>(x: L) -> L {
         -2.685_433_03e-2,
         1.128_359_75e-1,
         -3.761_262_69e-1,
-        1.128_379_17,
+        std::f64::consts::FRAC_2_SQRT_PI,
     ] {
         p = p.mul_add(z, L::of(c));
     }

@@ -1,5 +1,6 @@
 //! 128-bit registers of ARM, which every 64-bit ARM processor has.
 
+#[allow(clippy::wildcard_imports)] // some sixty intrinsics
 use std::arch::aarch64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 

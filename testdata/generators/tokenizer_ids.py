@@ -1,7 +1,7 @@
 """Golden token ids: what transformers makes of the tokenizers that rappel writes, and of foreign ones.
 
     cargo run -p rappel-data --example write_tokenizers -- testdata/tokenizers/sample.txt 512 testdata/tokenizers
-    python testdata/generators/tokenizers.py
+    python testdata/generators/tokenizer_ids.py
 
 Writes to testdata/tokenizers/: `ids.json`, the ids of every text by every tokenizer, and
 `metaspace/tokenizer.json`, a BPE in the manner of Llama 2 (no byte-level alphabet, byte fallback), trained here.
