@@ -1,8 +1,6 @@
 //! Optimizer state as named tensors.
 
-use std::collections::BTreeSet;
-
-use rappel_tensor::{DType, Shape, StorageError, Tensor, TensorFile};
+use rappel_tensor::{DType, Shape, Tensor, TensorFile};
 
 use crate::OptimError;
 use crate::Optimizer;
@@ -41,7 +39,7 @@ impl Optimizer {
     pub fn load_state(&mut self, file: &TensorFile) -> Result<(), OptimError> {
         let wanted: Vec<(String, Shape, DType)> =
             self.state_tensors().into_iter().map(|(n, t)| (n, t.shape(), t.dtype())).collect();
-        check_names(file, &wanted)?;
+        file.check_exactly(wanted.iter().map(|(name, shape, _)| (name.as_str(), *shape)))?;
         let mut values = Vec::with_capacity(wanted.len());
         for (name, _, wanted) in wanted {
             let value = file.tensor(&name)?;
@@ -73,25 +71,6 @@ impl Optimizer {
             }
         }
         Ok(())
-    }
-}
-
-/// Checks that the file holds exactly the tensors wanted, in their shapes.
-fn check_names(file: &TensorFile, wanted: &[(String, Shape, DType)]) -> Result<(), StorageError> {
-    let path = || file.path().to_owned();
-    let mut left: BTreeSet<String> = file.names().into_iter().collect();
-    for (name, wanted, _) in wanted {
-        let (name, wanted) = (name.clone(), *wanted);
-        left.remove(&name);
-        match file.shape(&name) {
-            Some(found) if found == wanted => {}
-            Some(found) => return Err(StorageError::Shape { path: path(), name, found, wanted }),
-            None => return Err(StorageError::Missing { path: path(), name }),
-        }
-    }
-    match left.pop_first() {
-        Some(name) => Err(StorageError::Unexpected { path: path(), name }),
-        None => Ok(()),
     }
 }
 

@@ -168,7 +168,10 @@ impl TensorFile {
     }
 
     /// Checks that the file holds exactly the tensors wanted, in their shapes.
-    pub(crate) fn check_exactly<'a>(
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`], [`StorageError::Unexpected`], [`StorageError::Shape`].
+    pub fn check_exactly<'a>(
         &self,
         wanted: impl Iterator<Item = (&'a str, Shape)>,
     ) -> Result<(), StorageError> {
