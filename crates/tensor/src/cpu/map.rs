@@ -133,54 +133,26 @@ struct Row<T, const N: usize, F> {
 
 impl<T: Stored, const N: usize, F: Formula<N>> Kernel for Row<T, N, F> {
     type Output = ();
+    /// One loop for whole registers, the rest and any spacing: the formula is compiled once for
+    /// each type and instruction set, and the branches always go the same way.
     #[inline(always)]
     fn run<S: Simd>(self) {
         let lanes = T::Wide::<S>::LANES;
+        let mut repeated = [T::Wide::<S>::of(0.0); N];
+        let mut i = 0;
         // SAFETY: whoever made the row vouches for `len` elements at each operand's spacing.
         unsafe {
-            // One element repeated, read once.
-            let mut repeated = [T::Wide::<S>::of(0.0); N];
-            for k in 0..N {
-                if self.steps[k] == 0 {
-                    repeated[k] = T::Wide::<S>::of(self.from[k].read_unaligned().to_f64());
-                }
+            for k in (0..N).filter(|&k| self.steps[k] == 0 && self.len > 0) {
+                repeated[k] = T::Wide::<S>::of(self.from[k].read_unaligned().to_f64());
             }
-            if self.steps.iter().all(|&step| step <= 1) {
-                let mut i = 0;
-                while i + lanes <= self.len {
-                    let x = std::array::from_fn(|k| {
-                        if self.steps[k] == 0 {
-                            repeated[k]
-                        } else {
-                            T::load::<S>(self.from[k].add(i))
-                        }
-                    });
-                    T::store::<S>(self.formula.eval(x), self.to.add(i));
-                    i += lanes;
-                }
-                let left = self.len - i;
-                if left > 0 {
-                    let x = std::array::from_fn(|k| {
-                        if self.steps[k] == 0 {
-                            repeated[k]
-                        } else {
-                            T::load_partial::<S>(self.from[k].add(i), left)
-                        }
-                    });
-                    T::store_partial::<S>(self.formula.eval(x), self.to.add(i), left);
-                }
-                return;
-            }
-            let mut gathered = [[T::from_f64(0.0); crate::real::MAX_LANES]; N];
-            let mut i = 0;
             while i < self.len {
                 let n = lanes.min(self.len - i);
-                for k in 0..N {
-                    for j in 0..n {
-                        gathered[k][j] = self.from[k].add((i + j) * self.steps[k]).read_unaligned();
-                    }
-                }
-                let x = std::array::from_fn(|k| T::load::<S>(gathered[k].as_ptr()));
+                let x = std::array::from_fn(|k| match self.steps[k] {
+                    0 => repeated[k],
+                    1 if n == lanes => T::load::<S>(self.from[k].add(i)),
+                    1 => T::load_partial::<S>(self.from[k].add(i), n),
+                    step => gather::<T, S>(self.from[k].add(i * step), step, n),
+                });
                 let y = self.formula.eval(x);
                 if n == lanes {
                     T::store::<S>(y, self.to.add(i));
@@ -190,6 +162,22 @@ impl<T: Stored, const N: usize, F: Formula<N>> Kernel for Row<T, N, F> {
                 i += n;
             }
         }
+    }
+}
+
+/// `n` elements `step` apart, zero in the other lanes.
+///
+/// # Safety
+/// As many elements are readable, and `n` is at most the number of lanes.
+#[inline(always)]
+unsafe fn gather<T: Stored, S: Simd>(from: *const T, step: usize, n: usize) -> T::Wide<S> {
+    let mut together = [T::from_f64(0.0); crate::real::MAX_LANES];
+    // SAFETY: the caller's promise; the array holds a whole register.
+    unsafe {
+        for j in 0..n {
+            together[j] = from.add(j * step).read_unaligned();
+        }
+        T::load::<S>(together.as_ptr())
     }
 }
 

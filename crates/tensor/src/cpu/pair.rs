@@ -58,19 +58,22 @@ impl<T: Stored, const N: usize, F: Pair<N>> Kernel for Both<'_, T, N, F> {
         let mut i = 0;
         // SAFETY: operands and results have `len` elements.
         unsafe {
-            while i + lanes <= len {
-                let x = std::array::from_fn(|k| T::load::<S>(from[k].add(i)));
+            while i < len {
+                let n = lanes.min(len - i);
+                let whole = n == lanes;
+                let x = std::array::from_fn(|k| {
+                    let from = from[k].add(i);
+                    if whole { T::load::<S>(from) } else { T::load_partial::<S>(from, n) }
+                });
                 let [y, z] = self.formula.eval(x);
-                T::store::<S>(y, a.add(i));
-                T::store::<S>(z, b.add(i));
-                i += lanes;
-            }
-            let left = len - i;
-            if left > 0 {
-                let x = std::array::from_fn(|k| T::load_partial::<S>(from[k].add(i), left));
-                let [y, z] = self.formula.eval(x);
-                T::store_partial::<S>(y, a.add(i), left);
-                T::store_partial::<S>(z, b.add(i), left);
+                if whole {
+                    T::store::<S>(y, a.add(i));
+                    T::store::<S>(z, b.add(i));
+                } else {
+                    T::store_partial::<S>(y, a.add(i), n);
+                    T::store_partial::<S>(z, b.add(i), n);
+                }
+                i += n;
             }
         }
     }

@@ -4,19 +4,26 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+/// Work on a piece of a range.
+type Work<'a> = &'a (dyn Fn(Range<usize>) + Sync);
+
 /// Calls `work` on pieces of `0..n` of length `piece` (the last may be shorter), on all threads.
 ///
 /// Pieces do not depend on the number of threads. One piece runs on the calling thread at once.
 pub(crate) fn for_pieces(n: usize, piece: usize, work: impl Fn(Range<usize>) + Sync + Send) {
-    let pieces = n.div_ceil(piece.max(1));
-    let run = |i: usize| work(i * piece..n.min((i + 1) * piece));
-    if pieces <= 1 {
+    if n <= piece {
         if n > 0 {
-            run(0);
+            work(0..n);
         }
     } else {
-        (0..pieces).into_par_iter().for_each(run);
+        spread(n, piece, &work);
     }
+}
+
+/// Compiled once for all kinds of work: what rayon does for each is a good part of this crate.
+fn spread(n: usize, piece: usize, work: Work<'_>) {
+    let run = |i: usize| work(i * piece..n.min((i + 1) * piece));
+    (0..n.div_ceil(piece)).into_par_iter().for_each(run);
 }
 
 /// [`for_pieces`] with a result for each piece, added up in their order.
@@ -25,13 +32,16 @@ pub(crate) fn sum_pieces(
     piece: usize,
     work: impl Fn(Range<usize>) -> f64 + Sync + Send,
 ) -> f64 {
-    let pieces = n.div_ceil(piece);
-    let run = |i: usize| work(i * piece..n.min((i + 1) * piece));
-    if pieces <= 1 {
-        return if n > 0 { run(0) } else { 0.0 };
+    if n <= piece {
+        return if n > 0 { work(0..n) } else { 0.0 };
     }
-    let mut parts = vec![0.0; pieces];
-    parts.par_iter_mut().enumerate().for_each(|(i, part)| *part = run(i));
+    let mut parts = vec![0.0; n.div_ceil(piece)];
+    let shared = Shared::new(&mut parts);
+    spread(n, piece, &|range| {
+        let part = range.start / piece;
+        // SAFETY: each piece writes its own part.
+        unsafe { *shared.at(part) = work(range) };
+    });
     parts.into_iter().sum()
 }
 
