@@ -7,6 +7,8 @@ use common::Place;
 const COMMANDS: [&[&str]; 6] =
     [&[], &["train"], &["generate"], &["eval"], &["list"], &["completions"]];
 
+const MEANT: &str = "if the change is meant: RAPPEL_BLESS=1 cargo test -p rappel-cli --test help";
+
 #[test]
 fn help_is_what_it_was() {
     let place = Place::new();
@@ -20,10 +22,10 @@ fn help_is_what_it_was() {
         std::fs::write(path, &text).unwrap();
     }
     let frozen = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(
-        text, frozen,
-        "if the change is meant: RAPPEL_BLESS=1 cargo test -p rappel-cli --test help"
-    );
+    for (now, then) in text.lines().zip(frozen.lines()) {
+        assert_eq!(now, then, "{MEANT}");
+    }
+    assert_eq!(text.lines().count(), frozen.lines().count(), "{MEANT}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::Place;
+use common::{Place, stderr};
 
 fn trained(settings: &[&str]) -> Place {
     let place = Place::new();
@@ -54,11 +54,32 @@ fn generation_is_the_same_for_the_same_seed() {
 }
 
 #[test]
+fn a_text_that_fills_the_models_positions_ends_with_a_note() {
+    let place = trained(&[]);
+    let args = ["generate", "--model", "run/model", "--prompt", "let x1", "--greedy"];
+    let told = stderr(&place.rappel(&args));
+    assert_eq!(told, "note: it ends here because the model has no more than 32 positions\n");
+    let enough = [&args[..], &["--max-tokens", "26"]].concat();
+    assert_eq!(stderr(&place.rappel(&enough)), "");
+}
+
+#[test]
+fn a_byte_model_reads_any_bytes() {
+    let place = trained(&[]);
+    place.write("latin1.txt", b"gr\xfc\xdfe\n".repeat(10));
+    let told = place.json(&["eval", "--model", "run/model", "--file", "latin1.txt", "--json"]);
+    assert_eq!(told["tokens"].as_u64(), Some(59));
+}
+
+#[test]
 fn a_trained_bpe_goes_the_whole_way() {
     let place = trained(&["data.tokenizer=bpe", "data.vocab_size=300"]);
     let told = place.json(&["eval", "--model", "run/model", "--file", "corpus.txt", "--json"]);
     let bytes = place.read("corpus.txt").len() as u64;
-    assert!(told["tokens"].as_u64().unwrap() < bytes / 2 * 2, "{told}");
+    assert!(told["tokens"].as_u64().unwrap() < bytes * 3 / 4, "{told}");
+    place.write("latin1.txt", b"gr\xfc\xdfe\n");
+    let told = place.error(&["eval", "--model", "run/model", "--file", "latin1.txt"]);
+    assert!(told.contains("latin1.txt") && told.contains("not UTF-8 at byte offset 2"), "{told}");
     let text =
         place.ok(&["generate", "--model", "run/model", "--prompt", "let", "--max-tokens", "5"]);
     assert!(text.starts_with("let"), "{text}");

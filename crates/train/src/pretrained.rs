@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rappel_data::Tokenizer;
-use rappel_model::{Forward, GenerateOptions, LanguageModel, generate};
+use rappel_model::{Forward, GenerateOptions, LanguageModel, Stop, generate};
 use rappel_tensor::{CrossEntropy, Tensor, no_grad};
 
 use crate::TrainError;
@@ -41,7 +41,7 @@ impl Pretrained {
     /// What is missing, torn or does not fit together.
     pub fn load(folder: &Path) -> Result<Self, TrainError> {
         let inner = rappel_model::Pretrained::load(folder, None)?;
-        let tokenizer = Tokenizer::from_file(folder, None)?;
+        let tokenizer = tokenizer(folder)?;
         let (model_size, tokens) = (inner.model.config().vocab_size(), tokenizer.vocab_size());
         if tokens > model_size {
             let folder = folder.to_owned();
@@ -62,7 +62,7 @@ impl Pretrained {
 
     /// Continues `prompt` (an empty one: begins a new document), handing out text as it becomes
     /// certain: characters that take several tokens come with their last one. It ends at the end of
-    /// the document at the latest.
+    /// the document at the latest. Returns why it ended.
     ///
     /// # Errors
     /// A prompt too long for the model, options out of range, and what `out` returns.
@@ -71,7 +71,7 @@ impl Pretrained {
         prompt: &str,
         options: &GenerateOptions,
         out: &mut dyn FnMut(&str) -> std::io::Result<()>,
-    ) -> Result<(), TrainError> {
+    ) -> Result<Option<Stop>, TrainError> {
         let mut options = options.clone();
         options.eos_token_id.push(self.tokenizer.end_of_document());
         options.eos_token_id.extend(&self.inner.eos_token_id);
@@ -97,18 +97,15 @@ impl Pretrained {
         stride: Option<usize>,
     ) -> Result<Evaluation, TrainError> {
         let positions = self.model().config().max_positions();
+        let window = within("window", window.unwrap_or(positions), positions)?;
+        let stride = within("stride", stride.unwrap_or(window.div_ceil(2)), window)?;
         let ids = self.tokenizer.encode(text)?;
-        let window = window.unwrap_or(positions).min(ids.len().max(2) - 1);
-        let stride = stride.unwrap_or(window.div_ceil(2));
-        if window == 0 || window > positions {
-            return Err(TrainError::Window { what: "window", value: window, most: positions });
-        }
-        if stride == 0 || stride > window {
-            return Err(TrainError::Window { what: "stride", value: stride, most: window });
-        }
         if ids.len() < 2 {
             return Err(TrainError::ShortText { tokens: ids.len() });
         }
+        // A short text is one window.
+        let window = window.min(ids.len() - 1);
+        let stride = stride.min(window);
         let ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
         let nats = no_grad(|| self.nats(&ids, window, stride));
         let tokens = ids.len() - 1;
@@ -148,6 +145,20 @@ impl Pretrained {
     }
 }
 
+/// The tokenizer of a folder; the byte tokenizer is recognised, so that it takes any bytes again.
+fn tokenizer(folder: &Path) -> Result<Tokenizer, TrainError> {
+    let (read, bytes) = (Tokenizer::from_file(folder, None)?, Tokenizer::byte());
+    Ok(if read.files()[0] == bytes.files()[0] { bytes } else { read })
+}
+
+fn within(what: &'static str, value: usize, most: usize) -> Result<usize, TrainError> {
+    if (1..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(TrainError::Window { what, value, most })
+    }
+}
+
 /// Continues `prompt`, or begins a document where it is empty.
 pub(crate) fn continue_text(
     model: &dyn LanguageModel,
@@ -155,15 +166,17 @@ pub(crate) fn continue_text(
     prompt: &str,
     options: &GenerateOptions,
     out: &mut dyn FnMut(&str) -> std::io::Result<()>,
-) -> Result<(), TrainError> {
+) -> Result<Option<Stop>, TrainError> {
     let mut ids = tokenizer.encode(prompt.as_bytes())?;
     if ids.is_empty() {
         ids.push(tokenizer.end_of_document());
     }
     let mut decoder = tokenizer.stream_decoder();
     let mut give = |text: &str| out(text).map_err(TrainError::Output);
-    for id in generate(model, &ids, options.clone())? {
+    let mut tokens = generate(model, &ids, options.clone())?;
+    for id in tokens.by_ref() {
         give(&decoder.push(id?)?)?;
     }
-    give(&decoder.finish())
+    give(&decoder.finish())?;
+    Ok(tokens.stopped())
 }

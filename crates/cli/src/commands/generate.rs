@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rappel_model::{GenerateOptions, Sampling};
+use rappel_model::{GenerateOptions, Sampling, Stop};
 use rappel_train::Pretrained;
 
 /// Continue a text with a trained model
@@ -53,10 +53,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = stdout().lock();
     out.write_all(args.prompt.as_bytes())?;
     out.flush()?;
-    model.generate(&args.prompt, &options, &mut |text| {
+    let stopped = model.generate(&args.prompt, &options, &mut |text| {
         out.write_all(text.as_bytes())?;
         out.flush()
     })?;
     writeln!(out)?;
+    if stopped == Some(Stop::Positions) {
+        let positions = model.model().config().max_positions();
+        eprintln!("note: it ends here because the model has no more than {positions} positions");
+    }
     Ok(ExitCode::SUCCESS)
 }
