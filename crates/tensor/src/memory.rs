@@ -45,6 +45,9 @@ unsafe impl Send for Block {}
 // SAFETY: as above; shared access only reads.
 unsafe impl Sync for Block {}
 
+/// Blocks mapped so far.
+static MAPS: AtomicUsize = AtomicUsize::new(0);
+
 impl Block {
     fn new(size: usize) -> Self {
         if size >= MAPPED
@@ -53,7 +56,6 @@ impl Block {
             // A refusal only costs speed.
             #[cfg(target_os = "linux")]
             let _ = map.advise(memmap2::Advice::HugePage);
-            static MAPS: AtomicUsize = AtomicUsize::new(0);
             let shift = MAPS.fetch_add(1, Ordering::Relaxed) % STAGGERS * STAGGER;
             let start = NonNull::from(&mut map[shift]);
             return Self { start, size, map: Some(map) };
