@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{Place, signal, stderr};
 
 /// A checkpoint each step, so that many kills come in the middle of one.
-const OFTEN: [&str; 4] = ["--set", "checkpoint.every=1", "--set", "model.dropout=0.1"];
+const OFTEN: [&str; 4] = ["--set", "checkpoint.every=1", "--set", "train.steps=60"];
 /// Endless for a test that interrupts it.
 const LONG: [&str; 2] = ["--set", "train.steps=100000"];
 
@@ -36,6 +36,13 @@ fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
     }
 }
 
+/// Whether an unfinished checkpoint stands in a run's folder.
+fn is_saving(place: &Place, run: &str) -> bool {
+    let partial = |name: fs::DirEntry| name.path().extension().is_some_and(|end| end == "partial");
+    let checkpoints = fs::read_dir(place.at(run).join("checkpoints"));
+    checkpoints.is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(partial)))
+}
+
 #[test]
 fn killed_at_twenty_moments_it_resumes_to_the_same_bits() {
     let place = Place::new();
@@ -48,6 +55,8 @@ fn killed_at_twenty_moments_it_resumes_to_the_same_bits() {
         let mut child = place.command(&train(&run, &OFTEN)).spawn().unwrap();
         // Moments all over the run, none a multiple of what its steps take.
         sleep(takes.mul_f64((f64::from(i) + 0.37 * f64::from(i % 3)) / 20.0));
+        // Every third comes while a checkpoint is being written.
+        while i % 3 == 0 && !is_saving(&place, &run) && child.try_wait().unwrap().is_none() {}
         child.kill().unwrap();
         child.wait().unwrap();
         if place.at(&run).join("config.toml").exists() {
@@ -58,7 +67,7 @@ fn killed_at_twenty_moments_it_resumes_to_the_same_bits() {
         }
         assert_eq!(place.model(&run), whole, "killed as number {i}");
         assert_eq!(record(&place, &run), record(&place, "whole"), "killed as number {i}");
-        assert_eq!(place.names(&format!("{run}/checkpoints")), ["step-23", "step-24"]);
+        assert_eq!(place.names(&format!("{run}/checkpoints")), ["step-59", "step-60"]);
     }
     assert!(resumed >= 10, "only {resumed} kills came after the run's directory");
 }

@@ -73,7 +73,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     // Wide enough that kernels cut their work in pieces.
     let wide = [
         "--set",
-        "model.n_embd=64",
+        "model.n_embd=128",
         "--set",
         "data.sequence_length=32",
         "--set",

@@ -89,12 +89,12 @@ fn name(config: &Path) -> &str {
 fn tell(ended: &Ended, seconds: Duration, as_json: bool) -> anyhow::Result<()> {
     let text = match (ended, as_json) {
         (Ended::Stopped { step, dir }, _) => {
-            let dir = quoted(&dir.display().to_string());
-            eprintln!("stopped after step {step}; go on by: rappel train --resume {dir}");
+            let place = quoted(&dir.display().to_string());
+            eprintln!("stopped after step {step}; go on by: rappel train --resume {place}");
             if !as_json {
                 return Ok(());
             }
-            json!({ "stopped_at_step": step, "out": dir }).to_string() + "\n"
+            json!({ "stopped_after_step": step, "out": dir }).to_string() + "\n"
         }
         (Ended::Finished(report), true) => report::json(report, seconds) + "\n",
         (Ended::Finished(report), false) => report::text(report, seconds),
