@@ -3,13 +3,16 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rappel_tensor::{DType, Init, Key, Param, Params, Tensor, WeightLayout, linear, pool_stats};
+use rappel_model::{Forward, Gpt2Config, ModelConfig};
+use rappel_optim::{AdamW, Optimizer, Recipe};
+use rappel_tensor::{CrossEntropy, DType, Key, Params, Tensor, pool_stats};
 
 /// Counts what is asked of the system allocator.
 struct Counting;
 
-/// Requests below this are the graph's own small nodes; they are counted by their balance.
-const LARGE: usize = 4096;
+/// Requests below this are the graph's nodes and lists of token ids (8 bytes a token here, 4 KiB);
+/// they are counted by their balance. The smallest activation is 128 KiB.
+const LARGE: usize = 16 << 10;
 
 static LARGE_REQUESTS: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -34,23 +37,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn step(params: &mut Params, layers: &[Param], step: u64) {
-    let x = Tensor::randn([96, 64], DType::F32, Key::new(step));
-    let y = layers.iter().fold(x.clone(), |x, layer| {
-        linear(&x, &layer.tensor(), None, WeightLayout::OutIn).gelu_tanh() + &x
-    });
-    let grads = (y - x).square().mean().backward();
-    let layout = params.layout();
-    params
-        .update(|arenas| {
-            let gradients = grads.all::<f32>(&layout, DType::F32);
-            for (p, g) in arenas.all::<f32>().iter_mut().zip(gradients) {
-                *p -= 0.1 * g;
-            }
-        })
-        .unwrap();
-}
-
 fn counts() -> (u64, usize, usize) {
     let (large, live) = (LARGE_REQUESTS.load(Ordering::Relaxed), LIVE.load(Ordering::Relaxed));
     (pool_stats().allocations, large, live)
@@ -61,15 +47,30 @@ fn a_step_allocates_nothing_once_warm() {
     // On a thread of the pool, as training runs.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     pool.install(|| {
+        let config = Gpt2Config {
+            n_layer: 2,
+            n_head: 4,
+            n_embd: 64,
+            n_positions: 64,
+            vocab_size: 300,
+            ..Gpt2Config::default()
+        };
         let mut params = Params::new(0);
-        let layers: Vec<Param> = (0..4)
-            .map(|i| params.scope("layer").add(&i.to_string(), [64, 64], Init::Normal { std: 0.1 }))
-            .collect();
-        step(&mut params, &layers, 0);
-        step(&mut params, &layers, 1);
+        let model = config.build(&mut params);
+        let recipe = Recipe::new(AdamW::default()).max_grad_norm(1.0);
+        let mut adamw = Optimizer::new(recipe, &params).unwrap();
+        let mut step = |i: u64| {
+            let key = Key::new(1).with(i);
+            let ids = Tensor::rand([8, 64], 0.0, 300.0, DType::F64, key).to_dtype(DType::I64);
+            let forward = Forward::training(key);
+            let loss = model.loss(&ids, &ids, None, &CrossEntropy::default(), &forward);
+            adamw.step(i, &mut params, &loss.backward()).unwrap();
+        };
+        step(0);
+        step(1);
         let before = counts();
         for i in 2..12 {
-            step(&mut params, &layers, i);
+            step(i);
         }
         let after = counts();
         assert_eq!(

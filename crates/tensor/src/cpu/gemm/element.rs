@@ -121,16 +121,16 @@ macro_rules! native {
             {
                 // SAFETY: the level says which instructions exist; the caller vouches for the rest.
                 unsafe {
-                    match super::isa::level() {
+                    match crate::real::level() {
                         #[cfg(target_arch = "x86_64")]
-                        super::isa::Level::Avx512 => {
+                        crate::real::Level::Avx512 => {
                             super::run::<super::x86::Avx512, A, B, C>(product, threads);
                         }
                         #[cfg(target_arch = "x86_64")]
-                        super::isa::Level::Avx2 => {
+                        crate::real::Level::Avx2 => {
                             super::run::<super::x86::Avx2, A, B, C>(product, threads);
                         }
-                        super::isa::Level::Portable => {
+                        _ => {
                             super::run::<super::portable::Portable, A, B, C>(product, threads);
                         }
                     }

@@ -1,7 +1,5 @@
 //! Instruction sets: what a tile kernel is, and which one this machine runs.
 
-use std::sync::OnceLock;
-
 use super::element::{Float, Operand};
 
 /// One call of a tile kernel: `c[rows, NR] = alpha * a[rows, k] b[k, NR] (+ c)`. Strides in bytes.
@@ -87,40 +85,6 @@ pub(super) trait Isa<T: Float>: 'static {
     /// # Safety
     /// The instructions exist.
     unsafe fn inside<R>(f: impl FnOnce() -> R) -> R;
-}
-
-/// What kernels the machine can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-/// The best level of this machine, detected once.
-#[inline]
-pub(super) fn level() -> Level {
-    static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(detect)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn detect() -> Level {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    if avx2 && is_x86_feature_detected!("avx512f") {
-        Level::Avx512
-    } else if avx2 {
-        Level::Avx2
-    } else {
-        Level::Portable
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn detect() -> Level {
-    Level::Portable
 }
 
 /// Copies `count` elements, widening them.

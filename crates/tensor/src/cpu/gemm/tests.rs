@@ -5,9 +5,10 @@ use std::sync::Mutex;
 
 use half::bf16;
 
-use super::isa::{Isa, Level, level};
+use super::isa::Isa;
 use super::portable::Portable;
 use super::{Operand, Output, Product, Threads, View, blocked, gemm};
+use crate::real::{Level, level};
 
 /// Sizes and choices of a case.
 #[derive(Clone, Copy, Debug)]
