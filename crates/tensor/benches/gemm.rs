@@ -3,15 +3,11 @@
 //! Prints each product's median time, its rate, and that rate over the limit: a product whose operands
 //! stay in the caches, on one thread, measured in the same run, times the threads in use. Rounds over
 //! all shapes are interleaved, so that a slow moment of the machine falls on all of them alike.
-#![allow(dead_code, reason = "the product is private: its module is built into this program")]
-
-#[path = "../src/cpu/gemm/mod.rs"]
-mod gemm;
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use gemm::{Threads, View, gemm};
+use rappel_tensor::{DType, Key, Tensor};
 
 /// Rounds over all shapes.
 const ROUNDS: usize = 9;
@@ -45,23 +41,22 @@ impl Shape {
         2 * self.size.0 * self.size.1 * self.size.2
     }
 
-    fn time(&mut self, threads: Threads) {
+    fn time(&mut self) {
         let (m, n, k) = self.size;
-        let (a, b, mut c) = (vec![0.5f32; m * k], vec![0.25f32; k * n], vec![0f32; m * n]);
-        let (rows, columns) = (|cols| (cols, 1), |rows| (1, rows));
-        let (ars, acs) = if let Kind::TransposedA = self.kind { columns(m) } else { rows(k) };
-        let (brs, bcs) = if let Kind::TransposedB = self.kind { columns(k) } else { rows(n) };
-        let repeats = (WORK / self.flops()).clamp(1, 2000);
-        let mut run = || {
-            let (a, b) = (View::new(a.as_ptr(), ars, acs), View::new(b.as_ptr(), brs, bcs));
-            // SAFETY: the vectors have these sizes.
-            unsafe { gemm((m, n, k), 1.0, a, b, c.as_mut_ptr(), n, false, None, threads) }
+        let random = |rows, cols| Tensor::randn([rows, cols], DType::F32, Key::new(1));
+        let a = match self.kind {
+            Kind::TransposedA => random(k, m).t(),
+            Kind::Plain | Kind::TransposedB => random(m, k),
         };
-        run();
+        let b = match self.kind {
+            Kind::TransposedB => random(n, k).t(),
+            Kind::Plain | Kind::TransposedA => random(k, n),
+        };
+        let repeats = (WORK / self.flops()).clamp(1, 2000);
+        drop(a.matmul(&b));
         let start = Instant::now();
-        (0..repeats).for_each(|_| run());
+        (0..repeats).for_each(|_| drop(black_box(a.matmul(&b))));
         self.seconds.push(start.elapsed().as_secs_f64() / repeats as f64);
-        black_box(&c);
     }
 
     fn rate(&mut self) -> (f64, f64) {
@@ -102,12 +97,13 @@ fn shapes() -> Vec<Shape> {
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
     let mut limit = Shape::new("limit", 14 * 8, 32 * 8, 256, Kind::Plain);
     let mut shapes = shapes();
     shapes.retain(|shape| shape.name.contains(&filter));
     for _ in 0..ROUNDS {
-        limit.time(Threads::Serial);
-        rayon::scope(|_| shapes.iter_mut().for_each(|shape| shape.time(Threads::Parallel)));
+        alone.install(|| limit.time());
+        shapes.iter_mut().for_each(Shape::time);
     }
     let threads = rayon::current_num_threads();
     let (_, limit) = limit.rate();

@@ -131,53 +131,55 @@ struct Row<T, const N: usize, F> {
     formula: F,
 }
 
+/// Elements brought together at a time where they don't lie side by side.
+const GATHERED: usize = 64;
+
 impl<T: Stored, const N: usize, F: Formula<N>> Kernel for Row<T, N, F> {
     type Output = ();
-    /// One loop for whole registers, the rest and any spacing: the formula is compiled once for
-    /// each type and instruction set, and the branches always go the same way.
+    /// Whole registers are read where they lie; widely spaced elements, and the last few, pass
+    /// through buffers. Both take one loop, so that the formula is compiled once for each type and
+    /// instruction set.
     #[inline(always)]
     fn run<S: Simd>(self) {
         let lanes = T::Wide::<S>::LANES;
-        let mut repeated = [T::Wide::<S>::of(0.0); N];
+        let side_by_side = self.steps.iter().all(|&step| step <= 1);
+        let zero = T::from_f64(0.0);
+        let mut gathered = [[zero; GATHERED]; N];
+        let mut results = [zero; GATHERED];
         let mut i = 0;
-        // SAFETY: whoever made the row vouches for `len` elements at each operand's spacing.
-        unsafe {
-            for k in (0..N).filter(|&k| self.steps[k] == 0 && self.len > 0) {
-                repeated[k] = T::Wide::<S>::of(self.from[k].read_unaligned().to_f64());
-            }
-            while i < self.len {
-                let n = lanes.min(self.len - i);
-                let x = std::array::from_fn(|k| match self.steps[k] {
-                    0 => repeated[k],
-                    1 if n == lanes => T::load::<S>(self.from[k].add(i)),
-                    1 => T::load_partial::<S>(self.from[k].add(i), n),
-                    step => gather::<T, S>(self.from[k].add(i * step), step, n),
-                });
-                let y = self.formula.eval(x);
-                if n == lanes {
-                    T::store::<S>(y, self.to.add(i));
-                } else {
-                    T::store_partial::<S>(y, self.to.add(i), n);
+        while i < self.len {
+            let left = self.len - i;
+            let direct = side_by_side && left >= lanes;
+            let n = if direct { left - left % lanes } else { left.min(GATHERED) };
+            // SAFETY: whoever made the row vouches for `len` elements at each operand's spacing;
+            // the buffers hold `GATHERED` elements, a multiple of every register's.
+            unsafe {
+                let mut from = [std::ptr::null(); N];
+                let mut advance = [lanes; N];
+                for k in 0..N {
+                    let (at, step) = (self.from[k].add(i * self.steps[k]), self.steps[k]);
+                    from[k] = if direct && step == 1 { at } else { gathered[k].as_ptr() };
+                    if step == 0 {
+                        gathered[k][..lanes].fill(at.read_unaligned());
+                        advance[k] = 0;
+                    } else if !direct {
+                        (0..n).for_each(|j| gathered[k][j] = at.add(j * step).read_unaligned());
+                    }
                 }
-                i += n;
+                let to = if direct { self.to.add(i) } else { results.as_mut_ptr() };
+                for j in (0..n).step_by(lanes) {
+                    let x = std::array::from_fn(|k| T::load::<S>(from[k]));
+                    T::store::<S>(self.formula.eval(x), to.add(j));
+                    for k in 0..N {
+                        from[k] = from[k].wrapping_add(advance[k]);
+                    }
+                }
+                if !direct {
+                    self.to.add(i).copy_from_nonoverlapping(to, n);
+                }
             }
+            i += n;
         }
-    }
-}
-
-/// `n` elements `step` apart, zero in the other lanes.
-///
-/// # Safety
-/// As many elements are readable, and `n` is at most the number of lanes.
-#[inline(always)]
-unsafe fn gather<T: Stored, S: Simd>(from: *const T, step: usize, n: usize) -> T::Wide<S> {
-    let mut together = [T::from_f64(0.0); crate::real::MAX_LANES];
-    // SAFETY: the caller's promise; the array holds a whole register.
-    unsafe {
-        for j in 0..n {
-            together[j] = from.add(j * step).read_unaligned();
-        }
-        T::load::<S>(together.as_ptr())
     }
 }
 
