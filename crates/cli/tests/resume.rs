@@ -143,6 +143,16 @@ fn a_torn_checkpoint_is_passed_over_with_a_note() {
 }
 
 #[test]
+fn leftovers_of_a_kill_go_though_the_run_was_at_its_end() {
+    let place = Place::new();
+    place.ok(&train("run", &[]));
+    let kept = place.names("run/checkpoints");
+    fs::create_dir(place.at("run/checkpoints/.step-8.gone")).unwrap();
+    place.ok(&["train", "--resume", "run"]);
+    assert_eq!(place.names("run/checkpoints"), kept);
+}
+
+#[test]
 fn what_changed_since_the_checkpoint_is_an_error() {
     let place = Place::new();
     place.ok(&train("run", &[]));

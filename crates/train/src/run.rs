@@ -96,17 +96,20 @@ impl Run {
         console: Console,
     ) -> Result<Self, TrainError> {
         let Parts { config, mut task, mut optimizer, steps } = parts;
+        let keep = config.section("checkpoint").usize("keep");
+        let checkpoints = Checkpoints::new(dir.checkpoints(), keep);
         let mut state = State::new(config.sha256(), task.fingerprint());
         if let Some(whole) = checkpoint {
             check_same(&dir, &whole.state, &state)?;
             task.params_mut().load(&whole.params()?)?;
             optimizer.load_state(&whole.optimizer()?)?;
             state = whole.state;
+            // A run killed while it tidied may be at its end, and never save again.
+            checkpoints.prune(state.step)?;
         }
         let sinks = open_sinks(&dir, &config, start, console)?;
-        let keep = config.section("checkpoint").usize("keep");
         Ok(Self {
-            checkpoints: Checkpoints::new(dir.checkpoints(), keep),
+            checkpoints,
             saved: state.step,
             dir,
             config,

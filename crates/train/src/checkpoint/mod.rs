@@ -163,7 +163,7 @@ impl Checkpoints {
     }
 
     /// Removes what is older than the newest `keep` up to `step`, and leftovers of killed runs.
-    fn prune(&self, step: u64) -> Result<(), TrainError> {
+    pub fn prune(&self, step: u64) -> Result<(), TrainError> {
         let steps = self.steps()?;
         let older: Vec<u64> = steps.into_iter().filter(|other| *other <= step).collect();
         for old in older.iter().rev().skip(self.keep) {
