@@ -37,6 +37,24 @@ pub enum OptimError {
         /// A parameter's name.
         example: String,
     },
+    /// A parameter that its rule, or the precision of its state, cannot be used for.
+    #[error("optimizer: parameter `{name}`: {reason}")]
+    Refused {
+        /// The parameter.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A rule that looks at all its parameters at once was given several types of them.
+    #[error(
+        "optimizer{}: the rule sums over all its parameters, so they must be stored alike; give \
+         those of another type or size a group of their own",
+        group.map_or(String::new(), |group| format!(" group {group}"))
+    )]
+    Mixed {
+        /// Which group, counted from 0; `None` for what no group took.
+        group: Option<usize>,
+    },
     /// There is nothing to train.
     #[error("optimizer: no parameter is trainable; register some, or freeze fewer")]
     NothingToTrain,

@@ -1,22 +1,28 @@
 //! Which rule gets which parameter, and where their state lies.
 
 use glob::Pattern;
-use rappel_tensor::{ArenaLayout, DType, Entry, Run, Runs, StateArena};
+use rappel_tensor::{
+    ArenaLayout, DType, Entry, Run, Runs, STATE_BLOCK, Shape, StateArena, StateKind, Tensor,
+};
 
-use crate::{OptimError, Stepper};
+use crate::{MAX_NUMBERS, OptimError, Plan, StateDtype, Stepper};
 
 /// Parameters that one rule updates.
 pub(crate) struct Group {
     pub stepper: Box<dyn Stepper>,
-    /// One for each type of parameter among them.
+    /// Whether what is stored in less precision rounds at random.
+    pub stochastic_rounding: bool,
+    /// One for each type of parameter, and kind of state, among them.
     pub parts: Vec<Part>,
 }
 
-/// The parameters of a group that lie in one arena, and their state.
+/// The parameters of a group that lie in one arena and whose state is stored alike.
 pub(crate) struct Part {
     pub dtype: DType,
     /// In their order in memory.
     pub members: Vec<Member>,
+    /// All positions among the members.
+    pub everyone: Vec<usize>,
     /// Everything at once: what lies side by side is one run.
     pub runs: Runs,
     /// One arena for each slot of state.
@@ -24,15 +30,23 @@ pub(crate) struct Part {
 }
 
 /// One parameter.
-pub(crate) struct Member {
+pub struct Member {
+    /// Its full name.
+    pub name: String,
+    /// The sizes of its dimensions.
+    pub shape: Shape,
     /// Its position in the layout.
     pub index: usize,
     /// Its place in the arenas.
     pub run: Run,
     /// Whether nothing but padding lies between the member before and this one.
-    pub follows: bool,
+    pub(crate) follows: bool,
     /// How many updates it has had.
     pub count: u64,
+    /// The numbers that the rule keeps beside the state.
+    pub numbers: [f64; MAX_NUMBERS],
+    /// The state of other shapes than the parameter's.
+    pub tensors: Vec<Tensor>,
 }
 
 /// State of different runs begins on cache lines of its own.
@@ -49,24 +63,74 @@ impl Part {
         dtype: DType,
         indices: &[usize],
         all: &[usize],
-        slots: usize,
+        stepper: &dyn Stepper,
+        kinds: &[StateKind],
     ) -> Self {
         let entries = layout.entries();
+        // Blocks of codes begin with their parameter, which then has a run of its own.
+        let blocks = kinds.iter().any(|kind| matches!(kind, StateKind::Block8 { .. }));
+        let step = if blocks { STATE_BLOCK } else { STATE_STEP };
+        let mut numbers = [0.0; MAX_NUMBERS];
+        numbers.iter_mut().zip(stepper.numbers()).for_each(|(to, (_, first))| *to = *first);
         let mut members: Vec<Member> = Vec::with_capacity(indices.len());
         let mut end = 0;
         let mut all = all.iter().copied();
         for &index in indices {
             let entry = &entries[index];
             let skipped = all.by_ref().take_while(|other| *other != index).count();
-            let before = members.last().filter(|_| skipped == 0).map(|member| member.run);
+            let before =
+                members.last().filter(|_| skipped == 0 && !blocks).map(|member| member.run);
             // A neighbour keeps its distance, so that one run covers both.
             let state = before.map_or(end, |run| run.state + entry.offset - run.param);
             let run = Run { param: entry.offset, state, len: entry.shape.count() };
-            end = (state + run.len).next_multiple_of(STATE_STEP);
-            members.push(Member { index, run, follows: before.is_some(), count: 0 });
+            end = (state + run.len).next_multiple_of(step);
+            let zeros = |(_, shape)| Tensor::zeros(shape, dtype.accumulator());
+            members.push(Member {
+                name: entry.name.clone(),
+                shape: entry.shape,
+                index,
+                run,
+                follows: before.is_some(),
+                count: 0,
+                numbers,
+                tensors: stepper.tensors(entry.shape).into_iter().map(zeros).collect(),
+            });
         }
-        let state = (0..slots).map(|_| StateArena::zeros(end, dtype.accumulator())).collect();
-        Self { dtype, runs: merged(&members, 0..members.len()), members, state }
+        Self {
+            dtype,
+            runs: merged(&members, 0..members.len()),
+            everyone: (0..members.len()).collect(),
+            members,
+            state: kinds.iter().map(|kind| StateArena::zeros(end, *kind)).collect(),
+        }
+    }
+}
+
+impl Part {
+    /// Numbers in the parameters.
+    fn elements(&self) -> usize {
+        self.members.iter().map(|member| member.run.len).sum()
+    }
+
+    /// Bytes of state.
+    pub fn state_bytes(&self) -> usize {
+        let slots: usize = self.state.iter().map(|slot| self.slot_bytes(slot.kind())).sum();
+        let tensors = self.members.iter().flat_map(|member| &member.tensors);
+        slots + tensors.map(|t| t.count() * t.dtype().size()).sum::<usize>()
+    }
+
+    fn slot_bytes(&self, kind: StateKind) -> usize {
+        self.members.iter().map(|member| kind.bytes(member.run.len)).sum()
+    }
+
+    /// Bytes that a step moves, at the least.
+    pub fn bytes_moved(&self, stepper: &dyn Stepper) -> usize {
+        let elements = self.elements() as f64;
+        if elements == 0.0 {
+            return 0;
+        }
+        let state = self.state_bytes() as f64 / elements;
+        (elements * stepper.bytes_moved(self.dtype, state)) as usize
     }
 }
 
@@ -90,12 +154,12 @@ pub(crate) fn merged(members: &[Member], picked: impl Iterator<Item = usize>) ->
 /// Every trainable parameter in its group.
 pub(crate) fn assign(
     layout: &ArenaLayout,
-    default: Box<dyn Stepper>,
-    groups: Vec<(Vec<String>, Box<dyn Stepper>)>,
+    default: Plan,
+    groups: Vec<(Vec<String>, Plan)>,
 ) -> Result<Vec<Group>, OptimError> {
-    let mut steppers = vec![default];
+    let mut plans = vec![default];
     let mut patterns = Vec::new();
-    for (group, (globs, stepper)) in groups.into_iter().enumerate() {
+    for (group, (globs, plan)) in groups.into_iter().enumerate() {
         for glob in globs {
             let pattern = Pattern::new(&glob).map_err(|error| OptimError::Pattern {
                 group,
@@ -104,12 +168,29 @@ pub(crate) fn assign(
             })?;
             patterns.push((group, pattern));
         }
-        steppers.push(stepper);
+        plans.push(plan);
     }
+    let group_of = group_of(layout, &patterns)?;
+    let group = |(group, plan): (usize, Plan)| {
+        let mine = |i: usize| group_of[i] == group;
+        let mut parts = Vec::new();
+        for dtype in TRAINED {
+            parts.extend(parts_of(layout, dtype, &mine, &plan)?);
+        }
+        let Plan { stepper, stochastic_rounding, .. } = plan;
+        if stepper.shares_numbers() && parts.len() > 1 {
+            return Err(OptimError::Mixed { group: group.checked_sub(1) });
+        }
+        Ok(Group { stepper, stochastic_rounding, parts })
+    };
+    plans.into_iter().enumerate().map(group).collect()
+}
+
+/// The group of each parameter: 0 for what no pattern takes, else one more than the pattern's.
+fn group_of(layout: &ArenaLayout, patterns: &[(usize, Pattern)]) -> Result<Vec<usize>, OptimError> {
     let trainable: Vec<(usize, &Entry)> =
         layout.entries().iter().enumerate().filter(|(_, entry)| entry.trainable).collect();
     let Some((_, example)) = trainable.first() else { return Err(OptimError::NothingToTrain) };
-
     let mut taken = vec![false; patterns.len()];
     let mut group_of = vec![0; layout.entries().len()];
     for (index, entry) in &trainable {
@@ -129,37 +210,70 @@ pub(crate) fn assign(
         let (pattern, example) = (pattern.to_string(), example.name.clone());
         return Err(OptimError::Unmatched { group: *group, pattern, why, example });
     }
-    let parts: Vec<Vec<Part>> = steppers
-        .iter()
-        .enumerate()
-        .map(|(group, stepper)| {
-            let (slots, mine) = (stepper.state_names().len(), |i: usize| group_of[i] == group);
-            TRAINED.iter().filter_map(|&dtype| part(layout, dtype, &mine, slots)).collect()
-        })
-        .collect();
-    Ok(steppers.into_iter().zip(parts).map(|(stepper, parts)| Group { stepper, parts }).collect())
+    Ok(group_of)
 }
 
-/// The trainable parameters of `dtype` that are `mine`, if any.
-fn part(
+/// The trainable parameters of `dtype` that are `mine`: those whose state is stored alike together.
+fn parts_of(
     layout: &ArenaLayout,
     dtype: DType,
     mine: &dyn Fn(usize) -> bool,
-    slots: usize,
-) -> Option<Part> {
+    plan: &Plan,
+) -> Result<Vec<Part>, OptimError> {
     let entries = layout.entries();
     let mut all: Vec<usize> =
         (0..entries.len()).filter(|&i| entries[i].trainable && entries[i].dtype == dtype).collect();
     // Empty parameters share their offset with the next one, and come before it.
     all.sort_by_key(|&i| (entries[i].offset, entries[i].shape.count()));
-    let indices: Vec<usize> = all.iter().copied().filter(|&i| mine(i)).collect();
-    (!indices.is_empty()).then(|| Part::new(layout, dtype, &indices, &all, slots))
+    let slots = plan.stepper.slots();
+    let mut alike: Vec<(Vec<StateKind>, Vec<usize>)> = Vec::new();
+    for i in all.iter().copied().filter(|&i| mine(i)) {
+        let Entry { name, shape, .. } = &entries[i];
+        let refused = |reason| OptimError::Refused { name: name.clone(), reason };
+        plan.stepper.refuses(*shape).map_or(Ok(()), |reason| Err(refused(reason)))?;
+        plan.state_dtype.suits(dtype, *shape).map_err(refused)?;
+        let kind = |slot: &crate::Slot| plan.state_dtype.kind(dtype, shape.count(), *slot);
+        let kinds: Vec<StateKind> = slots.iter().map(kind).collect();
+        match alike.iter_mut().find(|(other, _)| *other == kinds) {
+            Some((_, indices)) => indices.push(i),
+            None => alike.push((kinds, vec![i])),
+        }
+    }
+    let part = |(kinds, indices): &(Vec<StateKind>, Vec<usize>)| {
+        Part::new(layout, dtype, indices, &all, &*plan.stepper, kinds)
+    };
+    Ok(alike.iter().map(part).collect())
+}
+
+impl StateDtype {
+    /// Why state of this precision cannot belong to such a parameter.
+    fn suits(self, dtype: DType, shape: Shape) -> Result<(), String> {
+        let name = match self {
+            Self::Full => return Ok(()),
+            Self::Bf16 => "bfloat16",
+            Self::Block8 { .. } => "8bit",
+        };
+        if dtype == DType::F64 {
+            return Err(format!(
+                "`state_dtype = \"{name}\"` is for parameters in single precision or less, this one \
+                 is {dtype}; leave it out"
+            ));
+        }
+        if name == "8bit" && shape.rank() == 0 {
+            return Err(
+                "a single number has no block to share a scale with, so `state_dtype = \"8bit\"` \
+                 cannot be; give it a group with `state_dtype = \"float32\"`"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AdamW, Algorithm};
+    use crate::AdamW;
     use rappel_tensor::{Init, Params};
 
     fn groups(names: &[&str], patterns: &[&str]) -> Vec<Group> {
@@ -168,9 +282,9 @@ mod tests {
             params.scope("").add(name, [1], Init::ONES);
         }
         let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
-        let stepper = || AdamW::default().stepper();
-        let more = if patterns.is_empty() { vec![] } else { vec![(patterns, stepper())] };
-        assign(&params.layout(), stepper(), more).unwrap()
+        let plan = || Plan::from(AdamW::default());
+        let more = if patterns.is_empty() { vec![] } else { vec![(patterns, plan())] };
+        assign(&params.layout(), plan(), more).unwrap()
     }
 
     #[test]

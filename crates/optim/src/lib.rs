@@ -11,27 +11,36 @@
 //! Config, help, checkpoints and the conformance tests follow from these.
 
 mod clip;
+mod elementwise;
 mod error;
 mod group;
 mod optimizer;
 mod option;
+mod plan;
 mod recipe;
 mod rule;
 pub mod rules;
 mod scalar;
 mod state;
 mod stepper;
+mod two_pass;
+mod whole;
 
+pub use elementwise::elementwise;
 pub use error::OptimError;
+pub use group::Member;
 pub use optimizer::{Optimizer, StepReport};
 #[doc(hidden)]
 pub use option::range_of;
 pub use option::{BETA, InvalidOption, OptionSet, OptionValue};
+pub use plan::Plan;
 pub use recipe::Recipe;
-pub use rule::{Algorithm, Lift, Lifted, Now, Rule, lerp};
+pub use rule::{Algorithm, Lift, Lifted, MAX_NUMBERS, Now, Rule, lerp};
 pub use rules::OPTIMIZERS;
 pub use rules::adam::Adam;
 pub use rules::adamw::AdamW;
 pub use rules::sgd::Sgd;
 pub use scalar::Scalar;
-pub use stepper::{Memory, Prepare, Stepper, Views, elementwise};
+pub use stepper::{Job, Memory, Prepare, Slot, StateDtype, Stepper, Views};
+pub use two_pass::{TwoPass, two_pass};
+pub use whole::{TensorRule, Whole, whole};

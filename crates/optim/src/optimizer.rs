@@ -1,15 +1,14 @@
 //! The optimizer: a step over all parameters.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use half::bf16;
-use rappel_tensor::{ArenaLayout, Arenas, DType, Grads, Params, Runs};
+use rappel_tensor::{ArenaLayout, Arenas, DType, Grads, Key, Params, Runs};
 
 use crate::clip;
-use crate::group::{Group, Part, assign, merged};
-use crate::stepper::{Memory, Prepare, Views};
-use crate::{Now, OptimError, Recipe, Scalar, Stepper};
+use crate::group::{Group, Member, Part, assign, merged};
+use crate::stepper::{Job, Memory, Prepare, Views};
+use crate::{MAX_NUMBERS, Now, OptimError, Recipe, Scalar, Stepper};
 
 /// Takes the steps of a run: a rule for every trainable parameter, and its state.
 ///
@@ -34,6 +33,7 @@ pub struct Optimizer {
     clip_value: Option<f64>,
     allow_missing: bool,
     check_finite: bool,
+    seed: u64,
 }
 
 /// What a step did.
@@ -68,6 +68,7 @@ impl Optimizer {
             clip_value: recipe.clip_value,
             allow_missing: recipe.allow_missing,
             check_finite: recipe.check_finite,
+            seed: recipe.seed,
         })
     }
 
@@ -113,11 +114,22 @@ impl Optimizer {
         let prepare = Prepare { scale: scale * clip_coef, limit: self.clip_value };
         let lr_factor = self.lr_factor.at(step);
         let whole = missing.is_empty();
+        let rounding = Key::new(self.seed).with_name("stochastic rounding").with(step);
         params.update(|arenas| {
-            let now = Now { step, count: 0, lr_factor };
-            for Group { stepper, parts } in &mut self.groups {
-                for part in parts {
-                    part.step(&**stepper, now, prepare, arenas, grads, whole);
+            let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
+            for (i, Group { stepper, stochastic_rounding, parts }) in
+                self.groups.iter_mut().enumerate()
+            {
+                let scale = if stepper.maximize() { -prepare.scale } else { prepare.scale };
+                for (k, part) in parts.iter_mut().enumerate() {
+                    let key = rounding.with(i as u64).with(k as u64);
+                    let stride = Stride {
+                        now,
+                        prepare: Prepare { scale, ..prepare },
+                        rounding: stochastic_rounding.then_some(key),
+                        whole,
+                    };
+                    part.step(&**stepper, stride, arenas, grads);
                 }
             }
         })?;
@@ -157,69 +169,77 @@ impl Optimizer {
 
     /// Bytes of state.
     pub fn state_bytes(&self) -> usize {
-        self.sum_members(|stepper, dtype| stepper.state_bytes(dtype))
+        self.groups.iter().flat_map(|group| &group.parts).map(Part::state_bytes).sum()
     }
 
     /// Bytes that a step moves between memory and processor, at the least.
     pub fn bytes_moved(&self) -> usize {
-        self.sum_members(|stepper, dtype| stepper.bytes_moved(dtype))
-    }
-
-    fn sum_members(&self, bytes: impl Fn(&dyn Stepper, DType) -> usize) -> usize {
         let parts = self.groups.iter().flat_map(|g| g.parts.iter().map(|part| (&*g.stepper, part)));
-        parts
-            .map(|(stepper, part)| {
-                let elements: usize = part.members.iter().map(|member| member.run.len).sum();
-                elements * bytes(stepper, part.dtype)
-            })
-            .sum()
+        parts.map(|(stepper, part)| part.bytes_moved(stepper)).sum()
     }
 }
 
+/// A step, before it is known which members it is for.
+#[derive(Clone, Copy)]
+struct Stride {
+    now: Now,
+    prepare: Prepare,
+    rounding: Option<Key>,
+    /// Whether every parameter has a gradient.
+    whole: bool,
+}
+
 impl Part {
-    /// Updates the members that have gradients; all do where the gradients are `whole`.
+    /// Updates the members that have gradients; all do where the gradients are whole.
     fn step(
         &mut self,
         stepper: &dyn Stepper,
-        now: Now,
-        prepare: Prepare,
+        stride: Stride,
         arenas: &mut Arenas<'_>,
         grads: &Grads,
-        whole: bool,
     ) {
-        let count = self.members[0].count;
-        if whole && self.members.iter().all(|member| member.count == count) {
-            self.members.iter_mut().for_each(|member| member.count += 1);
-            let now = Now { count: count + 1, ..now };
-            let runs = std::mem::take(&mut self.runs);
-            self.walk(stepper, now, prepare, arenas, grads, &runs);
-            self.runs = runs;
+        let alike = |member: &Member, other: &Member| {
+            member.count == other.count && member.numbers == other.numbers
+        };
+        if stride.whole && self.members.iter().all(|member| alike(member, &self.members[0])) {
+            let (runs, everyone) =
+                (std::mem::take(&mut self.runs), std::mem::take(&mut self.everyone));
+            self.walk(stepper, stride, arenas, grads, &runs, &everyone);
+            (self.runs, self.everyone) = (runs, everyone);
             return;
         }
         // Parameters that missed steps stand at other counts, and take a walk of their own.
         let layout = arenas.layout();
-        let mut alike: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-        for (k, member) in self.members.iter_mut().enumerate() {
+        let mut clusters: Vec<Vec<usize>> = Vec::new();
+        for (k, member) in self.members.iter().enumerate() {
             if grads.is_filled(&layout, member.index) {
-                member.count += 1;
-                alike.entry(member.count).or_default().push(k);
+                match clusters.iter_mut().find(|c| alike(&self.members[c[0]], member)) {
+                    Some(cluster) => cluster.push(k),
+                    None => clusters.push(vec![k]),
+                }
             }
         }
-        for (count, picked) in alike {
-            let runs = merged(&self.members, picked.into_iter());
-            self.walk(stepper, Now { count, ..now }, prepare, arenas, grads, &runs);
+        for picked in clusters {
+            let runs = merged(&self.members, picked.iter().copied());
+            self.walk(stepper, stride, arenas, grads, &runs, &picked);
         }
     }
 
+    /// Updates the picked members, which all stand at the same count.
     fn walk(
         &mut self,
         stepper: &dyn Stepper,
-        now: Now,
-        prepare: Prepare,
+        stride: Stride,
         arenas: &mut Arenas<'_>,
         grads: &Grads,
         runs: &Runs,
+        picked: &[usize],
     ) {
+        for k in picked {
+            self.members[*k].count += 1;
+        }
+        let first = &self.members[picked[0]];
+        let now = Now { count: first.count, numbers: first.numbers, ..stride.now };
         let layout = arenas.layout();
         let (state, dtype) = (&mut self.state[..], self.dtype);
         let memory = match dtype {
@@ -236,6 +256,8 @@ impl Part {
                 Memory::Bf16(Views { params, grads, state })
             }
         };
-        stepper.step(&now, prepare, memory, runs);
+        let Stride { prepare, rounding, .. } = stride;
+        let members = &mut self.members;
+        stepper.step(Job { now, prepare, rounding, memory, runs, members, picked });
     }
 }

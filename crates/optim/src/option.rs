@@ -67,6 +67,39 @@ impl OptionValue for bool {
     }
 }
 
+impl OptionValue for f64 {
+    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
+        Ok(options.f64(key))
+    }
+
+    fn check(&self, range: Range) -> Result<(), String> {
+        if range.contains(*self) {
+            Ok(())
+        } else {
+            Err(format!("{self} is out of range; wants {range}"))
+        }
+    }
+}
+
+impl OptionValue for u64 {
+    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
+        Ok(options.u64(key))
+    }
+}
+
+impl OptionValue for usize {
+    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
+        Ok(options.usize(key))
+    }
+}
+
+impl OptionValue for String {
+    /// One of the option's words, or any text.
+    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
+        Ok(options.str(key).to_owned())
+    }
+}
+
 impl OptionValue for Scalar {
     fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
         use rappel_registry::Scheduled;
@@ -89,29 +122,33 @@ impl OptionValue for Scalar {
 /// The range of each decay rate of a moving average.
 pub const BETA: Range = Range::from(0.0).below(1.0);
 
-impl OptionValue for [Scalar; 2] {
-    /// The option is [`Kind::Raw`]: a list of two, each a number or a schedule's table.
+impl<const N: usize> OptionValue for [Scalar; N] {
+    /// The option is [`Kind::Raw`]: a list of `N`, each a number or a schedule's table.
     fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
         let value = options.raw(key);
-        let Some(Value::Array(list)) = value.filter(|v| v.as_array().is_some_and(|l| l.len() == 2))
+        let Some(Value::Array(list)) = value.filter(|v| v.as_array().is_some_and(|l| l.len() == N))
         else {
             let got = value.map_or("nothing".to_owned(), |value| format!("`{value}`"));
-            let wants = format!("wants a list of two floats in {BETA} or schedules, got {got}");
+            let wants = format!("wants a list of {N} floats in {BETA} or schedules, got {got}");
             return Err(options.invalid(key, wants));
         };
-        let one = |index: usize, name: &'static str| {
-            let path = format!("{}.{key}", options.path());
+        let path = format!("{}.{key}", options.path());
+        let mut read = Vec::with_capacity(N);
+        for (name, value) in INDICES.iter().zip(list) {
             let fields = [Field::required(name, scheduled(BETA), "decay rate")];
-            let given = Table::from_iter([(name.to_owned(), list[index].clone())]);
-            Scalar::read(&resolve(&path, &fields, &given)?, name, horizon)
-        };
-        Ok([one(0, "0")?, one(1, "1")?])
+            let given = Table::from_iter([((*name).to_owned(), value.clone())]);
+            read.push(Scalar::read(&resolve(&path, &fields, &given)?, name, horizon)?);
+        }
+        Ok(read.try_into().unwrap_or_else(|_| unreachable!("the list has {N}")))
     }
 
     fn check(&self, range: Range) -> Result<(), String> {
         self.iter().try_for_each(|beta| beta.check(range))
     }
 }
+
+/// What the items of a list are called in errors.
+const INDICES: [&str; 4] = ["0", "1", "2", "3"];
 
 /// The range that the numbers of an option keep.
 pub const fn range_of(kind: Kind) -> Range {

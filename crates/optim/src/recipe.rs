@@ -4,12 +4,16 @@ use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
 use rappel_schedule::Horizon;
 use toml::{Table, Value};
 
+use crate::plan::COMMON;
 use crate::rules::OPTIMIZERS;
-use crate::{Algorithm, InvalidOption, Scalar, Stepper};
+use crate::{InvalidOption, Plan, Scalar};
 
 /// What the config's `groups` are, for help texts.
-pub(crate) const GROUPS: &str = "list of { params = [patterns], other options }: parameters whose \
-                                 whole name a glob matches take these options; first match wins";
+const GROUPS: &str = "list of { params = [patterns], other options }: parameters whose whole name a \
+                      glob matches take these options, or with `name` another optimizer; first match wins";
+
+/// The option that every section of an optimizer has beside [`COMMON`].
+pub(crate) const GROUPS_FIELD: Field = Field::optional("groups", Kind::Raw, GROUPS);
 
 /// What to make an [`Optimizer`](crate::Optimizer) from: a rule for all parameters, other rules or
 /// options for groups of them, and what is done to gradients first.
@@ -22,8 +26,8 @@ pub(crate) const GROUPS: &str = "list of { params = [patterns], other options }:
 /// ```
 pub struct Recipe {
     /// For what no group's patterns match.
-    pub(crate) default: Box<dyn Stepper>,
-    pub(crate) groups: Vec<(Vec<String>, Box<dyn Stepper>)>,
+    pub(crate) default: Plan,
+    pub(crate) groups: Vec<(Vec<String>, Plan)>,
     pub(crate) invalid: Option<InvalidOption>,
     pub(crate) lr_factor: Scalar,
     pub(crate) max_grad_norm: Option<f64>,
@@ -31,43 +35,51 @@ pub struct Recipe {
     pub(crate) clip_value: Option<f64>,
     pub(crate) allow_missing: bool,
     pub(crate) check_finite: bool,
+    pub(crate) seed: u64,
 }
 
-impl<A: Algorithm> From<A> for Recipe {
-    fn from(rule: A) -> Self {
-        Self::new(rule)
+impl<P: Into<Plan>> From<P> for Recipe {
+    fn from(plan: P) -> Self {
+        Self::new(plan)
     }
 }
 
 impl Recipe {
-    /// `rule` for all parameters; nothing clipped.
-    #[allow(clippy::needless_pass_by_value)] // Written in place, as a value.
-    pub fn new(rule: impl Algorithm) -> Self {
+    /// `plan` for all parameters; nothing clipped.
+    pub fn new(plan: impl Into<Plan>) -> Self {
+        let mut default = plan.into();
         Self {
-            default: rule.stepper(),
+            invalid: default.invalid.take(),
+            default,
             groups: Vec::new(),
-            invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
             lr_factor: Scalar::Number(1.0),
             max_grad_norm: None,
             norm_type: 2.0,
             clip_value: None,
             allow_missing: false,
             check_finite: true,
+            seed: 0,
         }
     }
 
-    /// `rule` for the parameters whose name one of the glob `patterns` matches and that no earlier
+    /// `plan` for the parameters whose name one of the glob `patterns` matches and that no earlier
     /// group took. A pattern is held against the whole name; `*` also stands for dots.
     #[must_use]
-    #[allow(clippy::needless_pass_by_value)] // Written in place, as a value.
-    pub fn group<P: Into<String>>(
+    pub fn group<S: Into<String>>(
         mut self,
-        patterns: impl IntoIterator<Item = P>,
-        rule: impl Algorithm,
+        patterns: impl IntoIterator<Item = S>,
+        plan: impl Into<Plan>,
     ) -> Self {
-        let invalid = rule.check_ranges().and_then(|()| rule.check()).err();
-        self.invalid = self.invalid.or(invalid);
-        self.groups.push((patterns.into_iter().map(Into::into).collect(), rule.stepper()));
+        let mut plan = plan.into();
+        self.invalid = self.invalid.or(plan.invalid.take());
+        self.groups.push((patterns.into_iter().map(Into::into).collect(), plan));
+        self
+    }
+
+    /// What random rounding is drawn from.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -151,46 +163,62 @@ impl Recipe {
         schedule: impl Into<Scalar>,
     ) -> Result<Self, ConfigError> {
         let entry = OPTIMIZERS.lookup(options.str("name"))?;
-        let mut recipe = (entry.build)(options, horizon)?.lr_factor(schedule);
+        let plan = Plan::from_options(entry, options, horizon)?;
+        let mut recipe = Self::new(plan).lr_factor(schedule);
         let groups = match options.raw("groups") {
             None => &Vec::new(),
             Some(Value::Array(groups)) => groups,
             Some(_) => return Err(options.invalid("groups", format!("wants a {GROUPS}"))),
         };
-        let mut base = options.to_toml();
-        base.remove("groups");
-        base.remove("name");
-        let fields = [&[PARAMS], entry.fields].concat();
         for (i, given) in groups.iter().enumerate() {
             let Value::Table(given) = given else {
                 return Err(options.invalid("groups", format!("wants a {GROUPS}")));
             };
             let path = format!("{}.groups[{i}]", options.path());
-            // What the group does not say is as in the section.
-            let whole: Table = base.clone().into_iter().chain(given.clone()).collect();
-            let options = resolve(&path, &fields, &whole)?;
-            let patterns = options.strings("params").into_iter().map(str::to_owned).collect();
-            recipe.groups.push((patterns, (entry.build)(&options, horizon)?.default));
+            recipe.groups.push(Self::group_from(&path, given, options, horizon)?);
         }
         Ok(recipe)
     }
 
-    /// The recipe of the rule `A` with checked `options`: what entries of
-    /// [`OPTIMIZERS`] build with.
-    pub(crate) fn build<A: Algorithm>(
+    /// The patterns and the plan of a config's group, in a section with these `options`.
+    fn group_from(
+        path: &str,
+        given: &Table,
         options: &Options,
         horizon: Horizon,
-    ) -> Result<Self, ConfigError> {
-        let rule = A::from_options(options, horizon)?;
-        rule.check().map_err(|error| options.invalid(error.option, error.reason))?;
-        Ok(Self::new(rule))
+    ) -> Result<(Vec<String>, Plan), ConfigError> {
+        let named = resolve(
+            path,
+            &[NAME],
+            &given
+                .iter()
+                .filter(|(key, _)| *key == "name")
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+        )?;
+        let name = named.opt_str("name").unwrap_or(options.str("name"));
+        let entry = OPTIMIZERS.lookup_at(&format!("{path}.name"), name)?;
+        // What the group does not say is as in the section; of another optimizer, only what all have.
+        let mut whole = options.to_toml();
+        let same = name == options.str("name");
+        whole.retain(|key, _| {
+            key != "groups"
+                && key != "name"
+                && (same || COMMON.iter().any(|field| field.name == key))
+        });
+        whole.extend(given.clone());
+        let fields = [&[PARAMS, NAME], entry.fields, COMMON].concat();
+        let options = resolve(path, &fields, &whole)?;
+        let patterns = options.strings("params").into_iter().map(str::to_owned).collect();
+        Ok((patterns, Plan::from_options(entry, &options, horizon)?))
     }
 
-    /// The stepper of what no group takes: names of state, costs.
-    pub fn stepper(&self) -> &dyn Stepper {
-        &*self.default
+    /// The plan of what no group takes.
+    pub fn plan(&self) -> &Plan {
+        &self.default
     }
 }
 
+const NAME: Field = Field::optional("name", Kind::Str, "another optimizer for these parameters");
 const PARAMS: Field =
     Field::required("params", Kind::Strings, "globs over whole parameter names, such as *.bias");

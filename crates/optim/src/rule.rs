@@ -14,7 +14,13 @@ pub struct Now {
     pub count: u64,
     /// What the run's schedule multiplies the learning rate by.
     pub lr_factor: f64,
+    /// The numbers that the rule keeps beside the state ([`Rule::NUMBERS`]), as the update before
+    /// left them.
+    pub numbers: [f64; MAX_NUMBERS],
 }
+
+/// The most numbers that a rule keeps beside the state.
+pub const MAX_NUMBERS: usize = 4;
 
 impl Now {
     /// A hyperparameter's value.
@@ -37,7 +43,7 @@ impl Now {
 /// [`OPTIMIZERS`](crate::OPTIMIZERS).
 pub trait Algorithm: OptionSet {
     /// What takes its steps: [`elementwise`](crate::elementwise) of the rule, with as many slots of
-    /// state as the options need.
+    /// state as the options need, [`two_pass`](crate::two_pass) or [`whole`](crate::whole).
     fn stepper(&self) -> Box<dyn Stepper>;
 
     /// Checks the options against each other.
@@ -57,8 +63,22 @@ pub trait Algorithm: OptionSet {
 pub trait Rule<const S: usize>: OptionSet {
     /// The names of the state, as in PyTorch's `state_dict`.
     const STATE: [&'static str; S];
+    /// Which of the state may be below zero: eight-bit codes are finer where they know.
+    const SIGNED: [bool; S] = [true; S];
+    /// Numbers kept beside the state, at most [`MAX_NUMBERS`]: names and first values. What is a
+    /// function of the step needs none; a product of values of a schedule does.
+    const NUMBERS: &'static [(&'static str, f64)] = &[];
     /// The numbers that the formula needs, declared with [`scalars!`](crate::scalars).
     type Scalars: Lift;
+
+    /// Moves [`Now::numbers`] on, before [`scalars`](Rule::scalars) reads them.
+    fn advance(&self, _now: &mut Now) {}
+
+    /// What decoupled weight decay leaves of a parameter at a step, if the rule has it: cautious
+    /// masks leave it alone.
+    fn keep(&self, _now: &Now) -> f64 {
+        1.0
+    }
 
     /// These numbers for a step, in double precision.
     fn scalars(&self, now: &Now) -> Self::Scalars;

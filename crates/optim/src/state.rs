@@ -1,30 +1,26 @@
 //! Optimizer state as named tensors.
 
-use rappel_tensor::{DType, Shape, Tensor, TensorFile};
+use half::bf16;
+use rappel_tensor::{
+    DType, Element, Run, STATE_BLOCK, Shape, StateArena, StateKind, Tensor, TensorFile,
+};
 
-use crate::OptimError;
-use crate::Optimizer;
-use crate::group::{Member, Part};
+use crate::group::Part;
+use crate::{OptimError, Optimizer, Stepper};
 
 /// The name of the count of updates, as in PyTorch's `state_dict`.
 const STEP: &str = "step";
 
 impl Optimizer {
-    /// All state: `<slot>.<parameter>` of the parameter's shape, such as `exp_avg.wte.weight`, and
-    /// `step.<parameter>`, how many updates the parameter has had.
+    /// All state: `<slot>.<parameter>` of the parameter's shape, such as `exp_avg.wte.weight`;
+    /// `step.<parameter>`, how many updates the parameter has had; and the numbers that the rule
+    /// keeps, `<name>.<parameter>`. A slot in eight bits is two tensors: its codes, of the parameter's
+    /// shape, and `absmax.<slot>.<parameter>`, the scale of each block of 256.
     pub fn state_tensors(&self) -> Vec<(String, Tensor)> {
         let mut tensors = Vec::new();
         for group in &self.groups {
             for part in &group.parts {
-                for member in &part.members {
-                    let entry = &self.layout.entries()[member.index];
-                    let count = Tensor::from_slice(&[member.count as i64], ());
-                    tensors.push((format!("{STEP}.{}", entry.name), count));
-                    for (slot, name) in group.stepper.state_names().iter().enumerate() {
-                        let value = part.read(slot, member, entry.shape);
-                        tensors.push((format!("{name}.{}", entry.name), value));
-                    }
-                }
+                part.save(&*group.stepper, &mut tensors);
             }
         }
         tensors
@@ -52,22 +48,7 @@ impl Optimizer {
         let mut values = values.into_iter();
         for group in &mut self.groups {
             for part in &mut group.parts {
-                let Part { dtype, members, state, .. } = part;
-                for member in members {
-                    member.count = values.next().expect("checked").item() as u64;
-                    for slot in state.iter_mut() {
-                        let value = values.next().expect("checked");
-                        let range = member.run.state..member.run.state + member.run.len;
-                        match dtype.accumulator() {
-                            DType::F64 => {
-                                slot.as_slice_mut()[range].copy_from_slice(&value.to_vec::<f64>());
-                            }
-                            _ => {
-                                slot.as_slice_mut()[range].copy_from_slice(&value.to_vec::<f32>());
-                            }
-                        }
-                    }
-                }
+                part.load(&*group.stepper, &mut values);
             }
         }
         Ok(())
@@ -75,11 +56,76 @@ impl Optimizer {
 }
 
 impl Part {
-    fn read(&self, slot: usize, member: &Member, shape: Shape) -> Tensor {
-        let range = member.run.state..member.run.state + member.run.len;
-        match self.state[slot].dtype() {
-            DType::F64 => Tensor::from_slice(&self.state[slot].as_slice::<f64>()[range], shape),
-            _ => Tensor::from_slice(&self.state[slot].as_slice::<f32>()[range], shape),
+    /// Adds the state of all members, in the order in which [`load`](Part::load) takes it.
+    fn save(&self, stepper: &dyn Stepper, tensors: &mut Vec<(String, Tensor)>) {
+        let slots = stepper.slots();
+        for member in &self.members {
+            let mut add =
+                |name: &str, value| tensors.push((format!("{name}.{}", member.name), value));
+            add(STEP, Tensor::from_slice(&[member.count as i64], ()));
+            for ((name, _), value) in stepper.numbers().iter().zip(member.numbers) {
+                add(name, Tensor::from_slice(&[value], ()));
+            }
+            for (slot, arena) in slots.iter().zip(&self.state) {
+                add(slot.name, read(arena, member.run, member.shape));
+                if let StateKind::Block8 { .. } = arena.kind() {
+                    let scales = &arena.scales()[blocks(member.run)];
+                    add(&format!("absmax.{}", slot.name), Tensor::from_slice(scales, scales.len()));
+                }
+            }
+            for ((name, _), value) in stepper.tensors(member.shape).iter().zip(&member.tensors) {
+                add(name, value.clone());
+            }
         }
+    }
+
+    fn load(&mut self, stepper: &dyn Stepper, values: &mut impl Iterator<Item = Tensor>) {
+        let mut next = || values.next().expect("as many as were checked");
+        for member in &mut self.members {
+            member.count = next().item() as u64;
+            for (number, _) in member.numbers.iter_mut().zip(stepper.numbers()) {
+                *number = next().item();
+            }
+            for arena in &mut self.state {
+                write(arena, member.run, &next());
+                if let StateKind::Block8 { .. } = arena.kind() {
+                    let scales = next().to_vec::<f32>();
+                    arena.scales_mut()[blocks(member.run)].copy_from_slice(&scales);
+                }
+            }
+            for tensor in &mut member.tensors {
+                *tensor = next();
+            }
+        }
+    }
+}
+
+/// Where the scales of a run lie, which begins with a block.
+fn blocks(run: Run) -> std::ops::Range<usize> {
+    run.state / STATE_BLOCK..(run.state + run.len).div_ceil(STATE_BLOCK)
+}
+
+fn read(arena: &StateArena, run: Run, shape: Shape) -> Tensor {
+    fn values<T: Element>(arena: &StateArena, run: Run, shape: Shape) -> Tensor {
+        Tensor::from_slice(&arena.as_slice::<T>()[run.state..run.state + run.len], shape)
+    }
+    match arena.kind() {
+        StateKind::Number(DType::F64) => values::<f64>(arena, run, shape),
+        StateKind::Number(DType::BF16) => values::<bf16>(arena, run, shape),
+        StateKind::Number(_) => values::<f32>(arena, run, shape),
+        StateKind::Block8 { .. } => values::<u8>(arena, run, shape),
+    }
+}
+
+fn write(arena: &mut StateArena, run: Run, value: &Tensor) {
+    fn values<T: Element>(arena: &mut StateArena, run: Run, value: &Tensor) {
+        let to = &mut arena.as_slice_mut::<T>()[run.state..run.state + run.len];
+        to.copy_from_slice(&value.to_vec::<T>());
+    }
+    match arena.kind() {
+        StateKind::Number(DType::F64) => values::<f64>(arena, run, value),
+        StateKind::Number(DType::BF16) => values::<bf16>(arena, run, value),
+        StateKind::Number(_) => values::<f32>(arena, run, value),
+        StateKind::Block8 { .. } => values::<u8>(arena, run, value),
     }
 }

@@ -1,10 +1,10 @@
-//! Rules behind one door: what an optimizer needs of them, whatever their state and options.
+//! Rules behind one door: what an optimizer needs of them, whatever their kind.
 
 use half::bf16;
-use rappel_tensor::{DType, Real, Runs, StateArena, Trained, Update, update};
+use rappel_tensor::{DType, Element, Key, Runs, Shape, StateArena, StateKind, Tensor, Trained};
 
-use crate::rule::Lifted;
-use crate::{Lift, Now, Rule, Scalar};
+use crate::group::Member;
+use crate::{Now, Scalar};
 
 /// What is done to a gradient before the rule sees it: `scale * g`, then clamped to
 /// `-limit..=limit`.
@@ -14,6 +14,11 @@ pub struct Prepare {
     pub scale: f64,
     /// The largest magnitude.
     pub limit: Option<f64>,
+}
+
+impl Prepare {
+    /// A gradient as it is.
+    pub const NOTHING: Self = Self { scale: 1.0, limit: None };
 }
 
 /// Arenas of one type of parameter.
@@ -32,99 +37,130 @@ pub enum Memory<'a> {
     F32(Views<'a, f32>),
     /// Double precision.
     F64(Views<'a, f64>),
-    /// bfloat16, with gradients and state in single precision.
+    /// bfloat16, with gradients in single precision.
     Bf16(Views<'a, bf16>),
+}
+
+/// Runs `$body` with `$views` bound to the arenas, whatever their type.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! with_views {
+    ($memory:expr, $views:ident => $body:expr) => {
+        match $memory {
+            $crate::Memory::F32($views) => $body,
+            $crate::Memory::F64($views) => $body,
+            $crate::Memory::Bf16($views) => $body,
+        }
+    };
+}
+
+/// One step of one rule: what it works on.
+pub struct Job<'a> {
+    /// Which step. Its count and numbers are those of the picked members.
+    pub now: Now,
+    /// What is done to gradients first.
+    pub prepare: Prepare,
+    /// With a key, what is stored in less precision rounds to either neighbour at random.
+    pub rounding: Option<Key>,
+    /// Parameters, gradients, state.
+    pub memory: Memory<'a>,
+    /// The elements of the picked members, neighbours in one run.
+    pub runs: &'a Runs,
+    /// Parameters of the rule.
+    pub members: &'a mut [Member],
+    /// Which of them are updated.
+    pub picked: &'a [usize],
+}
+
+/// A slot of state, as large as the parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name, as in PyTorch's `state_dict`.
+    pub name: &'static str,
+    /// Whether it may hold numbers below zero.
+    pub signed: bool,
 }
 
 /// Takes steps: a rule whatever its kind, its options filled in.
 pub trait Stepper: Send + Sync {
-    /// The names of the slots of state.
-    fn state_names(&self) -> &'static [&'static str];
+    /// The slots of state that are as large as the parameter.
+    fn slots(&self) -> Vec<Slot>;
+
+    /// The state of other shapes, of a parameter of `shape`: names and shapes.
+    fn tensors(&self, _shape: Shape) -> Vec<(&'static str, Shape)> {
+        Vec::new()
+    }
+
+    /// The numbers that each parameter keeps beside its state: names and first values.
+    fn numbers(&self) -> &'static [(&'static str, f64)] {
+        &[]
+    }
+
+    /// Whether all parameters share the numbers, so that they must be of one type and have all had
+    /// the same updates.
+    fn shares_numbers(&self) -> bool {
+        false
+    }
+
+    /// Why a parameter of `shape` cannot be trained by the rule, if it cannot.
+    fn refuses(&self, _shape: Shape) -> Option<String> {
+        None
+    }
+
     /// The learning rate, before the run's schedule.
     fn lr(&self) -> &Scalar;
-    /// Updates parameters and state in place, those of `runs` alone.
-    fn step(&self, now: &Now, prepare: Prepare, memory: Memory<'_>, runs: &Runs);
 
-    /// Bytes of state for each parameter stored as `dtype`.
-    fn state_bytes(&self, dtype: DType) -> usize {
-        self.state_names().len() * dtype.accumulator().size()
+    /// Whether steps go up the gradient.
+    fn maximize(&self) -> bool;
+
+    /// What decoupled weight decay leaves of a parameter at a step.
+    fn keep(&self, _now: &Now) -> f64 {
+        1.0
     }
 
-    /// Bytes that a step moves for each parameter stored as `dtype`: reads of parameter, gradient
-    /// and state, writes of parameter and state.
-    fn bytes_moved(&self, dtype: DType) -> usize {
-        2 * dtype.size() + dtype.accumulator().size() + 2 * self.state_bytes(dtype)
+    /// Updates parameters and state of the picked members, and no others.
+    fn step(&self, job: Job<'_>);
+
+    /// Bytes that a step moves for each parameter stored as `dtype` with state of `state_bytes`: reads
+    /// of parameter, gradient and state, writes of parameter and state.
+    fn bytes_moved(&self, dtype: DType, state_bytes: f64) -> f64 {
+        (2 * dtype.size() + dtype.accumulator().size()) as f64 + 2.0 * state_bytes
     }
 }
 
-/// The stepper of an elementwise rule with `S` slots of state.
-pub fn elementwise<const S: usize, A: Rule<S>>(rule: &A) -> Box<dyn Stepper> {
-    Box::new(Elementwise::<S, A>(rule.clone()))
+/// The precision of optimizer state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StateDtype {
+    /// That of the gradients: double precision for double-precision parameters, else single.
+    #[default]
+    Full,
+    /// bfloat16.
+    Bf16,
+    /// Codes of eight bits in blocks of 256, for parameters of at least this many elements; the
+    /// state of smaller ones is in single precision.
+    Block8 {
+        /// The least number of elements.
+        from: usize,
+    },
 }
 
-struct Elementwise<const S: usize, A>(A);
+/// Elements from which `8bit` stores codes, unless told otherwise: as bitsandbytes.
+pub const MIN_8BIT_SIZE: usize = 4096;
 
-impl<const S: usize, A: Rule<S>> Stepper for Elementwise<S, A> {
-    fn state_names(&self) -> &'static [&'static str] {
-        const { &A::STATE }
-    }
-
-    fn lr(&self) -> &Scalar {
-        self.0.lr()
-    }
-
-    fn step(&self, now: &Now, mut prepare: Prepare, memory: Memory<'_>, runs: &Runs) {
-        if self.0.maximize() {
-            prepare.scale = -prepare.scale;
+impl StateDtype {
+    /// How a slot of a parameter of `dtype` with `len` elements is stored.
+    pub fn kind(self, dtype: DType, len: usize, slot: Slot) -> StateKind {
+        match self {
+            Self::Bf16 => StateKind::Number(DType::BF16),
+            Self::Block8 { from } if len >= from => StateKind::Block8 { signed: slot.signed },
+            Self::Full | Self::Block8 { .. } => StateKind::Number(dtype.accumulator()),
         }
-        let pass = Pass::<S, A> { rule: &self.0, scalars: self.0.scalars(now), prepare };
-        match memory {
-            Memory::F32(views) => pass.walk(views, runs),
-            Memory::F64(views) => pass.walk(views, runs),
-            Memory::Bf16(views) => pass.walk(views, runs),
-        }
     }
 }
 
-/// A rule at one step.
-struct Pass<'a, const S: usize, A: Rule<S>> {
-    rule: &'a A,
-    scalars: A::Scalars,
-    prepare: Prepare,
-}
-
-impl<const S: usize, A: Rule<S>> Pass<'_, S, A> {
-    fn walk<P: Trained>(&self, views: Views<'_, P>, runs: &Runs) {
-        let Views { params, grads, state } = views;
-        let mut slots = state.iter_mut();
-        let state: [&mut [P::Acc]; S] =
-            std::array::from_fn(|_| slots.next().expect("an arena for each slot").as_slice_mut());
-        update(self, runs, params, grads, state);
-    }
-}
-
-impl<const S: usize, A: Rule<S>> Update<S> for Pass<'_, S, A> {
-    type Scalars<R: Real> = (Lifted<A::Scalars, R>, R, Option<R>);
-
-    #[inline(always)]
-    fn scalars<R: Real>(&self) -> Self::Scalars<R> {
-        (self.scalars.lift(), R::of(self.prepare.scale), self.prepare.limit.map(R::of))
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(
-        &self,
-        (scalars, scale, limit): &Self::Scalars<R>,
-        p: R,
-        g: R,
-        state: [R; S],
-    ) -> (R, [R; S]) {
-        let mut g = g * *scale;
-        if let Some(limit) = *limit {
-            // Comparisons, not `min` and `max`: a NaN stays one.
-            g = R::select(limit.lt(g), limit, g);
-            g = R::select(g.lt(-limit), -limit, g);
-        }
-        self.rule.update(scalars, p, g, state)
-    }
+/// `values` as a tensor of `shape` in the type that steps are computed in.
+pub(crate) fn load<P: Trained>(values: &[P], shape: Shape) -> Tensor {
+    let mut wide = vec![P::Acc::from_f64(0.0); values.len()];
+    P::load(values, &mut wide);
+    Tensor::from_slice(&wide, shape)
 }

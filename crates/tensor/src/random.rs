@@ -66,6 +66,12 @@ impl Key {
         rng
     }
 
+    /// Seeds for [`hash`].
+    pub(crate) fn seeds(self) -> [u32; 2] {
+        let mut rng = self.at(0);
+        [rng.next_u32(), rng.next_u32()]
+    }
+
     /// The 32 random bits at `position`.
     pub fn bits(self, position: u64) -> u32 {
         self.at(position).next_u32()
@@ -109,6 +115,18 @@ impl Key {
             values.par_chunks_mut(PIECE).enumerate().for_each(fill);
         }
     }
+}
+
+/// 32 bits for a position, uniform over the seeds: two rounds of xor-shift and multiply, with the
+/// constants of a published search for the least bias (Wellons' `lowbias32` family,
+/// <https://nullprogram.com/blog/2018/07/31/>), a seed before each.
+#[inline(always)]
+pub(crate) fn hash(position: u32, [a, b]: [u32; 2]) -> u32 {
+    let x = position.wrapping_add(a);
+    let x = (x ^ (x >> 16)).wrapping_mul(0x21f0_aaad);
+    let x = (x ^ (x >> 15)).wrapping_add(b);
+    let x = (x ^ (x >> 16)).wrapping_mul(0xd35a_2d97);
+    x ^ (x >> 15)
 }
 
 /// Uniform in `[0, 1)`, with 53 bits.

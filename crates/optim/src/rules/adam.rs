@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Recipe, Rule, Scalar, Stepper, elementwise, lerp};
+use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adam",
@@ -13,7 +13,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     reference: "torch.optim.Adam; Kingma and Ba, https://arxiv.org/abs/1412.6980; \
                 amsgrad: Reddi et al., https://arxiv.org/abs/1904.09237",
     fields: <Adam as crate::OptionSet>::FIELDS,
-    build: Recipe::build::<Adam>,
+    build: Plan::build::<Adam>,
 };
 
 crate::options! {
@@ -76,18 +76,18 @@ impl Algorithm for Adam {
 }
 
 impl Adam {
+    fn left(&self, now: &Now) -> f64 {
+        let decay = if self.decoupled_weight_decay { now.value(&self.weight_decay) } else { 0.0 };
+        1.0 - now.lr(&self.lr) * decay
+    }
+
     fn numbers(&self, now: &Now) -> Scalars {
         let lr = now.lr(&self.lr);
         let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
-        let weight_decay = now.value(&self.weight_decay);
-        let (keep, weight_decay) = if self.decoupled_weight_decay {
-            (1.0 - lr * weight_decay, 0.0)
-        } else {
-            (1.0, weight_decay)
-        };
+        let coupled = if self.decoupled_weight_decay { 0.0 } else { now.value(&self.weight_decay) };
         Scalars {
-            keep,
-            weight_decay,
+            keep: self.left(now),
+            weight_decay: coupled,
             one_minus_beta1: 1.0 - beta1,
             beta2,
             one_minus_beta2: 1.0 - beta2,
@@ -109,7 +109,12 @@ fn averages<R: Real>(h: &Scalars<R>, p: R, g: R, m: R, v: R) -> (R, R, R) {
 
 impl Rule<2> for Adam {
     const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
+    const SIGNED: [bool; 2] = [true, false];
     type Scalars = Scalars;
+
+    fn keep(&self, now: &Now) -> f64 {
+        self.left(now)
+    }
 
     fn scalars(&self, now: &Now) -> Scalars {
         self.numbers(now)
@@ -124,7 +129,12 @@ impl Rule<2> for Adam {
 
 impl Rule<3> for Adam {
     const STATE: [&'static str; 3] = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
+    const SIGNED: [bool; 3] = [true, false, false];
     type Scalars = Scalars;
+
+    fn keep(&self, now: &Now) -> f64 {
+        self.left(now)
+    }
 
     fn scalars(&self, now: &Now) -> Scalars {
         self.numbers(now)

@@ -4,14 +4,14 @@ use rappel_registry::{Entry, Kind, Range};
 use rappel_schedule::scheduled;
 
 use super::Build;
-use crate::{Adam, Algorithm, Recipe, Scalar, Stepper};
+use crate::{Adam, Algorithm, Plan, Scalar, Stepper};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adamw",
     summary: "p <- (1 - lr weight_decay) p, then Adam's step",
     reference: "torch.optim.AdamW; Loshchilov and Hutter, https://arxiv.org/abs/1711.05101",
     fields: <AdamW as crate::OptionSet>::FIELDS,
-    build: Recipe::build::<AdamW>,
+    build: Plan::build::<AdamW>,
 };
 
 crate::options! {

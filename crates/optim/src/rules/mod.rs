@@ -1,17 +1,18 @@
 //! The rules: one file each, and its two lines here.
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Registry};
+use rappel_registry::{ConfigError, Entry, Field, Options, Registry};
 use rappel_schedule::Horizon;
 
-use crate::Recipe;
-use crate::recipe::GROUPS;
+use crate::Plan;
+use crate::plan::COMMON;
+use crate::recipe::GROUPS_FIELD;
 
 pub mod adam;
 pub mod adamw;
 pub mod sgd;
 
 /// How an entry of [`OPTIMIZERS`] reads its options.
-pub type Build = fn(&Options, Horizon) -> Result<Recipe, ConfigError>;
+pub type Build = fn(&Options, Horizon) -> Result<Plan, ConfigError>;
 
 /// Every optimizer of a config's `[optimizer]` section, with PyTorch's option names and defaults.
 ///
@@ -19,10 +20,17 @@ pub type Build = fn(&Options, Horizon) -> Result<Recipe, ConfigError>;
 /// use rappel_registry::Family;
 /// assert!(rappel_optim::OPTIMIZERS.info("adamw").is_ok());
 /// ```
-pub static OPTIMIZERS: Registry<Build> = Registry {
-    kind: "optimizer",
-    common: &[Field::optional("groups", Kind::Raw, GROUPS)],
-    entries: ENTRIES,
+pub static OPTIMIZERS: Registry<Build> =
+    Registry { kind: "optimizer", common: &SECTION, entries: ENTRIES };
+
+const SECTION: [Field; COMMON.len() + 1] = {
+    let mut fields = [GROUPS_FIELD; COMMON.len() + 1];
+    let mut i = 0;
+    while i < COMMON.len() {
+        fields[i] = COMMON[i];
+        i += 1;
+    }
+    fields
 };
 
 const ENTRIES: &[Entry<Build>] = &[adam::ENTRY, adamw::ENTRY, sgd::ENTRY];

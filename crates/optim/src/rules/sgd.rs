@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Recipe, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, InvalidOption, Now, Plan, Rule, Scalar, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "sgd",
@@ -13,7 +13,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     reference: "torch.optim.SGD; Sutskever et al., 2013, \
                 https://proceedings.mlr.press/v28/sutskever13.html",
     fields: <Sgd as crate::OptionSet>::FIELDS,
-    build: Recipe::build::<Sgd>,
+    build: Plan::build::<Sgd>,
 };
 
 crate::options! {

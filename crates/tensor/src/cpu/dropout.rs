@@ -2,7 +2,7 @@
 
 use super::parallel::{Shared, for_pieces};
 use crate::profile::timed;
-use crate::random::Key;
+use crate::random::{Key, hash};
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
@@ -30,18 +30,6 @@ pub(crate) fn dropout(x: &Tensor, p: f64, key: Key) -> Tensor {
         });
     });
     out
-}
-
-/// 32 bits for a position, uniform over the seeds: two rounds of xor-shift and multiply, with the
-/// constants of a published search for the least bias (Wellons' `lowbias32` family,
-/// <https://nullprogram.com/blog/2018/07/31/>), a seed before each.
-#[inline(always)]
-fn hash(position: u32, [a, b]: [u32; 2]) -> u32 {
-    let x = position.wrapping_add(a);
-    let x = (x ^ (x >> 16)).wrapping_mul(0x21f0_aaad);
-    let x = (x ^ (x >> 15)).wrapping_add(b);
-    let x = (x ^ (x >> 16)).wrapping_mul(0xd35a_2d97);
-    x ^ (x >> 15)
 }
 
 struct Drop<'a, T> {

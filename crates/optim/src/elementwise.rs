@@ -1,0 +1,126 @@
+//! Steps of rules that look at one element at a time.
+
+use rappel_tensor::{Piece, Real, Trained, Update, apply, walk};
+
+use crate::rule::Lifted;
+use crate::stepper::{Job, Prepare, Slot, Stepper, Views};
+use crate::{Lift, Now, Rule, Scalar, with_views};
+
+/// The stepper of an elementwise rule with `S` slots of state.
+pub fn elementwise<const S: usize, A: Rule<S>>(rule: &A) -> Box<dyn Stepper> {
+    Box::new(Elementwise::<S, A>(rule.clone()))
+}
+
+struct Elementwise<const S: usize, A>(A);
+
+impl<const S: usize, A: Rule<S>> Stepper for Elementwise<S, A> {
+    fn slots(&self) -> Vec<Slot> {
+        slots(A::STATE, A::SIGNED)
+    }
+
+    fn numbers(&self) -> &'static [(&'static str, f64)] {
+        A::NUMBERS
+    }
+
+    fn lr(&self) -> &Scalar {
+        self.0.lr()
+    }
+
+    fn maximize(&self) -> bool {
+        self.0.maximize()
+    }
+
+    fn keep(&self, now: &Now) -> f64 {
+        self.0.keep(now)
+    }
+
+    fn step(&self, job: Job<'_>) {
+        let Job { mut now, prepare, rounding, memory, runs, members, picked } = job;
+        self.0.advance(&mut now);
+        for k in picked {
+            members[*k].numbers = now.numbers;
+        }
+        let pass = Pass::<S, A> { rule: &self.0, scalars: self.0.scalars(&now), prepare };
+        with_views!(memory, views => pass.walk(views, runs, rounding));
+    }
+}
+
+/// Names and signs of slots together.
+pub(crate) fn slots<const S: usize>(names: [&'static str; S], signed: [bool; S]) -> Vec<Slot> {
+    names.into_iter().zip(signed).map(|(name, signed)| Slot { name, signed }).collect()
+}
+
+/// The state of a piece as the array that a formula takes.
+pub(crate) fn array<'a, const S: usize, T>(state: &'a mut [&mut [T]]) -> [&'a mut [T]; S] {
+    let mut slots = state.iter_mut();
+    std::array::from_fn(|_| &mut **slots.next().expect("an arena for each slot"))
+}
+
+/// A rule at one step.
+struct Pass<'a, const S: usize, A: Rule<S>> {
+    rule: &'a A,
+    scalars: A::Scalars,
+    prepare: Prepare,
+}
+
+impl<const S: usize, A: Rule<S>> Pass<'_, S, A> {
+    fn walk<P: Trained>(
+        &self,
+        views: Views<'_, P>,
+        runs: &rappel_tensor::Runs,
+        rounding: Option<rappel_tensor::Key>,
+    ) {
+        let Views { params, grads, state } = views;
+        walk(runs, params, grads, state, rounding, &|piece: Piece<'_, '_, P::Acc>| {
+            apply(self, piece.params, piece.grads, array::<S, _>(piece.state));
+        });
+    }
+}
+
+impl<const S: usize, A: Rule<S>> Update<S> for Pass<'_, S, A> {
+    type Scalars<R: Real> = (Lifted<A::Scalars, R>, Ready<R>);
+
+    #[inline(always)]
+    fn scalars<R: Real>(&self) -> Self::Scalars<R> {
+        (self.scalars.lift(), self.prepare.lift())
+    }
+
+    #[inline(always)]
+    fn update<R: Real>(
+        &self,
+        (scalars, ready): &Self::Scalars<R>,
+        p: R,
+        g: R,
+        state: [R; S],
+    ) -> (R, [R; S]) {
+        self.rule.update(scalars, p, ready.gradient(g), state)
+    }
+}
+
+/// [`Prepare`] in lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Ready<R> {
+    scale: R,
+    limit: Option<R>,
+}
+
+impl Prepare {
+    #[inline(always)]
+    pub(crate) fn lift<R: Real>(&self) -> Ready<R> {
+        Ready { scale: R::of(self.scale), limit: self.limit.map(R::of) }
+    }
+}
+
+impl<R: Real> Ready<R> {
+    /// The gradient that the rule sees.
+    #[inline(always)]
+    pub(crate) fn gradient(&self, g: R) -> R {
+        let mut g = g * self.scale;
+        if let Some(limit) = self.limit {
+            // Comparisons, not `min` and `max`: a NaN stays one.
+            g = R::select(limit.lt(g), limit, g);
+            g = R::select(g.lt(-limit), -limit, g);
+        }
+        g
+    }
+}

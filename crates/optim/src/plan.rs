@@ -1,0 +1,110 @@
+//! A rule with what applies to any rule: the precision of its state, and how it is rounded.
+
+use rappel_registry::{ConfigError, Entry, Field, Kind, Options};
+use rappel_schedule::Horizon;
+
+use crate::rules::Build;
+use crate::stepper::MIN_8BIT_SIZE;
+use crate::{Algorithm, InvalidOption, StateDtype, Stepper};
+
+/// A rule for some parameters, and what applies to any rule.
+///
+/// ```
+/// use rappel_optim::{AdamW, Plan, StateDtype};
+/// let plan = Plan::from(AdamW::default()).state_dtype(StateDtype::Bf16);
+/// ```
+pub struct Plan {
+    pub(crate) stepper: Box<dyn Stepper>,
+    pub(crate) invalid: Option<InvalidOption>,
+    pub(crate) state_dtype: StateDtype,
+    pub(crate) stochastic_rounding: bool,
+}
+
+impl<A: Algorithm> From<A> for Plan {
+    #[allow(clippy::needless_pass_by_value)] // Written in place, as a value.
+    fn from(rule: A) -> Self {
+        Self {
+            stepper: rule.stepper(),
+            invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
+            state_dtype: StateDtype::Full,
+            stochastic_rounding: false,
+        }
+    }
+}
+
+/// The options of every optimizer, beside its own.
+pub(crate) const COMMON: &[Field] = &[
+    Field::new(
+        "state_dtype",
+        Kind::OneOf(&["float32", "bfloat16", "8bit"]),
+        "\"float32\"",
+        "what state is stored as; float32 is float64 for float64 parameters; 8bit is a code for each \
+         number and a scale for each 256",
+    ),
+    Field::new(
+        "min_8bit_size",
+        Kind::Int { min: 1, max: i64::MAX },
+        "4096",
+        "parameters with fewer elements keep float32 state under 8bit",
+    ),
+    Field::new(
+        "stochastic_rounding",
+        Kind::Bool,
+        "false",
+        "round bfloat16 parameters, bfloat16 and 8bit state up or down at random, right on average",
+    ),
+];
+
+impl Plan {
+    /// Stores state in this precision.
+    #[must_use]
+    pub fn state_dtype(mut self, state_dtype: StateDtype) -> Self {
+        self.state_dtype = state_dtype;
+        self
+    }
+
+    /// Rounds what is stored in less precision than it is computed in up or down at random, the
+    /// nearer value likelier in proportion, so that it is right on average.
+    #[must_use]
+    pub fn stochastic_rounding(mut self) -> Self {
+        self.stochastic_rounding = true;
+        self
+    }
+
+    /// The plan that checked options of `entry` and [`COMMON`] describe.
+    pub(crate) fn from_options(
+        entry: &Entry<Build>,
+        options: &Options,
+        horizon: Horizon,
+    ) -> Result<Self, ConfigError> {
+        let mut plan = (entry.build)(options, horizon)?;
+        plan.state_dtype = match options.str("state_dtype") {
+            "bfloat16" => StateDtype::Bf16,
+            "8bit" => StateDtype::Block8 { from: options.usize("min_8bit_size") },
+            _ => StateDtype::Full,
+        };
+        plan.stochastic_rounding = options.bool("stochastic_rounding");
+        Ok(plan)
+    }
+
+    /// The plan of the rule `A` with checked `options`: what entries of
+    /// [`OPTIMIZERS`](crate::OPTIMIZERS) build with.
+    pub(crate) fn build<A: Algorithm>(
+        options: &Options,
+        horizon: Horizon,
+    ) -> Result<Self, ConfigError> {
+        let rule = A::from_options(options, horizon)?;
+        rule.check().map_err(|error| options.invalid(error.option, error.reason))?;
+        Ok(Self::from(rule))
+    }
+
+    /// The stepper: names of state, costs.
+    pub fn stepper(&self) -> &dyn Stepper {
+        &*self.stepper
+    }
+}
+
+impl StateDtype {
+    /// Eight-bit codes for parameters of at least 4096 elements.
+    pub const BLOCK8: Self = Self::Block8 { from: MIN_8BIT_SIZE };
+}
