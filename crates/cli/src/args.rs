@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, eval, generate, list, train};
+use crate::commands::{completions, eval, generate, list, replay, train};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,6 +16,7 @@ Examples:
   rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-tokens 100
   rappel eval --model runs/quickstart-1/model --file src/main.rs
   rappel list optimizers adamw
+  rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
 
 Exit codes: 0 done; 1 an error, told on standard error; 2 wrong arguments; 130 and 143 stopped by
 SIGINT and SIGTERM, after a checkpoint where a run was going.";
@@ -37,6 +38,7 @@ enum Command {
     Generate(generate::Args),
     Eval(eval::Args),
     List(list::Args),
+    Replay(replay::Args),
     Completions(completions::Args),
 }
 
@@ -50,6 +52,7 @@ impl Cli {
             Command::Generate(args) => generate::run(&args),
             Command::Eval(args) => eval::run(&args),
             Command::List(args) => list::run(&args),
+            Command::Replay(args) => replay::run(&args),
             Command::Completions(args) => completions::run(&args),
         })
     }

@@ -150,6 +150,11 @@ impl TensorFile {
         Some(Shape::new(&self.metadata.info(name)?.shape))
     }
 
+    /// The type of a tensor, if the file has it.
+    pub fn dtype(&self, name: &str) -> Option<DType> {
+        dtype_of(self.metadata.info(name)?.dtype)
+    }
+
     /// A copy of the tensor `name`.
     ///
     /// # Errors

@@ -47,6 +47,9 @@ pub enum TrainError {
     /// The record of the run.
     #[error(transparent)]
     Telemetry(Box<TelemetryError>),
+    /// Gradients that cannot be replayed.
+    #[error(transparent)]
+    Replay(Box<crate::ReplayError>),
     /// The system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -192,6 +195,7 @@ from_boxed! {
     Model(FilesError),
     Generate(GenerateError),
     Telemetry(TelemetryError),
+    Replay(crate::ReplayError),
 }
 
 impl TrainError {

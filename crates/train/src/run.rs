@@ -152,7 +152,7 @@ fn recipe(config: &Config, horizon: Horizon) -> Result<Recipe, TrainError> {
     if let Some(limit) = train.opt_f64("clip_value") {
         recipe = recipe.clip_value(limit);
     }
-    Ok(recipe)
+    Ok(recipe.seed(config.seed()))
 }
 
 /// A checkpoint goes on only with what it was made with.

@@ -4,4 +4,5 @@ pub mod completions;
 pub mod eval;
 pub mod generate;
 pub mod list;
+pub mod replay;
 pub mod train;

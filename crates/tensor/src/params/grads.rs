@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::layout::{ArenaLayout, FLOATS, Slot, dtype_of, float_index};
-use super::{Param, read};
+use super::{Param, read, write};
 use crate::autograd::{Node, Target};
 use crate::cpu;
 use crate::dtype::{DType, Element};
@@ -117,6 +117,35 @@ impl Grads {
     /// nothing flowed to it.
     pub fn of(&self, tensor: &Tensor) -> Option<&Tensor> {
         self.leaves.get(&tensor.node.as_ref()?.id)
+    }
+
+    /// Adds a gradient that came from elsewhere to that of a parameter.
+    ///
+    /// ```
+    /// use rappel_tensor::{DType, Grads, Init, Params, Tensor};
+    /// let mut params = Params::new(0);
+    /// let w = params.scope("").add("w", [2], Init::ONES);
+    /// let mut grads = Grads::default();
+    /// grads.insert(&w, &Tensor::ones([2], DType::F32));
+    /// assert_eq!(grads.param(&w).unwrap().to_vec::<f32>(), [1.0, 1.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// Where the shape is not the parameter's, or the type not that of its gradients.
+    #[track_caller]
+    pub fn insert(&mut self, param: &Param, grad: &Tensor) {
+        let layout = write(&param.shared).build().layout.clone();
+        let entry = &layout.entries()[param.index()];
+        let (shape, dtype) = (entry.shape, entry.dtype.accumulator());
+        assert!(
+            grad.shape() == shape && grad.dtype() == dtype && entry.trainable,
+            "gradient {} {} given to `{}`, which wants {shape} {dtype}",
+            grad.shape(),
+            grad.dtype(),
+            entry.name
+        );
+        let slot = Slot { layout: layout.clone(), index: param.index() };
+        self.write(&slot, &mut |target| target.put(&grad.detach()));
     }
 
     /// A copy of the gradient of a parameter; `None` where nothing flowed to it.

@@ -251,6 +251,21 @@ impl Params {
         names.enumerate().map(|(i, name)| (name, built.view(i))).collect()
     }
 
+    /// Replaces the value of `param`, converted to its type.
+    ///
+    /// # Errors
+    /// [`ParamsError::InUse`] while a tensor made from a parameter is alive.
+    ///
+    /// # Panics
+    /// Where the shape is another.
+    #[track_caller]
+    pub fn set(&mut self, param: &Param, value: &Tensor) -> Result<(), ParamsError> {
+        let (shape, found) = (param.shape(), value.shape());
+        assert!(shape == found, "parameter `{}` is {shape}, got {found}", param.name());
+        let index = param.index();
+        self.update(|arenas| arenas.put(index, value))
+    }
+
     /// The arenas, to change.
     ///
     /// # Errors
@@ -274,11 +289,8 @@ impl Params {
         let wanted = layout.entries().iter().map(|entry| (entry.name.as_str(), entry.shape));
         file.check_exactly(wanted)?;
         self.update(|arenas| {
-            for entry in layout.entries() {
-                let value = file.tensor(&entry.name)?.to_dtype(entry.dtype);
-                with_float!(entry.dtype, "load", T => {
-                    arenas.all::<T>()[entry.range()].copy_from_slice(value.slice::<T>());
-                });
+            for (index, entry) in layout.entries().iter().enumerate() {
+                arenas.put(index, &file.tensor(&entry.name)?);
             }
             Ok(())
         })?
@@ -294,6 +306,16 @@ impl Arenas<'_> {
     /// Where each parameter lies.
     pub fn layout(&self) -> Arc<ArenaLayout> {
         self.built.layout.clone()
+    }
+
+    /// Replaces the value of parameter `index` by that of a tensor of its shape.
+    fn put(&mut self, index: usize, value: &Tensor) {
+        let layout = self.layout();
+        let entry = &layout.entries()[index];
+        let value = value.detach().to_dtype(entry.dtype).contiguous();
+        with_float!(entry.dtype, "parameter", T => {
+            self.all::<T>()[entry.range()].copy_from_slice(value.slice::<T>());
+        });
     }
 
     /// Every parameter of type `T`, by the offsets of [`layout`](Arenas::layout); empty where there

@@ -150,4 +150,11 @@ impl Tensor {
         }
         cpu::copy::contiguous(self).record(&[self], |grad, sink| sink.add(0, || grad))
     }
+
+    /// The same values in memory of its own, out of the graph: to keep a parameter's value beyond the
+    /// step that changes it.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        cpu::copy::contiguous(&self.detach())
+    }
 }

@@ -44,6 +44,11 @@ impl Config {
     /// # Errors
     /// [`TrainError::Toml`] and [`TrainError::Config`]; a wrong key comes with the nearest one.
     pub fn parse(text: &str, settings: &[&str]) -> Result<Self, TrainError> {
+        Self::from_table(&Self::table(text, settings)?)
+    }
+
+    /// The TOML of a config with settings put into it, nothing checked.
+    pub(crate) fn table(text: &str, settings: &[&str]) -> Result<Table, TrainError> {
         let mut table: Table = toml::from_str(text).map_err(|error| TrainError::Toml {
             origin: "config".to_owned(),
             reason: error.to_string().trim_end().to_owned(),
@@ -51,7 +56,7 @@ impl Config {
         for setting in settings {
             overrides::apply(&mut table, setting)?;
         }
-        Self::from_table(&table)
+        Ok(table)
     }
 
     /// Completes and checks a config.

@@ -1,0 +1,59 @@
+//! `rappel replay`.
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::json;
+
+/// Apply a config's optimizer to gradients from a file: compare it with another implementation
+///
+/// The input is a safetensors file with tensors `param.NAME` and `grad.STEP.NAME`, STEP counted from 0;
+/// the output holds `param.STEP.NAME` after each step. It computes in the input's type. Of the config
+/// only [optimizer] must be there; its groups, the [schedule] and the clipping of [train] are applied.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
+
+where optimizer.toml may be no more than
+  optimizer = { name = \"adamw\", lr = 1e-3 }")]
+pub struct Args {
+    /// A TOML file with an [optimizer] section
+    config: PathBuf,
+    /// Parameters to begin with, and the gradients of each step
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Where the parameters after each step are written
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Set a key of the config, such as optimizer.lr=1e-3; can be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = std::fs::read_to_string(&args.config)
+        .with_context(|| format!("cannot read {}", args.config.display()))?;
+    let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
+    let done = rappel_train::replay(&config, &settings, &args.input, &args.output)?;
+    let (name, steps, tensors) = (&done.optimizer, done.steps, done.tensors);
+    let told = if args.json {
+        json!({
+            "optimizer": name,
+            "steps": steps,
+            "tensors": tensors,
+            "state_bytes": done.state_bytes,
+            "output": args.output,
+        })
+        .to_string()
+    } else {
+        let output = args.output.display();
+        format!("{steps} steps of {name} on {tensors} tensors, written to {output}")
+    };
+    writeln!(stdout(), "{told}")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,262 @@
+//! An optimizer applied to gradients from a file: how anybody checks it against another's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
+use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
+use rappel_schedule::{Curve, Horizon, SCHEDULES};
+use rappel_tensor::{DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors};
+use thiserror::Error;
+use toml::Table;
+
+use crate::config::FIELDS;
+use crate::durable::{parent, sync_file};
+use crate::{Config, TrainError};
+
+/// Why gradients could not be replayed.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// A tensor of the input has a name that is neither `param.NAME` nor `grad.STEP.NAME`.
+    #[error("{}: tensor `{name}`: wants `param.NAME` or `grad.STEP.NAME`, STEP counted from 0", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// The input lacks something.
+    #[error("{}: {what}", path.display())]
+    Lacks {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
+    },
+    /// A tensor is of a type or shape that it cannot be of.
+    #[error("{}: tensor `{name}` is {found}; {wanted}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type and shape.
+        found: String,
+        /// What it should be.
+        wanted: String,
+    },
+}
+
+/// What was replayed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replayed {
+    /// The optimizer's name.
+    pub optimizer: String,
+    /// How many steps.
+    pub steps: u64,
+    /// How many parameters, as tensors.
+    pub tensors: usize,
+    /// Bytes of optimizer state.
+    pub state_bytes: usize,
+}
+
+/// The sections of a config that say what an optimizer does.
+const SECTIONS: &[Field] = &[
+    Field::new("seed", Kind::int_from(0), "0", "chooses random rounding"),
+    Field::required("optimizer", Kind::Section(&OPTIMIZERS), "the optimizer"),
+    Field::new("schedule", Kind::Section(&SCHEDULES), "{ name = \"constant\" }", "factor of lr"),
+    Field::new("train", Kind::Table(TRAIN), "{}", "clipping, and the length of schedules"),
+];
+const TRAIN: &[Field] = &[
+    Field::optional("steps", Kind::int_from(1), "the length of schedules; unset: the file's"),
+    Field::optional("max_grad_norm", Kind::Float(Range::from(0.0)), "clips by norm; 0: never"),
+    Field::optional("clip_value", Kind::Float(Range::above(0.0)), "clips by value"),
+];
+
+/// Applies the optimizer of a config to the tensors `param.NAME` with the gradients
+/// `grad.STEP.NAME` (STEP from 0) of the safetensors file `input`, and writes `param.STEP.NAME` after
+/// each step to `output`. It computes in the type of each parameter.
+///
+/// Of the config only `[optimizer]` must be there; `[schedule]`, and the clipping that `[train]`
+/// names, are applied; its other sections are passed over. A parameter without gradient at a
+/// step is left alone, as PyTorch does.
+///
+/// # Errors
+/// A wrong key; a file that lacks tensors or holds others; what the optimizer refuses. Then nothing
+/// is written.
+pub fn replay(
+    config: &str,
+    settings: &[&str],
+    input: &Path,
+    output: &Path,
+) -> Result<Replayed, TrainError> {
+    let options = sections(&Config::table(config, settings)?)?;
+    let gradients = Gradients::open(input)?;
+    let recipe = recipe(&options, gradients.steps)?;
+    let mut params = Params::new(0);
+    let held = gradients.register(&mut params);
+    for (param, name) in held.iter().zip(&gradients.params) {
+        params.set(param, &gradients.file.tensor(&format!("param.{name}"))?)?;
+    }
+    let mut optimizer = Optimizer::new(recipe, &params)?;
+    let mut written: Vec<(String, Tensor)> = Vec::new();
+    for step in 0..gradients.steps {
+        let grads = gradients.at(step, &held)?;
+        optimizer.step(step, &mut params, &grads)?;
+        let after = params.tensors().into_iter();
+        written.extend(after.map(|(name, value)| (format!("param.{step}.{name}"), value.copied())));
+    }
+    write(output, written)?;
+    Ok(Replayed {
+        optimizer: options.table("optimizer").str("name").to_owned(),
+        steps: gradients.steps,
+        tensors: held.len(),
+        state_bytes: optimizer.state_bytes(),
+    })
+}
+
+/// The sections that count, completed; the others' names are checked, not what they hold.
+fn sections(given: &Table) -> Result<Options, ConfigError> {
+    let counts = |key: &str| SECTIONS.iter().any(|field| field.name == key);
+    let passed_over = |key: &str| !counts(key) && FIELDS.iter().any(|field| field.name == key);
+    let mut given = given.clone();
+    given.retain(|key, _| !passed_over(key));
+    if let Some(toml::Value::Table(train)) = given.get_mut("train") {
+        train.retain(|key, _| TRAIN.iter().any(|field| field.name == key));
+    }
+    resolve("", SECTIONS, &given)
+}
+
+fn recipe(options: &Options, steps: u64) -> Result<Recipe, TrainError> {
+    let train = options.table("train");
+    let horizon = Horizon { steps: train.opt_u64("steps").unwrap_or(steps) };
+    let factor = Curve::from_section(options.table("schedule"), horizon)?;
+    let mut recipe = Recipe::from_section(options.table("optimizer"), horizon, factor)?;
+    if let Some(norm) = train.opt_f64("max_grad_norm").filter(|norm| *norm > 0.0) {
+        recipe = recipe.max_grad_norm(norm);
+    }
+    if let Some(limit) = train.opt_f64("clip_value") {
+        recipe = recipe.clip_value(limit);
+    }
+    Ok(recipe.seed(options.u64("seed")).allow_missing())
+}
+
+/// What a file of parameters and gradients holds.
+struct Gradients {
+    file: TensorFile,
+    params: Vec<String>,
+    steps: u64,
+}
+
+impl Gradients {
+    fn open(path: &Path) -> Result<Self, TrainError> {
+        let file = TensorFile::open(path)?;
+        let (mut params, mut grads) = (Vec::new(), BTreeMap::<u64, Vec<String>>::new());
+        for full in file.names() {
+            let grad = |rest: &str| {
+                let (step, name) = rest.split_once('.')?;
+                Some((step.parse().ok()?, name.to_owned()))
+            };
+            if let Some(name) = full.strip_prefix("param.") {
+                params.push(name.to_owned());
+            } else if let Some((step, name)) = full.strip_prefix("grad.").and_then(grad) {
+                grads.entry(step).or_default().push(name);
+            } else {
+                return Err(ReplayError::Name { path: path.to_owned(), name: full }.into());
+            }
+        }
+        let steps = grads.len() as u64;
+        let gradients = Self { file, params, steps };
+        gradients.check(&grads)?;
+        Ok(gradients)
+    }
+
+    /// Whether every step from 0 has gradients, each like its parameter.
+    fn check(&self, grads: &BTreeMap<u64, Vec<String>>) -> Result<(), ReplayError> {
+        let path = self.file.path();
+        let lacks = |what: String| ReplayError::Lacks { path: path.to_owned(), what };
+        if self.params.is_empty() {
+            return Err(lacks("holds no tensor `param.NAME` to begin with".to_owned()));
+        }
+        let mut kinds = BTreeMap::new();
+        for name in &self.params {
+            let full = format!("param.{name}");
+            let kind = (self.file.dtype(&full), self.file.shape(&full));
+            if !kind.0.is_some_and(DType::is_float) {
+                let (found, wanted) = (told(kind), "wanted in f64, f32 or bf16".to_owned());
+                return Err(ReplayError::Unfit {
+                    path: path.to_owned(),
+                    name: full,
+                    found,
+                    wanted,
+                });
+            }
+            kinds.insert(name, kind);
+        }
+        if let Some(step) = (0..self.steps.max(1)).find(|step| !grads.contains_key(step)) {
+            return Err(lacks(format!("holds no gradient `grad.{step}.NAME`; steps count from 0")));
+        }
+        for (step, name) in
+            grads.iter().flat_map(|(step, names)| names.iter().map(move |n| (step, n)))
+        {
+            let full = format!("grad.{step}.{name}");
+            let Some(wanted) = kinds.get(name) else {
+                return Err(lacks(format!("holds `{full}` without `param.{name}`")));
+            };
+            let found = (self.file.dtype(&full), self.file.shape(&full));
+            if found != *wanted {
+                let (found, wanted) = (told(found), format!("its parameter is {}", told(*wanted)));
+                return Err(ReplayError::Unfit {
+                    path: path.to_owned(),
+                    name: full,
+                    found,
+                    wanted,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers all parameters, each in its own type.
+    fn register(&self, params: &mut Params) -> Vec<Param> {
+        let add = |name: &String| {
+            let value = self.file.tensor(&format!("param.{name}")).expect("it was read before");
+            params.scope("").dtype(value.dtype()).add(name, value.shape(), Init::ZEROS)
+        };
+        self.params.iter().map(add).collect()
+    }
+
+    fn at(&self, step: u64, params: &[Param]) -> Result<Grads, TrainError> {
+        let mut grads = Grads::default();
+        for (param, name) in params.iter().zip(&self.params) {
+            let full = format!("grad.{step}.{name}");
+            if self.file.shape(&full).is_some() {
+                let grad = self.file.tensor(&full)?;
+                let dtype = grad.dtype().accumulator();
+                grads.insert(param, &grad.to_dtype(dtype));
+            }
+        }
+        Ok(grads)
+    }
+}
+
+/// A tensor's type and shape, in words.
+fn told((dtype, shape): (Option<DType>, Option<Shape>)) -> String {
+    let text = |part: Option<String>| part.unwrap_or_default();
+    format!("{} {}", text(dtype.map(|d| d.to_string())), text(shape.map(|s| s.to_string())))
+}
+
+/// Writes beside and renames, so that what was there stays until the new is whole.
+fn write(output: &Path, tensors: Vec<(String, Tensor)>) -> Result<(), TrainError> {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let beside = parent(output).join(format!(".{name}.{}.partial", std::process::id()));
+    let written = write_tensors(&beside, tensors, &BTreeMap::new())
+        .map_err(TrainError::from)
+        .and_then(|()| sync_file(&beside))
+        .and_then(|()| std::fs::rename(&beside, output).map_err(TrainError::io("rename", output)));
+    if written.is_err() {
+        // The first error tells; half a file would only take room.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
