@@ -11,7 +11,8 @@ use serde_json::json;
 ///
 /// The input is a safetensors file with tensors `param.NAME` and `grad.STEP.NAME`, STEP counted from 0;
 /// the output holds `param.STEP.NAME` after each step. It computes in the input's type. Of the config
-/// only [optimizer] must be there; its groups, the [schedule] and the clipping of [train] are applied.
+/// only the section `optimizer` must be there; its groups, `schedule` and the clipping of `train` are
+/// applied.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
@@ -19,7 +20,7 @@ use serde_json::json;
 where optimizer.toml may be no more than
   optimizer = { name = \"adamw\", lr = 1e-3 }")]
 pub struct Args {
-    /// A TOML file with an [optimizer] section
+    /// A TOML file with a section `optimizer`
     config: PathBuf,
     /// Parameters to begin with, and the gradients of each step
     #[arg(long, value_name = "FILE")]
