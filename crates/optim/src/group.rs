@@ -5,11 +5,13 @@ use rappel_tensor::{
     ArenaLayout, DType, Entry, Run, Runs, STATE_BLOCK, Shape, StateArena, StateKind, Tensor,
 };
 
-use crate::{MAX_NUMBERS, OptimError, Plan, StateDtype, Stepper};
+use crate::modifiers::SLOW;
+use crate::{MAX_NUMBERS, Modifiers, OptimError, Plan, Slot, StateDtype, Stepper};
 
 /// Parameters that one rule updates.
 pub(crate) struct Group {
     pub stepper: Box<dyn Stepper>,
+    pub modifiers: Modifiers,
     /// Whether what is stored in less precision rounds at random.
     pub stochastic_rounding: bool,
     /// One for each type of parameter, and kind of state, among them.
@@ -134,6 +136,13 @@ impl Part {
     }
 }
 
+/// The slots of state as large as the parameter: the rule's, then the modifiers'.
+pub(crate) fn slots(stepper: &dyn Stepper, modifiers: &Modifiers) -> Vec<Slot> {
+    let mut slots = stepper.slots();
+    slots.extend(modifiers.lookahead.map(|_| SLOW));
+    slots
+}
+
 /// The runs of the `picked` members, in order; neighbours in memory become one.
 pub(crate) fn merged(members: &[Member], picked: impl Iterator<Item = usize>) -> Runs {
     let mut runs: Vec<Run> = Vec::new();
@@ -177,11 +186,11 @@ pub(crate) fn assign(
         for dtype in TRAINED {
             parts.extend(parts_of(layout, dtype, &mine, &plan)?);
         }
-        let Plan { stepper, stochastic_rounding, .. } = plan;
+        let Plan { stepper, modifiers, stochastic_rounding, .. } = plan;
         if stepper.shares_numbers() && parts.len() > 1 {
             return Err(OptimError::Mixed { group: group.checked_sub(1) });
         }
-        Ok(Group { stepper, stochastic_rounding, parts })
+        Ok(Group { stepper, modifiers, stochastic_rounding, parts })
     };
     plans.into_iter().enumerate().map(group).collect()
 }
@@ -225,14 +234,18 @@ fn parts_of(
         (0..entries.len()).filter(|&i| entries[i].trainable && entries[i].dtype == dtype).collect();
     // Empty parameters share their offset with the next one, and come before it.
     all.sort_by_key(|&i| (entries[i].offset, entries[i].shape.count()));
-    let slots = plan.stepper.slots();
+    let slots = slots(&*plan.stepper, &plan.modifiers);
     let mut alike: Vec<(Vec<StateKind>, Vec<usize>)> = Vec::new();
     for i in all.iter().copied().filter(|&i| mine(i)) {
         let Entry { name, shape, .. } = &entries[i];
         let refused = |reason| OptimError::Refused { name: name.clone(), reason };
         plan.stepper.refuses(*shape).map_or(Ok(()), |reason| Err(refused(reason)))?;
         plan.state_dtype.suits(dtype, *shape).map_err(refused)?;
-        let kind = |slot: &crate::Slot| plan.state_dtype.kind(dtype, shape.count(), *slot);
+        let kind = |slot: &Slot| match slot {
+            // Small differences add up in them.
+            slot if *slot == SLOW => StateKind::Number(dtype.accumulator()),
+            slot => plan.state_dtype.kind(dtype, shape.count(), *slot),
+        };
         let kinds: Vec<StateKind> = slots.iter().map(kind).collect();
         match alike.iter_mut().find(|(other, _)| *other == kinds) {
             Some((_, indices)) => indices.push(i),

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use half::bf16;
-use rappel_tensor::{ArenaLayout, Arenas, DType, Grads, Key, Params, Runs};
+use rappel_tensor::{ArenaLayout, Grads, Key, Params};
 
 use crate::clip;
-use crate::group::{Group, Member, Part, assign, merged};
-use crate::stepper::{Job, Memory, Prepare, Views};
-use crate::{MAX_NUMBERS, Now, OptimError, Recipe, Scalar, Stepper};
+use crate::group::{Group, Part, assign};
+use crate::step::Stride;
+use crate::stepper::Prepare;
+use crate::{MAX_NUMBERS, Now, OptimError, Recipe, Scalar};
 
 /// Takes the steps of a run: a rule for every trainable parameter, and its state.
 ///
@@ -117,20 +117,9 @@ impl Optimizer {
         let rounding = Key::new(self.seed).with_name("stochastic rounding").with(step);
         params.update(|arenas| {
             let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
-            for (i, Group { stepper, stochastic_rounding, parts }) in
-                self.groups.iter_mut().enumerate()
-            {
-                let scale = if stepper.maximize() { -prepare.scale } else { prepare.scale };
-                for (k, part) in parts.iter_mut().enumerate() {
-                    let key = rounding.with(i as u64).with(k as u64);
-                    let stride = Stride {
-                        now,
-                        prepare: Prepare { scale, ..prepare },
-                        rounding: stochastic_rounding.then_some(key),
-                        whole,
-                    };
-                    part.step(&**stepper, stride, arenas, grads);
-                }
+            for (i, group) in self.groups.iter_mut().enumerate() {
+                let key = rounding.with(i as u64);
+                group.step(Stride { now, prepare, key, whole }, arenas, grads);
             }
         })?;
         Ok(StepReport { grad_norm, clip_coef, lr: self.lr(step) })
@@ -176,88 +165,5 @@ impl Optimizer {
     pub fn bytes_moved(&self) -> usize {
         let parts = self.groups.iter().flat_map(|g| g.parts.iter().map(|part| (&*g.stepper, part)));
         parts.map(|(stepper, part)| part.bytes_moved(stepper)).sum()
-    }
-}
-
-/// A step, before it is known which members it is for.
-#[derive(Clone, Copy)]
-struct Stride {
-    now: Now,
-    prepare: Prepare,
-    rounding: Option<Key>,
-    /// Whether every parameter has a gradient.
-    whole: bool,
-}
-
-impl Part {
-    /// Updates the members that have gradients; all do where the gradients are whole.
-    fn step(
-        &mut self,
-        stepper: &dyn Stepper,
-        stride: Stride,
-        arenas: &mut Arenas<'_>,
-        grads: &Grads,
-    ) {
-        let alike = |member: &Member, other: &Member| {
-            member.count == other.count && member.numbers == other.numbers
-        };
-        if stride.whole && self.members.iter().all(|member| alike(member, &self.members[0])) {
-            let (runs, everyone) =
-                (std::mem::take(&mut self.runs), std::mem::take(&mut self.everyone));
-            self.walk(stepper, stride, arenas, grads, &runs, &everyone);
-            (self.runs, self.everyone) = (runs, everyone);
-            return;
-        }
-        // Parameters that missed steps stand at other counts, and take a walk of their own.
-        let layout = arenas.layout();
-        let mut clusters: Vec<Vec<usize>> = Vec::new();
-        for (k, member) in self.members.iter().enumerate() {
-            if grads.is_filled(&layout, member.index) {
-                match clusters.iter_mut().find(|c| alike(&self.members[c[0]], member)) {
-                    Some(cluster) => cluster.push(k),
-                    None => clusters.push(vec![k]),
-                }
-            }
-        }
-        for picked in clusters {
-            let runs = merged(&self.members, picked.iter().copied());
-            self.walk(stepper, stride, arenas, grads, &runs, &picked);
-        }
-    }
-
-    /// Updates the picked members, which all stand at the same count.
-    fn walk(
-        &mut self,
-        stepper: &dyn Stepper,
-        stride: Stride,
-        arenas: &mut Arenas<'_>,
-        grads: &Grads,
-        runs: &Runs,
-        picked: &[usize],
-    ) {
-        for k in picked {
-            self.members[*k].count += 1;
-        }
-        let first = &self.members[picked[0]];
-        let now = Now { count: first.count, numbers: first.numbers, ..stride.now };
-        let layout = arenas.layout();
-        let (state, dtype) = (&mut self.state[..], self.dtype);
-        let memory = match dtype {
-            DType::F32 => {
-                let (params, grads) = (arenas.all::<f32>(), grads.all(&layout, dtype));
-                Memory::F32(Views { params, grads, state })
-            }
-            DType::F64 => {
-                let (params, grads) = (arenas.all::<f64>(), grads.all(&layout, dtype));
-                Memory::F64(Views { params, grads, state })
-            }
-            _ => {
-                let (params, grads) = (arenas.all::<bf16>(), grads.all(&layout, dtype));
-                Memory::Bf16(Views { params, grads, state })
-            }
-        };
-        let Stride { prepare, rounding, .. } = stride;
-        let members = &mut self.members;
-        stepper.step(Job { now, prepare, rounding, memory, runs, members, picked });
     }
 }

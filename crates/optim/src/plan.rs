@@ -3,9 +3,10 @@
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options};
 use rappel_schedule::Horizon;
 
+use crate::modifiers;
 use crate::rules::Build;
 use crate::stepper::MIN_8BIT_SIZE;
-use crate::{Algorithm, InvalidOption, StateDtype, Stepper};
+use crate::{Algorithm, InvalidOption, Modifiers, StateDtype, Stepper};
 
 /// A rule for some parameters, and what applies to any rule.
 ///
@@ -18,6 +19,7 @@ pub struct Plan {
     pub(crate) invalid: Option<InvalidOption>,
     pub(crate) state_dtype: StateDtype,
     pub(crate) stochastic_rounding: bool,
+    pub(crate) modifiers: Modifiers,
 }
 
 impl<A: Algorithm> From<A> for Plan {
@@ -28,12 +30,26 @@ impl<A: Algorithm> From<A> for Plan {
             invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
             state_dtype: StateDtype::Full,
             stochastic_rounding: false,
+            modifiers: Modifiers::default(),
         }
     }
 }
 
 /// The options of every optimizer, beside its own.
-pub(crate) const COMMON: &[Field] = &[
+pub(crate) const COMMON: &[Field] = &joined();
+
+const fn joined() -> [Field; PRECISION.len() + modifiers::FIELDS.len()] {
+    let mut fields = [PRECISION[0]; PRECISION.len() + modifiers::FIELDS.len()];
+    let mut i = 0;
+    while i < fields.len() {
+        fields[i] =
+            if i < PRECISION.len() { PRECISION[i] } else { modifiers::FIELDS[i - PRECISION.len()] };
+        i += 1;
+    }
+    fields
+}
+
+const PRECISION: [Field; 3] = [
     Field::new(
         "state_dtype",
         Kind::OneOf(&["float32", "bfloat16", "8bit"]),
@@ -71,6 +87,13 @@ impl Plan {
         self
     }
 
+    /// Puts these around the rule.
+    #[must_use]
+    pub fn modifiers(mut self, modifiers: Modifiers) -> Self {
+        self.modifiers = modifiers;
+        self
+    }
+
     /// The plan that checked options of `entry` and [`COMMON`] describe.
     pub(crate) fn from_options(
         entry: &Entry<Build>,
@@ -84,6 +107,7 @@ impl Plan {
             _ => StateDtype::Full,
         };
         plan.stochastic_rounding = options.bool("stochastic_rounding");
+        plan.modifiers = Modifiers::from_options(options, horizon)?;
         Ok(plan)
     }
 

@@ -5,8 +5,8 @@ use rappel_tensor::{
     DType, Element, Run, STATE_BLOCK, Shape, StateArena, StateKind, Tensor, TensorFile,
 };
 
-use crate::group::Part;
-use crate::{OptimError, Optimizer, Stepper};
+use crate::group::{Part, slots};
+use crate::{OptimError, Optimizer, Slot, Stepper};
 
 /// The name of the count of updates, as in PyTorch's `state_dict`.
 const STEP: &str = "step";
@@ -20,7 +20,7 @@ impl Optimizer {
         let mut tensors = Vec::new();
         for group in &self.groups {
             for part in &group.parts {
-                part.save(&*group.stepper, &mut tensors);
+                part.save(&*group.stepper, &slots(&*group.stepper, &group.modifiers), &mut tensors);
             }
         }
         tensors
@@ -57,8 +57,7 @@ impl Optimizer {
 
 impl Part {
     /// Adds the state of all members, in the order in which [`load`](Part::load) takes it.
-    fn save(&self, stepper: &dyn Stepper, tensors: &mut Vec<(String, Tensor)>) {
-        let slots = stepper.slots();
+    fn save(&self, stepper: &dyn Stepper, slots: &[Slot], tensors: &mut Vec<(String, Tensor)>) {
         for member in &self.members {
             let mut add =
                 |name: &str, value| tensors.push((format!("{name}.{}", member.name), value));

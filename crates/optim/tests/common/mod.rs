@@ -73,9 +73,14 @@ pub fn table(json: &Map<String, Value>) -> toml::Table {
     fn value(json: &Value) -> toml::Value {
         match json {
             Value::Bool(b) => (*b).into(),
-            Value::Number(n) => n.as_f64().unwrap().into(),
+            Value::Number(n) => match n.as_i64() {
+                Some(n) => n.into(),
+                None => n.as_f64().unwrap().into(),
+            },
             Value::Array(list) => list.iter().map(value).collect::<Vec<_>>().into(),
-            other => panic!("no option is {other}"),
+            Value::String(text) => text.as_str().into(),
+            Value::Object(map) => table(map).into(),
+            other @ Value::Null => panic!("no option is {other}"),
         }
     }
     json.iter().map(|(key, v)| (key.clone(), value(v))).collect()

@@ -16,7 +16,7 @@ use half::bf16;
 use super::parallel::{Shared, for_pieces};
 use crate::dtype::Element;
 use crate::random::Key;
-use crate::real::Stored;
+use crate::real::{Real, Stored};
 pub use formula::{Gather, Update, apply, gather};
 pub use quantile::BLOCK as STATE_BLOCK;
 pub use runs::{Run, Runs};
@@ -33,7 +33,7 @@ pub const MAX_SLOTS: usize = 8;
 /// A type that parameters are stored as. Steps are computed in `Acc`, the type of gradients.
 pub trait Trained: Element {
     /// Single precision for bfloat16, else the type itself.
-    type Acc: Stored;
+    type Acc: Stored + Real + Trained<Acc = Self::Acc>;
     /// The numbers themselves, where they are of the type that steps are computed in.
     fn direct(params: &mut [Self]) -> Option<&mut [Self::Acc]>;
     /// Reads parameters.

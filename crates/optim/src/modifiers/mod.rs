@@ -1,0 +1,158 @@
+//! What can be put around any rule: penalties, weight decay, centred gradients, cautious masks,
+//! Lookahead.
+//!
+//! A rule with modifiers works on copies of its parameters and gradients, some tensors at a time, so
+//! that it need not know of them.
+
+mod around;
+mod lookahead;
+
+use rappel_registry::{ConfigError, Field, Kind, Options, Range};
+use rappel_schedule::{Horizon, scheduled};
+
+pub(crate) use around::step_around;
+pub(crate) use lookahead::{SLOW, begin, pull};
+
+use crate::{Now, OptionValue, Scalar};
+
+/// What is put around a rule; nothing by default.
+#[derive(Debug, Clone)]
+pub struct Modifiers {
+    /// `g <- g + l1 sign(p)`: the subgradient of a penalty `l1 |p|`.
+    pub l1: Scalar,
+    /// `g <- g + l2 p`: the gradient of a penalty `l2 / 2 p^2`, seen by the rule's averages.
+    pub l2: Scalar,
+    /// After the step, `p <- sign(p) max(|p| - lr l1_proximal, 0)`: exact zeros.
+    pub l1_proximal: Scalar,
+    /// Before the step, `p <- (1 - lr decoupled_decay) p`.
+    pub decoupled_decay: Scalar,
+    /// Subtracts from each row of a gradient (its first dimension) the row's mean
+    /// (Yong et al., 2020, <https://arxiv.org/abs/2004.01461>).
+    pub gradient_centralization: bool,
+    /// Leaves out the parts of an update `u` that go up the gradient, and scales the others:
+    /// `m = [u g > 0]`, `u <- u m / max(mean(m), 1e-3)`, the mean over the tensor
+    /// (Liang et al., 2024, <https://arxiv.org/abs/2411.16085>, as in its authors' code; other
+    /// packages divide by `(sum(m) + 1) / n`).
+    pub cautious: bool,
+    /// Every `k` steps, `slow <- slow + alpha (p - slow)`, `p <- slow`.
+    pub lookahead: Option<Lookahead>,
+}
+
+/// Weights that follow slowly (Zhang et al., 2019, <https://arxiv.org/abs/1907.08610>).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lookahead {
+    /// Steps between pulls.
+    pub k: u64,
+    /// How far the slow weights go each time, in `(0, 1]`.
+    pub alpha: f64,
+}
+
+impl Default for Lookahead {
+    fn default() -> Self {
+        Self { k: 5, alpha: 0.5 }
+    }
+}
+
+impl Default for Modifiers {
+    fn default() -> Self {
+        let zero = Scalar::Number(0.0);
+        Self {
+            l1: zero.clone(),
+            l2: zero.clone(),
+            l1_proximal: zero.clone(),
+            decoupled_decay: zero,
+            gradient_centralization: false,
+            cautious: false,
+            lookahead: None,
+        }
+    }
+}
+
+const LOOKAHEAD: &[Field] = &[
+    Field::new("k", Kind::int_from(1), "5", "steps between pulls"),
+    Field::new(
+        "alpha",
+        Kind::Float(Range::above(0.0).to(1.0)),
+        "0.5",
+        "how far the slow weights go",
+    ),
+];
+
+/// The modifiers as options of every optimizer.
+pub(crate) const FIELDS: [Field; 7] = [
+    Field::new("l1", scheduled(Range::from(0.0)), "0.0", "added to the gradient, times sign(p)"),
+    Field::new("l2", scheduled(Range::from(0.0)), "0.0", "added to the gradient, times p"),
+    Field::new(
+        "l1_proximal",
+        scheduled(Range::from(0.0)),
+        "0.0",
+        "after the step parameters go towards 0 by lr times this, and stop there",
+    ),
+    Field::new(
+        "decoupled_decay",
+        scheduled(Range::from(0.0)),
+        "0.0",
+        "before the step parameters lose this share, times lr",
+    ),
+    Field::new(
+        "gradient_centralization",
+        Kind::Bool,
+        "false",
+        "subtract from each row of a gradient its mean",
+    ),
+    Field::new(
+        "cautious",
+        Kind::Bool,
+        "false",
+        "leave out the parts of an update that go up the gradient, scale the others",
+    ),
+    Field::optional(
+        "lookahead",
+        Kind::Table(LOOKAHEAD),
+        "{ k = 5, alpha = 0.5 }: every k steps go back to slow weights, moved by alpha",
+    ),
+];
+
+impl Modifiers {
+    /// Reads checked [`FIELDS`].
+    pub(crate) fn from_options(options: &Options, horizon: Horizon) -> Result<Self, ConfigError> {
+        let scalar = |key| Scalar::read(options, key, horizon);
+        let lookahead =
+            options.declares("lookahead").then(|| options.opt_table("lookahead")).flatten();
+        Ok(Self {
+            l1: scalar("l1")?,
+            l2: scalar("l2")?,
+            l1_proximal: scalar("l1_proximal")?,
+            decoupled_decay: scalar("decoupled_decay")?,
+            gradient_centralization: options.bool("gradient_centralization"),
+            cautious: options.bool("cautious"),
+            lookahead: lookahead
+                .map(|table| Lookahead { k: table.u64("k"), alpha: table.f64("alpha") }),
+        })
+    }
+
+    /// Whether the rule can work where parameters and gradients lie.
+    pub(crate) fn leave_alone(&self) -> bool {
+        let off = [&self.l1, &self.l2, &self.l1_proximal, &self.decoupled_decay];
+        off.iter().all(|scalar| scalar.is(0.0)) && !self.gradient_centralization && !self.cautious
+    }
+
+    /// The numbers of a step with learning rate `lr`.
+    fn at(&self, now: &Now, lr: f64) -> Numbers {
+        Numbers {
+            l1: now.value(&self.l1),
+            l2: now.value(&self.l2),
+            threshold: lr * now.value(&self.l1_proximal),
+            left: 1.0 - lr * now.value(&self.decoupled_decay),
+        }
+    }
+}
+
+/// The numbers of a step.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    l1: f64,
+    l2: f64,
+    threshold: f64,
+    left: f64,
+}

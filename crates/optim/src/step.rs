@@ -1,0 +1,135 @@
+//! A step of one group: which members take it together, and what stands around the rule.
+
+use half::bf16;
+use rappel_tensor::{Arenas, DType, Grads, Key, Runs};
+
+use crate::group::{Group, Member, Part, merged};
+use crate::modifiers::{Modifiers, begin, pull, step_around};
+use crate::stepper::{Job, Memory, Prepare, Views};
+use crate::{Now, Stepper, with_views};
+
+/// A step, before it is known which members it is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Stride {
+    pub now: Now,
+    pub prepare: Prepare,
+    /// What random rounding is drawn from.
+    pub key: Key,
+    /// Whether every parameter has a gradient.
+    pub whole: bool,
+}
+
+/// What a group's parts are stepped with.
+#[derive(Clone, Copy)]
+struct Means<'a> {
+    stepper: &'a dyn Stepper,
+    modifiers: &'a Modifiers,
+    now: Now,
+    prepare: Prepare,
+    rounding: Option<Key>,
+}
+
+impl Group {
+    /// Updates the members that have gradients.
+    pub fn step(&mut self, stride: Stride, arenas: &mut Arenas<'_>, grads: &Grads) {
+        let Stride { now, mut prepare, key, whole } = stride;
+        if self.stepper.maximize() {
+            prepare.scale = -prepare.scale;
+        }
+        for (k, part) in self.parts.iter_mut().enumerate() {
+            let rounding = self.stochastic_rounding.then_some(key.with(k as u64));
+            let (stepper, modifiers) = (&*self.stepper, &self.modifiers);
+            let means = Means { stepper, modifiers, now, prepare, rounding };
+            part.step(means, arenas, grads, whole);
+        }
+    }
+}
+
+impl Part {
+    /// Updates the members that have gradients; all do where the gradients are `whole`.
+    fn step(&mut self, means: Means<'_>, arenas: &mut Arenas<'_>, grads: &Grads, whole: bool) {
+        let alike = |member: &Member, other: &Member| {
+            member.count == other.count && member.numbers == other.numbers
+        };
+        if whole && self.members.iter().all(|member| alike(member, &self.members[0])) {
+            let (runs, everyone) =
+                (std::mem::take(&mut self.runs), std::mem::take(&mut self.everyone));
+            self.walk(means, arenas, grads, &runs, &everyone);
+            (self.runs, self.everyone) = (runs, everyone);
+            return;
+        }
+        // Parameters that missed steps stand at other counts, and take a walk of their own.
+        let layout = arenas.layout();
+        let mut clusters: Vec<Vec<usize>> = Vec::new();
+        for (k, member) in self.members.iter().enumerate() {
+            if grads.is_filled(&layout, member.index) {
+                match clusters.iter_mut().find(|c| alike(&self.members[c[0]], member)) {
+                    Some(cluster) => cluster.push(k),
+                    None => clusters.push(vec![k]),
+                }
+            }
+        }
+        for picked in clusters {
+            let runs = merged(&self.members, picked.iter().copied());
+            self.walk(means, arenas, grads, &runs, &picked);
+        }
+    }
+
+    /// Updates the picked members, which all stand at the same count.
+    fn walk(
+        &mut self,
+        means: Means<'_>,
+        arenas: &mut Arenas<'_>,
+        grads: &Grads,
+        runs: &Runs,
+        picked: &[usize],
+    ) {
+        for k in picked {
+            self.members[*k].count += 1;
+        }
+        let first = &self.members[picked[0]];
+        let now = Now { count: first.count, numbers: first.numbers, ..means.now };
+        let Means { stepper, modifiers, prepare, rounding, .. } = means;
+        let own = self.state.len() - usize::from(modifiers.lookahead.is_some());
+        let (state, slow) = self.state.split_at_mut(own);
+        let mut memory = memory(self.dtype, arenas, grads, state);
+        if modifiers.lookahead.is_some() && now.count == 1 {
+            with_views!(&mut memory, views => begin(views, slow, runs));
+        }
+        let members = &mut self.members;
+        if modifiers.leave_alone() {
+            stepper.step(Job { now, prepare, rounding, memory, runs, members, picked });
+        } else {
+            let job = Job { now, prepare, rounding, memory, runs, members, picked };
+            step_around(stepper, modifiers, job);
+        }
+        if let Some(lookahead) = modifiers.lookahead.filter(|l| now.count.is_multiple_of(l.k)) {
+            let mut memory = self::memory(self.dtype, arenas, grads, &mut []);
+            with_views!(&mut memory, views => pull(lookahead, views, slow, runs, rounding));
+        }
+    }
+}
+
+/// The arenas of one type.
+fn memory<'a>(
+    dtype: DType,
+    arenas: &'a mut Arenas<'_>,
+    grads: &'a Grads,
+    state: &'a mut [rappel_tensor::StateArena],
+) -> Memory<'a> {
+    let layout = arenas.layout();
+    match dtype {
+        DType::F32 => {
+            let (params, grads) = (arenas.all::<f32>(), grads.all(&layout, dtype));
+            Memory::F32(Views { params, grads, state })
+        }
+        DType::F64 => {
+            let (params, grads) = (arenas.all::<f64>(), grads.all(&layout, dtype));
+            Memory::F64(Views { params, grads, state })
+        }
+        _ => {
+            let (params, grads) = (arenas.all::<bf16>(), grads.all(&layout, dtype));
+            Memory::Bf16(Views { params, grads, state })
+        }
+    }
+}
