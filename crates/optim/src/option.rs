@@ -25,6 +25,8 @@ impl InvalidOption {
 
 /// A set of options that [`options!`](crate::options) declared.
 pub trait OptionSet: Clone + Send + Sync + Sized + 'static {
+    /// The documentation of the set, in Markdown: what `rappel list` shows of the rule.
+    const ABOUT: &'static str;
     /// The options as a config gives them.
     const FIELDS: &'static [Field];
 
@@ -166,16 +168,17 @@ pub const fn range_of(kind: Kind) -> Range {
 /// [`Kind`]. There must be `lr: Scalar` and `maximize: bool`.
 #[macro_export]
 macro_rules! options {
-    ($(#[$outer:meta])* pub struct $name:ident {
+    ($(#[doc = $about:literal])* pub struct $name:ident {
         $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal, $kind:expr;)*
     }) => {
-        $(#[$outer])*
+        $(#[doc = $about])*
         #[derive(Debug, Clone)]
         pub struct $name {
             $($(#[doc = $doc])+ pub $field: $type,)*
         }
 
         impl $crate::OptionSet for $name {
+            const ABOUT: &'static str = concat!($($about, "\n"),*);
             const FIELDS: &'static [::rappel_registry::Field] = &[$(
                 ::rappel_registry::Field::new(
                     stringify!($field),

@@ -1,7 +1,9 @@
 //! A rule with what applies to any rule: the precision of its state, and how it is rounded.
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options};
+use rappel_registry::{ConfigError, Entry, Field, Kind, More, Options, resolve};
 use rappel_schedule::Horizon;
+use rappel_tensor::DType;
+use toml::Table;
 
 use crate::modifiers;
 use crate::rules::Build;
@@ -15,6 +17,7 @@ use crate::{Algorithm, InvalidOption, Modifiers, StateDtype, Stepper};
 /// let plan = Plan::from(AdamW::default()).state_dtype(StateDtype::Bf16);
 /// ```
 pub struct Plan {
+    pub(crate) about: &'static str,
     pub(crate) stepper: Box<dyn Stepper>,
     pub(crate) invalid: Option<InvalidOption>,
     pub(crate) state_dtype: StateDtype,
@@ -26,6 +29,7 @@ impl<A: Algorithm> From<A> for Plan {
     #[allow(clippy::needless_pass_by_value)] // Written in place, as a value.
     fn from(rule: A) -> Self {
         Self {
+            about: A::ABOUT,
             stepper: rule.stepper(),
             invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
             state_dtype: StateDtype::Full,
@@ -126,6 +130,23 @@ impl Plan {
     pub fn stepper(&self) -> &dyn Stepper {
         &*self.stepper
     }
+}
+
+/// A matrix whose state and traffic stand for all: 1024 x 1024 in single precision.
+const SAMPLE: [usize; 2] = [1024, 1024];
+
+/// What an optimizer costs, with its defaults, and its documentation.
+pub(crate) fn more(entry: &Entry<Build>) -> More {
+    let build = || {
+        let options = resolve(entry.name, entry.fields, &Table::new())?;
+        (entry.build)(&options, Horizon { steps: 1 })
+    };
+    let plan = build().unwrap_or_else(|error| panic!("a default does not pass its check: {error}"));
+    let state = plan.stepper.state_bytes(SAMPLE.into(), DType::F32);
+    let moved = plan.stepper.bytes_moved(DType::F32, state);
+    let figure = |bytes: f64| ((bytes * 1e3).round() / 1e3).to_string();
+    let figures = vec![("state B/param", figure(state)), ("moved B/param", figure(moved))];
+    More { figures, about: plan.about }
 }
 
 impl StateDtype {

@@ -121,6 +121,15 @@ pub trait Stepper: Send + Sync {
     /// Updates parameters and state of the picked members, and no others.
     fn step(&self, job: Job<'_>);
 
+    /// Bytes of state for each number of a parameter of `shape` stored as `dtype`, the state in full
+    /// precision.
+    fn state_bytes(&self, shape: Shape, dtype: DType) -> f64 {
+        let tensors =
+            self.tensors(shape).into_iter().map(|(_, shape)| shape.count()).sum::<usize>();
+        let numbers = self.slots().len() as f64 + tensors as f64 / shape.count().max(1) as f64;
+        numbers * dtype.accumulator().size() as f64
+    }
+
     /// Bytes that a step moves for each parameter stored as `dtype` with state of `state_bytes`: reads
     /// of parameter, gradient and state, writes of parameter and state.
     fn bytes_moved(&self, dtype: DType, state_bytes: f64) -> f64 {

@@ -251,4 +251,7 @@ fn the_registry_lists_the_folder_and_describes_itself() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules");
     assert_folder_matches(&folder, &OPTIMIZERS.names());
     assert_sound(&OPTIMIZERS);
+    for info in OPTIMIZERS.infos() {
+        assert!(info.more.about.contains('`'), "{}: no formula in its documentation", info.name);
+    }
 }

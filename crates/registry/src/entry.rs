@@ -31,6 +31,22 @@ pub struct Registry<B: 'static> {
     pub common: &'static [Field],
     /// The entries.
     pub entries: &'static [Entry<B>],
+    /// What else an entry says of itself; [`no_more`] where that is nothing.
+    pub more: fn(&Entry<B>) -> More,
+}
+
+/// What an entry says of itself beyond its line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct More {
+    /// Figures of the entry: the column's head, and the figure.
+    pub figures: Vec<(&'static str, String)>,
+    /// Its formula and what else there is to know, in Markdown.
+    pub about: &'static str,
+}
+
+/// An entry whose line says it all.
+pub fn no_more<B>(_: &Entry<B>) -> More {
+    More::default()
 }
 
 /// The key that picks an entry in a config section.
@@ -109,6 +125,8 @@ pub struct Info {
     pub reference: &'static str,
     /// Its options, the common ones included, without `name`.
     pub fields: Vec<Field>,
+    /// What it says beyond its line.
+    pub more: More,
 }
 
 /// A [`Registry`] whatever it builds: what help texts, `rappel list` and nested sections need.
@@ -147,6 +165,7 @@ impl<B> Family for Registry<B> {
 impl<B> Registry<B> {
     fn info_of(&self, entry: &Entry<B>) -> Info {
         let Entry { name, summary, reference, fields, .. } = *entry;
-        Info { name, summary, reference, fields: [fields, self.common].concat() }
+        let fields = [fields, self.common].concat();
+        Info { name, summary, reference, fields, more: (self.more)(entry) }
     }
 }

@@ -45,18 +45,110 @@ fn collect(prefix: &str, fields: &[Field], rows: &mut Vec<[String; 4]>) {
     }
 }
 
-/// One line an entry: its name and what it computes, as `rappel list KIND` shows them.
+/// One line an entry: its name, its figures where the family has some, and what it computes, as
+/// `rappel list KIND` shows them.
 pub fn list(family: &dyn Family) -> String {
     let infos = family.infos();
-    let width = infos.iter().map(|info| info.name.len()).max().unwrap_or(0);
-    let lines = infos.iter().map(|info| format!("{:width$}  {}", info.name, info.summary));
-    lines.collect::<Vec<_>>().join("\n") + "\n"
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let heads: Vec<String> =
+        infos.first().map_or(&[][..], |info| &info.more.figures).iter().map(head).collect();
+    if !heads.is_empty() {
+        let first = vec!["name".to_owned()];
+        rows.push(first.into_iter().chain(heads).chain([String::new()]).collect());
+    }
+    rows.extend(infos.iter().map(|info| {
+        let figures = info.more.figures.iter().map(|(_, figure)| figure.clone());
+        let (name, summary) = (info.name.to_owned(), info.summary.to_owned());
+        [name].into_iter().chain(figures).chain([summary]).collect()
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> =
+        (0..rows.first().map_or(0, Vec::len)).map(|column| width(column).unwrap_or(0)).collect();
+    rows.iter().map(|row| line(row, &widths)).collect()
+}
+
+fn head((head, _): &(&'static str, String)) -> String {
+    (*head).to_owned()
+}
+
+/// The name to the left, figures to the right, the summary as it is.
+fn line(row: &[String], widths: &[usize]) -> String {
+    let last = row.len() - 1;
+    let cell = |(column, text): (usize, &String)| match column {
+        0 => format!("{text:width$}", width = widths[0]),
+        _ if column == last => text.clone(),
+        _ => format!("{text:>width$}", width = widths[column]),
+    };
+    let cells: Vec<String> = row.iter().enumerate().map(cell).collect();
+    cells.join("  ").trim_end().to_owned() + "\n"
+}
+
+/// Markdown as plain text: without examples, marks of code, and what links hide.
+fn plain(markdown: &str) -> String {
+    let mut lines = Vec::new();
+    let mut example = false;
+    for line in markdown.lines() {
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        let doubly_empty = line.is_empty() && lines.last().is_none_or(String::is_empty);
+        if line.starts_with("```") {
+            example = !example;
+        } else if !example && !doubly_empty {
+            lines.push(unlinked(line).replace('`', ""));
+        }
+    }
+    lines.join("\n").trim_end().to_owned()
+}
+
+/// `[text](address)` as `text (address)`, `[text]` as `text`.
+fn unlinked(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('[') {
+        let Some((text, after)) = after.split_once(']') else { break };
+        out.push_str(before);
+        // Brackets of intervals and masks stay: what they hold is no word to link.
+        let word = text.starts_with('`') || after.starts_with('(');
+        if !word {
+            out.push('[');
+            out.push_str(text);
+            out.push(']');
+            rest = after;
+            continue;
+        }
+        out.push_str(text);
+        rest = after;
+        if let Some((address, after)) = after.strip_prefix('(').and_then(|a| a.split_once(')')) {
+            if address.starts_with("http") {
+                out.extend([" (", address, ")"]);
+            }
+            rest = after;
+        }
+    }
+    out + rest
 }
 
 /// The entry's page, as `rappel list KIND NAME` shows it.
 impl fmt::Display for Info {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}\nreference: {}", self.name, self.summary, self.reference)?;
+        for (head, figure) in &self.more.figures {
+            writeln!(f, "{head}: {figure}")?;
+        }
+        if !self.more.about.is_empty() {
+            writeln!(f, "\n{}\n", plain(self.more.about))?;
+        }
         describe(&self.fields).lines().try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markdown_reads_as_plain_text() {
+        let about = " One [`Adam`] step, as [Kingma](https://x.org/a), on `[0, 1)`.\n\n ```\n let x;\n ```\n\n End [u g > 0].";
+        let want = "One Adam step, as Kingma (https://x.org/a), on [0, 1).\n\nEnd [u g > 0].";
+        assert_eq!(plain(about), want);
     }
 }

@@ -7,7 +7,7 @@
 //! stand in a [`Registry`]. Nothing about an option is said twice.
 //!
 //! ```
-//! use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range, Registry};
+//! use rappel_registry::{no_more, ConfigError, Entry, Field, Kind, Options, Range, Registry};
 //!
 //! type Build = fn(&Options) -> Result<f64, ConfigError>;
 //!
@@ -23,7 +23,7 @@
 //!     build: |options| Ok(options.f64("lr") * options.f64("momentum")),
 //! };
 //! static OPTIMIZERS: Registry<Build> =
-//!     Registry { kind: "optimizer", common: &[], entries: &[SGD] };
+//!     Registry { kind: "optimizer", common: &[], entries: &[SGD], more: no_more };
 //!
 //! let given = toml::from_str("name = 'sgd'\nlr = 1").unwrap();
 //! let (entry, options) = OPTIMIZERS.resolve("optimizer", &given)?;
@@ -50,7 +50,7 @@ mod resolve;
 mod suggest;
 
 pub use conformance::{assert_folder_matches, assert_sound};
-pub use entry::{Entry, Family, Info, Registry};
+pub use entry::{Entry, Family, Info, More, Registry, no_more};
 pub use error::ConfigError;
 pub use field::{Default, Field};
 pub use help::{describe, list};

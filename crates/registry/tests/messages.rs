@@ -1,6 +1,8 @@
 //! Every way a config can be wrong, with the text its user reads.
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range, Registry, resolve};
+use rappel_registry::{
+    ConfigError, Entry, Field, Kind, Options, Range, Registry, no_more, resolve,
+};
 
 type Build = fn(&Options) -> Result<u64, ConfigError>;
 
@@ -18,7 +20,8 @@ const FLAT: Entry<Build> = Entry {
     fields: &[],
     build: |options| Err(options.invalid("name", "flat cannot be built")),
 };
-static SHAPES: Registry<Build> = Registry { kind: "shape", common: &[], entries: &[WARMUP, FLAT] };
+static SHAPES: Registry<Build> =
+    Registry { kind: "shape", common: &[], entries: &[WARMUP, FLAT], more: no_more };
 
 const DATA: &[Field] = &[
     Field::new("files", Kind::Strings, "[]", "paths of the texts"),

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use rappel_registry::{
-    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, assert_sound, list, resolve,
+    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, assert_sound, list, no_more,
+    resolve,
 };
 use toml::{Table, Value};
 
@@ -23,6 +24,7 @@ static RAMPS: Registry<Build> = Registry {
     kind: "ramp",
     common: &[Field::new("value", Kind::Float(Range::FINITE), "1", "its factor")],
     entries: &[RAMP],
+    more: no_more,
 };
 const INNER: &[Field] = &[
     Field::optional("steps", Kind::Int { min: -2, max: 5 }, "some steps"),
@@ -132,6 +134,7 @@ fn an_entry_describes_itself() {
 fn a_default_outside_its_range_is_found() {
     const BAD: Entry<Build> =
         Entry { fields: &[Field::new("steps", Kind::int_from(0), "-1", "its length")], ..RAMP };
-    static BADS: Registry<Build> = Registry { kind: "bad", common: &[], entries: &[BAD] };
+    static BADS: Registry<Build> =
+        Registry { kind: "bad", common: &[], entries: &[BAD], more: no_more };
     assert_sound(&BADS);
 }

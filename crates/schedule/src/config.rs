@@ -1,6 +1,6 @@
 //! From resolved options to curves.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Range, Registry, Scheduled};
+use rappel_registry::{ConfigError, Field, Kind, Options, Range, Registry, Scheduled, no_more};
 
 use crate::schedules::{ENTRIES, SCHEDULES};
 use crate::{Curve, constant};
@@ -37,6 +37,7 @@ static INLINE: Registry<Build> = Registry {
     kind: "schedule",
     common: &[Field::required("value", Kind::Float(Range::FINITE), "what the factors multiply")],
     entries: ENTRIES,
+    more: no_more,
 };
 
 /// The kind of an option that takes a number in `range` or a schedule whose values keep it.

@@ -5,7 +5,7 @@ mod files;
 
 use std::path::PathBuf;
 
-use rappel_registry::{ConfigError, Entry, Options, Registry};
+use rappel_registry::{ConfigError, Entry, Options, Registry, no_more};
 
 use crate::DataError;
 
@@ -46,6 +46,7 @@ pub static SOURCES: Registry<BuildSource> = Registry {
         files::ENTRY, //
         cargo::ENTRY,
     ],
+    more: no_more,
 };
 
 type SourceEntry = Entry<BuildSource>;

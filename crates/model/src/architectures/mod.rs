@@ -6,7 +6,7 @@
 
 mod gpt2;
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Registry};
+use rappel_registry::{ConfigError, Field, Kind, Options, Registry, no_more};
 use rappel_tensor::DType;
 
 use crate::ModelConfig;
@@ -35,7 +35,7 @@ pub struct Architecture {
 
 /// Every architecture.
 pub static ARCHITECTURES: Registry<Architecture> =
-    Registry { kind: "model", common: COMMON, entries: &[gpt2::ENTRY] };
+    Registry { kind: "model", common: COMMON, entries: &[gpt2::ENTRY], more: no_more };
 
 const COMMON: &[Field] = &[
     Field::new(

@@ -4,7 +4,7 @@ use rappel_registry::{ConfigError, Entry, Field, Options, Registry};
 use rappel_schedule::Horizon;
 
 use crate::Plan;
-use crate::plan::COMMON;
+use crate::plan::{COMMON, more};
 use crate::recipe::GROUPS_FIELD;
 
 pub mod adam;
@@ -21,7 +21,7 @@ pub type Build = fn(&Options, Horizon) -> Result<Plan, ConfigError>;
 /// assert!(rappel_optim::OPTIMIZERS.info("adamw").is_ok());
 /// ```
 pub static OPTIMIZERS: Registry<Build> =
-    Registry { kind: "optimizer", common: &SECTION, entries: ENTRIES };
+    Registry { kind: "optimizer", common: &SECTION, entries: ENTRIES, more };
 
 const SECTION: [Field; COMMON.len() + 1] = {
     let mut fields = [GROUPS_FIELD; COMMON.len() + 1];

@@ -1,6 +1,6 @@
 //! The named schedules: one file each, and its two lines here.
 
-use rappel_registry::{Entry, Registry};
+use rappel_registry::{Entry, Registry, no_more};
 
 use crate::Build;
 
@@ -22,4 +22,4 @@ pub(crate) const ENTRIES: &[Entry<Build>] = &[
 ///
 /// Each builds a curve of factors that multiply the learning rate.
 pub static SCHEDULES: Registry<Build> =
-    Registry { kind: "schedule", common: &[], entries: ENTRIES };
+    Registry { kind: "schedule", common: &[], entries: ENTRIES, more: no_more };

@@ -1,6 +1,7 @@
 //! The sinks: one file each, and its two lines here.
 
 use rappel_registry::Registry;
+use rappel_registry::no_more;
 
 use crate::Build;
 
@@ -13,4 +14,5 @@ pub static SINKS: Registry<Build> = Registry {
     kind: "sink",
     common: &[],
     entries: &[console::ENTRY, jsonl::ENTRY, tensorboard::ENTRY],
+    more: no_more,
 };

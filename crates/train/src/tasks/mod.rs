@@ -4,7 +4,7 @@ mod language_model;
 
 use std::path::Path;
 
-use rappel_registry::{Entry, Registry};
+use rappel_registry::{Entry, Registry, no_more};
 use rappel_tensor::{Params, Tensor};
 
 use crate::{Config, Observer, TrainError};
@@ -70,7 +70,7 @@ pub type Build = fn(&Config, &mut dyn Observer) -> Result<(Box<dyn Task>, Config
 
 /// Every task of a config's key `task`.
 pub static TASKS: Registry<Build> =
-    Registry { kind: "task", common: &[], entries: &[language_model::ENTRY] };
+    Registry { kind: "task", common: &[], entries: &[language_model::ENTRY], more: no_more };
 
 type TaskEntry = Entry<Build>;
 
