@@ -2,20 +2,32 @@
 
 use rappel_tensor::{Piece, Real, Trained, Update, apply, walk};
 
+use crate::rows::Touched;
 use crate::rule::Lifted;
 use crate::stepper::{Job, Prepare, Slot, Stepper, Views};
 use crate::{Lift, Now, Rule, Scalar, with_views};
 
 /// The stepper of an elementwise rule with `S` slots of state.
 pub fn elementwise<const S: usize, A: Rule<S>>(rule: &A) -> Box<dyn Stepper> {
-    Box::new(Elementwise::<S, A>(rule.clone()))
+    Box::new(Elementwise::<S, A> { rule: rule.clone(), lazy: false })
 }
 
-struct Elementwise<const S: usize, A>(A);
+/// The stepper of an elementwise rule that leaves alone the rows, parameter and state, whose
+/// gradient is all zero: those of an embedding that no token named. A row is what the first
+/// dimension counts; all of a parameter's rows are at the same count of updates.
+pub fn lazy_rows<const S: usize, A: Rule<S>>(rule: &A) -> Box<dyn Stepper> {
+    Box::new(Elementwise::<S, A> { rule: rule.clone(), lazy: true })
+}
+
+struct Elementwise<const S: usize, A> {
+    rule: A,
+    /// Whether rows without gradient are left alone.
+    lazy: bool,
+}
 
 impl<const S: usize, A: Rule<S>> Stepper for Elementwise<S, A> {
     fn slots(&self) -> Vec<Slot> {
-        slots(A::STATE, A::SIGNED)
+        slots(self.rule.names(), A::SIGNED)
     }
 
     fn numbers(&self) -> &'static [(&'static str, f64)] {
@@ -23,25 +35,32 @@ impl<const S: usize, A: Rule<S>> Stepper for Elementwise<S, A> {
     }
 
     fn lr(&self) -> &Scalar {
-        self.0.lr()
+        self.rule.lr()
     }
 
     fn maximize(&self) -> bool {
-        self.0.maximize()
+        self.rule.maximize()
     }
 
     fn keep(&self, now: &Now) -> f64 {
-        self.0.keep(now)
+        self.rule.keep(now)
     }
 
     fn step(&self, job: Job<'_>) {
         let Job { mut now, prepare, rounding, memory, runs, members, picked } = job;
-        self.0.advance(&mut now);
+        self.rule.advance(&mut now);
+        let scalars = self.rule.scalars(&now);
+        self.rule.settle(&mut now);
         for k in picked {
             members[*k].numbers = now.numbers;
         }
-        let pass = Pass::<S, A> { rule: &self.0, scalars: self.0.scalars(&now), prepare };
-        with_views!(memory, views => pass.walk(views, runs, rounding));
+        let pass = Pass::<S, A> { rule: &self.rule, scalars, prepare };
+        with_views!(memory, views => if self.lazy {
+            let touched = Touched::find(&views, members, picked);
+            pass.walk_touched(views, &touched, rounding);
+        } else {
+            pass.walk(views, runs, rounding);
+        });
     }
 }
 
@@ -73,6 +92,22 @@ impl<const S: usize, A: Rule<S>> Pass<'_, S, A> {
         let Views { params, grads, state } = views;
         walk(runs, params, grads, state, rounding, &|piece: Piece<'_, '_, P::Acc>| {
             apply(self, piece.params, piece.grads, array::<S, _>(piece.state));
+        });
+    }
+
+    fn walk_touched<P: Trained>(
+        &self,
+        views: Views<'_, P>,
+        touched: &Touched,
+        rounding: Option<rappel_tensor::Key>,
+    ) {
+        let Views { params, grads, state } = views;
+        walk(&touched.runs, params, grads, state, rounding, &|piece: Piece<'_, '_, P::Acc>| {
+            for part in touched.within(piece.run) {
+                let mut state = array::<S, _>(piece.state).map(|slot| &mut slot[part.clone()]);
+                let (params, grads) = (&mut piece.params[part.clone()], &piece.grads[part]);
+                apply(self, params, grads, state.each_mut().map(|slot| &mut **slot));
+            }
         });
     }
 }

@@ -102,6 +102,18 @@ impl OptionValue for String {
     }
 }
 
+impl<const N: usize> OptionValue for [f64; N] {
+    /// The option is [`Kind::Floats`] of `N`.
+    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
+        let list = options.floats(key);
+        Ok(list.try_into().unwrap_or_else(|_| unreachable!("`{key}` was checked to have {N}")))
+    }
+
+    fn check(&self, range: Range) -> Result<(), String> {
+        self.iter().try_for_each(|value| value.check(range))
+    }
+}
+
 impl OptionValue for Scalar {
     fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
         use rappel_registry::Scheduled;
@@ -155,7 +167,7 @@ const INDICES: [&str; 4] = ["0", "1", "2", "3"];
 /// The range that the numbers of an option keep.
 pub const fn range_of(kind: Kind) -> Range {
     match kind {
-        Kind::Scheduled { range, .. } | Kind::Float(range) => range,
+        Kind::Scheduled { range, .. } | Kind::Float(range) | Kind::Floats { range, .. } => range,
         Kind::Raw => BETA,
         _ => Range::FINITE,
     }

@@ -71,8 +71,16 @@ pub trait Rule<const S: usize>: OptionSet {
     /// The numbers that the formula needs, declared with [`scalars!`](crate::scalars).
     type Scalars: Lift;
 
+    /// The names of the state, where options decide what a slot holds.
+    fn names(&self) -> [&'static str; S] {
+        Self::STATE
+    }
+
     /// Moves [`Now::numbers`] on, before [`scalars`](Rule::scalars) reads them.
     fn advance(&self, _now: &mut Now) {}
+
+    /// Moves [`Now::numbers`] on after [`scalars`](Rule::scalars) has read them, for the next update.
+    fn settle(&self, _now: &mut Now) {}
 
     /// What decoupled weight decay leaves of a parameter at a step, if the rule has it: cautious
     /// masks leave it alone.

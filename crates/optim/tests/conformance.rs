@@ -9,9 +9,10 @@ use common::{grads_of, params_of};
 use half::bf16;
 use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
 use rappel_registry::{Family, Info, Kind, assert_folder_matches, assert_sound};
-use rappel_schedule::{Curve, Horizon, constant};
+use rappel_schedule::{Curve, Horizon, constant, linear_decay};
 use rappel_tensor::{Element, Params, TensorFile, write_tensors};
-use rappel_testkit::{Random, functions};
+use rappel_testkit::Random;
+use rappel_testkit::functions::{self, TestFunction};
 use toml::{Table, Value};
 
 const HORIZON: Horizon = Horizon { steps: 10 };
@@ -110,32 +111,44 @@ fn resuming_from_saved_state_gives_the_same_bits() {
     }
 }
 
+/// What an optimizer reaches from the function's start in 10,000 steps, the learning rate its own or
+/// as given, fixed or falling to zero.
+fn reached(info: &Info, function: &dyn TestFunction, lr: Option<f64>, falls: bool) -> f64 {
+    let mut section = section(info);
+    section.extend(lr.map(|lr| ("lr".to_owned(), lr.into())));
+    if info.fields.iter().any(|field| field.name == "weight_decay") {
+        section.insert("weight_decay".to_owned(), 0.0.into());
+    }
+    let start = function.start();
+    let mut params = params_of::<f64>(&[vec![start.len()]], std::slice::from_ref(&start));
+    let factor = if falls { linear_decay(10_000) } else { constant(1.0) };
+    let recipe = recipe(&section).unwrap().lr_factor(factor);
+    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    for step in 0..10_000 {
+        let x = params.tensors()[0].1.to_vec::<f64>();
+        let grads = grads_of::<f64>(&params, &[function.gradient(&x)]);
+        if optimizer.step(step, &mut params, &grads).is_err() {
+            return f64::INFINITY;
+        }
+    }
+    function.value(&params.tensors()[0].1.to_vec::<f64>())
+}
+
 #[test]
 fn functions_are_descended() {
+    // Adadelta's steps, in the parameter's unit, only settle where the rate falls.
+    let tries = [false, true]
+        .into_iter()
+        .flat_map(|falls| [None, Some(1e-1), Some(1e-2), Some(1e-3)].map(|lr| (lr, falls)));
     for info in OPTIMIZERS.infos() {
         for function in functions::all() {
-            let start = function.start();
-            let reached = [1e-1, 1e-2, 1e-3].map(|lr| {
-                let mut section = section(&info);
-                section.insert("lr".to_owned(), lr.into());
-                if info.fields.iter().any(|field| field.name == "weight_decay") {
-                    section.insert("weight_decay".to_owned(), 0.0.into());
-                }
-                let mut params =
-                    params_of::<f64>(&[vec![start.len()]], std::slice::from_ref(&start));
-                let mut optimizer = Optimizer::new(recipe(&section).unwrap(), &params).unwrap();
-                for step in 0..10_000 {
-                    let x = params.tensors()[0].1.to_vec::<f64>();
-                    let grads = grads_of::<f64>(&params, &[function.gradient(&x)]);
-                    if optimizer.step(step, &mut params, &grads).is_err() {
-                        return f64::INFINITY;
-                    }
-                }
-                function.value(&params.tensors()[0].1.to_vec::<f64>())
+            let wanted = 1e-4 * function.value(&function.start());
+            let mut all = Vec::new();
+            let found = tries.clone().any(|(lr, falls)| {
+                all.push(reached(&info, &*function, lr, falls));
+                all[all.len() - 1] < wanted
             });
-            let best = reached.into_iter().fold(f64::INFINITY, f64::min);
-            let wanted = 1e-4 * function.value(&start);
-            assert!(best < wanted, "{} on {}: reached {reached:?}", info.name, function.name());
+            assert!(found, "{} on {}: reached {all:?}", info.name, function.name());
         }
     }
 }

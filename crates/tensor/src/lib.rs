@@ -22,7 +22,7 @@ mod tensor;
 
 pub use autograd::{checkpoint, is_recording, no_grad};
 pub use cpu::update::{Gather, MAX_SLOTS, Piece, Run, Runs, STATE_BLOCK, StateArena, StateKind};
-pub use cpu::update::{Trained, Update, apply, gather, walk};
+pub use cpu::update::{Trained, Update, apply, gather, nonzero_rows, walk};
 pub use dtype::{DType, Element, Float};
 pub use memory::{PoolStats, pool_stats, release_unused_memory};
 pub use ops::{AttentionOptions, attention, attention_packed, layer_norm, rms_norm, rotary};

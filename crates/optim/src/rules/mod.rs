@@ -7,9 +7,18 @@ use crate::Plan;
 use crate::plan::{COMMON, more};
 use crate::recipe::GROUPS_FIELD;
 
+pub mod adadelta;
+pub mod adagrad;
 pub mod adam;
+pub mod adamax;
 pub mod adamw;
+pub mod asgd;
+pub mod nadam;
+pub mod radam;
+pub mod rmsprop;
+pub mod rprop;
 pub mod sgd;
+pub mod sparse_adam;
 
 /// How an entry of [`OPTIMIZERS`] reads its options.
 pub type Build = fn(&Options, Horizon) -> Result<Plan, ConfigError>;
@@ -33,4 +42,17 @@ const SECTION: [Field; COMMON.len() + 1] = {
     fields
 };
 
-const ENTRIES: &[Entry<Build>] = &[adam::ENTRY, adamw::ENTRY, sgd::ENTRY];
+const ENTRIES: &[Entry<Build>] = &[
+    adadelta::ENTRY,
+    adagrad::ENTRY,
+    adam::ENTRY,
+    adamax::ENTRY,
+    adamw::ENTRY,
+    asgd::ENTRY,
+    nadam::ENTRY,
+    radam::ENTRY,
+    rmsprop::ENTRY,
+    rprop::ENTRY,
+    sgd::ENTRY,
+    sparse_adam::ENTRY,
+];

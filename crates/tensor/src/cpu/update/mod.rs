@@ -8,6 +8,7 @@
 
 mod formula;
 mod quantile;
+mod rows;
 mod runs;
 mod state;
 
@@ -19,6 +20,7 @@ use crate::random::Key;
 use crate::real::{Real, Stored};
 pub use formula::{Gather, Update, apply, gather};
 pub use quantile::BLOCK as STATE_BLOCK;
+pub use rows::nonzero_rows;
 pub use runs::{Run, Runs};
 use state::{Slot, narrow, widen};
 pub use state::{StateArena, StateKind};

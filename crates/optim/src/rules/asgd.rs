@@ -1,0 +1,102 @@
+//! Averaged stochastic gradient descent.
+
+use rappel_registry::{Entry, Kind, Range};
+use rappel_schedule::scheduled;
+use rappel_tensor::Real;
+
+use super::Build;
+use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "asgd",
+    summary: "p <- (1 - lambd eta) p - eta g; ax <- ax + mu (p - ax), the average of p after t0 updates",
+    reference: "torch.optim.ASGD; Polyak and Juditsky, 1992, https://doi.org/10.1137/0330046",
+    fields: <Asgd as crate::OptionSet>::FIELDS,
+    build: Plan::build::<Asgd>,
+};
+
+crate::options! {
+    /// Gradient descent that keeps the average of its path, as `torch.optim.ASGD`.
+    ///
+    /// At update `t`, with `g <- g + weight_decay p`: `p <- (1 - lambd eta) p - eta g`,
+    /// `ax <- ax + mu (p - ax)`; then, for the next update,
+    /// `eta <- lr / (1 + lambd lr t)^alpha` and `mu <- 1 / max(1, t - t0)`. At first `eta` is `lr` and
+    /// `mu` is 1: until `t0 + 1`, `ax` is the parameter itself.
+    ///
+    /// The average stays in the state as `ax`; training goes on with the parameter. As in PyTorch,
+    /// `eta` is computed a step ahead, so a scheduled learning rate acts one step late, and `lambd` decays
+    /// beside `weight_decay`.
+    ///
+    /// ```
+    /// use rappel_optim::Asgd;
+    /// let asgd = Asgd { lr: 0.1.into(), t0: 1000.0.into(), ..Default::default() };
+    /// assert!(asgd.lambd.is(1e-4) && asgd.alpha.is(0.75));
+    /// ```
+    ///
+    /// From [Polyak and Juditsky, 1992](https://doi.org/10.1137/0330046).
+    pub struct Asgd {
+        /// learning rate
+        lr: Scalar = "1e-2", scheduled(Range::from(0.0));
+        /// the share of a parameter that a step takes away, times eta; also how fast eta falls
+        lambd: Scalar = "1e-4", scheduled(Range::from(0.0));
+        /// the power by which eta falls
+        alpha: Scalar = "0.75", scheduled(Range::from(0.0));
+        /// the update after which the average begins
+        t0: Scalar = "1e6", scheduled(Range::FINITE);
+        /// added to the gradient, times the parameter
+        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        /// go up the gradient, not down
+        maximize: bool = "false", Kind::Bool;
+    }
+}
+
+crate::scalars! {
+    /// The numbers of a step.
+    pub struct Scalars {
+        /// What is left of a parameter.
+        keep,
+        /// Learning rate.
+        eta,
+        /// Weight of the parameter in its average.
+        mu,
+        /// Weight decay.
+        weight_decay,
+    }
+}
+
+impl Algorithm for Asgd {
+    fn stepper(&self) -> Box<dyn Stepper> {
+        elementwise::<1, _>(self)
+    }
+}
+
+impl Rule<1> for Asgd {
+    const STATE: [&'static str; 1] = ["ax"];
+    const NUMBERS: &'static [(&'static str, f64)] = &[("eta", 0.0), ("mu", 1.0)];
+    type Scalars = Scalars;
+
+    fn scalars(&self, now: &Now) -> Scalars {
+        let [eta, mu, ..] = now.numbers;
+        let eta = if now.count == 1 { now.lr(&self.lr) } else { eta };
+        Scalars {
+            keep: 1.0 - now.value(&self.lambd) * eta,
+            eta,
+            mu,
+            weight_decay: now.value(&self.weight_decay),
+        }
+    }
+
+    fn settle(&self, now: &mut Now) {
+        let (lr, t) = (now.lr(&self.lr), now.count as f64);
+        let fall = (1.0 + now.value(&self.lambd) * lr * t).powf(now.value(&self.alpha));
+        now.numbers[0] = lr / fall;
+        now.numbers[1] = (t - now.value(&self.t0)).max(1.0).recip();
+    }
+
+    #[inline(always)]
+    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [ax]: [R; 1]) -> (R, [R; 1]) {
+        let g = p.mul_add(h.weight_decay, g);
+        let p = p * h.keep - h.eta * g;
+        (p, [lerp(ax, p, h.mu)])
+    }
+}

@@ -1,0 +1,147 @@
+//! Adam with a rectified adaptive rate.
+
+use rappel_registry::{Entry, Kind, Range};
+use rappel_schedule::scheduled;
+use rappel_tensor::Real;
+
+use super::Build;
+use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "radam",
+    summary: "m, v as adam; p <- p - lr m^, times r sqrt(1 - beta2^t) / (sqrt(v) + eps) once v can be trusted",
+    reference: "torch.optim.RAdam; Liu et al., https://arxiv.org/abs/1908.03265",
+    fields: <RAdam as crate::OptionSet>::FIELDS,
+    build: Plan::build::<RAdam>,
+};
+
+crate::options! {
+    /// Adam whose adaptive rate waits until the average of squares can be trusted, as
+    /// `torch.optim.RAdam`.
+    ///
+    /// At update `t`: `g <- g + weight_decay p` (or, `decoupled_weight_decay`,
+    /// `p <- (1 - lr weight_decay) p`), `m <- beta1 m + (1 - beta1) g`,
+    /// `v <- beta2 v + (1 - beta2) g^2`; with `rho = 2 / (1 - beta2) - 1` and
+    /// `rho_t = rho - 2 t beta2^t / (1 - beta2^t)`, where `rho_t > 5`
+    /// `p <- p - lr m / (1 - beta1^t) r sqrt(1 - beta2^t) / (sqrt(v) + eps)`,
+    /// `r^2 = (rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t)`, and else
+    /// `p <- p - lr m / (1 - beta1^t)`.
+    ///
+    /// The steps before take no account of the gradients' size: with PyTorch's betas these are the
+    /// first five.
+    ///
+    /// ```
+    /// use rappel_optim::RAdam;
+    /// let radam = RAdam { lr: 3e-4.into(), ..Default::default() };
+    /// assert!(radam.weight_decay.is(0.0) && !radam.decoupled_weight_decay);
+    /// ```
+    ///
+    /// From [Liu et al., 2019](https://arxiv.org/abs/1908.03265), where the bound is 4 and there is no
+    /// `eps`; PyTorch's stands beside the root before its bias is corrected, not after as in Adam.
+    pub struct RAdam {
+        /// learning rate
+        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        /// added to the root
+        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        /// added to the gradient, times the parameter
+        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        /// shrink the parameter instead of adding to the gradient, as AdamW
+        decoupled_weight_decay: bool = "false", Kind::Bool;
+        /// go up the gradient, not down
+        maximize: bool = "false", Kind::Bool;
+    }
+}
+
+crate::scalars! {
+    /// The numbers of a step.
+    pub struct Scalars {
+        /// What is left of a parameter after decoupled weight decay.
+        keep,
+        /// Coupled weight decay.
+        weight_decay,
+        /// Weight of the gradient in its average.
+        one_minus_beta1,
+        /// Decay rate of the average of squares.
+        beta2,
+        /// Weight of the square in its average.
+        one_minus_beta2,
+        /// Learning rate with all corrections.
+        step_size,
+        /// 1 where the average of squares can be trusted, else 0.
+        adaptive,
+        /// What keeps the divisor from 0.
+        eps,
+    }
+}
+
+impl Algorithm for RAdam {
+    fn stepper(&self) -> Box<dyn Stepper> {
+        elementwise::<2, _>(self)
+    }
+}
+
+/// What the adaptive rate is multiplied by at update `count`, if it can be trusted.
+fn rectification(beta2: f64, count: u64) -> Option<f64> {
+    let t = count as f64;
+    let faded = beta2.powf(t);
+    let most = 2.0 / (1.0 - beta2) - 1.0;
+    let length = most - 2.0 * t * faded / (1.0 - faded);
+    let ratio = (length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length);
+    (length > 5.0).then(|| ratio.sqrt())
+}
+
+impl Rule<2> for RAdam {
+    const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
+    const SIGNED: [bool; 2] = [true, false];
+    type Scalars = Scalars;
+
+    fn keep(&self, now: &Now) -> f64 {
+        let decay = if self.decoupled_weight_decay { now.value(&self.weight_decay) } else { 0.0 };
+        1.0 - now.lr(&self.lr) * decay
+    }
+
+    fn scalars(&self, now: &Now) -> Scalars {
+        let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
+        let rectified = rectification(beta2, now.count);
+        let factor = rectified.map_or(1.0, |r| r * now.bias_correction(beta2).sqrt());
+        let coupled = if self.decoupled_weight_decay { 0.0 } else { now.value(&self.weight_decay) };
+        Scalars {
+            keep: self.keep(now),
+            weight_decay: coupled,
+            one_minus_beta1: 1.0 - beta1,
+            beta2,
+            one_minus_beta2: 1.0 - beta2,
+            step_size: now.lr(&self.lr) / now.bias_correction(beta1) * factor,
+            adaptive: if rectified.is_some() { 1.0 } else { 0.0 },
+            eps: now.value(&self.eps),
+        }
+    }
+
+    #[inline(always)]
+    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, v]: [R; 2]) -> (R, [R; 2]) {
+        let g = p.mul_add(h.weight_decay, g);
+        let m = lerp(m, g, h.one_minus_beta1);
+        let v = (h.one_minus_beta2 * g).mul_add(g, v * h.beta2);
+        let (zero, one) = (R::of(0.0), R::of(1.0));
+        let divisor = R::select(zero.lt(h.adaptive), v.sqrt() + h.eps, one);
+        (p * h.keep - h.step_size * m / divisor, [m, v])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_are_trusted_from_the_sixth_update_on() {
+        assert_eq!(rectification(0.999, 5), None);
+        let first = rectification(0.999, 6).unwrap();
+        assert!(0.0 < first && first < 0.05, "{first}");
+        let late = rectification(0.999, 100_000).unwrap();
+        assert!((late - 1.0).abs() < 1e-12, "{late}");
+        // A memory of two or three squares never will be.
+        assert_eq!(rectification(0.5, 1_000), None);
+    }
+}
