@@ -14,7 +14,8 @@ pub fn elementwise<const S: usize, A: Rule<S>>(rule: &A) -> Box<dyn Stepper> {
 
 /// The stepper of an elementwise rule that leaves alone the rows, parameter and state, whose
 /// gradient is all zero: those of an embedding that no token named. A row is what the first
-/// dimension counts; all of a parameter's rows are at the same count of updates.
+/// dimension counts; all of a parameter's rows are at the same count of updates. What a step moves is
+/// told as if every row had a gradient.
 pub fn lazy_rows<const S: usize, A: Rule<S>>(rule: &A) -> Box<dyn Stepper> {
     Box::new(Elementwise::<S, A> { rule: rule.clone(), lazy: true })
 }
