@@ -109,6 +109,20 @@ pub trait Lift: Copy + Send + Sync {
     fn lift<R: Real>(&self) -> Self::Of<R>;
 }
 
+impl Lift for () {
+    type Of<R: Real> = ();
+    #[inline(always)]
+    fn lift<R: Real>(&self) {}
+}
+
+impl<A: Lift, B: Lift> Lift for (A, B) {
+    type Of<R: Real> = (A::Of<R>, B::Of<R>);
+    #[inline(always)]
+    fn lift<R: Real>(&self) -> Self::Of<R> {
+        (self.0.lift(), self.1.lift())
+    }
+}
+
 /// The numbers `L` as `R`.
 pub type Lifted<L, R> = <L as Lift>::Of<R>;
 

@@ -12,13 +12,21 @@ pub mod adagrad;
 pub mod adam;
 pub mod adamax;
 pub mod adamw;
+pub mod adan;
+pub mod ademamix;
+pub mod adopt;
 pub mod asgd;
+pub mod lamb;
+pub mod lars;
+pub mod lion;
 pub mod nadam;
 pub mod radam;
 pub mod rmsprop;
 pub mod rprop;
 pub mod sgd;
+pub mod signum;
 pub mod sparse_adam;
+pub mod stable_adamw;
 
 /// How an entry of [`OPTIMIZERS`] reads its options.
 pub type Build = fn(&Options, Horizon) -> Result<Plan, ConfigError>;
@@ -48,11 +56,19 @@ const ENTRIES: &[Entry<Build>] = &[
     adam::ENTRY,
     adamax::ENTRY,
     adamw::ENTRY,
+    adan::ENTRY,
+    ademamix::ENTRY,
+    adopt::ENTRY,
     asgd::ENTRY,
+    lamb::ENTRY,
+    lars::ENTRY,
+    lion::ENTRY,
     nadam::ENTRY,
     radam::ENTRY,
     rmsprop::ENTRY,
     rprop::ENTRY,
     sgd::ENTRY,
+    signum::ENTRY,
     sparse_adam::ENTRY,
+    stable_adamw::ENTRY,
 ];
