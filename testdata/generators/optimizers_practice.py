@@ -1,4 +1,4 @@
-"""testdata/optimizers_practice.safetensors: trajectories of what trains large
+"""testdata/optimizers_practice.safetensors and optimizers_schedule_free.safetensors: trajectories of what trains large
 models besides torch.optim.
 
 Parameters and gradients are those of optimizers_torch.safetensors, so that file must exist. Each configuration runs in
@@ -10,6 +10,7 @@ that holds both files.
 import os
 import sys
 
+import schedulefree
 import torch
 from importlib.metadata import version
 from lion_pytorch import Lion
@@ -83,6 +84,24 @@ def practice():
     yield "stable_adamw", StableAdamW, changed | {"maximize": True}, {}
     yield "stable_adamw", StableAdamW, changed | {"weight_decouple": False}, {}
     yield "stable_adamw", StableAdamW, {"foreach": False, "lr": 0.02}, {"scheduled": True}
+
+
+def schedule_free():
+    plain = {"foreach": False}
+    yield "schedule_free_sgd", schedulefree.SGDScheduleFree, plain | {"lr": 0.1}, {}
+    changed = {"lr": 0.1, "momentum": 0.7, "weight_decay": 0.1, "warmup_steps": 20, "r": 1.5, "weight_lr_power": 1.0}
+    yield "schedule_free_sgd", schedulefree.SGDScheduleFree, plain | changed, {}
+    yield "schedule_free_sgd", schedulefree.SGDScheduleFree, plain | {"lr": 0.1, "weight_decay": 0.1}, {"scheduled": True}
+    yield "schedule_free_adamw", schedulefree.AdamWScheduleFree, plain, {}
+    changed = {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1, "warmup_steps": 20}
+    yield "schedule_free_adamw", schedulefree.AdamWScheduleFree, plain | changed | {"r": 1.0}, {}
+    yield "schedule_free_adamw", schedulefree.AdamWScheduleFree, plain | changed | {"weight_lr_power": 0.0}, {}
+    scheduled = {"lr": 0.02, "weight_decay": 0.1}
+    yield "schedule_free_adamw", schedulefree.AdamWScheduleFree, plain | scheduled, {"scheduled": True}
+    yield "schedule_free_radam", schedulefree.RAdamScheduleFree, plain, {}
+    changed = {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1, "r": 1.0, "silent_sgd_phase": False}
+    yield "schedule_free_radam", schedulefree.RAdamScheduleFree, plain | changed, {}
+    yield "schedule_free_radam", schedulefree.RAdamScheduleFree, plain | scheduled, {"scheduled": True}
 
 
 def run(cls, kwargs, more, initial, grads, dtype):
@@ -166,6 +185,7 @@ def main():
     grads = [golden[f"grads/p{i}"] for i in range(len(SHAPES))]
     untouched = [t.clone() for t in initial + grads]
     write("optimizers_practice.safetensors", practice(), initial, grads)
+    write("optimizers_schedule_free.safetensors", schedule_free(), initial, grads)
     assert all(torch.equal(a, b) for a, b in zip(untouched, initial + grads)), "a run changed its input"
 
 

@@ -1,10 +1,10 @@
 //! Steps of rules that look at one element at a time.
 
-use rappel_tensor::{Piece, Real, Trained, Update, apply, walk};
+use rappel_tensor::{Key, Piece, Real, Runs, Trained, Update, apply, walk};
 
 use crate::rows::Touched;
 use crate::rule::Lifted;
-use crate::stepper::{Job, Prepare, Slot, Stepper, Views};
+use crate::stepper::{Job, Mode, Prepare, Slot, Stepper, Views};
 use crate::{Lift, Now, Rule, Scalar, with_views};
 
 /// The stepper of an elementwise rule with `S` slots of state.
@@ -28,7 +28,7 @@ struct Elementwise<const S: usize, A> {
 
 impl<const S: usize, A: Rule<S>> Stepper for Elementwise<S, A> {
     fn slots(&self) -> Vec<Slot> {
-        slots(self.rule.names(), A::SIGNED)
+        slots(self.rule.names(), A::SIGNED, A::EXACT)
     }
 
     fn numbers(&self) -> &'static [(&'static str, f64)] {
@@ -63,11 +63,45 @@ impl<const S: usize, A: Rule<S>> Stepper for Elementwise<S, A> {
             pass.walk(views, runs, rounding);
         });
     }
+
+    fn mode(&self) -> Option<usize> {
+        A::AVERAGE.map(|average| average.mode)
+    }
+
+    fn turn(&self, job: Job<'_>, to: Mode) {
+        let Some(average) = A::AVERAGE else { return };
+        let Job { now, rounding, memory, runs, .. } = job;
+        let beta = now.numbers[average.beta];
+        let weight = if to == Mode::Eval { 1.0 - beta.recip() } else { 1.0 - beta };
+        with_views!(memory, views => toward(views, runs, rounding, average.z, weight));
+    }
 }
 
-/// Names and signs of slots together.
-pub(crate) fn slots<const S: usize>(names: [&'static str; S], signed: [bool; S]) -> Vec<Slot> {
-    names.into_iter().zip(signed).map(|(name, signed)| Slot { name, signed }).collect()
+/// `p <- p + weight (z - p)`, with `z` a slot of state.
+fn toward<P: Trained>(
+    views: Views<'_, P>,
+    runs: &Runs,
+    rounding: Option<Key>,
+    z: usize,
+    weight: f64,
+) {
+    let Views { params, state, .. } = views;
+    let weight = P::Acc::of(weight);
+    walk(runs, params, &[], &mut state[z..=z], rounding, &|piece: Piece<'_, '_, P::Acc>| {
+        for (p, z) in piece.params.iter_mut().zip(&*piece.state[0]) {
+            *p = weight.mul_add(*z - *p, *p);
+        }
+    });
+}
+
+/// What is said of slots, together.
+pub(crate) fn slots<const S: usize>(
+    names: [&'static str; S],
+    signed: [bool; S],
+    exact: [bool; S],
+) -> Vec<Slot> {
+    let slot = |i: usize| Slot { name: names[i], signed: signed[i], exact: exact[i] };
+    (0..S).map(slot).collect()
 }
 
 /// The state of a piece as the array that a formula takes.
@@ -84,12 +118,7 @@ struct Pass<'a, const S: usize, A: Rule<S>> {
 }
 
 impl<const S: usize, A: Rule<S>> Pass<'_, S, A> {
-    fn walk<P: Trained>(
-        &self,
-        views: Views<'_, P>,
-        runs: &rappel_tensor::Runs,
-        rounding: Option<rappel_tensor::Key>,
-    ) {
+    fn walk<P: Trained>(&self, views: Views<'_, P>, runs: &Runs, rounding: Option<Key>) {
         let Views { params, grads, state } = views;
         walk(runs, params, grads, state, rounding, &|piece: Piece<'_, '_, P::Acc>| {
             apply(self, piece.params, piece.grads, array::<S, _>(piece.state));

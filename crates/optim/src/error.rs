@@ -61,6 +61,9 @@ pub enum OptimError {
     /// The step was given another set of parameters than the optimizer was made for.
     #[error("optimizer: it was made for another set of parameters; make one for these")]
     OtherParams,
+    /// A step was to be taken while parameters are the average that the rule hands out.
+    #[error("optimizer: parameters are the rule's average; call the optimizer's `train` first")]
+    Evaluating,
     /// Trainable parameters got no gradient.
     #[error(
         "parameter `{name}` got no gradient{}; use it in the loss, freeze it, or allow missing gradients",

@@ -242,8 +242,7 @@ fn parts_of(
         plan.stepper.refuses(*shape).map_or(Ok(()), |reason| Err(refused(reason)))?;
         plan.state_dtype.suits(dtype, *shape).map_err(refused)?;
         let kind = |slot: &Slot| match slot {
-            // Small differences add up in them.
-            slot if *slot == SLOW => StateKind::Number(dtype.accumulator()),
+            slot if slot.exact => StateKind::Number(dtype.accumulator()),
             slot => plan.state_dtype.kind(dtype, shape.count(), *slot),
         };
         let kinds: Vec<StateKind> = slots.iter().map(kind).collect();

@@ -10,6 +10,7 @@
 //! ([`options!`]), the numbers of a step ([`scalars!`]), the formula ([`Rule`]) and the `ENTRY`.
 //! Config, help, checkpoints and the conformance tests follow from these.
 
+mod average;
 mod clip;
 mod elementwise;
 mod error;
@@ -23,6 +24,7 @@ mod rows;
 mod rule;
 pub mod rules;
 mod scalar;
+mod schedule_free;
 mod state;
 mod step;
 mod stepper;
@@ -39,7 +41,7 @@ pub use option::range_of;
 pub use option::{BETA, InvalidOption, OptionSet, OptionValue};
 pub use plan::Plan;
 pub use recipe::Recipe;
-pub use rule::{Algorithm, Lift, Lifted, MAX_NUMBERS, Now, Rule, lerp};
+pub use rule::{Algorithm, Average, Lift, Lifted, MAX_NUMBERS, Now, Rule, lerp};
 pub use rules::OPTIMIZERS;
 pub use rules::adadelta::Adadelta;
 pub use rules::adagrad::Adagrad;
@@ -57,11 +59,14 @@ pub use rules::nadam::NAdam;
 pub use rules::radam::RAdam;
 pub use rules::rmsprop::RmsProp;
 pub use rules::rprop::Rprop;
+pub use rules::schedule_free_adamw::ScheduleFreeAdamW;
+pub use rules::schedule_free_radam::ScheduleFreeRAdam;
+pub use rules::schedule_free_sgd::ScheduleFreeSgd;
 pub use rules::sgd::Sgd;
 pub use rules::signum::Signum;
 pub use rules::sparse_adam::SparseAdam;
 pub use rules::stable_adamw::StableAdamW;
 pub use scalar::Scalar;
-pub use stepper::{Job, Memory, Prepare, Slot, StateDtype, Stepper, Views};
+pub use stepper::{Job, Memory, Mode, Prepare, Slot, StateDtype, Stepper, Views};
 pub use two_pass::{TwoPass, two_pass};
 pub use whole::{TensorRule, Whole, whole};

@@ -33,7 +33,7 @@ pub struct Optimizer {
     clip_value: Option<f64>,
     allow_missing: bool,
     check_finite: bool,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// What a step did.
@@ -78,7 +78,7 @@ impl Optimizer {
     /// # Errors
     /// [`OptimError::MissingGradient`], [`OptimError::NonFiniteGradient`],
     /// [`ParamsError::InUse`](rappel_tensor::ParamsError::InUse) while a graph holds parameters,
-    /// [`OptimError::OtherParams`]. Then parameters and state are unchanged.
+    /// [`OptimError::OtherParams`], [`OptimError::Evaluating`]. Then parameters and state are unchanged.
     pub fn step(
         &mut self,
         step: u64,
@@ -102,6 +102,9 @@ impl Optimizer {
     ) -> Result<StepReport, OptimError> {
         if !Arc::ptr_eq(&self.layout, &params.layout()) {
             return Err(OptimError::OtherParams);
+        }
+        if self.evaluates() {
+            return Err(OptimError::Evaluating);
         }
         let missing = grads.missing(&self.layout);
         if let (Some(name), false) = (missing.first(), self.allow_missing) {

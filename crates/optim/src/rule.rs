@@ -20,7 +20,7 @@ pub struct Now {
 }
 
 /// The most numbers that a rule keeps beside the state.
-pub const MAX_NUMBERS: usize = 4;
+pub const MAX_NUMBERS: usize = 6;
 
 impl Now {
     /// A hyperparameter's value.
@@ -65,11 +65,16 @@ pub trait Rule<const S: usize>: OptionSet {
     const STATE: [&'static str; S];
     /// Which of the state may be below zero: eight-bit codes are finer where they know.
     const SIGNED: [bool; S] = [true; S];
+    /// Which of the state keeps full precision: see [`Slot::exact`](crate::Slot::exact).
+    const EXACT: [bool; S] = [false; S];
     /// Numbers kept beside the state, at most [`MAX_NUMBERS`]: names and first values. What is a
     /// function of the step needs none; a product of values of a schedule does.
     const NUMBERS: &'static [(&'static str, f64)] = &[];
     /// The numbers that the formula needs, declared with [`scalars!`](crate::scalars).
     type Scalars: Lift;
+
+    /// Where the rule trains one point and hands out another, their average.
+    const AVERAGE: Option<Average> = None;
 
     /// The names of the state, where options decide what a slot holds.
     fn names(&self) -> [&'static str; S] {
@@ -99,6 +104,18 @@ pub trait Rule<const S: usize>: OptionSet {
         g: R,
         state: [R; S],
     ) -> (R, [R; S]);
+}
+
+/// Where a rule keeps what leads from the point `y` that it trains to the average `x` that it hands
+/// out: `y = beta x + (1 - beta) z`.
+#[derive(Debug, Clone, Copy)]
+pub struct Average {
+    /// The slot of `z`.
+    pub z: usize,
+    /// The number that is 1 while parameters are the average, else 0.
+    pub mode: usize,
+    /// The number that is `beta` as of the last update.
+    pub beta: usize,
 }
 
 /// Numbers that can be put in every lane of another number type.

@@ -1,7 +1,9 @@
 //! A step of one group: which members take it together, and what stands around the rule.
 
+use std::sync::Arc;
+
 use half::bf16;
-use rappel_tensor::{Arenas, DType, Grads, Key, Runs};
+use rappel_tensor::{ArenaLayout, Arenas, DType, Element, Grads, Key, Runs};
 
 use crate::group::{Group, Member, Part, merged};
 use crate::modifiers::{Modifiers, begin, pull, step_around};
@@ -92,7 +94,7 @@ impl Part {
         let Means { stepper, modifiers, prepare, rounding, .. } = means;
         let own = self.state.len() - usize::from(modifiers.lookahead.is_some());
         let (state, slow) = self.state.split_at_mut(own);
-        let mut memory = memory(self.dtype, arenas, grads, state);
+        let mut memory = memory(self.dtype, arenas, Some(grads), state);
         if modifiers.lookahead.is_some() && now.count == 1 {
             with_views!(&mut memory, views => begin(views, slow, runs));
         }
@@ -104,31 +106,38 @@ impl Part {
             step_around(stepper, modifiers, job);
         }
         if let Some(lookahead) = modifiers.lookahead.filter(|l| now.count.is_multiple_of(l.k)) {
-            let mut memory = self::memory(self.dtype, arenas, grads, &mut []);
+            let mut memory = self::memory(self.dtype, arenas, Some(grads), &mut []);
             with_views!(&mut memory, views => pull(lookahead, views, slow, runs, rounding));
         }
     }
 }
 
-/// The arenas of one type.
-fn memory<'a>(
+/// The arenas of one type; without gradients where there are none.
+pub(crate) fn memory<'a>(
     dtype: DType,
     arenas: &'a mut Arenas<'_>,
-    grads: &'a Grads,
+    grads: Option<&'a Grads>,
     state: &'a mut [rappel_tensor::StateArena],
 ) -> Memory<'a> {
+    fn of<'a, T: Element>(
+        grads: Option<&'a Grads>,
+        layout: &Arc<ArenaLayout>,
+        dtype: DType,
+    ) -> &'a [T] {
+        grads.map_or(&[], |grads| grads.all(layout, dtype))
+    }
     let layout = arenas.layout();
     match dtype {
         DType::F32 => {
-            let (params, grads) = (arenas.all::<f32>(), grads.all(&layout, dtype));
+            let (params, grads) = (arenas.all::<f32>(), of(grads, &layout, dtype));
             Memory::F32(Views { params, grads, state })
         }
         DType::F64 => {
-            let (params, grads) = (arenas.all::<f64>(), grads.all(&layout, dtype));
+            let (params, grads) = (arenas.all::<f64>(), of(grads, &layout, dtype));
             Memory::F64(Views { params, grads, state })
         }
         _ => {
-            let (params, grads) = (arenas.all::<bf16>(), grads.all(&layout, dtype));
+            let (params, grads) = (arenas.all::<bf16>(), of(grads, &layout, dtype));
             Memory::Bf16(Views { params, grads, state })
         }
     }

@@ -79,6 +79,9 @@ pub struct Slot {
     pub name: &'static str,
     /// Whether it may hold numbers below zero.
     pub signed: bool,
+    /// Whether it keeps full precision whatever state is stored as: it holds parameters, not
+    /// averages of gradients, and small differences add up in it.
+    pub exact: bool,
 }
 
 /// Takes steps: a rule whatever its kind, its options filled in.
@@ -130,11 +133,30 @@ pub trait Stepper: Send + Sync {
         numbers * dtype.accumulator().size() as f64
     }
 
+    /// The number that is 1 while parameters are an average, where the rule trains one point and
+    /// hands out another.
+    fn mode(&self) -> Option<usize> {
+        None
+    }
+
+    /// Moves the parameters of the picked members, which have had updates, from the point that is
+    /// trained to the average, or back. The job has no gradients.
+    fn turn(&self, _job: Job<'_>, _to: Mode) {}
+
     /// Bytes that a step moves for each parameter stored as `dtype` with state of `state_bytes`: reads
     /// of parameter, gradient and state, writes of parameter and state.
     fn bytes_moved(&self, dtype: DType, state_bytes: f64) -> f64 {
         (2 * dtype.size() + dtype.accumulator().size()) as f64 + 2.0 * state_bytes
     }
+}
+
+/// What parameters are, for rules that train one point and hand out another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The point that is trained.
+    Train,
+    /// The average, to evaluate and to keep.
+    Eval,
 }
 
 /// The precision of optimizer state.

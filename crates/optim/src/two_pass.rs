@@ -20,6 +20,8 @@ pub trait TwoPass<const S: usize, const K: usize>: OptionSet {
     const STATE: [&'static str; S];
     /// Which of it may be below zero.
     const SIGNED: [bool; S] = [true; S];
+    /// Which of it keeps full precision: see [`Slot::exact`](crate::Slot::exact).
+    const EXACT: [bool; S] = [false; S];
     /// Numbers kept beside the state, at most [`MAX_NUMBERS`](crate::MAX_NUMBERS): names, first values.
     const NUMBERS: &'static [(&'static str, f64)] = &[];
     /// Whether sums and numbers are those of all tensors together.
@@ -69,7 +71,7 @@ struct Twice<const S: usize, const K: usize, A>(A);
 
 impl<const S: usize, const K: usize, A: TwoPass<S, K>> Stepper for Twice<S, K, A> {
     fn slots(&self) -> Vec<Slot> {
-        slots(A::STATE, A::SIGNED)
+        slots(A::STATE, A::SIGNED, A::EXACT)
     }
 
     fn numbers(&self) -> &'static [(&'static str, f64)] {

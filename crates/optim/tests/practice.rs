@@ -21,6 +21,8 @@ struct Config {
     limit: Option<f64>,
     states: Vec<String>,
     numbers: Vec<String>,
+    /// Whether the reference hands out an average.
+    average: bool,
 }
 
 /// Where one trajectory is, and where it should be.
@@ -93,6 +95,13 @@ impl<T: Float> Follower<'_, T> {
         for name in &self.config.numbers {
             values.push((format!("numbers/{name}"), find(&format!("{name}.p0")).to_f64_vec()));
         }
+        if self.config.average {
+            self.optimizer.eval(&mut self.params).unwrap();
+            for (i, (_, average)) in self.params.tensors().iter().enumerate() {
+                values.push((format!("p{i}/average"), average.to_f64_vec()));
+            }
+            self.optimizer.train(&mut self.params).unwrap();
+        }
         for (name, got) in values {
             self.hold(&name, &got, at, rtol);
         }
@@ -145,4 +154,14 @@ fn practice_agrees_in_double_precision() {
 #[test]
 fn practice_agrees_in_single_precision() {
     follow::<f32>("optimizers_practice", 40, |_| 8e-5);
+}
+
+#[test]
+fn schedule_free_agrees_in_double_precision() {
+    follow::<f64>("optimizers_schedule_free", 10, |_| 1e-12);
+}
+
+#[test]
+fn schedule_free_agrees_in_single_precision() {
+    follow::<f32>("optimizers_schedule_free", 10, |_| 8e-5);
 }

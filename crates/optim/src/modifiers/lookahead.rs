@@ -6,7 +6,7 @@ use super::Lookahead;
 use crate::stepper::{Slot, Views};
 
 /// The slot of slow weights.
-pub(crate) const SLOW: Slot = Slot { name: "slow_param", signed: true };
+pub(crate) const SLOW: Slot = Slot { name: "slow_param", signed: true, exact: true };
 
 /// Before the first step: the slow weights are the parameters.
 pub(crate) fn begin<P: Trained>(views: &mut Views<'_, P>, slow: &mut [StateArena], runs: &Runs) {

@@ -23,6 +23,9 @@ pub mod nadam;
 pub mod radam;
 pub mod rmsprop;
 pub mod rprop;
+pub mod schedule_free_adamw;
+pub mod schedule_free_radam;
+pub mod schedule_free_sgd;
 pub mod sgd;
 pub mod signum;
 pub mod sparse_adam;
@@ -67,6 +70,9 @@ const ENTRIES: &[Entry<Build>] = &[
     radam::ENTRY,
     rmsprop::ENTRY,
     rprop::ENTRY,
+    schedule_free_adamw::ENTRY,
+    schedule_free_radam::ENTRY,
+    schedule_free_sgd::ENTRY,
     sgd::ENTRY,
     signum::ENTRY,
     sparse_adam::ENTRY,

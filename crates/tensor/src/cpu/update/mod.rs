@@ -94,7 +94,7 @@ pub struct Piece<'a, 's, T> {
     pub run: Run,
     /// Parameters.
     pub params: &'a mut [T],
-    /// Their gradients.
+    /// Their gradients; nothing in a walk without.
     pub grads: &'a [T],
     /// Their state, slot by slot.
     pub state: &'a mut [&'s mut [T]],
@@ -102,7 +102,8 @@ pub struct Piece<'a, 's, T> {
 
 /// Calls `work` on all elements of `runs`, piece by piece, on all threads, and keeps what it writes
 /// to parameters and state. Pieces are disjoint and do not depend on the number of threads. With
-/// `rounding`, what is stored in less precision rounds to either neighbour at random.
+/// `rounding`, what is stored in less precision rounds to either neighbour at random. Without
+/// gradients (`grads` is empty), pieces have none.
 ///
 /// # Panics
 /// Where the runs reach beyond an arena; where state in less precision belongs to parameters in
@@ -116,7 +117,9 @@ pub fn walk<P: Trained>(
     work: &(dyn Fn(Piece<'_, '_, P::Acc>) + Sync),
 ) {
     let (param_end, state_end) = runs.ends();
-    assert!(param_end <= params.len() && param_end <= grads.len(), "update: runs leave the arena");
+    let held = |len: usize| param_end <= len;
+    let fits = held(params.len()) && (grads.is_empty() || held(grads.len()));
+    assert!(fits, "update: runs leave the arena");
     assert!(state.len() <= MAX_SLOTS, "update: {} slots of state", state.len());
     let own = StateKind::Number(P::Acc::DTYPE);
     let direct = state.iter().all(|slot| slot.kind() == own) && P::direct(&mut []).is_some();
@@ -124,7 +127,7 @@ pub fn walk<P: Trained>(
     assert!(slots.iter().all(|slot| state_end <= slot.len), "update: runs leave the state");
     let walk = Walk {
         params: Shared::new(params),
-        grads: Shared::from_ptr(grads.as_ptr().cast_mut()),
+        grads: (!grads.is_empty()).then(|| Shared::from_ptr(grads.as_ptr().cast_mut())),
         slots: &slots,
         seeds: rounding.map(Key::seeds),
         work,
@@ -140,13 +143,22 @@ pub fn walk<P: Trained>(
 /// What all tasks of a walk share.
 struct Walk<'a, P: Trained> {
     params: Shared<P>,
-    grads: Shared<P::Acc>,
+    grads: Option<Shared<P::Acc>>,
     slots: &'a [Slot],
     seeds: Option<[u32; 2]>,
     work: &'a (dyn Fn(Piece<'_, '_, P::Acc>) + Sync),
 }
 
 impl<P: Trained> Walk<'_, P> {
+    /// The gradients of a run, if there are any.
+    ///
+    /// # Safety
+    /// The run lies within the arenas, and no other task touches it.
+    unsafe fn gradients(&self, run: Run) -> &[P::Acc] {
+        // SAFETY: the caller's promise; gradients, where there are any, reach as far as parameters.
+        self.grads.as_ref().map_or(&[], |all| unsafe { all.slice(run.param..run.param + run.len) })
+    }
+
     /// Works where the numbers lie.
     ///
     /// # Safety
@@ -160,7 +172,7 @@ impl<P: Trained> Walk<'_, P> {
             }
             let params = P::direct(self.params.slice(run.param..run.param + run.len));
             let params = params.expect("numbers of the type of the step");
-            let grads = self.grads.slice(run.param..run.param + run.len);
+            let grads = self.gradients(run);
             (self.work)(Piece { run, params, grads, state: &mut state[..self.slots.len()] });
         }
     }
@@ -178,7 +190,7 @@ impl<P: Trained> Walk<'_, P> {
             // SAFETY: the caller's promise; `start` is a whole number of blocks.
             unsafe {
                 let stored = self.params.slice(part.param..part.param + len);
-                let grads = self.grads.slice(part.param..part.param + len);
+                let grads = self.gradients(part);
                 P::load(stored, &mut p[..len]);
                 for (slot, s) in self.slots.iter().zip(&mut s) {
                     slot.load(part.state, singles::<P>(&mut s[..len]));

@@ -1,0 +1,123 @@
+//! Schedule-Free `RAdam`.
+
+use rappel_registry::{Entry, Kind, Range};
+use rappel_schedule::scheduled;
+use rappel_tensor::Real;
+
+use super::Build;
+use crate::schedule_free::{AVERAGE, Divisor, NUMBERS, Pace, Steps, check_betas};
+use crate::{Algorithm, Average, InvalidOption, Now, Plan, Rule, Scalar, Stepper, elementwise};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "schedule_free_radam",
+    summary: "schedule_free_adamw with RAdam's rectified rate in the place of a warm-up",
+    reference: "schedulefree 1.4.1, RAdamScheduleFree; Defazio et al., \
+                https://arxiv.org/abs/2405.15682; Liu et al., https://arxiv.org/abs/1908.03265",
+    fields: <ScheduleFreeRAdam as crate::OptionSet>::FIELDS,
+    build: Plan::build::<ScheduleFreeRAdam>,
+};
+
+crate::options! {
+    /// Schedule-Free `RAdam`, as `RAdamScheduleFree` of `schedulefree` 1.4.1: no warm-up to choose.
+    ///
+    /// [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW), its rate multiplied by
+    /// `sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))`, where
+    /// `rho_inf = 2 / (1 - beta2) - 1` and `rho = rho_inf - 2 t beta2^t / (1 - beta2^t)`. While `rho`
+    /// is 4 or less (five updates with the default beta2) nothing moves but the average of
+    /// squares, or, without `silent_sgd_phase`, the direction is the gradient itself.
+    ///
+    /// ```
+    /// use rappel_optim::ScheduleFreeRAdam;
+    /// let rule = ScheduleFreeRAdam::default();
+    /// assert!(rule.silent_sgd_phase && rule.lr.is(0.0025));
+    /// ```
+    ///
+    /// From [Defazio et al., 2024](https://arxiv.org/abs/2405.15682) and
+    /// [Liu et al., 2019](https://arxiv.org/abs/1908.03265).
+    pub struct ScheduleFreeRAdam {
+        /// learning rate
+        lr: Scalar = "0.0025", scheduled(Range::from(0.0));
+        /// nearness of the trained point to the average, in (0, 1), and decay rate of the squares
+        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        /// added to the root
+        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        /// added to the direction, times the parameter
+        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        /// later points weigh more in the average, by the count to this power
+        r: Scalar = "0.0", scheduled(Range::FINITE);
+        /// points weigh by the largest learning rate so far to this power
+        weight_lr_power: Scalar = "2.0", scheduled(Range::FINITE);
+        /// stand still, not step by plain gradients, until the squares can be trusted
+        silent_sgd_phase: bool = "true", Kind::Bool;
+        /// go up the gradient, not down
+        maximize: bool = "false", Kind::Bool;
+    }
+}
+
+impl Algorithm for ScheduleFreeRAdam {
+    fn stepper(&self) -> Box<dyn Stepper> {
+        elementwise::<2, _>(self)
+    }
+
+    fn check(&self) -> Result<(), InvalidOption> {
+        check_betas(&self.betas)
+    }
+}
+
+impl ScheduleFreeRAdam {
+    /// What the rate is multiplied by, once the squares can be trusted.
+    fn rectification(&self, now: &Now) -> Option<f64> {
+        let beta2 = now.value(&self.betas[1]);
+        let gone = beta2.powf(now.count as f64);
+        let most = 2.0 / (1.0 - beta2) - 1.0;
+        let rho = most - 2.0 * now.count as f64 * gone / (1.0 - gone);
+        let square = (rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho);
+        (rho > 4.0).then(|| square.sqrt())
+    }
+
+    fn pace(&self, now: &Now) -> Pace {
+        let plain = if self.silent_sgd_phase { 0.0 } else { 1.0 };
+        Pace {
+            lr: now.lr(&self.lr) * self.rectification(now).unwrap_or(plain),
+            beta: now.value(&self.betas[0]),
+            r: now.value(&self.r),
+            weight_lr_power: now.value(&self.weight_lr_power),
+        }
+    }
+}
+
+impl Rule<2> for ScheduleFreeRAdam {
+    const STATE: [&'static str; 2] = ["z", "exp_avg_sq"];
+    const SIGNED: [bool; 2] = [true, false];
+    const EXACT: [bool; 2] = [true, false];
+    const NUMBERS: &'static [(&'static str, f64)] = NUMBERS;
+    const AVERAGE: Option<Average> = Some(AVERAGE);
+    type Scalars = (Steps, Divisor);
+
+    fn advance(&self, now: &mut Now) {
+        self.pace(now).advance(now);
+    }
+
+    fn scalars(&self, now: &Now) -> Self::Scalars {
+        let beta2 = now.value(&self.betas[1]);
+        let (unbias, eps) = match self.rectification(now) {
+            Some(_) => (now.bias_correction(beta2).sqrt().recip(), now.value(&self.eps)),
+            None => (0.0, 1.0),
+        };
+        let divisor = Divisor { beta2, one_minus_beta2: 1.0 - beta2, unbias, eps };
+        (self.pace(now).steps(now, now.value(&self.weight_decay)), divisor)
+    }
+
+    #[inline(always)]
+    fn update<R: Real>(
+        &self,
+        (steps, divisor): &(Steps<R>, Divisor<R>),
+        y: R,
+        g: R,
+        [z, v]: [R; 2],
+    ) -> (R, [R; 2]) {
+        let (g, v) = divisor.direction(g, v);
+        let (y, z) = steps.take(y, z, g);
+        (y, [z, v])
+    }
+}

@@ -1,0 +1,108 @@
+//! Schedule-Free stochastic gradient descent.
+
+use rappel_registry::{Entry, Kind, Range};
+use rappel_schedule::scheduled;
+use rappel_tensor::Real;
+
+use super::Build;
+use crate::schedule_free::{AVERAGE, NUMBERS, Pace, Steps, warming};
+use crate::{Algorithm, Average, Now, Plan, Rule, Scalar, Stepper, elementwise};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "schedule_free_sgd",
+    summary: "z <- z - lr g(y); x <- (1 - c) x + c z; y <- (1 - momentum) z + momentum x",
+    reference: "schedulefree 1.4.1, SGDScheduleFree; Defazio et al., \
+                https://arxiv.org/abs/2405.15682",
+    fields: <ScheduleFreeSgd as crate::OptionSet>::FIELDS,
+    build: Plan::build::<ScheduleFreeSgd>,
+};
+
+crate::options! {
+    /// Schedule-Free SGD, as `SGDScheduleFree` of `schedulefree` 1.4.1: an average in the place of a
+    /// schedule.
+    ///
+    /// Gradients are those at `y`. `g <- g + weight_decay y`, `z <- z - lr g`,
+    /// `x <- (1 - c) x + c z`, `y <- (1 - momentum) z + momentum x`, where `c = w / sum(w)` and
+    /// `w = t^r lr_max^weight_lr_power`, with `lr_max` the largest rate so far. All begin at the
+    /// parameter. Over the first `warmup_steps` updates `lr` grows from nothing in a line; no
+    /// schedule is needed beside.
+    ///
+    /// The parameter is `y` while training, and `x` is what to evaluate and keep:
+    /// [`Optimizer::eval`](crate::Optimizer::eval) and [`train`](crate::Optimizer::train) go from
+    /// one to the other. Only `z` is stored, always in full precision.
+    ///
+    /// Where `momentum` is a curve, `x` stays the average that it is; the package has constants.
+    ///
+    /// ```
+    /// use rappel_optim::{Optimizer, ScheduleFreeSgd};
+    /// use rappel_tensor::{Init, Params};
+    /// let mut params = Params::new(0);
+    /// let w = params.scope("").add("w", [1], Init::ONES);
+    /// let mut sgd = Optimizer::new(ScheduleFreeSgd::default(), &params)?;
+    /// for step in 0..2 {
+    ///     let loss = w.tensor().sum();
+    ///     sgd.step(step, &mut params, &loss.backward())?;
+    /// }
+    /// // z is at 0, then at -1: the average of both.
+    /// sgd.eval(&mut params)?;
+    /// assert!((w.tensor().to_vec::<f32>()[0] + 0.5).abs() < 1e-6);
+    /// # Ok::<(), rappel_optim::OptimError>(())
+    /// ```
+    ///
+    /// From [Defazio et al., 2024](https://arxiv.org/abs/2405.15682), equations 3 to 5.
+    pub struct ScheduleFreeSgd {
+        /// learning rate
+        lr: Scalar = "1.0", scheduled(Range::from(0.0));
+        /// how near the trained point keeps to the average, in (0, 1)
+        momentum: Scalar = "0.9", scheduled(Range::above(0.0).below(1.0));
+        /// added to the gradient, times the parameter
+        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        /// updates over which the learning rate grows from nothing
+        warmup_steps: u64 = "0", Kind::int_from(0);
+        /// later points weigh more in the average, by the count to this power
+        r: Scalar = "0.0", scheduled(Range::FINITE);
+        /// points weigh by the largest learning rate so far to this power
+        weight_lr_power: Scalar = "2.0", scheduled(Range::FINITE);
+        /// go up the gradient, not down
+        maximize: bool = "false", Kind::Bool;
+    }
+}
+
+impl Algorithm for ScheduleFreeSgd {
+    fn stepper(&self) -> Box<dyn Stepper> {
+        elementwise::<1, _>(self)
+    }
+}
+
+impl ScheduleFreeSgd {
+    fn pace(&self, now: &Now) -> Pace {
+        Pace {
+            lr: now.lr(&self.lr) * warming(now, self.warmup_steps),
+            beta: now.value(&self.momentum),
+            r: now.value(&self.r),
+            weight_lr_power: now.value(&self.weight_lr_power),
+        }
+    }
+}
+
+impl Rule<1> for ScheduleFreeSgd {
+    const STATE: [&'static str; 1] = ["z"];
+    const EXACT: [bool; 1] = [true];
+    const NUMBERS: &'static [(&'static str, f64)] = NUMBERS;
+    const AVERAGE: Option<Average> = Some(AVERAGE);
+    type Scalars = Steps;
+
+    fn advance(&self, now: &mut Now) {
+        self.pace(now).advance(now);
+    }
+
+    fn scalars(&self, now: &Now) -> Steps {
+        self.pace(now).steps(now, now.value(&self.weight_decay))
+    }
+
+    #[inline(always)]
+    fn update<R: Real>(&self, h: &Steps<R>, y: R, g: R, [z]: [R; 1]) -> (R, [R; 1]) {
+        let (y, z) = h.take(y, z, g);
+        (y, [z])
+    }
+}
