@@ -102,6 +102,23 @@ pub enum OptimError {
         /// The optimizer step.
         step: u64,
     },
+    /// The loss is NaN or infinite.
+    #[error("the loss is {loss} (step {step}); parameters are unchanged")]
+    NonFiniteLoss {
+        /// The loss.
+        loss: f64,
+        /// The optimizer step.
+        step: u64,
+    },
+    /// A step that evaluates the loss itself was given gradients alone.
+    #[error(
+        "optimizer: {what}, so gradients alone do not do; take the step with `step_closure`, which \
+         evaluates the loss"
+    )]
+    NeedsLoss {
+        /// Why.
+        what: &'static str,
+    },
     /// A tensor of saved state has another type than the state.
     #[error("{path}: tensor `{name}` holds {found}, the optimizer keeps {wanted}")]
     StateType {

@@ -6,6 +6,7 @@ use rappel_tensor::{ArenaLayout, Grads, Key, Params};
 
 use crate::clip;
 use crate::group::{Group, Part, assign};
+use crate::search::{Halt, Search, Source, check_alone};
 use crate::step::Stride;
 use crate::stepper::Prepare;
 use crate::{MAX_NUMBERS, Now, OptimError, Recipe, Scalar};
@@ -27,12 +28,14 @@ use crate::{MAX_NUMBERS, Now, OptimError, Recipe, Scalar};
 pub struct Optimizer {
     pub(crate) layout: Arc<ArenaLayout>,
     pub(crate) groups: Vec<Group>,
-    lr_factor: Scalar,
+    /// Takes the steps of a rule that evaluates the loss itself.
+    pub(crate) search: Option<Search>,
+    pub(crate) lr_factor: Scalar,
     max_grad_norm: Option<f64>,
     norm_type: f64,
     clip_value: Option<f64>,
     allow_missing: bool,
-    check_finite: bool,
+    pub(crate) check_finite: bool,
     pub(crate) seed: u64,
 }
 
@@ -46,6 +49,19 @@ pub struct StepReport {
     pub clip_coef: f64,
     /// The learning rate of the parameters that no group took.
     pub lr: f64,
+    /// The loss where the step began; `None` where the step was given gradients alone.
+    pub loss: Option<f64>,
+}
+
+/// What is known of gradients before they are used.
+#[derive(Clone, Copy)]
+pub(crate) struct Gradients {
+    pub prepare: Prepare,
+    pub grad_norm: Option<f64>,
+    pub clip_coef: f64,
+    pub loss: Option<f64>,
+    /// Whether every parameter has one.
+    pub whole: bool,
 }
 
 impl Optimizer {
@@ -58,9 +74,12 @@ impl Optimizer {
         if let Some(invalid) = recipe.invalid {
             return Err(invalid.into());
         }
+        check_alone(&recipe)?;
         let layout = params.layout();
+        let groups = assign(&layout, recipe.default, recipe.groups)?;
         Ok(Self {
-            groups: assign(&layout, recipe.default, recipe.groups)?,
+            search: Search::new(&layout, &groups)?,
+            groups,
             layout,
             lr_factor: recipe.lr_factor,
             max_grad_norm: recipe.max_grad_norm,
@@ -78,7 +97,9 @@ impl Optimizer {
     /// # Errors
     /// [`OptimError::MissingGradient`], [`OptimError::NonFiniteGradient`],
     /// [`ParamsError::InUse`](rappel_tensor::ParamsError::InUse) while a graph holds parameters,
-    /// [`OptimError::OtherParams`], [`OptimError::Evaluating`]. Then parameters and state are unchanged.
+    /// [`OptimError::OtherParams`], [`OptimError::Evaluating`]; [`OptimError::NeedsLoss`] where gradients alone do not do, so
+    /// that it must be [`step_closure`](Optimizer::step_closure). Then parameters and state are
+    /// unchanged.
     pub fn step(
         &mut self,
         step: u64,
@@ -100,12 +121,55 @@ impl Optimizer {
         grads: &Grads,
         scale: f64,
     ) -> Result<StepReport, OptimError> {
+        if self.searches() {
+            let stepped = self.search(step, Source::Constant { params, grads }, scale);
+            return stepped.map_err(|halt| match halt {
+                Halt::NotFinite(error) | Halt::Error(error) => error,
+                Halt::Objective => unreachable!("there is none"),
+            });
+        }
+        if self.groups.iter().any(|group| group.modifiers.sam.is_some()) {
+            let what = "a sharpness-aware step takes gradients at two places";
+            return Err(OptimError::NeedsLoss { what });
+        }
+        self.update(step, params, grads, scale)
+    }
+
+    /// Updates every parameter by its gradient, once.
+    pub(crate) fn update(
+        &mut self,
+        step: u64,
+        params: &mut Params,
+        grads: &Grads,
+        scale: f64,
+    ) -> Result<StepReport, OptimError> {
         if !Arc::ptr_eq(&self.layout, &params.layout()) {
             return Err(OptimError::OtherParams);
         }
         if self.evaluates() {
             return Err(OptimError::Evaluating);
         }
+        let Gradients { prepare, grad_norm, clip_coef, whole, .. } =
+            self.gradients(step, grads, scale)?;
+        let lr_factor = self.lr_factor.at(step);
+        let rounding = Key::new(self.seed).with_name("stochastic rounding").with(step);
+        params.update(|arenas| {
+            let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
+            for (i, group) in self.groups.iter_mut().enumerate() {
+                let key = rounding.with(i as u64);
+                group.step(Stride { now, prepare, key, whole }, arenas, grads);
+            }
+        })?;
+        Ok(StepReport { grad_norm, clip_coef, lr: self.lr(step), loss: None })
+    }
+
+    /// Checks gradients, and says what is to be done to them first.
+    pub(crate) fn gradients(
+        &self,
+        step: u64,
+        grads: &Grads,
+        scale: f64,
+    ) -> Result<Gradients, OptimError> {
         let missing = grads.missing(&self.layout);
         if let (Some(name), false) = (missing.first(), self.allow_missing) {
             return Err(OptimError::MissingGradient {
@@ -115,17 +179,7 @@ impl Optimizer {
         }
         let (grad_norm, clip_coef) = self.clip(step, grads, scale)?;
         let prepare = Prepare { scale: scale * clip_coef, limit: self.clip_value };
-        let lr_factor = self.lr_factor.at(step);
-        let whole = missing.is_empty();
-        let rounding = Key::new(self.seed).with_name("stochastic rounding").with(step);
-        params.update(|arenas| {
-            let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
-            for (i, group) in self.groups.iter_mut().enumerate() {
-                let key = rounding.with(i as u64);
-                group.step(Stride { now, prepare, key, whole }, arenas, grads);
-            }
-        })?;
-        Ok(StepReport { grad_norm, clip_coef, lr: self.lr(step) })
+        Ok(Gradients { prepare, grad_norm, clip_coef, loss: None, whole: missing.is_empty() })
     }
 
     /// The norm, where somebody wants it, and the factor that clips it.
@@ -161,7 +215,8 @@ impl Optimizer {
 
     /// Bytes of state.
     pub fn state_bytes(&self) -> usize {
-        self.groups.iter().flat_map(|group| &group.parts).map(Part::state_bytes).sum()
+        let parts: usize = self.groups.iter().flat_map(|g| &g.parts).map(Part::state_bytes).sum();
+        parts + self.search.as_ref().map_or(0, Search::state_bytes)
     }
 
     /// Bytes that a step moves between memory and processor, at the least.

@@ -95,6 +95,13 @@ impl OptionValue for usize {
     }
 }
 
+impl OptionValue for Option<usize> {
+    /// An option without a default: [`OPTIONAL`].
+    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
+        Ok(options.opt_usize(key))
+    }
+}
+
 impl OptionValue for String {
     /// One of the option's words, or any text.
     fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
@@ -164,6 +171,23 @@ impl<const N: usize> OptionValue for [Scalar; N] {
 /// What the items of a list are called in errors.
 const INDICES: [&str; 4] = ["0", "1", "2", "3"];
 
+/// The default of an option that may stay unset.
+pub const OPTIONAL: &str = "";
+
+/// The field of an option with this default; unset where it is [`OPTIONAL`].
+pub const fn field_of(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Field {
+    if default.is_empty() {
+        Field::optional(name, kind, doc)
+    } else {
+        Field::new(name, kind, default, doc)
+    }
+}
+
 /// The range that the numbers of an option keep.
 pub const fn range_of(kind: Kind) -> Range {
     match kind {
@@ -176,7 +200,7 @@ pub const fn range_of(kind: Kind) -> Range {
 /// A rule's options, said once: it makes the struct with its `Default`, and the
 /// [`Field`]s that configs, help texts and resolved configs are made from.
 ///
-/// Each option is its doc comment, name and type, the default as a TOML literal, and its
+/// Each option is its doc comment, name and type, the default as a TOML literal (`""`: unset), and its
 /// [`Kind`]. There must be `lr: Scalar` and `maximize: bool`.
 #[macro_export]
 macro_rules! options {
@@ -192,7 +216,7 @@ macro_rules! options {
         impl $crate::OptionSet for $name {
             const ABOUT: &'static str = concat!($($about, "\n"),*);
             const FIELDS: &'static [::rappel_registry::Field] = &[$(
-                ::rappel_registry::Field::new(
+                $crate::field_of(
                     stringify!($field),
                     $kind,
                     $default,

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use crate::plan::COMMON;
 use crate::rules::OPTIMIZERS;
+use crate::search::check_alone;
 use crate::{InvalidOption, Plan, Scalar};
 
 /// What the config's `groups` are, for help texts.
@@ -177,6 +178,7 @@ impl Recipe {
             let path = format!("{}.groups[{i}]", options.path());
             recipe.groups.push(Self::group_from(&path, given, options, horizon)?);
         }
+        check_alone(&recipe).map_err(|error| options.invalid(error.option, error.reason))?;
         Ok(recipe)
     }
 
@@ -211,6 +213,11 @@ impl Recipe {
         let options = resolve(path, &fields, &whole)?;
         let patterns = options.strings("params").into_iter().map(str::to_owned).collect();
         Ok((patterns, Plan::from_options(entry, &options, horizon)?))
+    }
+
+    /// Whether steps evaluate the loss several times, over all parameters at once: L-BFGS.
+    pub fn searches(&self) -> bool {
+        self.default.stepper.search(rappel_tensor::DType::F32, 0).is_some()
     }
 
     /// The plan of what no group takes.

@@ -15,13 +15,18 @@ impl Optimizer {
     /// All state: `<slot>.<parameter>` of the parameter's shape, such as `exp_avg.wte.weight`;
     /// `step.<parameter>`, how many updates the parameter has had; and the numbers that the rule
     /// keeps, `<name>.<parameter>`. A slot in eight bits is two tensors: its codes, of the parameter's
-    /// shape, and `absmax.<slot>.<parameter>`, the scale of each block of 256.
+    /// shape, and `absmax.<slot>.<parameter>`, the scale of each block of 256. L-BFGS keeps
+    /// `old_dirs` and `old_stps` with one more dimension in front, the entries of its history, and
+    /// what belongs to no parameter under the name of the first, as PyTorch does.
     pub fn state_tensors(&self) -> Vec<(String, Tensor)> {
         let mut tensors = Vec::new();
         for group in &self.groups {
             for part in &group.parts {
                 part.save(&*group.stepper, &slots(&*group.stepper, &group.modifiers), &mut tensors);
             }
+        }
+        if let Some(search) = &self.search {
+            search.save(&mut tensors);
         }
         tensors
     }
@@ -33,8 +38,11 @@ impl Optimizer {
     /// # Errors
     /// A tensor that only one side has, or another shape or type; then nothing was changed.
     pub fn load_state(&mut self, file: &TensorFile) -> Result<(), OptimError> {
-        let wanted: Vec<(String, Shape, DType)> =
+        let mut wanted: Vec<(String, Shape, DType)> =
             self.state_tensors().into_iter().map(|(n, t)| (n, t.shape(), t.dtype())).collect();
+        if let Some(search) = &self.search {
+            search.grow(&mut wanted, file);
+        }
         file.check_exactly(wanted.iter().map(|(name, shape, _)| (name.as_str(), *shape)))?;
         let mut values = Vec::with_capacity(wanted.len());
         for (name, _, wanted) in wanted {
@@ -50,6 +58,9 @@ impl Optimizer {
             for part in &mut group.parts {
                 part.load(&*group.stepper, &mut values);
             }
+        }
+        if let Some(search) = &mut self.search {
+            search.load(&mut values);
         }
         Ok(())
     }

@@ -34,10 +34,8 @@ struct Means<'a> {
 impl Group {
     /// Updates the members that have gradients.
     pub fn step(&mut self, stride: Stride, arenas: &mut Arenas<'_>, grads: &Grads) {
-        let Stride { now, mut prepare, key, whole } = stride;
-        if self.stepper.maximize() {
-            prepare.scale = -prepare.scale;
-        }
+        let Stride { now, prepare, key, whole } = stride;
+        let prepare = prepare.turned(self.stepper.maximize());
         for (k, part) in self.parts.iter_mut().enumerate() {
             let rounding = self.stochastic_rounding.then_some(key.with(k as u64));
             let (stepper, modifiers) = (&*self.stepper, &self.modifiers);

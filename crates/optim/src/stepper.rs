@@ -4,6 +4,7 @@ use half::bf16;
 use rappel_tensor::{DType, Element, Key, Runs, Shape, StateArena, StateKind, Tensor, Trained};
 
 use crate::group::Member;
+use crate::search::Engine;
 use crate::{Now, Scalar};
 
 /// What is done to a gradient before the rule sees it: `scale * g`, then clamped to
@@ -19,6 +20,17 @@ pub struct Prepare {
 impl Prepare {
     /// A gradient as it is.
     pub const NOTHING: Self = Self { scale: 1.0, limit: None };
+
+    /// The same, the other way where the step goes up.
+    pub(crate) fn turned(self, maximize: bool) -> Self {
+        Self { scale: if maximize { -self.scale } else { self.scale }, ..self }
+    }
+
+    /// What becomes of a gradient.
+    pub(crate) fn gradient<T: Element>(self, g: T) -> T {
+        let g = g.to_f64() * self.scale;
+        T::from_f64(self.limit.map_or(g, |limit| g.clamp(-limit, limit)))
+    }
 }
 
 /// Arenas of one type of parameter.
@@ -119,6 +131,13 @@ pub trait Stepper: Send + Sync {
     /// What decoupled weight decay leaves of a parameter at a step.
     fn keep(&self, _now: &Now) -> f64 {
         1.0
+    }
+
+    /// What takes the steps of a rule that evaluates the loss several times in each, over all
+    /// parameters as one vector of `n` numbers, in a type that steps are computed in. Such a rule
+    /// keeps its state there, and is never asked for a [`step`](Stepper::step).
+    fn search(&self, _dtype: DType, _n: usize) -> Option<Engine> {
+        None
     }
 
     /// Updates parameters and state of the picked members, and no others.

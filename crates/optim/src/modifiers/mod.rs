@@ -1,17 +1,19 @@
 //! What can be put around any rule: penalties, weight decay, centred gradients, cautious masks,
-//! Lookahead.
+//! Lookahead, sharpness-aware steps.
 //!
 //! A rule with modifiers works on copies of its parameters and gradients, some tensors at a time, so
 //! that it need not know of them.
 
 mod around;
 mod lookahead;
+mod sam;
 
 use rappel_registry::{ConfigError, Field, Kind, Options, Range};
 use rappel_schedule::{Horizon, scheduled};
 
 pub(crate) use around::step_around;
 pub(crate) use lookahead::{SLOW, begin, pull};
+pub use sam::Sam;
 
 use crate::{Now, OptionValue, Scalar};
 
@@ -36,6 +38,9 @@ pub struct Modifiers {
     pub cautious: bool,
     /// Every `k` steps, `slow <- slow + alpha (p - slow)`, `p <- slow`.
     pub lookahead: Option<Lookahead>,
+    /// Takes gradients where the loss is worst close by; then steps evaluate the loss themselves
+    /// ([`Optimizer::step_closure`](crate::Optimizer::step_closure)).
+    pub sam: Option<Sam>,
 }
 
 /// Weights that follow slowly (Zhang et al., 2019, <https://arxiv.org/abs/1907.08610>).
@@ -64,6 +69,7 @@ impl Default for Modifiers {
             gradient_centralization: false,
             cautious: false,
             lookahead: None,
+            sam: None,
         }
     }
 }
@@ -79,7 +85,7 @@ const LOOKAHEAD: &[Field] = &[
 ];
 
 /// The modifiers as options of every optimizer.
-pub(crate) const FIELDS: [Field; 7] = [
+pub(crate) const FIELDS: [Field; 8] = [
     Field::new("l1", scheduled(Range::from(0.0)), "0.0", "added to the gradient, times sign(p)"),
     Field::new("l2", scheduled(Range::from(0.0)), "0.0", "added to the gradient, times p"),
     Field::new(
@@ -111,6 +117,12 @@ pub(crate) const FIELDS: [Field; 7] = [
         Kind::Table(LOOKAHEAD),
         "{ k = 5, alpha = 0.5 }: every k steps go back to slow weights, moved by alpha",
     ),
+    Field::optional(
+        "sam",
+        Kind::Table(Sam::FIELDS),
+        "{ rho = 0.05, adaptive = false }: take gradients where the loss is worst within rho; twice the \
+         work",
+    ),
 ];
 
 impl Modifiers {
@@ -119,6 +131,7 @@ impl Modifiers {
         let scalar = |key| Scalar::read(options, key, horizon);
         let lookahead =
             options.declares("lookahead").then(|| options.opt_table("lookahead")).flatten();
+        let sam = options.declares("sam").then(|| options.opt_table("sam")).flatten();
         Ok(Self {
             l1: scalar("l1")?,
             l2: scalar("l2")?,
@@ -128,6 +141,7 @@ impl Modifiers {
             cautious: options.bool("cautious"),
             lookahead: lookahead
                 .map(|table| Lookahead { k: table.u64("k"), alpha: table.f64("alpha") }),
+            sam: sam.map(|table| Sam::from_options(table, horizon)).transpose()?,
         })
     }
 
@@ -135,6 +149,22 @@ impl Modifiers {
     pub(crate) fn leave_alone(&self) -> bool {
         let off = [&self.l1, &self.l2, &self.l1_proximal, &self.decoupled_decay];
         off.iter().all(|scalar| scalar.is(0.0)) && !self.gradient_centralization && !self.cautious
+    }
+
+    /// The first of the modifiers that is on.
+    pub(crate) fn first(&self) -> Option<&'static str> {
+        [
+            ("l1", !self.l1.is(0.0)),
+            ("l2", !self.l2.is(0.0)),
+            ("l1_proximal", !self.l1_proximal.is(0.0)),
+            ("decoupled_decay", !self.decoupled_decay.is(0.0)),
+            ("gradient_centralization", self.gradient_centralization),
+            ("cautious", self.cautious),
+            ("lookahead", self.lookahead.is_some()),
+            ("sam", self.sam.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, on)| on.then_some(name))
     }
 
     /// The numbers of a step with learning rate `lr`.

@@ -18,6 +18,7 @@ pub mod adopt;
 pub mod asgd;
 pub mod lamb;
 pub mod lars;
+pub mod lbfgs;
 pub mod lion;
 pub mod nadam;
 pub mod radam;
@@ -65,6 +66,7 @@ const ENTRIES: &[Entry<Build>] = &[
     asgd::ENTRY,
     lamb::ENTRY,
     lars::ENTRY,
+    lbfgs::ENTRY,
     lion::ENTRY,
     nadam::ENTRY,
     radam::ENTRY,
