@@ -5,10 +5,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Float, grads_of, params_of, table};
-use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, Recipe};
+use rappel_optim::{Lbfgs, Modifiers, OPTIMIZERS, OptimError, Optimizer, Plan, Recipe, Sam, Sgd};
 use rappel_registry::Family;
 use rappel_schedule::{Curve, Horizon, constant};
-use rappel_tensor::{Grads, Params, Tensor};
+use rappel_tensor::{DType, Grads, Init, Params, Tensor, TensorFile};
 use rappel_testkit::{Golden, assert_close};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -162,4 +162,184 @@ fn trajectories_agree_with_the_references() {
             reference.follow::<f32>(config, if config.kind == "network" { 1e-4 } else { 1e-5 });
     }
     assert!(double >= 100 && single >= 35, "{double} and {single} snapshots compared");
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "a closure of steps")]
+fn quartic(params: &Params) -> Result<(f64, Grads), OptimError> {
+    let loss = |name: &str| (params.get(name).unwrap().tensor() - 3.0).square().square().sum();
+    let loss = loss("p0") + loss("p1") * 2.0;
+    Ok((loss.item(), loss.backward()))
+}
+
+fn at_zero() -> Params {
+    params_of::<f64>(&[vec![2], vec![]], &[vec![0.0, 1.0], vec![0.5]])
+}
+
+fn optimizer_of(section: &str, params: &Params) -> Optimizer {
+    let given = toml::from_str(section).unwrap();
+    let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
+    let recipe = Recipe::from_section(&options, Horizon { steps: 60 }, constant(1.0)).unwrap();
+    Optimizer::new(recipe, params).unwrap()
+}
+
+fn bits(params: &Params, optimizer: &Optimizer) -> Vec<(String, Vec<u64>)> {
+    let all = params.tensors().into_iter().chain(optimizer.state_tensors());
+    all.map(|(name, t)| (name, t.to_f64_vec().iter().map(|x| x.to_bits()).collect())).collect()
+}
+
+const SEARCH: &str =
+    "name = 'lbfgs'\nline_search_fn = 'strong_wolfe'\nmax_iter = 3\nhistory_size = 4";
+
+#[test]
+fn a_search_goes_on_from_its_saved_state_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, tensors| {
+        let path = folder.path().join(name);
+        rappel_tensor::write_tensors(&path, tensors, &BTreeMap::new()).unwrap();
+        TensorFile::open(&path).unwrap()
+    };
+    let mut params = at_zero();
+    let mut optimizer = optimizer_of(SEARCH, &params);
+    for step in 0..3 {
+        optimizer.step_closure(step, &mut params, quartic).unwrap();
+    }
+    let mut resumed_params = at_zero();
+    let mut resumed = optimizer_of(SEARCH, &resumed_params);
+    resumed_params.load(&file("params", params.tensors())).unwrap();
+    let saved = optimizer.state_tensors();
+    let shape = |name: &str| saved.iter().find(|(n, _)| n == name).unwrap().1.shape().to_vec();
+    assert_eq!(
+        (shape("old_dirs.p0"), shape("old_stps.p1"), shape("ro.p0")),
+        (vec![4, 2], vec![4], vec![4])
+    );
+    assert_eq!(optimizer.state_bytes(), (2 + 2 * 4) * 3 * 8);
+    resumed.load_state(&file("state", saved)).unwrap();
+    for step in 3..6 {
+        assert_eq!(bits(&params, &optimizer), bits(&resumed_params, &resumed));
+        optimizer.step_closure(step, &mut params, quartic).unwrap();
+        resumed.step_closure(step, &mut resumed_params, quartic).unwrap();
+    }
+    assert_eq!(bits(&params, &optimizer), bits(&resumed_params, &resumed));
+    assert!(quartic(&params).unwrap().0 < 1e-3);
+}
+
+#[test]
+fn state_with_histories_of_unequal_length_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut params = at_zero();
+    let mut optimizer = optimizer_of(SEARCH, &params);
+    optimizer.step_closure(0, &mut params, quartic).unwrap();
+    let mut state = optimizer.state_tensors();
+    let place = state.iter().position(|(name, _)| name == "old_stps.p0").unwrap();
+    state[place].1 = Tensor::zeros([7, 2], DType::F64);
+    rappel_tensor::write_tensors(&path, state, &BTreeMap::new()).unwrap();
+    let error = optimizer.load_state(&TensorFile::open(&path).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("`old_stps.p0` has shape [7, 2], wanted ["), "{error}");
+}
+
+/// A closure that fails, or gives numbers that are none, in the second evaluation of a step.
+fn failing(error: bool) -> impl FnMut(&Params) -> Result<(f64, Grads), OptimError> {
+    let mut evaluations = 0;
+    move |params| {
+        evaluations += 1;
+        let (loss, grads) = quartic(params)?;
+        match (evaluations, error) {
+            (1, _) => Ok((loss, grads)),
+            (_, true) => Err(OptimError::NothingToTrain),
+            (_, false) => Ok((f64::NAN, grads)),
+        }
+    }
+}
+
+#[test]
+fn a_step_that_fails_half_way_changes_nothing() {
+    let fixed = "name = 'lbfgs'\nlr = 0.01";
+    let sharp = "name = 'adamw'\nsam = { rho = 0.5 }";
+    for (section, fails_on_nan) in [(SEARCH, false), (fixed, true), (sharp, true)] {
+        let mut params = at_zero();
+        let mut optimizer = optimizer_of(section, &params);
+        optimizer.step_closure(0, &mut params, quartic).unwrap();
+        let before = bits(&params, &optimizer);
+        let stopped = optimizer.step_closure(1, &mut params, failing(true)).unwrap_err();
+        assert!(matches!(stopped, OptimError::NothingToTrain), "{stopped}");
+        assert_eq!(bits(&params, &optimizer), before, "{section}");
+        let stepped = optimizer.step_closure(1, &mut params, failing(false));
+        if fails_on_nan {
+            let error = stepped.unwrap_err().to_string();
+            assert_eq!(error, "the loss is NaN (step 1); parameters are unchanged", "{section}");
+            assert_eq!(bits(&params, &optimizer), before, "{section}");
+        } else {
+            // A line search turns back where there is no loss, here to where it began.
+            stepped.unwrap();
+            assert_eq!(bits(&params, &optimizer)[..2], before[..2]);
+        }
+    }
+}
+
+#[test]
+fn gradients_alone_do_not_do_for_steps_that_look_elsewhere() {
+    for section in [SEARCH, "name = 'sgd'\nsam = {}"] {
+        let mut params = at_zero();
+        let mut optimizer = optimizer_of(section, &params);
+        let before = bits(&params, &optimizer);
+        let grads = quartic(&params).unwrap().1;
+        let error = optimizer.step(0, &mut params, &grads).unwrap_err();
+        assert!(matches!(error, OptimError::NeedsLoss { .. }), "{error}");
+        assert!(error.to_string().contains("take the step with `step_closure`"), "{error}");
+        assert_eq!(bits(&params, &optimizer), before);
+    }
+}
+
+#[test]
+fn what_cannot_be_beside_a_search_is_refused() {
+    for (more, key) in [
+        ("groups = [{ params = ['p0'], lr = 0.1 }]", "groups"),
+        ("state_dtype = 'bfloat16'", "state_dtype"),
+        ("stochastic_rounding = true", "stochastic_rounding"),
+        ("sam = { rho = 0.1 }", "sam"),
+        ("cautious = true", "cautious"),
+    ] {
+        let given = toml::from_str(&format!("{SEARCH}\n{more}")).unwrap();
+        let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
+        let recipe = Recipe::from_section(&options, Horizon { steps: 1 }, constant(1.0));
+        let error = recipe.err().expect("an error").to_string();
+        let start = format!("config key `optimizer.{key}`: cannot be beside a rule that searches");
+        assert!(error.starts_with(&start), "{error}");
+    }
+    let section = "name = 'sgd'\nsam = { rho = -0.1 }";
+    let error = OPTIMIZERS.resolve_options("optimizer", &toml::from_str(section).unwrap());
+    assert!(error.unwrap_err().to_string().contains("`optimizer.sam.rho`: -0.1 is out of range"));
+    let mut mixed = Params::new(0);
+    mixed.scope("").add("single", [2], Init::ONES);
+    mixed.scope("").dtype(DType::F64).add("double", [2], Init::ONES);
+    let error = Optimizer::new(Lbfgs::default(), &mixed).err().expect("an error");
+    assert!(matches!(error, OptimError::Mixed { .. }), "{error}");
+    let none = Lbfgs { history_size: 0, ..Default::default() };
+    let error = Optimizer::new(none, &at_zero()).err().expect("an error").to_string();
+    assert_eq!(error, "optimizer: option `history_size`: 0 is out of range; wants integer >= 1");
+}
+
+#[test]
+fn sharpness_is_measured_over_the_groups_that_ask_for_it() {
+    // Of x^4 at 1 and 2, with gradients 4 and 32: only `p1` goes up, by rho.
+    let mut params = params_of::<f64>(&[vec![1], vec![1]], &[vec![1.0], vec![2.0]]);
+    let sharp =
+        Modifiers { sam: Some(Sam { rho: 0.5.into(), adaptive: false }), ..Default::default() };
+    let sgd = || Sgd { lr: 0.001.into(), ..Default::default() };
+    let recipe = Recipe::new(sgd()).group(["p1"], Plan::from(sgd()).modifiers(sharp));
+    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let mut places = Vec::new();
+    let evaluate = |params: &Params| {
+        places.push(params.tensors().iter().map(|(_, t)| t.item()).collect::<Vec<f64>>());
+        let fourth = |name: &str| params.get(name).unwrap().tensor().square().square().sum();
+        let loss = fourth("p0") + fourth("p1");
+        Ok::<_, OptimError>((loss.item(), loss.backward()))
+    };
+    let report = optimizer.step_closure(0, &mut params, evaluate).unwrap();
+    assert_eq!(report.loss, Some(17.0));
+    assert_eq!(places[0], [1.0, 2.0]);
+    assert_close(&places[1], &[1.0, 2.5], 1e-12, "where the second gradient was taken");
+    let after: Vec<f64> = params.tensors().iter().map(|(_, t)| t.item()).collect();
+    assert_close(&after, &[1.0 - 0.004, 2.0 - 0.0625], 1e-12, "after the step");
 }

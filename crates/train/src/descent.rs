@@ -2,14 +2,42 @@
 
 use std::time::Instant;
 
+use rappel_optim::Objective;
 use rappel_telemetry::{Event, Sink};
-use rappel_tensor::Grads;
+use rappel_tensor::{Grads, Params};
 
 use crate::run::wall_time;
+use crate::tasks::Task;
 use crate::{Ended, Observer, Report, Run, Started, Step, TrainError, guards};
 
 /// Newest losses that the mean at the end is taken over.
 const RECENT: usize = 100;
+
+/// The loss of one step's samples: the same each time that the step looks at it.
+struct Batch<'a> {
+    task: &'a mut dyn Task,
+    step: u64,
+    parts: usize,
+}
+
+impl Objective for Batch<'_> {
+    type Error = TrainError;
+
+    fn params_mut(&mut self) -> &mut Params {
+        self.task.params_mut()
+    }
+
+    fn evaluate(&mut self) -> Result<(f64, Grads), TrainError> {
+        let mut grads = Grads::default();
+        let mut loss = 0.0;
+        for part in 0..self.parts {
+            let Some(of_part) = self.task.loss(self.step, part) else { continue };
+            loss += of_part.item();
+            of_part.backward_into(&mut grads);
+        }
+        Ok((loss, grads))
+    }
+}
 
 impl Run {
     /// Takes the steps that are left, then writes the model; or saves a checkpoint and returns when
@@ -37,19 +65,13 @@ impl Run {
 
     /// One optimizer step.
     fn descend(&mut self) -> Result<Step, TrainError> {
-        let (since, step) = (Instant::now(), self.state.step);
-        let mut grads = Grads::default();
-        let mut loss = 0.0;
-        for part in 0..self.parts() {
-            let Some(of_part) = self.task.loss(step, part) else { continue };
-            loss += of_part.item();
-            of_part.backward_into(&mut grads);
-        }
-        guards::finite_loss(step + 1, loss, self.task.as_ref())?;
+        let (since, step, parts) = (Instant::now(), self.state.step, self.parts());
+        let mut batch = Batch { task: self.task.as_mut(), step, parts };
         let report = self
             .optimizer
-            .step(step, self.task.params_mut(), &grads)
+            .descend(step, &mut batch)
             .map_err(|error| guards::explain(step + 1, error, self.task.as_ref()))?;
+        let loss = report.loss.expect("the step evaluated it");
         self.state.step += 1;
         self.remember(loss);
         Ok(Step {

@@ -146,6 +146,11 @@ fn recipe(config: &Config, horizon: Horizon) -> Result<Recipe, TrainError> {
     let factor = Curve::from_section(config.section("schedule"), horizon)?;
     let mut recipe = Recipe::from_section(config.section("optimizer"), horizon, factor)?;
     let train = config.section("train");
+    if recipe.searches() && train.usize("gradient_accumulation_steps") > 1 {
+        let reason = "the optimizer evaluates the loss many times in a step, so that its batch must be one; \
+                      set it to 1, and raise batch_size instead";
+        return Err(train.invalid("gradient_accumulation_steps", reason).into());
+    }
     if let Some(norm) = Some(train.f64("max_grad_norm")).filter(|norm| *norm > 0.0) {
         recipe = recipe.max_grad_norm(norm);
     }

@@ -174,9 +174,7 @@ fn cubic_minimum<A>(a: &Point<A>, b: &Point<A>, bounds: (f64, f64)) -> f64 {
     }
     let d1 = a.slope + b.slope - 3.0 * (a.loss - b.loss) / (a.t - b.t);
     let square = d1 * d1 - a.slope * b.slope;
-    if !(square >= 0.0) {
-        return middle;
-    }
+    // No number where the cubic falls all the way.
     let d2 = square.sqrt();
     let t = if a.t <= b.t {
         b.t - (b.t - a.t) * ((b.slope + d2 - d1) / (b.slope - a.slope + 2.0 * d2))
