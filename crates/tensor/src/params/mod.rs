@@ -98,8 +98,10 @@ impl State {
         if self.built.is_none() {
             let layout = Arc::new(ArenaLayout::new(std::mem::take(&mut self.entries)));
             let arenas = std::array::from_fn(|i| {
-                let bytes = layout.arena_len(i) * layout::dtype_of(i).size();
-                (bytes > 0).then(|| Arc::new(Buffer::zeroed(bytes)))
+                let dtype = layout::dtype_of(i);
+                let bytes = layout.arena_len(i) * dtype.size();
+                let some = layout.entries().iter().any(|entry| entry.dtype == dtype);
+                some.then(|| Arc::new(Buffer::zeroed(bytes)))
             });
             let slot = |index| Slot { layout: layout.clone(), index };
             let nodes = (0..layout.entries().len()).map(|i| Node::new(Kind::Param(slot(i))));

@@ -151,3 +151,12 @@ fn nothing_is_recorded_without_gradients() {
     let (_params, a, b) = two_layers();
     assert!(!no_grad(|| loss(&a, &b)).needs_grad());
 }
+
+#[test]
+fn parameters_may_all_be_empty() {
+    let mut params = Params::with_dtype(0, DType::F64);
+    let empty = params.scope("").add("empty", [0, 3], Init::ONES);
+    assert!(empty.tensor().to_vec::<f64>().is_empty());
+    let grads = empty.tensor().sum().backward();
+    assert!(grads.missing(&params.layout()).is_empty());
+}
