@@ -241,6 +241,9 @@ fn parts_of(
         let refused = |reason| OptimError::Refused { name: name.clone(), reason };
         plan.stepper.refuses(*shape).map_or(Ok(()), |reason| Err(refused(reason)))?;
         plan.state_dtype.suits(dtype, *shape).map_err(refused)?;
+        if plan.state_dtype != StateDtype::Full && !plan.stepper.tensors(*shape).is_empty() {
+            return Err(refused(OTHER_SHAPES.to_owned()));
+        }
         let kind = |slot: &Slot| match slot {
             slot if slot.exact => StateKind::Number(dtype.accumulator()),
             slot => plan.state_dtype.kind(dtype, shape.count(), *slot),
@@ -256,6 +259,9 @@ fn parts_of(
     };
     Ok(alike.iter().map(part).collect())
 }
+
+const OTHER_SHAPES: &str = "its rule keeps state of shapes of its own, in full precision; leave \
+                            `state_dtype` out, or give it a group with another optimizer";
 
 impl StateDtype {
     /// Why state of this precision cannot belong to such a parameter.

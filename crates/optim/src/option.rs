@@ -23,6 +23,18 @@ impl InvalidOption {
     }
 }
 
+/// Checks that an option holds one of its words: rules made in code may hold any text.
+pub(crate) fn one_of(
+    option: &'static str,
+    value: &str,
+    words: &[&str],
+) -> Result<(), InvalidOption> {
+    if words.contains(&value) {
+        return Ok(());
+    }
+    Err(InvalidOption::new(option, format!("`{value}` is none of {}", words.join(", "))))
+}
+
 /// A set of options that [`options!`](crate::options) declared.
 pub trait OptionSet: Clone + Send + Sync + Sized + 'static {
     /// The documentation of the set, in Markdown: what `rappel list` shows of the rule.

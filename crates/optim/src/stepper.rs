@@ -210,7 +210,5 @@ impl StateDtype {
 
 /// `values` as a tensor of `shape` in the type that steps are computed in.
 pub(crate) fn load<P: Trained>(values: &[P], shape: Shape) -> Tensor {
-    let mut wide = vec![P::Acc::from_f64(0.0); values.len()];
-    P::load(values, &mut wide);
-    Tensor::from_slice(&wide, shape)
+    Tensor::from_slice(values, shape).to_dtype(P::Acc::DTYPE)
 }

@@ -16,7 +16,7 @@ pub trait TensorRule: OptionSet {
     const NUMBERS: &'static [(&'static str, f64)] = &[];
 
     /// Updates parameters of one shape that have all had the same number of updates. Gradients are
-    /// clipped already, and turned around where the step goes up.
+    /// clipped already, and turned around where the step goes up. Never called for empty ones.
     fn update(&self, now: &Now, matrices: &mut [Whole]);
 
     /// Why a parameter of `shape` cannot be trained by the rule, if it cannot.
@@ -87,13 +87,14 @@ impl<A: TensorRule> Stepper for Wholly<A> {
     fn step(&self, job: Job<'_>) {
         let Job { now, prepare, rounding, memory, members, picked, .. } = job;
         let mut shapes: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
-        for &k in picked {
+        // What is empty has nothing to update, and no mean or norm either.
+        for &k in picked.iter().filter(|&&k| members[k].run.len > 0) {
             shapes.entry(members[k].shape.to_vec()).or_default().push(k);
         }
         with_views!(memory, views => no_grad(|| {
             let mut views = views;
             for alike in shapes.values() {
-                let each = members[alike[0]].run.len.max(1);
+                let each = members[alike[0]].run.len;
                 for together in alike.chunks((TOGETHER / each).max(1)) {
                     self.update(&mut views, &now, prepare, rounding, members, together);
                 }

@@ -10,7 +10,7 @@ use half::bf16;
 use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, Recipe};
 use rappel_registry::{Family, Info, Kind, assert_folder_matches, assert_sound};
 use rappel_schedule::{Curve, Horizon, constant, linear_decay};
-use rappel_tensor::{Element, Params, TensorFile, write_tensors};
+use rappel_tensor::{Element, Params, Shape, TensorFile, write_tensors};
 use rappel_testkit::Random;
 use rappel_testkit::functions::{self, TestFunction};
 use toml::{Table, Value};
@@ -47,12 +47,36 @@ fn variants() -> Vec<Table> {
 }
 
 /// Of several ranks, empty ones among them.
-fn shapes() -> Vec<Vec<usize>> {
-    vec![vec![], vec![0], vec![7], vec![3, 5], vec![2, 0, 3], vec![33, 65]]
+const SHAPES: [&[usize]; 7] = [&[], &[0], &[7], &[3, 5], &[2, 0, 3], &[33, 65], &[4, 0]];
+
+/// Those of `shapes` that the rule takes: one for matrices refuses the others, and says so.
+fn taken(section: &Table, shapes: &[&[usize]]) -> Vec<Vec<usize>> {
+    let takes = |shape: &&&[usize]| {
+        let zeros = vec![0.0; shape.iter().product()];
+        let params = params_of::<f64>(&[shape.to_vec()], &[zeros]);
+        match Optimizer::new(recipe(section).unwrap(), &params) {
+            Ok(_) => true,
+            Err(OptimError::Refused { reason, .. }) => {
+                assert!(reason.contains(&format!("{}", Shape::new(shape))), "{section}: {reason}");
+                assert!(reason.contains("group"), "{section} tells no way out: {reason}");
+                false
+            }
+            Err(error) => panic!("{section}: {error}"),
+        }
+    };
+    let taken: Vec<Vec<usize>> = shapes.iter().filter(takes).map(|s| s.to_vec()).collect();
+    assert!(!taken.is_empty(), "{section} takes none of {shapes:?}");
+    taken
 }
 
-fn normals(random: &mut Random) -> Vec<Vec<f64>> {
-    shapes().iter().map(|shape| random.normals(shape.iter().product())).collect()
+fn shapes(section: &Table) -> Vec<Vec<usize>> {
+    let shapes = taken(section, &SHAPES);
+    assert!(shapes.iter().any(|shape| shape.contains(&0)), "{section} refuses what is empty");
+    shapes
+}
+
+fn normals(random: &mut Random, shapes: &[Vec<usize>]) -> Vec<Vec<f64>> {
+    shapes.iter().map(|shape| random.normals(shape.iter().product())).collect()
 }
 
 fn bits(params: &Params, optimizer: &Optimizer) -> Vec<(String, Vec<u64>)> {
@@ -69,11 +93,11 @@ fn saved(tensors: Vec<(String, rappel_tensor::Tensor)>) -> TensorFile {
 }
 
 fn resume<T: Element>(section: &Table) {
-    let mut random = Random::new(7);
-    let init = normals(&mut random);
-    let grads: Vec<Vec<Vec<f64>>> = (0..8).map(|_| normals(&mut random)).collect();
+    let (mut random, shapes) = (Random::new(7), shapes(section));
+    let init = normals(&mut random, &shapes);
+    let grads: Vec<Vec<Vec<f64>>> = (0..8).map(|_| normals(&mut random, &shapes)).collect();
     let start = || {
-        let params = params_of::<T>(&shapes(), &init);
+        let params = params_of::<T>(&shapes, &init);
         let optimizer = Optimizer::new(recipe(section).unwrap(), &params).unwrap();
         (params, optimizer)
     };
@@ -123,7 +147,8 @@ fn reached(info: &Info, function: &dyn TestFunction, lr: Option<f64>, falls: boo
         section.insert((*option).to_owned(), (*value).into());
     }
     let start = function.start();
-    let mut params = params_of::<f64>(&[vec![start.len()]], std::slice::from_ref(&start));
+    let shape = taken(&section, &[&[start.len()], &[1, start.len()]]).swap_remove(0);
+    let mut params = params_of::<f64>(&[shape], std::slice::from_ref(&start));
     let factor = if falls { linear_decay(10_000) } else { constant(1.0) };
     let recipe = recipe(&section).unwrap().lr_factor(factor);
     let mut optimizer = Optimizer::new(recipe, &params).unwrap();
@@ -149,7 +174,7 @@ const TO_DESCEND: &[(&str, &str, f64)] = &[
 
 #[test]
 fn functions_are_descended() {
-    // Adadelta's steps, in the parameter's unit, only settle where the rate falls.
+    // Steps in the parameter's unit, and of constant length, only settle where the rate falls.
     let tries = [false, true]
         .into_iter()
         .flat_map(|falls| [None, Some(1e-1), Some(1e-2), Some(1e-3)].map(|lr| (lr, falls)));
@@ -173,14 +198,14 @@ fn falling(value: f64, step: u64) -> f64 {
 
 fn follows_schedule(name: &str, with: impl Fn(Value) -> Table) {
     let table = toml::from_str::<Table>("name = 'linear'\nvalue = 0.5").unwrap();
-    let mut random = Random::new(11);
-    let init = normals(&mut random);
-    let mut params = params_of::<f64>(&shapes(), &init);
     let scheduled = with(Value::Table(table));
+    let (mut random, shapes) = (Random::new(11), shapes(&scheduled));
+    let init = normals(&mut random, &shapes);
+    let mut params = params_of::<f64>(&shapes, &init);
     let mut optimizer = Optimizer::new(recipe(&scheduled).unwrap(), &params).unwrap();
     for step in 0..6 {
-        let values = normals(&mut random);
-        let mut fixed_params = params_of::<f64>(&shapes(), &init);
+        let values = normals(&mut random, &shapes);
+        let mut fixed_params = params_of::<f64>(&shapes, &init);
         fixed_params.load(&saved(params.tensors())).unwrap();
         let fixed = with(falling(0.5, step).into());
         let mut fixed = Optimizer::new(recipe(&fixed).unwrap(), &fixed_params).unwrap();
@@ -232,10 +257,10 @@ fn every_scalar_option_takes_a_schedule_of_the_step() {
 #[test]
 fn the_runs_schedule_multiplies_the_learning_rate() {
     for info in OPTIMIZERS.infos() {
-        let mut random = Random::new(3);
-        let (init, values) = (normals(&mut random), normals(&mut random));
+        let (mut random, shapes) = (Random::new(3), shapes(&section(&info)));
+        let (init, values) = (normals(&mut random, &shapes), normals(&mut random, &shapes));
         let moved = |lr: f64, factor: f64| {
-            let mut params = params_of::<f64>(&shapes(), &init);
+            let mut params = params_of::<f64>(&shapes, &init);
             let mut section = section(&info);
             section.insert("lr".to_owned(), lr.into());
             let curve = Curve::from_fn(None, move |_| factor);
@@ -256,12 +281,13 @@ fn the_runs_schedule_multiplies_the_learning_rate() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let shapes = [vec![100_003], vec![3], vec![50_000]];
+    let shapes: [&[usize]; 6] =
+        [&[100_003], &[3], &[50_000], &[150, 100], &[3, 50, 70], &[150, 100]];
     for info in OPTIMIZERS.infos() {
+        let shapes = taken(&section(&info), &shapes);
         let run = || {
             let mut random = Random::new(5);
-            let mut draw =
-                || shapes.iter().map(|s| random.normals(s[0])).collect::<Vec<Vec<f64>>>();
+            let mut draw = || normals(&mut random, &shapes);
             let mut params = params_of::<f32>(&shapes, &draw());
             let recipe = recipe(&section(&info)).unwrap().max_grad_norm(1.0);
             let mut optimizer = Optimizer::new(recipe, &params).unwrap();

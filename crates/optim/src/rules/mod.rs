@@ -8,6 +8,7 @@ use crate::plan::{COMMON, more};
 use crate::recipe::GROUPS_FIELD;
 
 pub mod adadelta;
+pub mod adafactor;
 pub mod adagrad;
 pub mod adam;
 pub mod adamax;
@@ -20,6 +21,7 @@ pub mod lamb;
 pub mod lars;
 pub mod lbfgs;
 pub mod lion;
+pub mod muon;
 pub mod nadam;
 pub mod radam;
 pub mod rmsprop;
@@ -56,6 +58,7 @@ const SECTION: [Field; COMMON.len() + 1] = {
 
 const ENTRIES: &[Entry<Build>] = &[
     adadelta::ENTRY,
+    adafactor::ENTRY,
     adagrad::ENTRY,
     adam::ENTRY,
     adamax::ENTRY,
@@ -68,6 +71,7 @@ const ENTRIES: &[Entry<Build>] = &[
     lars::ENTRY,
     lbfgs::ENTRY,
     lion::ENTRY,
+    muon::ENTRY,
     nadam::ENTRY,
     radam::ENTRY,
     rmsprop::ENTRY,
