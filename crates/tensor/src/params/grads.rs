@@ -40,8 +40,10 @@ struct GradSet {
 impl GradSet {
     fn new(layout: Arc<ArenaLayout>) -> Self {
         let arenas = std::array::from_fn(|i| {
-            let bytes = layout.trainable_len(dtype_of(i)) * dtype_of(i).accumulator().size();
-            (bytes > 0).then(|| Buffer::uninit(bytes))
+            let dtype = dtype_of(i);
+            let bytes = layout.trainable_len(dtype) * dtype.accumulator().size();
+            let some = layout.entries().iter().any(|e| e.trainable && e.dtype == dtype);
+            some.then(|| Buffer::uninit(bytes))
         });
         let mut set = Self { filled: vec![false; layout.entries().len()], layout, arenas };
         set.clear_gaps();
