@@ -24,6 +24,11 @@ pub(crate) fn rms(x: &Tensor) -> f64 {
     norm(x) / (x.count() as f64).sqrt()
 }
 
+/// The norms along `axis`, which stays with size 1.
+pub(crate) fn norms(x: &Tensor, axis: usize) -> Tensor {
+    x.square().sum_axis(axis).sqrt().unsqueeze(axis)
+}
+
 /// Matrices of one shape as one tensor `[batch, rows, cols]`.
 pub(crate) fn batch(matrices: &[Tensor]) -> Tensor {
     match matrices {
@@ -35,4 +40,32 @@ pub(crate) fn batch(matrices: &[Tensor]) -> Tensor {
 /// The matrix at `index` of a batch `[batch, rows, cols]`.
 pub(crate) fn unbatch(matrices: &Tensor, index: usize) -> Tensor {
     matrices.narrow(0, index, 1).squeeze(0)
+}
+
+/// The tensor as a matrix of rows along `axis`.
+fn rows_along(x: &Tensor, axis: usize) -> Tensor {
+    let mut axes: Vec<usize> = (0..x.rank()).filter(|&other| other != axis).collect();
+    axes.insert(0, axis);
+    x.permute(&axes).reshape([x.size(axis), x.count() / x.size(axis)])
+}
+
+/// The products of the slices along `axis` with each other.
+pub(crate) fn gram(x: &Tensor, axis: usize) -> Tensor {
+    let rows = rows_along(x, axis);
+    rows.matmul(&rows.t())
+}
+
+/// The tensor multiplied by `matrix` along its first dimension, which goes to the end: once for each
+/// dimension, and all stand as before. `out[.., j] = sum_i x[i, ..] matrix[i, j]`.
+pub(crate) fn turned(x: &Tensor, matrix: &Tensor) -> Tensor {
+    let shape = x.shape();
+    let rows = x.reshape([shape[0], x.count() / shape[0]]);
+    let product = rows.t().matmul(matrix);
+    product.reshape(shape.removed(0).inserted(shape.rank() - 1, matrix.size(1)))
+}
+
+/// What [`turned`] does to the order of dimensions, without a matrix.
+pub(crate) fn cycled(x: &Tensor) -> Tensor {
+    let axes: Vec<usize> = (1..x.rank()).chain([0]).collect();
+    x.permute(&axes).contiguous()
 }

@@ -10,17 +10,23 @@ use crate::recipe::GROUPS_FIELD;
 pub mod adadelta;
 pub mod adafactor;
 pub mod adagrad;
+pub mod adalomo;
 pub mod adam;
+pub mod adam_mini;
 pub mod adamax;
 pub mod adamw;
 pub mod adan;
 pub mod ademamix;
 pub mod adopt;
+pub mod apollo;
 pub mod asgd;
+pub mod came;
+pub mod galore;
 pub mod lamb;
 pub mod lars;
 pub mod lbfgs;
 pub mod lion;
+pub mod lomo;
 pub mod muon;
 pub mod nadam;
 pub mod radam;
@@ -30,7 +36,9 @@ pub mod schedule_free_adamw;
 pub mod schedule_free_radam;
 pub mod schedule_free_sgd;
 pub mod sgd;
+pub mod shampoo;
 pub mod signum;
+pub mod soap;
 pub mod sparse_adam;
 pub mod stable_adamw;
 
@@ -60,17 +68,23 @@ const ENTRIES: &[Entry<Build>] = &[
     adadelta::ENTRY,
     adafactor::ENTRY,
     adagrad::ENTRY,
+    adalomo::ENTRY,
     adam::ENTRY,
+    adam_mini::ENTRY,
     adamax::ENTRY,
     adamw::ENTRY,
     adan::ENTRY,
     ademamix::ENTRY,
     adopt::ENTRY,
+    apollo::ENTRY,
     asgd::ENTRY,
+    came::ENTRY,
+    galore::ENTRY,
     lamb::ENTRY,
     lars::ENTRY,
     lbfgs::ENTRY,
     lion::ENTRY,
+    lomo::ENTRY,
     muon::ENTRY,
     nadam::ENTRY,
     radam::ENTRY,
@@ -80,7 +94,9 @@ const ENTRIES: &[Entry<Build>] = &[
     schedule_free_radam::ENTRY,
     schedule_free_sgd::ENTRY,
     sgd::ENTRY,
+    shampoo::ENTRY,
     signum::ENTRY,
+    soap::ENTRY,
     sparse_adam::ENTRY,
     stable_adamw::ENTRY,
 ];

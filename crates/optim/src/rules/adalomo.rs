@@ -1,0 +1,70 @@
+//! AdaLOMO: Adafactor without momentum, meant to run as gradients come.
+
+use rappel_registry::{Entry, Kind, Range};
+use rappel_schedule::scheduled;
+
+use super::Build;
+use super::adafactor::Epsilons;
+use crate::{Adafactor, Algorithm, OptionSet, Plan, Scalar, Stepper};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "adalomo",
+    summary: "p <- p - lr max(eps2, rms(p)) clip(g / sqrt(R C of g^2)), R and C means over columns and rows",
+    reference: "pytorch_optimizer.AdaLOMO 4.1.0; Lv et al., https://arxiv.org/abs/2310.10195",
+    fields: <AdaLomo as OptionSet>::FIELDS,
+    build: Plan::build::<AdaLomo>,
+};
+
+crate::options! {
+    /// AdaLOMO, as `pytorch_optimizer.AdaLOMO`: [`Adafactor`]'s step, as transformers has it, with
+    /// the learning rate given.
+    ///
+    /// At update `t`, with `w = t^decay_rate`: `r <- lerp(r, mean of g^2 + eps1 along rows, w)`, `c`
+    /// alike along columns; vectors and scalars keep the squares themselves.
+    /// `u = g sqrt(mean(r) / (r c))`; with `a = lr max(eps2, rms(p))`,
+    /// `p <- (1 - a weight_decay) p - a u / max(1, rms(u) / clip_threshold)`.
+    ///
+    /// That package's scale of the loss, clipping by norm and by value are not the rule's: here they
+    /// come before any rule. It computes in single precision whatever the parameters are; here it is
+    /// the precision of the step.
+    ///
+    /// ```
+    /// use rappel_optim::AdaLomo;
+    /// assert_eq!(AdaLomo::default().decay_rate, -0.8);
+    /// ```
+    ///
+    /// From [Lv et al., 2023](https://arxiv.org/abs/2310.10195); pytorch_optimizer 4.1.0.
+    pub struct AdaLomo {
+        /// learning rate, times the parameter's size
+        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        /// the share of a parameter that a step takes away, times lr and the parameter's size
+        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        /// the largest root mean square of a step, before the learning rate
+        clip_threshold: f64 = "1.0", Kind::Float(Range::above(0.0));
+        /// the weight of the gradient in the averages at update t is t to this power
+        decay_rate: f64 = "-0.8", Kind::Float(Range::FINITE.to(0.0));
+        /// added to squares of gradients
+        eps1: f64 = "1e-30", Kind::Float(Range::from(0.0));
+        /// the least size of a parameter
+        eps2: f64 = "1e-3", Kind::Float(Range::from(0.0));
+        /// go up the gradient, not down
+        maximize: bool = "false", Kind::Bool;
+    }
+}
+
+impl Algorithm for AdaLomo {
+    fn stepper(&self) -> Box<dyn Stepper> {
+        let Self { lr, weight_decay, maximize, .. } = self.clone();
+        Adafactor {
+            lr,
+            beta2_decay: self.decay_rate,
+            eps: Epsilons(Some(self.eps1), self.eps2),
+            d: self.clip_threshold,
+            weight_decay,
+            variant: "transformers".to_owned(),
+            maximize,
+            ..Default::default()
+        }
+        .stepper()
+    }
+}

@@ -1,0 +1,140 @@
+//! Adam-mini: Adam with one average of squares for each block of a parameter.
+
+use rappel_registry::{Entry, Kind, Range};
+use rappel_schedule::scheduled;
+use rappel_tensor::{Shape, Tensor};
+
+use super::Build;
+use crate::matrix::{average, lerp};
+use crate::{
+    Algorithm, InvalidOption, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, one_of,
+    whole,
+};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "adam_mini",
+    summary: "m <- lerp(g, m, beta1); v <- lerp(mean of g^2 over a block, v, beta2); p <- p - lr m^ / (sqrt(v^) + eps)",
+    reference: "adam-mini 1.1.1; Zhang et al., https://arxiv.org/abs/2406.16793",
+    fields: <AdamMini as OptionSet>::FIELDS,
+    build: Plan::build::<AdamMini>,
+};
+
+crate::options! {
+    /// Adam-mini, as the authors' package: Adam, but the elements of a block share the mean of their
+    /// squares, so that almost half of the state goes.
+    ///
+    /// `p <- (1 - lr weight_decay) p`; `m <- lerp(m, g, 1 - beta1)`;
+    /// `v <- beta2 v + (1 - beta2) mean(g^2)` over each block;
+    /// `p <- p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)`.
+    ///
+    /// What a block is, `partition` says:
+    ///
+    /// - `rows`: each row, over all other dimensions: embeddings and heads (a token), values,
+    ///   projections and feed-forward weights (a neuron);
+    /// - `heads`: rows in `n_heads` equal parts: the weights of queries and keys;
+    /// - `tensor`: the parameter: norms;
+    /// - `element`: each element, which is Adam's: biases;
+    /// - `auto`: `rows` for matrices and beyond, else `tensor`.
+    ///
+    /// The package decides by words in the names of parameters, and leaves out weight decay where
+    /// these are of norms and biases. Here groups say it: one for queries and keys with
+    /// `partition = "heads"`, one for biases with `partition = "element"`, `weight_decay = 0.0`.
+    ///
+    /// ```
+    /// use rappel_optim::AdamMini;
+    /// let heads = AdamMini { partition: "heads".into(), n_heads: 12, ..Default::default() };
+    /// assert!(heads.eps.is(1e-8));
+    /// ```
+    ///
+    /// From [Zhang et al., 2024](https://arxiv.org/abs/2406.16793); adam-mini 1.1.1.
+    pub struct AdamMini {
+        /// learning rate
+        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        /// added to the root
+        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        /// the share of a parameter that a step takes away, times lr
+        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        /// what shares an average of squares
+        partition: String = "\"auto\"", Kind::OneOf(&PARTITIONS);
+        /// heads that the rows of a parameter belong to, for partition = "heads"
+        n_heads: usize = "1", Kind::Int { min: 1, max: 1 << 32 };
+        /// go up the gradient, not down
+        maximize: bool = "false", Kind::Bool;
+    }
+}
+
+const PARTITIONS: [&str; 5] = ["auto", "rows", "heads", "tensor", "element"];
+
+impl Algorithm for AdamMini {
+    fn stepper(&self) -> Box<dyn Stepper> {
+        whole(self)
+    }
+
+    fn check(&self) -> Result<(), InvalidOption> {
+        if self.n_heads == 0 {
+            return Err(InvalidOption::new("n_heads", "wants 1 at the least"));
+        }
+        one_of("partition", &self.partition, &PARTITIONS)
+    }
+}
+
+impl AdamMini {
+    /// How many blocks there are, one after the other in memory.
+    fn blocks(&self, shape: Shape) -> usize {
+        let rows = shape.first().copied().unwrap_or(1);
+        match &*self.partition {
+            "rows" => rows,
+            "heads" => self.n_heads,
+            "element" => shape.count(),
+            "auto" if shape.rank() > 1 => rows,
+            _ => 1,
+        }
+    }
+}
+
+impl TensorRule for AdamMini {
+    fn state(&self, shape: Shape) -> Vec<(&'static str, Shape)> {
+        let blocks = match self.blocks(shape) {
+            _ if self.partition == "element" => shape,
+            1 => ().into(),
+            blocks => [blocks, 1].into(),
+        };
+        vec![("m", shape), ("vmean", blocks)]
+    }
+
+    fn refuses(&self, shape: Shape) -> Option<String> {
+        let rows = shape.first().copied().unwrap_or(1);
+        (self.partition == "heads" && rows % self.n_heads != 0).then(|| {
+            format!(
+                "the rows of shape {shape} do not make {} heads of equal size; set `n_heads`, or \
+                 give it a group with another `partition`",
+                self.n_heads
+            )
+        })
+    }
+
+    fn keep(&self, now: &Now) -> f64 {
+        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    }
+
+    fn update(&self, now: &Now, wholes: &mut [Whole]) {
+        let [beta1, beta2] = self.betas.each_ref().map(|beta| now.value(beta));
+        let step_size = now.lr(&self.lr) / now.bias_correction(beta1);
+        let unbias = now.bias_correction(beta2).sqrt().recip();
+        let (eps, keep) = (now.value(&self.eps), TensorRule::keep(self, now));
+        for whole in wholes {
+            let shape = whole.param.shape();
+            let blocks = self.blocks(shape);
+            let block = [blocks, shape.count() / blocks];
+            let mean: Tensor = whole.grad.reshape(block).square().mean_axis(1);
+            let kept = whole.state[1].shape();
+            whole.state[1] = average(&whole.state[1], &mean.reshape(kept), beta2);
+            whole.state[0] = lerp(&whole.state[0], &whole.grad, 1.0 - beta1);
+            let root = whole.state[1].sqrt().reshape([blocks, 1]) * unbias + eps;
+            let step = (whole.state[0].reshape(block) / root).reshape(shape);
+            whole.param = &whole.param * keep - step * step_size;
+        }
+    }
+}

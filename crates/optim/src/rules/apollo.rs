@@ -1,0 +1,185 @@
+//! APOLLO: plain gradients, scaled as AdamW would scale their projections.
+
+use rappel_registry::{Entry, Kind, Range};
+use rappel_schedule::scheduled;
+use rappel_tensor::{Key, Shape, Tensor};
+
+use super::Build;
+use super::galore::PROJECTIONS;
+use crate::matrix::{average, norm, norms};
+use crate::projection::Projection;
+use crate::{
+    Algorithm, InvalidOption, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, one_of,
+    whole,
+};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "apollo",
+    summary: "g' <- g projected at random; s <- norms of Adam's step on g' over norms of g', by channel; p <- p - lr s g",
+    reference: "apollo-torch 1.0.3 (APOLLOAdamW); Zhu et al., https://arxiv.org/abs/2412.05270",
+    fields: <Apollo as OptionSet>::FIELDS,
+    build: Plan::build::<Apollo>,
+};
+
+crate::options! {
+    /// APOLLO, as the authors' `apollo_torch.APOLLOAdamW`: gradients are scaled by channel as Adam
+    /// would scale them, which it finds out on a projection to few dimensions.
+    ///
+    /// For a matrix, `g' = g P^T` projects its shorter side to `rank` dimensions, with `P` of normal
+    /// numbers of variance `1 / rank`, drawn anew every `update_proj_gap` updates. Adam's averages of
+    /// `g'` give `a = m / (sqrt(v) + eps)`; for each row (column, where there are fewer rows than
+    /// columns) `s = |a| / (|g'| + 1e-8)`, or one for the tensor with `scale_type = "tensor"`, and
+    /// `u = s g`. Unless `disable_nl`, `u` grows by 1 % from one step to the next at most:
+    /// `u <- u / (max(|u| / (|u before| + 1e-8), 1.01) / 1.01)`. Then
+    /// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) sqrt(scale) u` and
+    /// `p <- (1 - lr weight_decay) p`; `scale_front` puts `sqrt(scale)` before the bound on growth.
+    /// Other parameters take Adam's step as they are.
+    ///
+    /// APOLLO-Mini is `rank = 1`, `scale_type = "tensor"`, `scale = 128.0`. `proj = "svd"` projects
+    /// on the gradient's first singular vectors, of GaLore's signs. `rank` and the options after it
+    /// have no defaults in the package; here they are those of its examples. Its random numbers are
+    /// PyTorch's; here they come from `seed`, the parameter's name and the number of the projection.
+    ///
+    /// ```
+    /// use rappel_optim::Apollo;
+    /// let mini = Apollo {
+    ///     rank: 1,
+    ///     scale_type: "tensor".into(),
+    ///     scale: 128.0,
+    ///     ..Default::default()
+    /// };
+    /// assert_eq!(mini.update_proj_gap, 200);
+    /// ```
+    ///
+    /// From [Zhu et al., 2024](https://arxiv.org/abs/2412.05270); apollo-torch 1.0.3.
+    pub struct Apollo {
+        /// learning rate
+        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        /// added to the root
+        eps: Scalar = "1e-6", scheduled(Range::from(0.0));
+        /// the share of a parameter that a step takes away, times lr
+        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        /// correct the averages' bias
+        correct_bias: bool = "true", Kind::Bool;
+        /// scale before growth is bounded
+        scale_front: bool = "false", Kind::Bool;
+        /// let steps grow as they like
+        disable_nl: bool = "false", Kind::Bool;
+        /// dimensions that gradients are projected to
+        rank: usize = "256", Kind::int_from(1);
+        /// updates from one projection to the next
+        update_proj_gap: u64 = "200", Kind::int_from(1);
+        /// the square of what steps of matrices are multiplied by
+        scale: f64 = "1.0", Kind::Float(Range::from(0.0));
+        /// one factor for each channel, or for the tensor
+        scale_type: String = "\"channel\"", Kind::OneOf(&SCALES);
+        /// random numbers, or singular vectors of the gradient
+        proj: String = "\"random\"", Kind::OneOf(&PROJECTIONS);
+        /// where random projections begin
+        seed: u64 = "0", Kind::int_from(0);
+        /// go up the gradient, not down
+        maximize: bool = "false", Kind::Bool;
+    }
+}
+
+const SCALES: [&str; 2] = ["channel", "tensor"];
+
+impl Algorithm for Apollo {
+    fn stepper(&self) -> Box<dyn Stepper> {
+        whole(self)
+    }
+
+    fn check(&self) -> Result<(), InvalidOption> {
+        if self.update_proj_gap == 0 || self.rank == 0 {
+            let option = if self.rank == 0 { "rank" } else { "update_proj_gap" };
+            return Err(InvalidOption::new(option, "wants 1 at the least"));
+        }
+        one_of("scale_type", &self.scale_type, &SCALES)?;
+        one_of("proj", &self.proj, &PROJECTIONS)
+    }
+}
+
+impl TensorRule for Apollo {
+    fn state(&self, shape: Shape) -> Vec<(&'static str, Shape)> {
+        let Some(projection) = Projection::new("std", shape, self.rank) else {
+            return vec![("exp_avg", shape), ("exp_avg_sq", shape)];
+        };
+        let small = projection.small();
+        let mut state = vec![("exp_avg", small), ("exp_avg_sq", small), ("scaled_grad", ().into())];
+        state.extend(projection.state());
+        state
+    }
+
+    fn keep(&self, now: &Now) -> f64 {
+        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    }
+
+    fn update(&self, now: &Now, wholes: &mut [Whole]) {
+        let [beta1, beta2] = self.betas.each_ref().map(|beta| now.value(beta));
+        let (eps, keep, mut step) =
+            (now.value(&self.eps), TensorRule::keep(self, now), now.lr(&self.lr));
+        if self.correct_bias {
+            step *= now.bias_correction(beta2).sqrt() / now.bias_correction(beta1);
+        }
+        for whole in wholes {
+            let projection = Projection::new("std", whole.param.shape(), self.rank);
+            let g = projection.map_or(whole.grad.clone(), |projection| {
+                self.project(now, projection, whole);
+                projection.down(&whole.grad, &whole.state[3..])
+            });
+            whole.state[0] = average(&whole.state[0], &g, beta1);
+            whole.state[1] = average(&whole.state[1], &g.square(), beta2);
+            let small = &whole.state[0] / (whole.state[1].sqrt() + eps);
+            let u = match projection {
+                Some(_) => self.scaled(now, whole, &small, &g),
+                None => small,
+            };
+            whole.param = (&whole.param - u * step) * keep;
+        }
+    }
+}
+
+impl Apollo {
+    /// Takes the projection anew where it is due.
+    fn project(&self, now: &Now, projection: Projection, whole: &mut Whole) {
+        let before = now.count - 1;
+        if !before.is_multiple_of(self.update_proj_gap) {
+            return;
+        }
+        let matrices = if self.proj == "svd" {
+            projection.of(&whole.grad)
+        } else {
+            let key = Key::new(self.seed).with_name("apollo").with_name(&whole.name);
+            projection.random(whole.grad.dtype(), key.with(before / self.update_proj_gap))
+        };
+        whole.state.truncate(3);
+        whole.state.extend(matrices);
+    }
+
+    /// The gradient, scaled as `small`, Adam's step, is to `g`, the projected gradient.
+    fn scaled(&self, now: &Now, whole: &mut Whole, small: &Tensor, g: &Tensor) -> Tensor {
+        let wide = whole.param.size(0) < whole.param.size(1);
+        let mut u = if self.scale_type == "tensor" {
+            &whole.grad * (norm(small) / (norm(g) + 1e-8))
+        } else {
+            let axis = usize::from(!wide);
+            &whole.grad * (norms(small, axis) / (norms(g, axis) + 1e-8))
+        };
+        let scale = self.scale.sqrt();
+        if self.scale_front {
+            u = u * scale;
+        }
+        if !self.disable_nl {
+            let size = norm(&u);
+            let limiter = match now.count {
+                1 => 1.0,
+                _ => (size / (whole.state[2].item() + 1e-8)).max(1.01) / 1.01,
+            };
+            u = u / limiter;
+            whole.state[2] = Tensor::scalar(size / limiter, u.dtype());
+        }
+        if self.scale_front { u } else { u * scale }
+    }
+}

@@ -1,0 +1,153 @@
+//! GaLore: AdamW on gradients of low rank.
+
+use rappel_registry::{Entry, Kind, Range};
+use rappel_schedule::scheduled;
+use rappel_tensor::{Key, Shape};
+
+use super::Build;
+use crate::matrix::average;
+use crate::projection::{Projection, SIDES};
+use crate::{
+    Algorithm, InvalidOption, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, one_of,
+    whole,
+};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "galore",
+    summary: "g' <- g in the space of its first singular vectors; AdamW's step on g', and back",
+    reference: "galore-torch 1.0 (AdamW); Zhao et al., https://arxiv.org/abs/2403.03507",
+    fields: <Galore as OptionSet>::FIELDS,
+    build: Plan::build::<Galore>,
+};
+
+crate::options! {
+    /// GaLore, as the authors' `galore_torch.AdamW`: Adam's averages of a gradient that is projected
+    /// to few dimensions, so that they are small.
+    ///
+    /// For a matrix, every `update_proj_gap` updates `P` is taken anew from the gradient's first
+    /// `rank` singular vectors. With `g' = g P^T` (`proj_type = "std"`; the shorter side is
+    /// projected): `m <- beta1 m + (1 - beta1) g'`, `v <- beta2 v + (1 - beta2) g'^2`,
+    /// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) scale (m / (sqrt(v) + eps)) P`, then
+    /// `p <- (1 - lr weight_decay) p`. Other parameters take the same step as they are, with `scale`
+    /// 1, as the package does for those outside of its groups of low rank.
+    ///
+    /// `proj_type` is the side that is projected: `std` the right one where there are no fewer rows
+    /// than columns, else the left; `reverse_std` the other; `right`, `left`; `full` both.
+    /// `proj = "random"` takes normal numbers of variance `1 / rank` in place of singular vectors,
+    /// from `seed`, the parameter's name and the number of the projection.
+    ///
+    /// `rank`, `update_proj_gap` and `scale` have no defaults in the package; here they are those of
+    /// its examples. It rounds to single precision before the decomposition, and takes the signs
+    /// that its library gives; here it is the precision of the step, and the largest element of each
+    /// right singular vector is positive.
+    ///
+    /// ```
+    /// use rappel_optim::Galore;
+    /// let galore = Galore { rank: 64, ..Default::default() };
+    /// assert_eq!((galore.scale, galore.update_proj_gap), (0.25, 200));
+    /// ```
+    ///
+    /// From [Zhao et al., 2024](https://arxiv.org/abs/2403.03507); galore-torch 1.0.
+    pub struct Galore {
+        /// learning rate
+        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        /// added to the root
+        eps: Scalar = "1e-6", scheduled(Range::from(0.0));
+        /// the share of a parameter that a step takes away, times lr
+        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        /// correct the averages' bias
+        correct_bias: bool = "true", Kind::Bool;
+        /// dimensions that gradients are projected to
+        rank: usize = "128", Kind::int_from(1);
+        /// updates from one projection to the next
+        update_proj_gap: u64 = "200", Kind::int_from(1);
+        /// what steps of matrices are multiplied by
+        scale: f64 = "0.25", Kind::Float(Range::from(0.0));
+        /// which side is projected
+        proj_type: String = "\"std\"", Kind::OneOf(&SIDES);
+        /// singular vectors of the gradient, or random numbers
+        proj: String = "\"svd\"", Kind::OneOf(&PROJECTIONS);
+        /// where random projections begin
+        seed: u64 = "0", Kind::int_from(0);
+        /// go up the gradient, not down
+        maximize: bool = "false", Kind::Bool;
+    }
+}
+
+pub(crate) const PROJECTIONS: [&str; 2] = ["svd", "random"];
+
+impl Algorithm for Galore {
+    fn stepper(&self) -> Box<dyn Stepper> {
+        whole(self)
+    }
+
+    fn check(&self) -> Result<(), InvalidOption> {
+        if self.update_proj_gap == 0 || self.rank == 0 {
+            let option = if self.rank == 0 { "rank" } else { "update_proj_gap" };
+            return Err(InvalidOption::new(option, "wants 1 at the least"));
+        }
+        one_of("proj_type", &self.proj_type, &SIDES)?;
+        one_of("proj", &self.proj, &PROJECTIONS)
+    }
+}
+
+impl TensorRule for Galore {
+    fn state(&self, shape: Shape) -> Vec<(&'static str, Shape)> {
+        match Projection::new(&self.proj_type, shape, self.rank) {
+            None => vec![("exp_avg", shape), ("exp_avg_sq", shape)],
+            Some(projection) => {
+                let small = projection.small();
+                let averages = [("exp_avg", small), ("exp_avg_sq", small)];
+                averages.into_iter().chain(projection.state()).collect()
+            }
+        }
+    }
+
+    fn keep(&self, now: &Now) -> f64 {
+        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    }
+
+    fn update(&self, now: &Now, wholes: &mut [Whole]) {
+        let [beta1, beta2] = self.betas.each_ref().map(|beta| now.value(beta));
+        let (eps, keep, mut step) =
+            (now.value(&self.eps), TensorRule::keep(self, now), now.lr(&self.lr));
+        if self.correct_bias {
+            step *= now.bias_correction(beta2).sqrt() / now.bias_correction(beta1);
+        }
+        for whole in wholes {
+            let projection = Projection::new(&self.proj_type, whole.param.shape(), self.rank);
+            let g = projection.map_or(whole.grad.clone(), |projection| {
+                self.project(now, projection, whole);
+                projection.down(&whole.grad, &whole.state[2..])
+            });
+            whole.state[0] = average(&whole.state[0], &g, beta1);
+            whole.state[1] = average(&whole.state[1], &g.square(), beta2);
+            let small = &whole.state[0] / (whole.state[1].sqrt() + eps);
+            let u = match projection {
+                Some(projection) => projection.up(&small, &whole.state[2..]) * (self.scale * step),
+                None => small * step,
+            };
+            whole.param = (&whole.param - u) * keep;
+        }
+    }
+}
+
+impl Galore {
+    /// Takes the projection anew where it is due.
+    fn project(&self, now: &Now, projection: Projection, whole: &mut Whole) {
+        let before = now.count - 1;
+        if !before.is_multiple_of(self.update_proj_gap) {
+            return;
+        }
+        let matrices = if self.proj == "svd" {
+            projection.of(&whole.grad)
+        } else {
+            let key = Key::new(self.seed).with_name("galore").with_name(&whole.name);
+            projection.random(whole.grad.dtype(), key.with(before / self.update_proj_gap))
+        };
+        whole.state.truncate(2);
+        whole.state.extend(matrices);
+    }
+}
