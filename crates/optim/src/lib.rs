@@ -46,8 +46,6 @@ pub use modifiers::{Lookahead, Modifiers, Sam};
 pub use objective::Objective;
 pub use optimizer::{Optimizer, StepReport};
 pub(crate) use option::one_of;
-#[doc(hidden)]
-pub use option::range_of;
 pub use option::{BETA, InvalidOption, OptionSet, OptionValue};
 #[doc(hidden)]
 pub use option::{OPTIONAL, field_of, range_of};
