@@ -151,6 +151,37 @@ def adamw_job(variant):
     return step
 
 
+# What PyTorch's own classes are called, and the fastest of their ways: fused where it exists.
+RULES = {
+    "sgd": ("SGD", {"fused": True}),
+    "sgd momentum": ("SGD", {"momentum": 0.9, "fused": True}),
+    "adam": ("Adam", {"fused": True}),
+    "adamw": ("AdamW", {"fused": True}),
+    "adagrad": ("Adagrad", {"fused": True}),
+    **{
+        name.lower(): (name, {"foreach": True})
+        for name in ("NAdam", "RAdam", "Adamax", "Adadelta", "RMSprop", "Rprop", "ASGD", "Adafactor")
+    },
+    "muon": ("Muon", {}),
+}
+
+
+def rule_job(name):
+    """A step of an optimizer alone over 64 matrices of 1024 x 1024, by its fastest way."""
+    gen = torch.Generator().manual_seed(7)
+    params = [nn.Parameter(torch.randn(1024, 1024, generator=gen)) for _ in range(64)]
+    for p in params:
+        p.grad = torch.randn(1024, 1024, generator=gen) * 0.01
+    rule, options = RULES[name]
+    optimizer = getattr(torch.optim, rule)(params, **options)
+
+    def step():
+        optimizer.step()
+        return params[0][0, 0]
+
+    return step
+
+
 def context_job(_variant):
     """The machine's limits: a large product's FLOP/s and a copy's bytes read and written per second."""
     a, b, c = (torch.rand(2048, 2048) for _ in range(3))
@@ -178,6 +209,7 @@ JOBS = {
     "gpt2": lambda variant: gpt_job(GPT2, variant),
     "mlp": mlp_job,
     "adamw": adamw_job,
+    "rule": rule_job,
     "context": context_job,
 }
 

@@ -1,5 +1,7 @@
 //! This project on the jobs of the benchmark.
 
+mod rules;
+
 use rappel_model::{Activation, Forward, Gpt2Config, LanguageModel, Linear, Mlp, ModelConfig};
 use rappel_optim::{AdamW, Optimizer, Recipe, Sgd};
 use rappel_tensor::{CrossEntropy, Grads, Init, Key, Params, Tensor, cross_entropy};
@@ -15,6 +17,8 @@ fn main() -> Result<()> {
         "gpt2" => worker::serve(|| gpt(worker::GPT2)).map_err(|error| error.to_string()),
         "mlp" => worker::serve(mlp).map_err(|error| error.to_string()),
         "adamw" => worker::serve(adamw_alone).map_err(|error| error.to_string()),
+        "rule" => worker::serve(rules::rule).map_err(|error| error.to_string()),
+        "add" => worker::serve(rules::add).map_err(|error| error.to_string()),
         name => Err(format!("no job named {name}")),
     })?;
     Ok(())

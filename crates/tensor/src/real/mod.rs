@@ -18,6 +18,8 @@ mod scalar;
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+#[cfg(test)]
+pub(crate) use dispatch::dispatch_at;
 pub use dispatch::{Kernel, Level, Simd, dispatch, level};
 pub use scalar::Plain;
 

@@ -12,6 +12,8 @@ mod rows;
 mod runs;
 mod state;
 
+use std::cell::RefCell;
+
 use half::bf16;
 
 use super::parallel::{Shared, for_pieces};
@@ -42,16 +44,19 @@ pub trait Trained: Element {
     fn load(from: &[Self], to: &mut [Self::Acc]);
     /// Writes parameters; with `seeds`, rounded to either neighbour at random.
     fn store(from: &[Self::Acc], to: &mut [Self], seeds: Option<[u32; 2]>, at: usize);
-    /// Single-precision numbers as `Acc`, which state of other precisions asks for.
-    fn singles(acc: &mut [Self::Acc]) -> Option<&mut [f32]>;
+    /// Copies in single precision as numbers that steps are computed in.
+    ///
+    /// # Panics
+    /// In double precision, whose state is never stored in less.
+    fn acc(copies: &mut [f32]) -> &mut [Self::Acc];
 }
 
 macro_rules! trained {
-    ($t:ty, $acc:ty, |$params:ident| $direct:expr, $load:expr, $store:expr, |$a:ident| $singles:expr) => {
+    ($t:ty, $acc:ty, $direct:expr, $load:expr, $store:expr, $acc_of:expr) => {
         impl Trained for $t {
             type Acc = $acc;
-            fn direct($params: &mut [Self]) -> Option<&mut [$acc]> {
-                $direct
+            fn direct(params: &mut [Self]) -> Option<&mut [$acc]> {
+                $direct(params)
             }
             fn load(from: &[Self], to: &mut [$acc]) {
                 $load(from, to);
@@ -59,34 +64,28 @@ macro_rules! trained {
             fn store(from: &[$acc], to: &mut [Self], seeds: Option<[u32; 2]>, at: usize) {
                 $store(from, to, seeds, at);
             }
-            fn singles($a: &mut [$acc]) -> Option<&mut [f32]> {
-                $singles
+            fn acc(copies: &mut [f32]) -> &mut [$acc] {
+                $acc_of(copies)
             }
         }
     };
 }
 
-/// Copies; nothing is rounded.
-fn same<T: Copy>(from: &[T], to: &mut [T], _: Option<[u32; 2]>, _: usize) {
+trained!(f32, f32, Some, copy, store_same, |copies| copies);
+trained!(f64, f64, Some, copy, store_same, |_| panic!(
+    "state in less precision is for parameters in single precision or less"
+));
+trained!(bf16, f32, |_| None, widen, narrow, |copies| copies);
+
+/// Numbers that are stored as steps are computed in.
+fn copy<T: Copy>(from: &[T], to: &mut [T]) {
     to.copy_from_slice(from);
 }
-trained!(
-    f32,
-    f32,
-    |p| Some(p),
-    |from: &[f32], to: &mut [f32]| to.copy_from_slice(from),
-    same,
-    |a| Some(a)
-);
-trained!(
-    f64,
-    f64,
-    |p| Some(p),
-    |from: &[f64], to: &mut [f64]| to.copy_from_slice(from),
-    same,
-    |_a| None
-);
-trained!(bf16, f32, |_p| None, widen, narrow, |a| Some(a));
+
+/// The same back; nothing is rounded.
+fn store_same<T: Copy>(from: &[T], to: &mut [T], _: Option<[u32; 2]>, _: usize) {
+    to.copy_from_slice(from);
+}
 
 /// What a task works on: neighbouring elements.
 pub struct Piece<'a, 's, T> {
@@ -182,34 +181,55 @@ impl<P: Trained> Walk<'_, P> {
     /// # Safety
     /// As [`in_place`](Walk::in_place), whatever the arenas hold.
     unsafe fn converted(&self, run: Run) {
-        let zero = P::Acc::from_f64(0.0);
-        let (mut p, mut s) = ([zero; CONVERTED], [[zero; CONVERTED]; MAX_SLOTS]);
-        for start in (0..run.len).step_by(CONVERTED) {
-            let len = CONVERTED.min(run.len - start);
-            let part = Run { param: run.param + start, state: run.state + start, len };
-            // SAFETY: the caller's promise; `start` is a whole number of blocks.
-            unsafe {
-                let stored = self.params.slice(part.param..part.param + len);
-                let grads = self.gradients(part);
-                P::load(stored, &mut p[..len]);
-                for (slot, s) in self.slots.iter().zip(&mut s) {
-                    slot.load(part.state, singles::<P>(&mut s[..len]));
-                }
-                let mut state: [&mut [P::Acc]; MAX_SLOTS] = s.each_mut().map(|s| &mut s[..len]);
-                let state = &mut state[..self.slots.len()];
-                (self.work)(Piece { run: part, params: &mut p[..len], grads, state });
-                P::store(&p[..len], stored, self.seeds, part.param);
-                for (k, (slot, s)) in self.slots.iter().zip(&mut s).enumerate() {
-                    let seeds = self.seeds.map(|[a, b]| [a ^ (k as u32 + 1), b]);
-                    slot.store(part.state, singles::<P>(&mut s[..len]), seeds);
-                }
+        SCRATCH.with_borrow_mut(|scratch| {
+            for start in (0..run.len).step_by(CONVERTED) {
+                let len = CONVERTED.min(run.len - start);
+                let part = Run { param: run.param + start, state: run.state + start, len };
+                // SAFETY: the caller's promise; `start` is a whole number of blocks.
+                unsafe { self.blocks(part, scratch) };
+            }
+        });
+    }
+
+    /// Works on copies of some blocks.
+    ///
+    /// # Safety
+    /// As [`in_place`](Walk::in_place), whatever the arenas hold; the run begins with a block.
+    unsafe fn blocks(&self, run: Run, scratch: &mut Scratch) {
+        let Run { param, state: at, len } = run;
+        let [values, copies @ ..] = scratch;
+        let values = P::acc(&mut values[..len]);
+        // SAFETY: the caller's promise.
+        unsafe {
+            for (slot, copy) in self.slots.iter().zip(copies.iter_mut()) {
+                slot.load(at, &mut copy[..len]);
+            }
+            let mut state: [&mut [P::Acc]; MAX_SLOTS] =
+                copies.each_mut().map(|copy| P::acc(&mut copy[..len]));
+            let state = &mut state[..self.slots.len()];
+            let (grads, stored) = (self.gradients(run), self.params.slice(param..param + len));
+            if let Some(params) = P::direct(stored) {
+                (self.work)(Piece { run, params, grads, state });
+            } else {
+                P::load(stored, values);
+                (self.work)(Piece { run, params: values, grads, state });
+                P::store(values, stored, self.seeds, param);
+            }
+            for (k, (slot, copy)) in self.slots.iter().zip(copies).enumerate() {
+                let seeds = self.seeds.map(|[a, b]| [a ^ (k as u32 + 1), b]);
+                slot.store(at, &copy[..len], seeds);
             }
         }
     }
 }
 
-fn singles<P: Trained>(acc: &mut [P::Acc]) -> &mut [f32] {
-    P::singles(acc).expect("state in less precision is for parameters in single precision or less")
+/// Parameters and slots in single precision.
+type Scratch = [[f32; CONVERTED]; 1 + MAX_SLOTS];
+
+thread_local! {
+    /// A task's copies. Made once: cleared for each task, they would cost more than what they serve.
+    static SCRATCH: RefCell<Box<Scratch>> =
+        RefCell::new(Box::new([[0.0; CONVERTED]; 1 + MAX_SLOTS]));
 }
 
 #[cfg(test)]

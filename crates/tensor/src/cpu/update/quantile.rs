@@ -1,28 +1,54 @@
 //! Eight-bit numbers in blocks: a code for each number, a scale for each block.
 //!
 //! The codes are bitsandbytes' dynamic map (Dettmers et al., 2021, <https://arxiv.org/abs/2110.02861>):
-//! seven decades below 1, each cut evenly into twice as many parts as the one below it.
-
-use std::sync::LazyLock;
+//! seven decades below 1, each cut evenly into twice as many parts as the one below it, whose middles
+//! are the values; beside them 0 and 1. Within a decade value and rank are linear in each other, so
+//! both ways are arithmetic on registers, without tables.
 
 use crate::random::hash;
+use crate::real::{Lanes, Real, Simd, Stored};
 
 /// Numbers that share a scale, their largest magnitude.
 pub const BLOCK: usize = 256;
 
-/// The values that codes stand for, and the way back.
-pub struct Codes {
-    /// In rising order.
-    values: [f32; 256],
-    /// Halfway between each value and the next; infinity after the last.
-    middles: [f32; 256],
-    /// The code of the least number whose upper 16 bits are these: no two middles share them.
-    first: Vec<u8>,
-    zero: u8,
+const DECADES: usize = 7;
+
+/// 2^23: added to a whole number below, it leaves that number in the last bits. That is how codes become
+/// single-precision numbers and come back, a register at a time; a cast would go one by one.
+const WHOLE: f32 = 8_388_608.0;
+
+/// One decade of positive values: those of the ranks from `start`, counted from 1 over all.
+#[derive(Clone, Copy, Default)]
+struct Decade {
+    /// The rank of its first value.
+    start: f32,
+    /// The rank of its last.
+    last: f32,
+    /// Numbers above belong to it, or to one above it.
+    from: f32,
+    /// The value of rank `k` is `step k + base`.
+    step: f32,
+    base: f32,
+    /// The rank of the part that `x` lies in is `slope x + shift`, rounded.
+    slope: f32,
+    shift: f32,
 }
 
-static SIGNED: LazyLock<Codes> = LazyLock::new(|| Codes::new(true));
-static UNSIGNED: LazyLock<Codes> = LazyLock::new(|| Codes::new(false));
+/// The values that codes stand for, and the way back.
+pub struct Codes {
+    decades: [Decade; DECADES],
+    /// The code of 0: ranks of negative numbers lie below, of positive ones above.
+    zero: f32,
+    /// Numbers above are 1.
+    one_from: f32,
+    /// The rank of 1.
+    one: f32,
+    /// In the order of the codes.
+    values: [f32; 256],
+}
+
+static SIGNED: Codes = Codes::new(true);
+static UNSIGNED: Codes = Codes::new(false);
 
 impl Codes {
     /// The map for numbers of either sign, or for those from zero.
@@ -30,42 +56,152 @@ impl Codes {
         if signed { &SIGNED } else { &UNSIGNED }
     }
 
-    fn new(signed: bool) -> Self {
-        let mut values = vec![0.0, 1.0];
-        for decade in 0..7 {
-            let parts = if signed { 1 << decade } else { 2 << decade };
-            for part in 0..parts {
-                let middle = 0.1 + 0.9 * (f64::from(part) + 0.5) / f64::from(parts);
-                let value = (middle * 10_f64.powi(decade - 6)) as f32;
-                values.push(value);
-                values.extend(signed.then_some(-value));
+    const fn new(signed: bool) -> Self {
+        let nothing = Decade {
+            start: 0.0,
+            last: 0.0,
+            from: 0.0,
+            step: 0.0,
+            base: 0.0,
+            slope: 0.0,
+            shift: 0.0,
+        };
+        let mut decades = [nothing; DECADES];
+        let zero = if signed { 127 } else { 0 };
+        let mut values = [0.0; 256];
+        let (mut rank, mut before) = (1, 0.0);
+        let mut top = 1e-6;
+        let mut d = 0;
+        while d < DECADES {
+            let parts = if signed { 1 << d } else { 2 << d };
+            let start = rank as f64;
+            let step = 0.9 * top / parts as f64;
+            let base = top * 0.1 + step / 2.0 - start * step;
+            let from = ((before + step * start + base) / 2.0) as f32;
+            let (slope, shift) = ((1.0 / step) as f32, (start - 0.1 * top / step - 0.5) as f32);
+            let last = (rank + parts - 1) as f32;
+            let (start, step32, base32) = (start as f32, step as f32, base as f32);
+            decades[d] = Decade { start, last, from, step: step32, base: base32, slope, shift };
+            let mut part = 0;
+            while part < parts {
+                before = step * rank as f64 + base;
+                values[zero + rank] = before as f32;
+                if signed {
+                    values[zero - rank] = -(before as f32);
+                }
+                rank += 1;
+                part += 1;
+            }
+            top *= 10.0;
+            d += 1;
+        }
+        values[255] = 1.0;
+        let one_from = ((before + 1.0) / 2.0) as f32;
+        Self { decades, zero: zero as f32, one_from, one: rank as f32, values }
+    }
+
+    /// The value of rank `k`, from 0.
+    #[inline(always)]
+    fn value<R: Real>(&self, k: R) -> R {
+        let mut value = R::of(0.0);
+        for decade in &self.decades {
+            let here = k.mul_add(R::of(decade.step.into()), R::of(decade.base.into()));
+            value = R::select(k.lt(R::of(decade.start.into())), value, here);
+        }
+        R::select(k.lt(R::of(self.one.into())), value, R::of(1.0))
+    }
+
+    /// The rank of the value nearest to `x`, which lies in 0 to 1.
+    #[inline(always)]
+    fn rank<R: Real>(&self, x: R) -> R {
+        let [mut slope, mut shift, mut last] = [R::of(0.0); 3];
+        for decade in &self.decades {
+            let here = R::of(decade.from.into()).lt(x);
+            slope = R::select(here, R::of(decade.slope.into()), slope);
+            shift = R::select(here, R::of(decade.shift.into()), shift);
+            last = R::select(here, R::of(decade.last.into()), last);
+        }
+        // The last part of a decade reaches beyond it, to where the next decade's first is nearer.
+        let rank = x.mul_add(slope, shift).round().min(last);
+        R::select(R::of(self.one_from.into()).lt(x), R::of(self.one.into()), rank)
+    }
+
+    /// Reads a block.
+    #[inline(always)]
+    pub fn decode<S: Simd>(&self, codes: &[u8], scale: f32, to: &mut [f32]) {
+        let zero = S::F32::of(f64::from(self.zero) + f64::from(WHOLE));
+        let scale = S::F32::of(scale.into());
+        let mut wide = [0.0; BLOCK];
+        for (wide, code) in wide.iter_mut().zip(codes) {
+            *wide = f32::from_bits(WHOLE.to_bits() | u32::from(*code));
+        }
+        for i in (0..codes.len()).step_by(S::F32::LANES) {
+            // SAFETY: the array holds a whole number of registers.
+            unsafe {
+                let k = <f32 as Stored>::load::<S>(wide.as_ptr().add(i)) - zero;
+                let value = k.sign() * self.value(k.abs()) * scale;
+                <f32 as Stored>::store::<S>(value, wide.as_mut_ptr().add(i));
             }
         }
-        values.sort_by(f32::total_cmp);
-        let values: [f32; 256] = values.try_into().expect("254 values, 0 and 1");
-        let middle =
-            |c: usize| values.get(c + 1).map_or(f32::INFINITY, |next| (values[c] + next) / 2.0);
-        let middles = std::array::from_fn(middle);
-        let code = |x: f32| middles.partition_point(|middle| *middle < x).min(255) as u8;
-        let least = |upper: u32| {
-            let negative = upper >> 15 == 1;
-            f32::from_bits(if negative { upper << 16 | 0xffff } else { upper << 16 })
-        };
-        let first = (0..1 << 16).map(|upper| code(least(upper))).collect();
-        Self { zero: code(0.0), values, middles, first }
+        to.copy_from_slice(&wide[..to.len()]);
     }
 
-    /// The nearest code.
+    /// Writes a block and returns its scale. With `seeds`, numbers round to either neighbour, by a
+    /// hash of their position, which counts from `start`.
     #[inline(always)]
-    fn nearest(&self, x: f32) -> u8 {
-        let first = self.first[(x.to_bits() >> 16) as usize];
-        first + u8::from(self.middles[usize::from(first)] < x)
+    pub fn encode<S: Simd>(
+        &self,
+        from: &[f32],
+        codes: &mut [u8],
+        seeds: Option<[u32; 2]>,
+        start: usize,
+    ) -> f32 {
+        let mut wide = [0.0; BLOCK];
+        wide[..from.len()].copy_from_slice(from);
+        let mut most = S::F32::of(0.0);
+        let whole = (0..from.len()).step_by(S::F32::LANES);
+        for i in whole.clone() {
+            // SAFETY: the array holds a whole number of registers.
+            most = unsafe { <f32 as Stored>::load::<S>(wide.as_ptr().add(i)) }.abs().max(most);
+        }
+        let scale = most.reduce_max();
+        let inverse = scale.recip();
+        if !inverse.is_finite() {
+            // All zero, or too small to divide by.
+            codes.fill(self.zero as u8);
+            return 0.0;
+        }
+        let zero = S::F32::of(f64::from(self.zero) + f64::from(WHOLE));
+        let inverse = S::F32::of(inverse.into());
+        for i in whole {
+            // SAFETY: as above.
+            unsafe {
+                let x = <f32 as Stored>::load::<S>(wide.as_ptr().add(i)) * inverse;
+                let mut rank = self.rank(x.abs());
+                if self.zero > 0.0 {
+                    // Minus one has no code.
+                    let last = S::F32::of(f64::from(self.zero));
+                    rank = S::F32::select(x.lt(S::F32::of(0.0)), rank.min(last), rank);
+                }
+                let code = x.sign().mul_add(rank, zero);
+                <f32 as Stored>::store::<S>(code, wide.as_mut_ptr().add(i));
+            }
+        }
+        for (code, wide) in codes.iter_mut().zip(&wide) {
+            *code = wide.to_bits() as u8;
+        }
+        if let Some(seeds) = seeds {
+            for (i, (code, x)) in codes.iter_mut().zip(from).enumerate() {
+                *code = self.either(*code, x / scale, hash((start + i) as u32, seeds));
+            }
+        }
+        scale
     }
 
-    /// The code below or above, the nearer one likelier in proportion: right on average.
+    /// The nearest code or the one on the other side of `x`, the nearer one likelier in proportion:
+    /// right on average.
     #[inline(always)]
-    fn either(&self, x: f32, bits: u32) -> u8 {
-        let nearest = self.nearest(x);
+    fn either(&self, nearest: u8, x: f32, bits: u32) -> u8 {
         let value = self.values[usize::from(nearest)];
         let other = if value <= x { nearest.saturating_add(1) } else { nearest.saturating_sub(1) };
         let gap = self.values[usize::from(other)] - value;
@@ -73,45 +209,9 @@ impl Codes {
         if (bits >> 8) as f32 * (1.0 / 16_777_216.0) < share { other } else { nearest }
     }
 
-    /// Reads a block.
-    #[inline(always)]
-    pub fn decode(&self, codes: &[u8], scale: f32, to: &mut [f32]) {
-        for (to, code) in to.iter_mut().zip(codes) {
-            *to = self.values[usize::from(*code)] * scale;
-        }
-    }
-
-    /// Writes a block and returns its scale. With `seeds`, numbers round to either neighbour, by a
-    /// hash of their position, which counts from `start`.
-    #[inline(always)]
-    pub fn encode(
-        &self,
-        from: &[f32],
-        codes: &mut [u8],
-        seeds: Option<[u32; 2]>,
-        start: usize,
-    ) -> f32 {
-        let scale =
-            from.iter().fold(0.0, |most: f32, x| if most < x.abs() { x.abs() } else { most });
-        let inverse = scale.recip();
-        if !inverse.is_finite() {
-            // All zero, or too small to divide by.
-            codes.fill(self.zero);
-            return 0.0;
-        }
-        match seeds {
-            None => {
-                for (code, x) in codes.iter_mut().zip(from) {
-                    *code = self.nearest(x * inverse);
-                }
-            }
-            Some(seeds) => {
-                for (i, (code, x)) in codes.iter_mut().zip(from).enumerate() {
-                    *code = self.either(x * inverse, hash((start + i) as u32, seeds));
-                }
-            }
-        }
-        scale
+    /// The code of 0.
+    pub fn zero(&self) -> u8 {
+        self.zero as u8
     }
 }
 
@@ -119,36 +219,64 @@ impl Codes {
 mod tests {
     use super::*;
     use crate::random::Key;
+    use crate::real::{Kernel, Level, dispatch, dispatch_at};
+
+    struct Encode<'a>(&'a Codes, &'a [f32], Option<[u32; 2]>);
+    impl Kernel for Encode<'_> {
+        type Output = (Vec<u8>, f32, Vec<f32>);
+        fn run<S: Simd>(self) -> Self::Output {
+            let mut codes = vec![0; self.1.len()];
+            let scale = self.0.encode::<S>(self.1, &mut codes, self.2, 0);
+            let mut back = vec![0.0; codes.len()];
+            self.0.decode::<S>(&codes, scale, &mut back);
+            (codes, scale, back)
+        }
+    }
 
     #[test]
     fn codes_are_the_nearest_values() {
         for signed in [true, false] {
             let codes = Codes::of(signed);
+            assert!(codes.values.is_sorted(), "{:?}", codes.values);
             let low = if signed { -1.0 } else { 0.0 };
-            for i in 0..=200_000 {
-                let x = low + (1.0 - low) * i as f32 / 200_000.0;
-                for x in [x, x * 1e-3, x * 1e-6] {
-                    let got = codes.values[usize::from(codes.nearest(x))];
+            for i in 0..4000 {
+                let mut block = [1.0; 250];
+                for (j, x) in block.iter_mut().enumerate().skip(1) {
+                    let unit = (i * 250 + j) as f32 / 1e6;
+                    *x = (low + (1.0 - low) * unit) * [1.0, 1e-2, 1e-4, 1e-6][j % 4];
+                }
+                let (found, scale, back) = dispatch(Encode(codes, &block, None));
+                assert!((scale - 1.0).abs() < 1e-6);
+                for ((x, code), back) in block.iter().zip(found).zip(back) {
+                    let value = codes.values[usize::from(code)];
                     let best = codes.values.iter().map(|v| (v - x).abs()).fold(1.0, f32::min);
-                    assert!((got - x).abs() <= best * 1.0001 + 1e-12, "{x}: {got}");
+                    assert!((value - x).abs() <= best * 1.0001 + 1e-9, "{x}: {value}");
+                    assert!((back - value).abs() <= value.abs() * 1e-5, "{value}: {back}");
                 }
             }
         }
     }
 
     #[test]
+    fn every_instruction_set_gives_the_same_codes() {
+        let mut x = [0.0_f32; BLOCK];
+        Key::new(1).fill_normal(&mut x, 0.0, 1.0);
+        for signed in [true, false] {
+            let encode = Encode(Codes::of(signed), &x, None);
+            let plain = dispatch_at(Level::Plain, Encode(Codes::of(signed), &x, None));
+            assert!(dispatch(encode) == plain);
+        }
+    }
+
+    #[test]
     fn rounding_to_either_neighbour_is_right_on_average() {
-        let codes = Codes::of(true);
-        let x = [0.7312_f32; BLOCK];
+        let mut block = [0.7312_f32; BLOCK];
+        block[0] = 1.0;
         let mut sum = 0.0;
         for seed in 0..200 {
-            let mut got = [0; BLOCK];
-            let mut with_one = x;
-            with_one[0] = 1.0;
-            let scale = codes.encode(&with_one, &mut got, Some(Key::new(seed).seeds()), 0);
-            let mut values = [0.0; BLOCK];
-            codes.decode(&got, scale, &mut values);
-            sum += values[1..].iter().map(|v| f64::from(*v)).sum::<f64>();
+            let seeds = Some(Key::new(seed).seeds());
+            let (_, _, back) = dispatch(Encode(Codes::of(true), &block, seeds));
+            sum += back[1..].iter().map(|v| f64::from(*v)).sum::<f64>();
         }
         let mean = sum / (200.0 * (BLOCK - 1) as f64);
         assert!((mean - 0.7312).abs() < 2e-4, "{mean}");

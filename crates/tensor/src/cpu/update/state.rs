@@ -48,9 +48,7 @@ impl StateArena {
         };
         let mut buffer = Buffer::zeroed(len * size);
         if let StateKind::Block8 { signed } = kind {
-            for codes in buffer.as_slice_mut::<u8>().chunks_mut(BLOCK) {
-                Codes::of(signed).encode(&[0.0; BLOCK], codes, None, 0);
-            }
+            buffer.as_slice_mut::<u8>().fill(Codes::of(signed).zero());
         }
         Self { kind, buffer, scales: Buffer::zeroed(blocks * size_of::<f32>()) }
     }
@@ -192,7 +190,7 @@ impl Kernel for Decode<'_> {
     fn run<S: Simd>(self) {
         let blocks = self.codes.chunks(BLOCK).zip(self.to.chunks_mut(BLOCK));
         for ((codes, to), scale) in blocks.zip(self.scales) {
-            self.map.decode(codes, *scale, to);
+            self.map.decode::<S>(codes, *scale, to);
         }
     }
 }
@@ -212,7 +210,7 @@ impl Kernel for Encode<'_> {
     fn run<S: Simd>(self) {
         let blocks = self.from.chunks(BLOCK).zip(self.codes.chunks_mut(BLOCK));
         for (i, ((from, codes), scale)) in blocks.zip(self.scales).enumerate() {
-            *scale = self.map.encode(from, codes, self.seeds, self.at + i * BLOCK);
+            *scale = self.map.encode::<S>(from, codes, self.seeds, self.at + i * BLOCK);
         }
     }
 }
