@@ -77,7 +77,7 @@ impl Codes {
             let start = rank as f64;
             let step = 0.9 * top / parts as f64;
             let base = top * 0.1 + step / 2.0 - start * step;
-            let from = ((before + step * start + base) / 2.0) as f32;
+            let from = f64::midpoint(before, step * start + base) as f32;
             let (slope, shift) = ((1.0 / step) as f32, (start - 0.1 * top / step - 0.5) as f32);
             let last = (rank + parts - 1) as f32;
             let (start, step32, base32) = (start as f32, step as f32, base as f32);
@@ -96,7 +96,7 @@ impl Codes {
             d += 1;
         }
         values[255] = 1.0;
-        let one_from = ((before + 1.0) / 2.0) as f32;
+        let one_from = f64::midpoint(before, 1.0) as f32;
         Self { decades, zero: zero as f32, one_from, one: rank as f32, values }
     }
 
