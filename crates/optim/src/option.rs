@@ -152,6 +152,16 @@ impl OptionValue for Scalar {
     }
 }
 
+impl OptionValue for Option<Scalar> {
+    fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
+        options.opt_scheduled(key).map(|_| Scalar::read(options, key, horizon)).transpose()
+    }
+
+    fn check(&self, range: Range) -> Result<(), String> {
+        self.as_ref().map_or(Ok(()), |scalar| scalar.check(range))
+    }
+}
+
 /// The range of each decay rate of a moving average.
 pub const BETA: Range = Range::from(0.0).below(1.0);
 

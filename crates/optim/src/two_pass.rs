@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use rappel_tensor::{Gather, Key, Piece, Real, Run, Runs, Trained, Update, apply, gather, walk};
+use rappel_tensor::{
+    Gather, Key, Piece, Real, Run, Runs, Shape, Trained, Update, apply, gather, walk,
+};
 
 use crate::elementwise::{Ready, array, slots};
 use crate::rule::Lifted;
@@ -46,6 +48,11 @@ pub trait TwoPass<const S: usize, const K: usize>: OptionSet {
     /// The numbers of the second formula, from the sums over `count` elements; changes
     /// [`Now::numbers`] where the rule keeps some.
     fn second(&self, now: &mut Now, sums: [f64; K], count: usize) -> Self::Second;
+
+    /// As [`second`](TwoPass::second), of one tensor: for rules that treat shapes differently.
+    fn second_of(&self, now: &mut Now, sums: [f64; K], shape: Shape) -> Self::Second {
+        self.second(now, sums, shape.count())
+    }
 
     /// The parameter and its state after the second walk.
     fn update<R: Real>(
@@ -96,7 +103,8 @@ impl<const S: usize, const K: usize, A: TwoPass<S, K>> Stepper for Twice<S, K, A
 
     fn step(&self, job: Job<'_>) {
         let Job { now, prepare, rounding, memory, members, picked, .. } = job;
-        let tensors: Vec<Run> = picked.iter().map(|k| members[*k].run).collect();
+        let tensors: Vec<(Run, Shape)> =
+            picked.iter().map(|k| (members[*k].run, members[*k].shape)).collect();
         with_views!(memory, views => {
             let after = self.walk(views, now, prepare, rounding, &tensors);
             for (k, numbers) in picked.iter().zip(after) {
@@ -114,11 +122,11 @@ impl<const S: usize, const K: usize, A: TwoPass<S, K>> Twice<S, K, A> {
         now: Now,
         prepare: Prepare,
         rounding: Option<Key>,
-        tensors: &[Run],
+        tensors: &[(Run, Shape)],
     ) -> Vec<[f64; crate::MAX_NUMBERS]> {
         let Views { params, grads, state } = views;
         // Of tensors each by itself: a piece must not reach over two, nor over what lies between.
-        let runs = Runs::new(tensors.to_vec());
+        let runs = Runs::new(tensors.iter().map(|(run, _)| *run).collect());
         let found = Mutex::new(BTreeMap::new());
         let first = First::<S, K, A> { rule: &self.0, scalars: self.0.first(&now), prepare };
         walk(&runs, params, grads, state, rounding, &|piece: Piece<'_, '_, P::Acc>| {
@@ -132,20 +140,24 @@ impl<const S: usize, const K: usize, A: TwoPass<S, K>> Twice<S, K, A> {
                 .fold([0.0; K], |sums, (_, more)| std::array::from_fn(|k| sums[k] + more[k]))
         };
         let mut numbers = Vec::with_capacity(tensors.len());
-        let mut second = |sums, count| {
+        let mut second = |decide: &dyn Fn(&mut Now) -> A::Second| {
             let mut now = now;
-            let second = self.0.second(&mut now, sums, count);
+            let second = decide(&mut now);
             numbers.push(now.numbers);
             Second::<S, K, A> { rule: &self.0, scalars: second, prepare }
         };
         let seconds: Vec<_> = if A::SHARED {
-            vec![second(add(0..usize::MAX), runs.total())]
+            vec![second(&|now| self.0.second(now, add(0..usize::MAX), runs.total()))]
         } else {
-            tensors.iter().map(|t| second(add(t.param..t.param + t.len), t.len)).collect()
+            let of = |(run, shape): &(Run, Shape)| {
+                let sums = add(run.param..run.param + run.len);
+                second(&|now| self.0.second_of(now, sums, *shape))
+            };
+            tensors.iter().map(of).collect()
         };
         let of = |run: Run| match seconds.len() {
             1 => &seconds[0],
-            _ => &seconds[tensors.partition_point(|t| t.param + t.len <= run.param)],
+            _ => &seconds[tensors.partition_point(|(t, _)| t.param + t.len <= run.param)],
         };
         walk(&runs, params, grads, state, rounding, &|piece: Piece<'_, '_, P::Acc>| {
             apply(of(piece.run), piece.params, piece.grads, array::<S, _>(piece.state));

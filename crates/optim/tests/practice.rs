@@ -7,7 +7,7 @@ use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
 use rappel_registry::Family;
 use rappel_schedule::{Curve, Horizon, constant};
 use rappel_tensor::{Params, Tensor};
-use rappel_testkit::{Golden, compare};
+use rappel_testkit::{Golden, SCALE_FLOOR, compare};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -19,6 +19,8 @@ struct Config {
     scheduled: bool,
     /// What gradients are clamped to first.
     limit: Option<f64>,
+    /// Whether the drift is added to them, with the sign of the first parameter.
+    drift: bool,
     states: Vec<String>,
     numbers: Vec<String>,
     /// Whether the reference hands out an average.
@@ -68,18 +70,17 @@ fn optimizer(config: &Config, scale: &[f64], params: &Params) -> Optimizer {
 }
 
 impl<T: Float> Follower<'_, T> {
-    /// Each element stands alone: nothing large may excuse it.
-    fn hold(&mut self, name: &str, got: &[f64], at: usize, rtol: f64) {
+    fn hold(&mut self, name: &str, got: &[f64], at: usize, (rtol, floor): (f64, f64)) {
         let full = format!("{}/{}/{name}", T::PREFIX, self.config.name);
         let (_, want) = self.golden.float(&full);
         let n = got.len();
-        match compare(got, &want[at * n..(at + 1) * n], rtol, 0.0) {
+        match compare(got, &want[at * n..(at + 1) * n], rtol, floor) {
             Ok(error) => self.worst = self.worst.max(error),
             Err(mismatch) => self.wrong.push(format!("{full}, snapshot {at}: {mismatch}")),
         }
     }
 
-    fn snapshot(&mut self, at: usize, rtol: f64) {
+    fn snapshot(&mut self, at: usize, within: (f64, f64)) {
         let state = self.optimizer.state_tensors();
         let find = |name: &str| -> &Tensor {
             let found = state.iter().find(|(other, _)| other == name);
@@ -103,17 +104,17 @@ impl<T: Float> Follower<'_, T> {
             self.optimizer.train(&mut self.params).unwrap();
         }
         for (name, got) in values {
-            self.hold(&name, &got, at, rtol);
+            self.hold(&name, &got, at, within);
         }
     }
 }
 
-fn follow<T: Float>(file: &str, count: usize, rtol: impl Fn(&str) -> f64) {
+fn follow<T: Float>(file: &str, count: usize, (rtol, floor): (f64, f64)) {
     let (start, golden) = (Golden::load("optimizers_torch"), Golden::load(file));
     let configs: Vec<Config> = golden.meta("configs");
     let snapshots: Vec<usize> = golden.meta("snapshots");
     assert_eq!(configs.len(), count);
-    let (_, scale) = start.f64("lr_scale");
+    let ((_, scale), (_, drifts)) = (start.f64("lr_scale"), golden.f64("drift"));
     let shapes: Vec<Vec<usize>> = (0..5).map(|i| start.f64(&format!("init/p{i}")).0).collect();
     let named = |prefix: &str| -> Vec<Vec<f64>> {
         (0..5).map(|i| start.f64(&format!("{prefix}/p{i}")).1).collect()
@@ -129,15 +130,20 @@ fn follow<T: Float>(file: &str, count: usize, rtol: impl Fn(&str) -> f64) {
             Follower::<T> { golden, config, params, optimizer, worst, wrong: none, kind };
         let limit = config.limit.unwrap_or(f64::INFINITY);
         for step in 0..60 {
-            let of_step = |(all, init): (&Vec<f64>, &Vec<f64>)| -> Vec<f64> {
-                let n = init.len();
-                all[step * n..(step + 1) * n].iter().map(|g| g.clamp(-limit, limit)).collect()
+            let of_step = |i: usize| -> Vec<f64> {
+                let drawn = &all_grads[i][step * init[i].len()..];
+                let drift = if config.drift { drifts[step] } else { 0.0 };
+                // Exact in single precision, so that both precisions see the same.
+                let seen = |(p, g): (&f64, &f64)| {
+                    f64::from((g.clamp(-limit, limit) + drift * p.signum()) as f32)
+                };
+                init[i].iter().zip(drawn).map(seen).collect()
             };
-            let grads: Vec<Vec<f64>> = all_grads.iter().zip(&init).map(of_step).collect();
+            let grads: Vec<Vec<f64>> = (0..5).map(of_step).collect();
             let grads = grads_of::<T>(&follower.params, &grads);
             follower.optimizer.step(step as u64, &mut follower.params, &grads).unwrap();
             if let Some(at) = snapshots.iter().position(|s| *s == step + 1) {
-                follower.snapshot(at, rtol(&config.name));
+                follower.snapshot(at, (rtol, floor));
             }
         }
         println!("{} {}: {:.1e}", T::PREFIX, config.name, follower.worst);
@@ -148,20 +154,42 @@ fn follow<T: Float>(file: &str, count: usize, rtol: impl Fn(&str) -> f64) {
 
 #[test]
 fn practice_agrees_in_double_precision() {
-    follow::<f64>("optimizers_practice", 40, |_| 1e-12);
+    follow::<f64>("optimizers_practice", 40, (1e-12, 0.0));
 }
 
 #[test]
 fn practice_agrees_in_single_precision() {
-    follow::<f32>("optimizers_practice", 40, |_| 8e-5);
+    follow::<f32>("optimizers_practice", 40, (8e-5, 0.0));
 }
 
 #[test]
 fn schedule_free_agrees_in_double_precision() {
-    follow::<f64>("optimizers_schedule_free", 10, |_| 1e-12);
+    follow::<f64>("optimizers_schedule_free", 10, (1e-12, 0.0));
 }
 
 #[test]
 fn schedule_free_agrees_in_single_precision() {
-    follow::<f32>("optimizers_schedule_free", 10, |_| 8e-5);
+    follow::<f32>("optimizers_schedule_free", 10, (8e-5, 0.0));
+}
+
+#[test]
+fn adaptive_rates_agree_in_double_precision() {
+    // One average cancels to a thousandth of itself.
+    follow::<f64>("optimizers_adaptive", 14, (1e-12, SCALE_FLOOR));
+}
+
+#[test]
+fn adaptive_rates_agree_in_single_precision() {
+    // Steps are as long as parameters are large, so what they leave may be small by cancellation.
+    follow::<f32>("optimizers_adaptive", 14, (5e-5, 0.1));
+}
+
+#[test]
+fn curvature_agrees_in_double_precision() {
+    follow::<f64>("optimizers_curvature", 9, (1e-12, 0.0));
+}
+
+#[test]
+fn curvature_agrees_in_single_precision() {
+    follow::<f32>("optimizers_curvature", 9, (1.5e-4, 0.0));
 }

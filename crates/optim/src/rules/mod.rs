@@ -21,14 +21,18 @@ pub mod adopt;
 pub mod apollo;
 pub mod asgd;
 pub mod came;
+pub mod dadapt_adam;
+pub mod dadapt_sgd;
 pub mod galore;
 pub mod lamb;
 pub mod lars;
 pub mod lbfgs;
 pub mod lion;
 pub mod lomo;
+pub mod mars;
 pub mod muon;
 pub mod nadam;
+pub mod prodigy;
 pub mod radam;
 pub mod rmsprop;
 pub mod rprop;
@@ -39,6 +43,7 @@ pub mod sgd;
 pub mod shampoo;
 pub mod signum;
 pub mod soap;
+pub mod sophia_g;
 pub mod sparse_adam;
 pub mod stable_adamw;
 
@@ -79,14 +84,18 @@ const ENTRIES: &[Entry<Build>] = &[
     apollo::ENTRY,
     asgd::ENTRY,
     came::ENTRY,
+    dadapt_adam::ENTRY,
+    dadapt_sgd::ENTRY,
     galore::ENTRY,
     lamb::ENTRY,
     lars::ENTRY,
     lbfgs::ENTRY,
     lion::ENTRY,
     lomo::ENTRY,
+    mars::ENTRY,
     muon::ENTRY,
     nadam::ENTRY,
+    prodigy::ENTRY,
     radam::ENTRY,
     rmsprop::ENTRY,
     rprop::ENTRY,
@@ -97,6 +106,7 @@ const ENTRIES: &[Entry<Build>] = &[
     shampoo::ENTRY,
     signum::ENTRY,
     soap::ENTRY,
+    sophia_g::ENTRY,
     sparse_adam::ENTRY,
     stable_adamw::ENTRY,
 ];
