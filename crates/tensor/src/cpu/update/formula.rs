@@ -68,6 +68,75 @@ struct Apply<'a, const S: usize, T, U> {
     len: usize,
 }
 
+/// Where the elements of a loop begin.
+struct Place<const S: usize, T> {
+    params: *mut T,
+    grads: *const T,
+    state: [*mut T; S],
+}
+
+impl<const S: usize, T: Stored> Place<S, T> {
+    /// The place `i` elements on.
+    #[inline(always)]
+    fn at(&self, i: usize) -> Self {
+        Self {
+            params: self.params.wrapping_add(i),
+            grads: self.grads.wrapping_add(i),
+            state: std::array::from_fn(|k| self.state[k].wrapping_add(i)),
+        }
+    }
+}
+
+/// A register's worth of elements: the last few of a stretch pass through here, so that one loop
+/// serves all and the formula is compiled once for each type and instruction set.
+struct Last<const S: usize, T> {
+    params: [T; MAX_LANES],
+    grads: [T; MAX_LANES],
+    state: [[T; MAX_LANES]; S],
+}
+
+impl<const S: usize, T: Stored> Last<S, T> {
+    fn new() -> Self {
+        let zero = [T::from_f64(0.0); MAX_LANES];
+        Self { params: zero, grads: zero, state: [zero; S] }
+    }
+
+    /// Takes `n` elements from `place`.
+    ///
+    /// # Safety
+    /// They are there to read, and fit.
+    #[inline(always)]
+    unsafe fn fill(&mut self, place: &Place<S, T>, n: usize) -> Place<S, T> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.params.as_mut_ptr().copy_from_nonoverlapping(place.params, n);
+            self.grads.as_mut_ptr().copy_from_nonoverlapping(place.grads, n);
+            for k in 0..S {
+                self.state[k].as_mut_ptr().copy_from_nonoverlapping(place.state[k], n);
+            }
+        }
+        let state = self.state.each_mut().map(|slot| slot.as_mut_ptr());
+        Place { params: self.params.as_mut_ptr(), grads: self.grads.as_ptr(), state }
+    }
+
+    /// Puts the state of `n` elements back, and with `params` these.
+    ///
+    /// # Safety
+    /// There is room for them.
+    #[inline(always)]
+    unsafe fn empty(&self, place: &Place<S, T>, n: usize, params: bool) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if params {
+                place.params.copy_from_nonoverlapping(self.params.as_ptr(), n);
+            }
+            for k in 0..S {
+                place.state[k].copy_from_nonoverlapping(self.state[k].as_ptr(), n);
+            }
+        }
+    }
+}
+
 impl<const S: usize, T: Stored, U: Update<S>> Kernel for Apply<'_, S, T, U> {
     type Output = ();
     #[inline(always)]
@@ -75,35 +144,30 @@ impl<const S: usize, T: Stored, U: Update<S>> Kernel for Apply<'_, S, T, U> {
         let Self { update, params, grads, state, len } = self;
         let lanes = T::Wide::<V>::LANES;
         let scalars = update.scalars::<T::Wide<V>>();
-        let mut s = [T::Wide::<V>::of(0.0); S];
-        let mut i = 0;
-        // SAFETY: all have `len` elements (`apply`).
-        unsafe {
-            while i + lanes <= len {
-                for k in 0..S {
-                    s[k] = T::load::<V>(state[k].add(i));
+        let (whole, mut last) = (Place { params, grads, state }, Last::new());
+        let mut done = 0;
+        while done < len {
+            let (left, here) = (len - done, whole.at(done));
+            let direct = left >= lanes;
+            let n = if direct { left - left % lanes } else { left };
+            // SAFETY: all have `len` elements (`apply`); `last` holds a register.
+            unsafe {
+                let place = if direct { here.at(0) } else { last.fill(&here, n) };
+                for i in (0..n).step_by(lanes) {
+                    let Place { params, grads, state } = place.at(i);
+                    let s = std::array::from_fn(|k| T::load::<V>(state[k]));
+                    let (p, g) = (T::load::<V>(params), T::load::<V>(grads));
+                    let (p, s) = update.update(&scalars, p, g, s);
+                    T::store::<V>(p, params);
+                    for k in 0..S {
+                        T::store::<V>(s[k], state[k]);
+                    }
                 }
-                let (p, g) = (T::load::<V>(params.add(i)), T::load::<V>(grads.add(i)));
-                let (p, s) = update.update(&scalars, p, g, s);
-                T::store::<V>(p, params.add(i));
-                for k in 0..S {
-                    T::store::<V>(s[k], state[k].add(i));
-                }
-                i += lanes;
-            }
-            let left = len - i;
-            if left > 0 {
-                for k in 0..S {
-                    s[k] = T::load_partial::<V>(state[k].add(i), left);
-                }
-                let p = T::load_partial::<V>(params.add(i), left);
-                let g = T::load_partial::<V>(grads.add(i), left);
-                let (p, s) = update.update(&scalars, p, g, s);
-                T::store_partial::<V>(p, params.add(i), left);
-                for k in 0..S {
-                    T::store_partial::<V>(s[k], state[k].add(i), left);
+                if !direct {
+                    last.empty(&here, n, true);
                 }
             }
+            done += n;
         }
     }
 }
@@ -124,45 +188,37 @@ impl<const S: usize, const K: usize, T: Stored, G: Gather<S, K>> Kernel for Sum<
         let lanes = T::Wide::<V>::LANES;
         let zero = T::Wide::<V>::of(0.0);
         let scalars = gather.scalars::<T::Wide<V>>();
-        let (mut s, mut sums) = ([zero; S], [zero; K]);
-        let mut last = [[T::from_f64(0.0); MAX_LANES]; K];
-        let mut i = 0;
-        // SAFETY: all have `len` elements (`gather`); `last` holds a whole register each.
-        unsafe {
-            while i + lanes <= len {
-                for k in 0..S {
-                    s[k] = T::load::<V>(state[k].add(i));
+        let numbers: [T; MAX_LANES] = std::array::from_fn(|i| T::from_f64(i as f64));
+        let (whole, mut last) = (Place { params: params.cast_mut(), grads, state }, Last::new());
+        let mut sums = [zero; K];
+        let mut done = 0;
+        while done < len {
+            let (left, here) = (len - done, whole.at(done));
+            let direct = left >= lanes;
+            let n = if direct { left - left % lanes } else { left };
+            // SAFETY: all have `len` elements (`gather`); `last` and `numbers` hold a register.
+            unsafe {
+                let place = if direct { here.at(0) } else { last.fill(&here, n) };
+                // Beyond the last element stands the formula of zeros, which may be no number.
+                let counts = T::load::<V>(numbers.as_ptr()).lt(T::Wide::<V>::of(n as f64));
+                for i in (0..n).step_by(lanes) {
+                    let Place { params, grads, state } = place.at(i);
+                    let s = std::array::from_fn(|k| T::load::<V>(state[k]));
+                    let (p, g) = (T::load::<V>(params), T::load::<V>(grads));
+                    let (s, more) = gather.gather(&scalars, p, g, s);
+                    for k in 0..S {
+                        T::store::<V>(s[k], state[k]);
+                    }
+                    for k in 0..K {
+                        sums[k] = sums[k] + T::Wide::<V>::select(counts, more[k], zero);
+                    }
                 }
-                let (p, g) = (T::load::<V>(params.add(i)), T::load::<V>(grads.add(i)));
-                let (s, more) = gather.gather(&scalars, p, g, s);
-                for k in 0..S {
-                    T::store::<V>(s[k], state[k].add(i));
-                }
-                for k in 0..K {
-                    sums[k] = sums[k] + more[k];
-                }
-                i += lanes;
-            }
-            let left = len - i;
-            if left > 0 {
-                for k in 0..S {
-                    s[k] = T::load_partial::<V>(state[k].add(i), left);
-                }
-                let p = T::load_partial::<V>(params.add(i), left);
-                let g = T::load_partial::<V>(grads.add(i), left);
-                let (s, more) = gather.gather(&scalars, p, g, s);
-                for k in 0..S {
-                    T::store_partial::<V>(s[k], state[k].add(i), left);
-                }
-                for k in 0..K {
-                    // The other lanes hold the formula of zeros, which may be no number.
-                    T::store_partial::<V>(more[k], last[k].as_mut_ptr(), left);
+                if !direct {
+                    last.empty(&here, n, false);
                 }
             }
+            done += n;
         }
-        std::array::from_fn(|k| {
-            let rest: f64 = last[k].iter().map(|x| x.to_f64()).sum();
-            sums[k].reduce_sum().into() + rest
-        })
+        sums.map(|sum| sum.reduce_sum().into())
     }
 }
