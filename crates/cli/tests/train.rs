@@ -3,6 +3,7 @@
 mod common;
 
 use common::Place;
+use rappel_tensor::TensorFile;
 use serde_json::Value;
 
 #[test]
@@ -140,5 +141,25 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
     assert_eq!((whole.len(), parts.len()), (24, 24));
     for (a, b) in whole.iter().zip(&parts) {
         assert!((a - b).abs() < 1e-10 * a.abs(), "{a} {b}");
+    }
+}
+
+#[test]
+fn the_model_of_a_schedule_free_run_is_the_average() {
+    let place = Place::new();
+    let set = ["--set", "optimizer.name=schedule_free_adamw", "--set", "train.eval_every=8"];
+    place.ok(&[&["train", "tiny.toml", "--out", "run"][..], &set].concat());
+    let open = |path: &str| TensorFile::open(&place.at(path)).unwrap();
+    let trained = open("run/checkpoints/step-24/params.safetensors");
+    let state = open("run/checkpoints/step-24/optimizer.safetensors");
+    let model = open("run/model/model.safetensors");
+    let name = "transformer.h.0.attn.c_attn.weight";
+    let values = |file: &TensorFile, name: &str| file.tensor(name).unwrap().to_f64_vec();
+    let (y, z) = (values(&trained, name), values(&state, &format!("z.{name}")));
+    let got = values(&model, name);
+    assert_ne!(y, got);
+    // y = 0.9 x + 0.1 z.
+    for ((y, z), x) in y.iter().zip(z).zip(got) {
+        assert!((y - (0.9 * x + 0.1 * z)).abs() < 1e-6, "{y} of {x} and {z}");
     }
 }

@@ -133,7 +133,11 @@ impl Run {
         if !self.due(self.config.section("train").u64("eval_every")) {
             return Ok(());
         }
-        if let Some(loss) = self.task.validate() {
+        // What is kept in the end is what is measured, where a rule hands out an average.
+        self.optimizer.eval(self.task.params_mut())?;
+        let loss = self.task.validate();
+        self.optimizer.train(self.task.params_mut())?;
+        if let Some(loss) = loss {
             self.state.validation_loss = Some(loss);
             self.log(&[("validation/loss", loss)])?;
             observer.evaluated(self.state.step, loss);
@@ -176,6 +180,7 @@ impl Run {
 
     fn finish(&mut self, observer: &mut dyn Observer) -> Result<Report, TrainError> {
         self.sinks.flush()?;
+        self.optimizer.eval(self.task.params_mut())?;
         let model = self.dir.publish_model(|folder| self.task.save(folder))?;
         observer.stage("fitting the baseline");
         let baseline_loss = self.task.baseline()?;
