@@ -1,6 +1,6 @@
 //! Small things that rules over whole tensors are written with.
 
-use rappel_tensor::{Tensor, stack};
+use rappel_tensor::{DType, Tensor, stack};
 
 /// PyTorch's `lerp` of tensors: `a + w (b - a)` where `w < 1/2`, else `b - (1 - w)(b - a)`, so that
 /// a weight of 1 gives `b` itself.
@@ -68,4 +68,11 @@ pub(crate) fn turned(x: &Tensor, matrix: &Tensor) -> Tensor {
 pub(crate) fn cycled(x: &Tensor) -> Tensor {
     let axes: Vec<usize> = (1..x.rank()).chain([0]).collect();
     x.permute(&axes).contiguous()
+}
+
+/// The identity matrix of size `n`.
+pub(crate) fn identity(n: usize, dtype: DType) -> Tensor {
+    let mut values = vec![0.0; n * n];
+    values.iter_mut().step_by(n + 1).for_each(|diagonal| *diagonal = 1.0);
+    Tensor::from_slice(&values, [n, n]).to_dtype(dtype)
 }

@@ -230,3 +230,67 @@ fn muon_in_bfloat16_keeps_near_to_torch() {
         assert!(error < bound, "{}: {error:.1e} of {bound:.1e}", case.config.name);
     }
 }
+
+/// What making the optimizer of a config for one parameter of `shape` says.
+fn refusal(config: &str, shape: &[usize]) -> String {
+    let given = toml::from_str(config).unwrap();
+    let options = match OPTIMIZERS.resolve_options("optimizer", &given) {
+        Ok(options) => options,
+        Err(error) => return error.to_string(),
+    };
+    let recipe = match Recipe::from_section(&options, Horizon { steps: 60 }, constant(1.0)) {
+        Ok(recipe) => recipe,
+        Err(error) => return error.to_string(),
+    };
+    let params = params_of::<f32>(&[shape.to_vec()], &[vec![0.0; shape.iter().product()]]);
+    match Optimizer::new(recipe, &params) {
+        Ok(_) => panic!("{config} takes {shape:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn what_cannot_be_is_said_before_the_first_step() {
+    for (config, shape, says) in [
+        ("name = 'muon'", &[7][..], "give it a group"),
+        ("name = 'muon'", &[2, 3, 4], "matrices"),
+        ("name = 'muon'\nns_coefficients = [1.0, 2.0]", &[3, 3], "list of 3 floats"),
+        ("name = 'muon'\nns_coefficients = 'steep'", &[3, 3], "polar_express"),
+        ("name = 'muon'\nns_steps = 100", &[3, 3], "ns_steps"),
+        ("name = 'muon'\nvariant = 'mine'", &[3, 3], "moonshot"),
+        ("name = 'muon'\nstate_dtype = 'bfloat16'", &[3, 3], "state_dtype"),
+        ("name = 'adafactor'\neps = [-1.0, 1e-3]", &[3, 3], ">= 0"),
+        ("name = 'adafactor'\nwarmup_init = true", &[3, 3], "relative_step"),
+        ("name = 'adafactor'\nd = 0.5", &[3, 3], "optimizer.d"),
+        ("name = 'adam_mini'\npartition = 'heads'\nn_heads = 4", &[6, 3], "4 heads"),
+        ("name = 'came'\nbetas = [0.9, 0.999]", &[3, 3], "list of 3"),
+        ("name = 'galore'\nrank = 0", &[3, 3], "rank"),
+        ("name = 'shampoo'\nmatrix_eps = 0.0", &[3, 3], "matrix_eps"),
+    ] {
+        let said = refusal(config, shape);
+        assert!(said.contains(says), "{config} {shape:?}: {said}");
+    }
+}
+
+/// Random projections are functions of seed and name: another run draws the same, another seed others.
+#[test]
+fn random_projections_come_from_the_seed() {
+    for rule in ["galore", "apollo"] {
+        let moved = |seed: i64| {
+            let config = format!("name = '{rule}'\nproj = 'random'\nrank = 2\nseed = {seed}");
+            let given = toml::from_str(&config).unwrap();
+            let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
+            let horizon = Horizon { steps: 60 };
+            let recipe = Recipe::from_section(&options, horizon, constant(1.0)).unwrap();
+            let mut params = params_of::<f64>(&[vec![5, 4]], &[vec![0.0; 20]]);
+            let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+            for step in 0..3 {
+                let grads: Vec<f64> = (0..20).map(|i| f64::from(i * i % 7) - 2.5).collect();
+                let grads = grads_of::<f64>(&params, &[grads]);
+                optimizer.step(step, &mut params, &grads).unwrap();
+            }
+            params.tensors()[0].1.to_f64_vec()
+        };
+        assert!(moved(1) == moved(1) && moved(1) != moved(2), "{rule}");
+    }
+}

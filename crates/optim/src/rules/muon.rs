@@ -6,7 +6,7 @@ use rappel_tensor::{DType, Shape, Tensor};
 use toml::Value;
 
 use super::Build;
-use crate::matrix::{batch, lerp, unbatch};
+use crate::matrix::{batch, identity, lerp, unbatch};
 use crate::{
     Algorithm, InvalidOption, Now, OptionSet, OptionValue, Plan, Scalar, Stepper, TensorRule,
     Whole, one_of, whole,
@@ -242,12 +242,19 @@ impl Muon {
             norms + self.eps
         };
         x = x.contiguous() / norms.to_dtype(x.dtype()).reshape([matrices.size(0), 1, 1]);
+        let eye = identity(x.size(1), full);
         let last = self.ns_coefficients.0.len() - 1;
         for step in 0..self.ns_steps {
             let [a, b, c] = self.ns_coefficients.0[step.min(last)];
             let gram = x.matmul(&x.transpose(1, 2));
-            let inner = &gram * b + gram.matmul(&gram) * c;
-            x = &x * a + inner.matmul(&x);
+            x = if full == x.dtype() {
+                // (a I + (b I + c A) A) x: what is added is as small as A.
+                let inner = gram.matmul(&(&gram * c + &eye * b)) + &eye * a;
+                inner.matmul(&x)
+            } else {
+                // In bfloat16 the sum with `a I` would round `a`.
+                &x * a + (&gram * b + gram.matmul(&gram) * c).matmul(&x)
+            };
         }
         if tall { x.transpose(1, 2).to_dtype(full) } else { x.to_dtype(full) }
     }

@@ -6,7 +6,7 @@ use rappel_tensor::{Shape, Tensor};
 
 use super::Build;
 use crate::linalg::{compose, eigh};
-use crate::matrix::{cycled, gram, lerp, turned};
+use crate::matrix::{cycled, gram, identity, lerp, turned};
 use crate::{Algorithm, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, whole};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -146,8 +146,7 @@ impl Shampoo {
         let order = g.rank() as f64;
         let n = g.size(axis);
         if now.count == 1 {
-            let diagonal = vec![self.matrix_eps; n];
-            kept[0] = compose(&diagonal, &identity(n, g));
+            kept[0] = identity(n, g.dtype()) * self.matrix_eps;
         }
         kept[0] = &kept[0] + gram(g, axis);
         if now.count.is_multiple_of(self.preconditioning_compute_steps) {
@@ -158,9 +157,4 @@ impl Shampoo {
             kept[1] = compose(&roots, &vectors);
         }
     }
-}
-
-fn identity(n: usize, like: &Tensor) -> Tensor {
-    let values: Vec<f64> = (0..n * n).map(|i| f64::from(u8::from(i % (n + 1) == 0))).collect();
-    Tensor::from_slice(&values, [n, n]).to_dtype(like.dtype())
 }
