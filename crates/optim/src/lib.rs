@@ -96,4 +96,5 @@ pub use scalar::Scalar;
 pub use search::{Engine, Halt, Landscape, SearchState, Searching};
 pub use stepper::{Job, Memory, Mode, Prepare, Slot, StateDtype, Stepper, Views};
 pub use two_pass::{TwoPass, two_pass};
+pub use vector::Vector;
 pub use whole::{TensorRule, Whole, whole};

@@ -219,8 +219,12 @@ impl Optimizer {
         parts + self.search.as_ref().map_or(0, Search::state_bytes)
     }
 
-    /// Bytes that a step moves between memory and processor, at the least.
+    /// Bytes that a step, or each iteration of a search, moves between memory and processor, at the
+    /// least.
     pub fn bytes_moved(&self) -> usize {
+        if let Some(search) = &self.search {
+            return search.bytes_moved(&*self.groups[0].stepper);
+        }
         let parts = self.groups.iter().flat_map(|g| g.parts.iter().map(|part| (&*g.stepper, part)));
         parts.map(|(stepper, part)| part.bytes_moved(stepper)).sum()
     }

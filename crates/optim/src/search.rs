@@ -9,6 +9,7 @@ use rappel_tensor::{ArenaLayout, DType, Grads, Params, Shape, Trained};
 use crate::group::Group;
 use crate::objective::Objective;
 use crate::optimizer::Gradients;
+use crate::vector::Vector;
 use crate::{
     InvalidOption, MAX_NUMBERS, Now, OptimError, Optimizer, Recipe, StateDtype, StepReport,
 };
@@ -34,13 +35,13 @@ pub trait Searching<A>: Send + Sync {
 /// The loss over the vector of all parameters, and where they stand.
 pub trait Landscape<A> {
     /// Where the parameters stand.
-    fn read(&mut self) -> Result<Vec<A>, Halt>;
+    fn read(&mut self) -> Result<Vector<A>, Halt>;
 
     /// Moves the parameters.
     fn go(&mut self, to: &[A]) -> Result<(), Halt>;
 
     /// The loss there, to make small, and its gradient, clipped already.
-    fn evaluate(&mut self) -> Result<(f64, Vec<A>), Halt>;
+    fn evaluate(&mut self) -> Result<(f64, Vector<A>), Halt>;
 }
 
 /// Why a step was not taken.
@@ -71,9 +72,9 @@ pub struct SearchState<A> {
     /// A number for each entry of the history.
     pub lists: Vec<(&'static str, Vec<f64>)>,
     /// Vectors as long as all parameters.
-    pub vectors: Vec<(&'static str, Arc<Vec<A>>)>,
+    pub vectors: Vec<(&'static str, Arc<Vector<A>>)>,
     /// A vector for each entry of the history.
-    pub histories: Vec<(&'static str, Vec<Arc<Vec<A>>>)>,
+    pub histories: Vec<(&'static str, Vec<Arc<Vector<A>>>)>,
 }
 
 /// A search in the type that steps are computed in.
@@ -88,7 +89,7 @@ pub enum Engine {
 pub(crate) struct Search {
     pub engine: Engine,
     pub places: Vec<Place>,
-    dtype: DType,
+    pub dtype: DType,
 }
 
 /// A parameter's place in its arena and in the vector.
@@ -238,6 +239,13 @@ struct Field<'a, 's> {
     first: Option<Gradients>,
 }
 
+impl Field<'_, '_> {
+    /// Numbers in all parameters.
+    fn len(&self) -> usize {
+        self.places.last().map_or(0, |place| place.vector.end)
+    }
+}
+
 struct Typed<'a, 's, P> {
     field: Field<'a, 's>,
     params: std::marker::PhantomData<P>,
@@ -245,7 +253,7 @@ struct Typed<'a, 's, P> {
 
 impl<P: Trained> Typed<'_, '_, P> {
     /// The gradients as the search sees them.
-    fn flat(&mut self, loss: f64, grads: &Grads) -> Result<(f64, Vec<P::Acc>), Halt> {
+    fn flat(&mut self, loss: f64, grads: &Grads) -> Result<(f64, Vector<P::Acc>), Halt> {
         let Field { optimizer, step, scale, .. } = self.field;
         optimizer.check_loss(step, loss)?;
         let found = optimizer.gradients(step, grads, scale)?;
@@ -254,23 +262,20 @@ impl<P: Trained> Typed<'_, '_, P> {
         self.field.first.get_or_insert(Gradients { loss: Some(loss), ..found });
         let layout = &optimizer.layout;
         let all = grads.all::<P::Acc>(layout, P::DTYPE);
-        let mut flat = Vec::with_capacity(self.field.places.last().map_or(0, |p| p.vector.end));
-        for place in self.field.places {
-            if grads.is_filled(layout, place.index) {
-                flat.extend(all[place.arena.clone()].iter().map(|g| prepare.gradient(*g)));
-            } else {
-                flat.resize(place.vector.end, rappel_tensor::Element::from_f64(0.0));
-            }
+        let mut flat = Vector::zeros(self.field.len());
+        for place in self.field.places.iter().filter(|p| grads.is_filled(layout, p.index)) {
+            let from = &all[place.arena.clone()];
+            let each = |(to, g): (&mut P::Acc, &P::Acc)| *to = prepare.gradient(*g);
+            flat[place.vector.clone()].iter_mut().zip(from).for_each(each);
         }
         Ok((loss, flat))
     }
 }
 
 impl<P: Trained> Landscape<P::Acc> for Typed<'_, '_, P> {
-    fn read(&mut self) -> Result<Vec<P::Acc>, Halt> {
+    fn read(&mut self) -> Result<Vector<P::Acc>, Halt> {
         let places = self.field.places;
-        let len = places.last().map_or(0, |place| place.vector.end);
-        let mut flat = vec![rappel_tensor::Element::from_f64(0.0); len];
+        let mut flat = Vector::zeros(self.field.len());
         self.field.source.params_mut().update(|arenas| {
             let all = arenas.all::<P>();
             for place in places {
@@ -291,7 +296,7 @@ impl<P: Trained> Landscape<P::Acc> for Typed<'_, '_, P> {
         Ok(())
     }
 
-    fn evaluate(&mut self) -> Result<(f64, Vec<P::Acc>), Halt> {
+    fn evaluate(&mut self) -> Result<(f64, Vector<P::Acc>), Halt> {
         match &mut self.field.source {
             Source::Constant { grads, .. } => {
                 let grads = *grads;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rappel_tensor::{DType, Float, Shape, Tensor, TensorFile};
 
+use crate::Stepper;
 use crate::search::{Engine, Place, Search, SearchState, Searching};
+use crate::vector::Vector;
 
 impl Search {
     /// Adds the state: vectors cut into parameters, and the rest under the name of the first.
@@ -56,6 +58,15 @@ impl Search {
     }
 }
 
+impl Search {
+    /// Bytes that an iteration moves.
+    pub fn bytes_moved(&self, stepper: &dyn Stepper) -> usize {
+        let n = self.places.last().map_or(0, |place| place.vector.end) as f64;
+        let state = self.state_bytes() as f64 / n.max(1.0);
+        (n * stepper.bytes_moved(self.dtype, state)) as usize
+    }
+}
+
 /// The names of what has an entry for each of the history's.
 fn growing<A>(search: &dyn Searching<A>) -> (Vec<&'static str>, Vec<&'static str>) {
     let SearchState { lists, histories, .. } = search.save();
@@ -98,7 +109,8 @@ fn load<A: Float>(
     state.numbers.iter_mut().for_each(|(_, number)| *number = next().item());
     state.lists.iter_mut().for_each(|(_, list)| *list = next().to_vec());
     for (_, vector) in &mut state.vectors {
-        *vector = Arc::new(places.iter().flat_map(|_| next().to_vec::<A>()).collect());
+        let all: Vec<A> = places.iter().flat_map(|_| next().to_vec::<A>()).collect();
+        *vector = Arc::new(Vector::of(&all));
     }
     let entries = state.lists.first().map_or(0, |(_, list)| list.len());
     for (_, rows) in &mut state.histories {
@@ -109,7 +121,7 @@ fn load<A: Float>(
                 row.extend_from_slice(&all[k * place.vector.len()..(k + 1) * place.vector.len()]);
             }
         }
-        *rows = cut.into_iter().map(Arc::new).collect();
+        *rows = cut.iter().map(|row| Arc::new(Vector::of(row))).collect();
     }
     search.load(state);
 }

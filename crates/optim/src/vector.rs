@@ -1,7 +1,43 @@
 //! All parameters as one vector: sums and products whose bits no number of threads changes.
 
-use rappel_tensor::{Element, Float};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use rappel_tensor::{Element, Float, StateArena, StateKind};
 use rayon::prelude::*;
+
+/// Numbers in memory from the pool.
+pub struct Vector<A> {
+    arena: StateArena,
+    element: PhantomData<A>,
+}
+
+impl<A: Float> Vector<A> {
+    /// `n` zeros.
+    pub fn zeros(n: usize) -> Self {
+        Self { arena: StateArena::zeros(n, StateKind::Number(A::DTYPE)), element: PhantomData }
+    }
+
+    /// A copy of `values`.
+    pub fn of(values: &[A]) -> Self {
+        let mut vector = Self::zeros(values.len());
+        vector.copy_from_slice(values);
+        vector
+    }
+}
+
+impl<A: Float> Deref for Vector<A> {
+    type Target = [A];
+    fn deref(&self) -> &[A] {
+        self.arena.as_slice()
+    }
+}
+
+impl<A: Float> DerefMut for Vector<A> {
+    fn deref_mut(&mut self) -> &mut [A] {
+        self.arena.as_slice_mut()
+    }
+}
 
 /// Elements of a piece. Sums are taken over pieces, then over their sums in order.
 pub(crate) const PIECE: usize = 1 << 14;
@@ -53,9 +89,10 @@ pub(crate) fn largest<A: Float>(a: &[A]) -> f64 {
 }
 
 /// `f(a_i, b_i)` for each `i`.
-pub(crate) fn zip<A: Float>(a: &[A], b: &[A], f: impl Fn(f64, f64) -> f64 + Sync) -> Vec<A> {
-    let each = |(a, b): (&A, &A)| A::from_f64(f(a.to_f64(), b.to_f64()));
-    a.par_iter().with_min_len(PIECE).zip(b).map(each).collect()
+pub(crate) fn zip<A: Float>(a: &[A], b: &[A], f: impl Fn(f64, f64) -> f64 + Sync) -> Vector<A> {
+    let mut vector = Vector::of(a);
+    update(&mut vector, b, f);
+    vector
 }
 
 /// `a_i <- f(a_i, b_i)` for each `i`.

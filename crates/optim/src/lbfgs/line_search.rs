@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::search::Halt;
+use crate::vector::Vector;
 
 /// A place on the line through the parameters along the direction.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Point<A> {
     /// How far along the direction.
     pub t: f64,
@@ -14,7 +15,7 @@ pub(super) struct Point<A> {
     /// The loss's derivative along the direction.
     pub slope: f64,
     /// The gradient.
-    pub grad: Arc<Vec<A>>,
+    pub grad: Arc<Vector<A>>,
 }
 
 impl<A> Point<A> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use rappel_tensor::Float;
 
-use crate::vector::{dot, update, zip};
+use crate::vector::{Vector, dot, update, zip};
 
 /// State between iterations. Vectors are shared, so that a copy costs little: a step that fails leaves
 /// the state as it was.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Memory<A> {
     /// Iterations so far.
     pub n_iter: u64,
@@ -22,20 +22,20 @@ pub(super) struct Memory<A> {
     /// The loss before the last iteration.
     pub prev_loss: f64,
     /// The direction of the last iteration.
-    pub d: Arc<Vec<A>>,
+    pub d: Arc<Vector<A>>,
     /// The gradient before it.
-    pub prev_flat_grad: Arc<Vec<A>>,
+    pub prev_flat_grad: Arc<Vector<A>>,
     /// Pairs of steps, oldest first.
     pub pairs: VecDeque<Pair<A>>,
 }
 
 /// What one iteration taught of the curvature.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Pair<A> {
     /// How the gradient changed: PyTorch's `old_dirs`.
-    pub y: Arc<Vec<A>>,
+    pub y: Arc<Vector<A>>,
     /// How the parameters changed: PyTorch's `old_stps`.
-    pub s: Arc<Vec<A>>,
+    pub s: Arc<Vector<A>>,
     /// `1 / (y . s)`.
     pub ro: f64,
 }
@@ -43,22 +43,22 @@ pub(super) struct Pair<A> {
 impl<A: Float> Memory<A> {
     /// Before the first iteration, for `n` parameters.
     pub fn new(n: usize) -> Self {
-        let zeros = Arc::new(vec![A::from_f64(0.0); n]);
+        let zeros = || Arc::new(Vector::zeros(n));
         Self {
             n_iter: 0,
             func_evals: 0,
             t: 0.0,
             h_diag: 1.0,
             prev_loss: 0.0,
-            d: zeros.clone(),
-            prev_flat_grad: zeros,
+            d: zeros(),
+            prev_flat_grad: zeros(),
             pairs: VecDeque::new(),
         }
     }
 
     /// Begins an iteration at a place with gradient `grad`: learns from the way there, and finds the
     /// direction to go on in.
-    pub fn turn(&mut self, grad: &Arc<Vec<A>>, history_size: usize, least_curvature: f64) {
+    pub fn turn(&mut self, grad: &Arc<Vector<A>>, history_size: usize, least_curvature: f64) {
         self.n_iter += 1;
         if self.n_iter == 1 {
             self.h_diag = 1.0;
@@ -73,9 +73,9 @@ impl<A: Float> Memory<A> {
 
     /// Remembers the last iteration, where the loss was convex along it.
     fn learn(&mut self, grad: &[A], history_size: usize, least_curvature: f64) {
-        let y: Vec<A> = zip(grad, &self.prev_flat_grad, |g, before| g - before);
+        let y: Vector<A> = zip(grad, &self.prev_flat_grad, |g, before| g - before);
         let t = self.t;
-        let s: Vec<A> = zip(&self.d, &self.d, |d, _| d * t);
+        let s: Vector<A> = zip(&self.d, &self.d, |d, _| d * t);
         let ys = dot(&y, &s);
         if ys > least_curvature {
             while self.pairs.len() >= history_size {
@@ -87,8 +87,8 @@ impl<A: Float> Memory<A> {
     }
 
     /// `-H g`, with the inverse curvature `H` that the pairs tell of: the two-loop recursion.
-    fn direction(&self, grad: &[A]) -> Vec<A> {
-        let mut q: Vec<A> = zip(grad, grad, |g, _| -g);
+    fn direction(&self, grad: &[A]) -> Vector<A> {
+        let mut q: Vector<A> = zip(grad, grad, |g, _| -g);
         let mut alphas = Vec::with_capacity(self.pairs.len());
         for Pair { y, s, ro } in self.pairs.iter().rev() {
             let alpha = dot(s, &q) * ro;
@@ -96,7 +96,7 @@ impl<A: Float> Memory<A> {
             alphas.push(alpha);
         }
         let h_diag = self.h_diag;
-        let mut r: Vec<A> = zip(&q, &q, |q, _| q * h_diag);
+        let mut r: Vector<A> = zip(&q, &q, |q, _| q * h_diag);
         for (Pair { y, s, ro }, alpha) in self.pairs.iter().zip(alphas.iter().rev()) {
             let beta = dot(y, &r) * ro;
             update(&mut r, s, |r, s| r + (alpha - beta) * s);

@@ -13,7 +13,7 @@ use self::memory::Memory;
 use crate::Now;
 use crate::rules::lbfgs::{Lbfgs, LineSearch};
 use crate::search::{Halt, Landscape, SearchState, Searching};
-use crate::vector::{dot, l1, largest, update, zip};
+use crate::vector::{Vector, dot, l1, largest, update, zip};
 
 /// L-BFGS over parameters whose steps are computed as `A`.
 pub(crate) struct Descent<A> {
@@ -30,9 +30,9 @@ impl<A: Float> Descent<A> {
 
 /// Where an iteration stands.
 struct Place<A> {
-    x: Vec<A>,
+    x: Vector<A>,
     loss: f64,
-    grad: Arc<Vec<A>>,
+    grad: Arc<Vector<A>>,
 }
 
 impl<A: Float> Searching<A> for Descent<A> {
@@ -130,7 +130,7 @@ impl Line<'_> {
             land.go(&at(x, t))?;
             let (loss, grad) = match land.evaluate() {
                 // As high as can be, so that the search turns back.
-                Err(Halt::NotFinite(_)) => (f64::INFINITY, Vec::new()),
+                Err(Halt::NotFinite(_)) => (f64::INFINITY, Vector::zeros(0)),
                 found => found?,
             };
             let slope = if loss.is_finite() { dot(&grad, &d) } else { f64::NAN };

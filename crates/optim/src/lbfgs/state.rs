@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::memory::{Memory, Pair};
 use crate::search::SearchState;
+use crate::vector::Vector;
 
-impl<A: Clone> Memory<A> {
+impl<A> Memory<A> {
     pub(super) fn save(&self) -> SearchState<A> {
-        let each = |of: fn(&Pair<A>) -> &Arc<Vec<A>>| self.pairs.iter().map(of).cloned().collect();
+        let each =
+            |of: fn(&Pair<A>) -> &Arc<Vector<A>>| self.pairs.iter().map(of).cloned().collect();
         SearchState {
             numbers: vec![
                 ("n_iter", self.n_iter as f64),

@@ -2,7 +2,7 @@
 
 use rappel_registry::{ConfigError, Entry, Kind, Options, Range};
 use rappel_schedule::{Horizon, scheduled};
-use rappel_tensor::DType;
+use rappel_tensor::{DType, Shape};
 
 use super::Build;
 use crate::lbfgs::Descent;
@@ -148,6 +148,16 @@ impl Stepper for Searches {
             DType::F64 => Engine::F64(Box::new(Descent::new(self.0.clone(), n))),
             _ => Engine::F32(Box::new(Descent::new(self.0.clone(), n))),
         })
+    }
+
+    /// With a full history: `d`, `prev_flat_grad`, and each pair's two.
+    fn state_bytes(&self, _: Shape, dtype: DType) -> f64 {
+        ((2 + 2 * self.0.history_size) * dtype.accumulator().size()) as f64
+    }
+
+    /// Of one iteration, which reads the history and replaces `d` and `prev_flat_grad`.
+    fn bytes_moved(&self, dtype: DType, state_bytes: f64) -> f64 {
+        (2 * dtype.size() + 3 * dtype.accumulator().size()) as f64 + state_bytes
     }
 
     fn step(&self, _: Job<'_>) {
