@@ -4,6 +4,7 @@
 //! - [`Golden`]: values computed by PyTorch and transformers, from the files under `testdata/`.
 //! - [`compare`], [`assert_close`]: one strict meaning of "agrees to `rtol`".
 //! - [`functions`]: functions with known gradients and minimisers, for optimizers to descend.
+//! - [`strd`]: NIST's nonlinear regression problems.
 //! - [`Random`]: small seeded random numbers, independent of the library's own generator.
 //!
 //! A helper here panics where a test should fail, at the caller's line.
@@ -24,6 +25,7 @@ mod close;
 pub mod functions;
 mod golden;
 mod random;
+pub mod strd;
 
 pub use close::{Mismatch, SCALE_FLOOR, assert_close, assert_close_floor, compare, widen};
 pub use golden::Golden;
