@@ -109,6 +109,11 @@ impl Part {
 }
 
 impl Part {
+    /// Whether parameters have a copy in single precision.
+    pub fn has_master(&self) -> bool {
+        self.state.iter().any(|slot| slot.kind() == StateKind::Master)
+    }
+
     /// Numbers in the parameters.
     fn elements(&self) -> usize {
         self.members.iter().map(|member| member.run.len).sum()
@@ -137,11 +142,17 @@ impl Part {
 }
 
 /// The slots of state as large as the parameter: the rule's, then the modifiers'.
-pub(crate) fn slots(stepper: &dyn Stepper, modifiers: &Modifiers) -> Vec<Slot> {
+///
+/// What stands around a rule comes last: a walk that serves only that takes the end of the list.
+pub(crate) fn slots(stepper: &dyn Stepper, modifiers: &Modifiers, master: bool) -> Vec<Slot> {
     let mut slots = stepper.slots();
+    slots.extend(master.then_some(MASTER));
     slots.extend(modifiers.lookahead.map(|_| SLOW));
     slots
 }
+
+/// The slot of single-precision copies of bfloat16 parameters.
+pub(crate) const MASTER: Slot = Slot { name: "master_param", signed: true, exact: true };
 
 /// The runs of the `picked` members, in order; neighbours in memory become one.
 pub(crate) fn merged(members: &[Member], picked: impl Iterator<Item = usize>) -> Runs {
@@ -222,6 +233,10 @@ fn group_of(layout: &ArenaLayout, patterns: &[(usize, Pattern)]) -> Result<Vec<u
     Ok(group_of)
 }
 
+/// Why a rule that trains one point and hands out another keeps no master copy.
+const NO_MASTER: &str = "the rule moves the parameters between two points, which a master copy would \
+                         not follow; leave out `master_weights`, or train float32 parameters";
+
 /// The trainable parameters of `dtype` that are `mine`: those whose state is stored alike together.
 fn parts_of(
     layout: &ArenaLayout,
@@ -234,17 +249,22 @@ fn parts_of(
         (0..entries.len()).filter(|&i| entries[i].trainable && entries[i].dtype == dtype).collect();
     // Empty parameters share their offset with the next one, and come before it.
     all.sort_by_key(|&i| (entries[i].offset, entries[i].shape.count()));
-    let slots = slots(&*plan.stepper, &plan.modifiers);
+    let master = plan.master_weights && dtype == DType::BF16;
+    let slots = slots(&*plan.stepper, &plan.modifiers, master);
     let mut alike: Vec<(Vec<StateKind>, Vec<usize>)> = Vec::new();
     for i in all.iter().copied().filter(|&i| mine(i)) {
         let Entry { name, shape, .. } = &entries[i];
         let refused = |reason| OptimError::Refused { name: name.clone(), reason };
         plan.stepper.refuses(*shape).map_or(Ok(()), |reason| Err(refused(reason)))?;
         plan.state_dtype.suits(dtype, *shape).map_err(refused)?;
+        if master && plan.stepper.mode().is_some() {
+            return Err(refused(NO_MASTER.to_owned()));
+        }
         if plan.state_dtype != StateDtype::Full && !plan.stepper.tensors(*shape).is_empty() {
             return Err(refused(OTHER_SHAPES.to_owned()));
         }
         let kind = |slot: &Slot| match slot {
+            slot if *slot == MASTER => StateKind::Master,
             slot if slot.exact => StateKind::Number(dtype.accumulator()),
             slot => plan.state_dtype.kind(dtype, shape.count(), *slot),
         };

@@ -22,6 +22,7 @@ pub struct Plan {
     pub(crate) invalid: Option<InvalidOption>,
     pub(crate) state_dtype: StateDtype,
     pub(crate) stochastic_rounding: bool,
+    pub(crate) master_weights: bool,
     pub(crate) modifiers: Modifiers,
 }
 
@@ -34,6 +35,7 @@ impl<A: Algorithm> From<A> for Plan {
             invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
             state_dtype: StateDtype::Full,
             stochastic_rounding: false,
+            master_weights: false,
             modifiers: Modifiers::default(),
         }
     }
@@ -53,7 +55,7 @@ const fn joined() -> [Field; PRECISION.len() + modifiers::FIELDS.len()] {
     fields
 }
 
-const PRECISION: [Field; 3] = [
+const PRECISION: [Field; 4] = [
     Field::new(
         "state_dtype",
         Kind::OneOf(&["float32", "bfloat16", "8bit"]),
@@ -73,6 +75,12 @@ const PRECISION: [Field; 3] = [
         "false",
         "round bfloat16 parameters, bfloat16 and 8bit state up or down at random, right on average",
     ),
+    Field::new(
+        "master_weights",
+        Kind::Bool,
+        "false",
+        "keep a float32 copy of bfloat16 parameters, and step that; other parameters are their own",
+    ),
 ];
 
 impl Plan {
@@ -88,6 +96,14 @@ impl Plan {
     #[must_use]
     pub fn stochastic_rounding(mut self) -> Self {
         self.stochastic_rounding = true;
+        self
+    }
+
+    /// Keeps a copy of bfloat16 parameters in single precision, made at the first step, and takes
+    /// steps from that; the parameters are what it rounds to. Others are their own copy.
+    #[must_use]
+    pub fn master_weights(mut self) -> Self {
+        self.master_weights = true;
         self
     }
 
@@ -111,6 +127,7 @@ impl Plan {
             _ => StateDtype::Full,
         };
         plan.stochastic_rounding = options.bool("stochastic_rounding");
+        plan.master_weights = options.bool("master_weights");
         plan.modifiers = Modifiers::from_options(options, horizon)?;
         Ok(plan)
     }

@@ -22,7 +22,8 @@ impl Optimizer {
         let mut tensors = Vec::new();
         for group in &self.groups {
             for part in &group.parts {
-                part.save(&*group.stepper, &slots(&*group.stepper, &group.modifiers), &mut tensors);
+                let (stepper, master) = (&*group.stepper, part.has_master());
+                part.save(stepper, &slots(stepper, &group.modifiers, master), &mut tensors);
             }
         }
         if let Some(search) = &self.search {
@@ -122,7 +123,7 @@ fn read(arena: &StateArena, run: Run, shape: Shape) -> Tensor {
     match arena.kind() {
         StateKind::Number(DType::F64) => values::<f64>(arena, run, shape),
         StateKind::Number(DType::BF16) => values::<bf16>(arena, run, shape),
-        StateKind::Number(_) => values::<f32>(arena, run, shape),
+        StateKind::Number(_) | StateKind::Master => values::<f32>(arena, run, shape),
         StateKind::Block8 { .. } => values::<u8>(arena, run, shape),
     }
 }
@@ -135,7 +136,7 @@ fn write(arena: &mut StateArena, run: Run, value: &Tensor) {
     match arena.kind() {
         StateKind::Number(DType::F64) => values::<f64>(arena, run, value),
         StateKind::Number(DType::BF16) => values::<bf16>(arena, run, value),
-        StateKind::Number(_) => values::<f32>(arena, run, value),
+        StateKind::Number(_) | StateKind::Master => values::<f32>(arena, run, value),
         StateKind::Block8 { .. } => values::<u8>(arena, run, value),
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use half::bf16;
-use rappel_tensor::{ArenaLayout, Arenas, DType, Element, Grads, Key, Runs};
+use rappel_tensor::{
+    ArenaLayout, Arenas, DType, Element, Grads, Key, Run, Runs, StateKind, Trained,
+};
 
 use crate::group::{Group, Member, Part, merged};
 use crate::modifiers::{Modifiers, begin, pull, step_around};
@@ -90,22 +92,46 @@ impl Part {
         let first = &self.members[picked[0]];
         let now = Now { count: first.count, numbers: first.numbers, ..means.now };
         let Means { stepper, modifiers, prepare, rounding, .. } = means;
-        let own = self.state.len() - usize::from(modifiers.lookahead.is_some());
-        let (state, slow) = self.state.split_at_mut(own);
-        let mut memory = memory(self.dtype, arenas, Some(grads), state);
-        if modifiers.lookahead.is_some() && now.count == 1 {
-            with_views!(&mut memory, views => begin(views, slow, runs));
+        let (own, master) = (stepper.slots().len(), self.has_master());
+        // The rule's own slots, then the master copy, then the slow weights.
+        let (for_rule, beside) = (own + usize::from(master), own);
+        if now.count == 1 {
+            self.begin(modifiers, arenas, grads, runs, picked);
         }
+        let memory = memory(self.dtype, arenas, Some(grads), &mut self.state[..for_rule]);
         let members = &mut self.members;
+        let job = Job { now, prepare, rounding, memory, runs, members, picked };
         if modifiers.leave_alone() {
-            stepper.step(Job { now, prepare, rounding, memory, runs, members, picked });
+            stepper.step(job);
         } else {
-            let job = Job { now, prepare, rounding, memory, runs, members, picked };
             step_around(stepper, modifiers, job);
         }
         if let Some(lookahead) = modifiers.lookahead.filter(|l| now.count.is_multiple_of(l.k)) {
             let mut memory = self::memory(self.dtype, arenas, Some(grads), &mut []);
-            with_views!(&mut memory, views => pull(lookahead, views, slow, runs, rounding));
+            let beside = &mut self.state[beside..];
+            with_views!(&mut memory, views => pull(lookahead, views, beside, runs, rounding));
+        }
+    }
+
+    /// Before the first step: copies of parameters are these.
+    fn begin(
+        &mut self,
+        modifiers: &Modifiers,
+        arenas: &mut Arenas<'_>,
+        grads: &Grads,
+        runs: &Runs,
+        picked: &[usize],
+    ) {
+        for slot in self.state.iter_mut().filter(|slot| slot.kind() == StateKind::Master) {
+            let (params, copies) = (arenas.all::<bf16>(), slot.as_slice_mut::<f32>());
+            for Run { param, state, len } in picked.iter().map(|k| self.members[*k].run) {
+                bf16::load(&params[param..param + len], &mut copies[state..state + len]);
+            }
+        }
+        if modifiers.lookahead.is_some() {
+            let slow = self.state.last_mut().map_or(&mut [][..], std::slice::from_mut);
+            let mut memory = memory(self.dtype, arenas, Some(grads), &mut []);
+            with_views!(&mut memory, views => begin(views, slow, runs));
         }
     }
 }

@@ -116,9 +116,17 @@ impl<A: TensorRule> Wholly<A> {
         let taken = |&k: &usize| {
             let member = &mut members[k];
             let range = member.run.param..member.run.param + member.run.len;
+            // The only slot that a whole rule can have is the master copy of its parameters.
+            let param = match views.state.first() {
+                Some(master) => {
+                    let run = member.run;
+                    load(&master.as_slice::<f32>()[run.state..run.state + run.len], member.shape)
+                }
+                None => load(&views.params[range.clone()], member.shape),
+            };
             Whole {
                 name: member.name.clone(),
-                param: load(&views.params[range.clone()], member.shape),
+                param,
                 grad: prepared(&views.grads[range], member.shape, prepare),
                 state: std::mem::take(&mut member.tensors),
                 numbers: member.numbers,
@@ -134,10 +142,9 @@ impl<A: TensorRule> Wholly<A> {
                 whole.name
             );
             let values = whole.param.to_vec::<P::Acc>();
-            let run = rappel_tensor::Run { state: 0, ..member.run };
-            let (runs, start) = (rappel_tensor::Runs::new(vec![run]), run.param);
-            let (params, grads) = (&mut *views.params, views.grads);
-            walk(&runs, params, grads, &mut [], rounding, &|piece: Piece<'_, '_, P::Acc>| {
+            let (runs, start) = (rappel_tensor::Runs::new(vec![member.run]), member.run.param);
+            let Views { params, grads, state } = &mut *views;
+            walk(&runs, params, grads, state, rounding, &|piece: Piece<'_, '_, P::Acc>| {
                 let from = piece.run.param - start;
                 piece.params.copy_from_slice(&values[from..from + piece.run.len]);
             });

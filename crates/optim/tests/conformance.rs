@@ -10,7 +10,7 @@ use half::bf16;
 use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, Recipe};
 use rappel_registry::{Family, Info, Kind, assert_folder_matches, assert_sound};
 use rappel_schedule::{Curve, Horizon, constant, linear_decay};
-use rappel_tensor::{Element, Params, Shape, TensorFile, write_tensors};
+use rappel_tensor::{DType, Element, Params, Shape, TensorFile, write_tensors};
 use rappel_testkit::Random;
 use rappel_testkit::functions::{self, TestFunction};
 use toml::{Table, Value};
@@ -96,6 +96,12 @@ fn resume<T: Element>(section: &Table) {
     let (mut random, shapes) = (Random::new(7), shapes(section));
     let init = normals(&mut random, &shapes);
     let grads: Vec<Vec<Vec<f64>>> = (0..8).map(|_| normals(&mut random, &shapes)).collect();
+    let probe = params_of::<T>(&shapes, &init);
+    if let Err(OptimError::Refused { .. }) = Optimizer::new(recipe(section).unwrap(), &probe) {
+        // Rules that train one point and hand out another keep no master copy.
+        assert!(section.contains_key("master_weights") && T::DTYPE == DType::BF16, "{section}");
+        return;
+    }
     let start = || {
         let params = params_of::<T>(&shapes, &init);
         let optimizer = Optimizer::new(recipe(section).unwrap(), &params).unwrap();

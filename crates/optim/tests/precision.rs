@@ -10,7 +10,7 @@ use rappel_optim::{AdamW, OPTIMIZERS, OptimError, Optimizer, Plan, Recipe, State
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Params, Tensor, TensorFile, write_tensors};
-use rappel_testkit::{Golden, Random, assert_close};
+use rappel_testkit::{Golden, Random, assert_close, widen};
 
 fn recipe(section: &str) -> Recipe {
     let options = OPTIMIZERS.resolve_options("optimizer", &toml::from_str(section).unwrap());
@@ -176,5 +176,53 @@ fn what_has_no_block_is_refused_by_name() {
     for dtype in [StateDtype::BLOCK8, StateDtype::Bf16] {
         let told = refused(&double, dtype);
         assert!(told.contains("`p0`") && told.contains("this one is f64"), "{told}");
+    }
+}
+
+/// Parameters in bfloat16 after some steps of `section`, what their master copies hold, and the
+/// parameters that single precision reaches from the same values.
+fn beside_single(section: &str) -> [Vec<f64>; 3] {
+    let (shape, mut random) = (vec![40, 30], Random::new(9));
+    let values: Vec<f64> =
+        random.normals(1200).iter().map(|x| bf16::from_f64(*x).to_f64()).collect();
+    let all: Vec<Vec<f64>> = (0..12).map(|_| random.normals_f32(1200)).map(|g| widen(&g)).collect();
+    let mut half = Params::with_dtype(0, DType::BF16);
+    half.scope("").add("p0", &shape[..], rappel_tensor::Init::ZEROS);
+    set(&mut half, std::slice::from_ref(&values));
+    let mut single = params_of::<f32>(&[shape], std::slice::from_ref(&values));
+    let with_master = format!("{section}\nmaster_weights = true");
+    let mut optimizers = [
+        Optimizer::new(recipe(&with_master), &half).unwrap(),
+        Optimizer::new(recipe(section), &single).unwrap(),
+    ];
+    for (step, grads) in all.into_iter().enumerate() {
+        // Gradients of bfloat16 parameters are in single precision, and given as they are.
+        for (optimizer, params) in optimizers.iter_mut().zip([&mut half, &mut single]) {
+            let mut given = rappel_tensor::Grads::default();
+            let grad = Tensor::from_slice(&grads, [40, 30]).to_dtype(DType::F32);
+            given.insert(&params.get("p0").unwrap(), &grad);
+            optimizer.step(step as u64, params, &given).unwrap();
+        }
+    }
+    let values = |params: &Params| params.tensors()[0].1.to_f64_vec();
+    let master = state(&optimizers[0], "master_param.p0").to_f64_vec();
+    [values(&half), master, values(&single)]
+}
+
+#[test]
+fn master_copies_are_what_single_precision_trains() {
+    for section in [
+        "name = 'adamw'\nlr = 1e-3",
+        "name = 'sgd'\nlr = 1e-3\nmomentum = 0.9\nlookahead = { k = 3 }",
+        "name = 'adamw'\nlr = 1e-3\ncautious = true\nl2 = 0.1",
+        "name = 'lamb'\nlr = 1e-3",
+        "name = 'muon'\nlr = 1e-3",
+        "name = 'adamw'\nlr = 1e-3\nstate_dtype = '8bit'\nmin_8bit_size = 1",
+    ] {
+        let [half, master, single] = beside_single(section);
+        // Sums over a tensor are of other pieces where these pass through copies.
+        assert_close(&master, &single, 1e-6, section);
+        let rounded = |x: &f64| bf16::from_f64(*x).to_f64();
+        assert!(half.iter().eq(master.iter().map(rounded).collect::<Vec<_>>().iter()), "{section}");
     }
 }

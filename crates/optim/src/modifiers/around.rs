@@ -19,6 +19,8 @@ const LEAST_MEAN: f64 = 1e-3;
 /// The step of `stepper` with `modifiers` around it.
 pub(crate) fn step_around(stepper: &dyn Stepper, modifiers: &Modifiers, job: Job<'_>) {
     let Job { now, prepare, rounding, mut memory, members, picked, .. } = job;
+    // A master copy is walked beside the others, which then lie as it does, all at once.
+    let master = matches!(&memory, Memory::Bf16(views) if has_master(views.state));
     let mut left = picked;
     while !left.is_empty() {
         let mut elements = 0;
@@ -27,11 +29,11 @@ pub(crate) fn step_around(stepper: &dyn Stepper, modifiers: &Modifiers, job: Job
             elements <= TOGETHER
         };
         let fitting = left.iter().take_while(fits).count().max(1);
-        let (these, rest) =
-            left.split_at(if stepper.shares_numbers() { left.len() } else { fitting });
+        let all = stepper.shares_numbers() || master;
+        let (these, rest) = left.split_at(if all { left.len() } else { fitting });
         left = rest;
         let now = Now { numbers: members[these[0]].numbers, ..now };
-        let around = Around::new(modifiers, stepper, &now, prepare, members, these);
+        let around = Around::new(modifiers, stepper, &now, prepare, (members, these), master);
         match &mut memory {
             Memory::F32(views) => around.step(views, members, rounding, |params, grads, state| {
                 Memory::F32(Views { params, grads, state })
@@ -44,6 +46,11 @@ pub(crate) fn step_around(stepper: &dyn Stepper, modifiers: &Modifiers, job: Job
             }),
         }
     }
+}
+
+/// Whether the last slot is a master copy of the parameters.
+fn has_master(state: &[StateArena]) -> bool {
+    state.last().is_some_and(|slot| slot.kind() == StateKind::Master)
 }
 
 /// Some tensors at one step.
@@ -70,13 +77,14 @@ impl<'a> Around<'a> {
         stepper: &'a dyn Stepper,
         now: &Now,
         prepare: Prepare,
-        members: &[Member],
-        picked: &'a [usize],
+        (members, picked): (&[Member], &'a [usize]),
+        master: bool,
     ) -> Self {
         let mut len = 0;
         let place = |k: &usize| {
-            let run = Run { state: len, ..members[*k].run };
-            len = (len + run.len).next_multiple_of(rappel_tensor::STATE_BLOCK);
+            let own = members[*k].run;
+            let run = if master { own } else { Run { state: len, ..own } };
+            len = (run.state + run.len).next_multiple_of(rappel_tensor::STATE_BLOCK);
             run
         };
         let places = picked.iter().map(place).collect();
@@ -107,13 +115,17 @@ impl<'a> Around<'a> {
         memory: impl for<'m> Fn(&'m mut [P::Acc], &'m [P::Acc], &'m mut [StateArena]) -> Memory<'m>,
     ) {
         let copy = || StateArena::zeros(self.len, StateKind::Number(P::Acc::DTYPE));
-        let mut copies = [copy(), copy(), copy()];
+        let mut copies = vec![copy(), copy(), copy()];
+        // The master copy comes last; it walks with the copies, and is no slot of the rule's.
+        let own = views.state.len() - usize::from(has_master(views.state));
+        let nothing = || StateArena::zeros(0, StateKind::Master);
+        copies.extend(views.state[own..].iter_mut().map(|slot| std::mem::replace(slot, nothing())));
         let runs = Runs::new(self.places.clone());
         let means = self.means::<P>(views.grads);
         walk(&runs, views.params, views.grads, &mut copies, None, &|piece| {
             self.before(piece, &means);
         });
-        let [params, grads, old] = &mut copies;
+        let [params, grads, old, ..] = &mut copies[..] else { unreachable!("three copies") };
         let inner: Vec<Run> =
             self.places.iter().map(|run| Run { param: run.state, ..*run }).collect();
         for (k, run) in self.picked.iter().zip(&inner) {
@@ -125,7 +137,7 @@ impl<'a> Around<'a> {
             now: self.now,
             prepare: Prepare::NOTHING,
             rounding,
-            memory: memory(params.as_slice_mut(), grads.as_slice(), views.state),
+            memory: memory(params.as_slice_mut(), grads.as_slice(), &mut views.state[..own]),
             runs: &Runs::new(states),
             members,
             picked: self.picked,
@@ -140,6 +152,7 @@ impl<'a> Around<'a> {
         walk(&runs, views.params, views.grads, &mut copies, rounding, &|piece| {
             self.after(piece, scales.as_deref());
         });
+        views.state[own..].iter_mut().zip(copies.drain(3..)).for_each(|(slot, copy)| *slot = copy);
     }
 
     /// The tensor that a piece belongs to.

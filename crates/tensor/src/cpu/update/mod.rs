@@ -103,6 +103,8 @@ pub struct Piece<'a, 's, T> {
 /// to parameters and state. Pieces are disjoint and do not depend on the number of threads. With
 /// `rounding`, what is stored in less precision rounds to either neighbour at random. Without
 /// gradients (`grads` is empty), pieces have none.
+/// Where a slot is a [`Master`](StateKind::Master) copy of bfloat16 parameters, `work` is given that copy as
+/// parameters, and it is no slot among the others.
 ///
 /// # Panics
 /// Where the runs reach beyond an arena; where state in less precision belongs to parameters in
@@ -122,12 +124,14 @@ pub fn walk<P: Trained>(
     assert!(state.len() <= MAX_SLOTS, "update: {} slots of state", state.len());
     let own = StateKind::Number(P::Acc::DTYPE);
     let direct = state.iter().all(|slot| slot.kind() == own) && P::direct(&mut []).is_some();
-    let slots: Vec<Slot> = state.iter_mut().map(StateArena::shared).collect();
+    let mut slots: Vec<Slot> = state.iter_mut().map(StateArena::shared).collect();
     assert!(slots.iter().all(|slot| state_end <= slot.len), "update: runs leave the state");
+    let master = slots.extract_if(.., |slot| slot.kind == StateKind::Master).last();
     let walk = Walk {
         params: Shared::new(params),
         grads: (!grads.is_empty()).then(|| Shared::from_ptr(grads.as_ptr().cast_mut())),
         slots: &slots,
+        master,
         seeds: rounding.map(Key::seeds),
         work,
     };
@@ -144,6 +148,8 @@ struct Walk<'a, P: Trained> {
     params: Shared<P>,
     grads: Option<Shared<P::Acc>>,
     slots: &'a [Slot],
+    /// What parameters are taken from, and kept in, beside where they are stored.
+    master: Option<Slot>,
     seeds: Option<[u32; 2]>,
     work: &'a (dyn Fn(Piece<'_, '_, P::Acc>) + Sync),
 }
@@ -198,7 +204,6 @@ impl<P: Trained> Walk<'_, P> {
     unsafe fn blocks(&self, run: Run, scratch: &mut Scratch) {
         let Run { param, state: at, len } = run;
         let [values, copies @ ..] = scratch;
-        let values = P::acc(&mut values[..len]);
         // SAFETY: the caller's promise.
         unsafe {
             for (slot, copy) in self.slots.iter().zip(copies.iter_mut()) {
@@ -211,9 +216,16 @@ impl<P: Trained> Walk<'_, P> {
             if let Some(params) = P::direct(stored) {
                 (self.work)(Piece { run, params, grads, state });
             } else {
-                P::load(stored, values);
-                (self.work)(Piece { run, params: values, grads, state });
-                P::store(values, stored, self.seeds, param);
+                match &self.master {
+                    Some(master) => master.load(at, &mut values[..len]),
+                    None => P::load(stored, P::acc(&mut values[..len])),
+                }
+                let params = P::acc(&mut values[..len]);
+                (self.work)(Piece { run, params, grads, state });
+                P::store(P::acc(&mut values[..len]), stored, self.seeds, param);
+                if let Some(master) = &self.master {
+                    master.store(at, &values[..len], None);
+                }
             }
             for (k, (slot, copy)) in self.slots.iter().zip(copies).enumerate() {
                 let seeds = self.seeds.map(|[a, b]| [a ^ (k as u32 + 1), b]);

@@ -13,6 +13,9 @@ use crate::real::{Kernel, Lanes, Simd, Stored, dispatch};
 pub enum StateKind {
     /// As numbers of this type.
     Number(DType),
+    /// As the parameters themselves in single precision: a walk takes these and keeps them, and
+    /// leaves what they round to in the parameters.
+    Master,
     /// As codes of eight bits in blocks of 256 with a scale in single precision each; `signed` where
     /// numbers below zero occur.
     Block8 {
@@ -26,6 +29,7 @@ impl StateKind {
     pub fn bytes(self, len: usize) -> usize {
         match self {
             Self::Number(dtype) => len * dtype.size(),
+            Self::Master => len * size_of::<f32>(),
             Self::Block8 { .. } => len + len.div_ceil(BLOCK) * size_of::<f32>(),
         }
     }
@@ -44,6 +48,7 @@ impl StateArena {
     pub fn zeros(len: usize, kind: StateKind) -> Self {
         let (size, blocks) = match kind {
             StateKind::Number(dtype) => (dtype.size(), 0),
+            StateKind::Master => (size_of::<f32>(), 0),
             StateKind::Block8 { .. } => (1, len.div_ceil(BLOCK)),
         };
         let mut buffer = Buffer::zeroed(len * size);
@@ -89,6 +94,7 @@ impl StateArena {
     fn check(&self, dtype: DType) {
         let stored = match self.kind {
             StateKind::Number(dtype) => dtype,
+            StateKind::Master => DType::F32,
             StateKind::Block8 { .. } => DType::U8,
         };
         assert!(dtype == stored, "state holds {stored}, not {dtype}");
@@ -97,6 +103,7 @@ impl StateArena {
     fn len(&self) -> usize {
         match self.kind {
             StateKind::Number(dtype) => self.buffer.bytes() / dtype.size(),
+            StateKind::Master => self.buffer.bytes() / size_of::<f32>(),
             StateKind::Block8 { .. } => self.buffer.bytes(),
         }
     }
@@ -149,7 +156,9 @@ impl Slot {
                     dispatch(Decode { codes, scales, to, map: Codes::of(signed) });
                 }
                 StateKind::Number(DType::BF16) => widen(self.numbers(at, to.len()), to),
-                StateKind::Number(_) => to.copy_from_slice(self.numbers(at, to.len())),
+                StateKind::Number(_) | StateKind::Master => {
+                    to.copy_from_slice(self.numbers(at, to.len()));
+                }
             }
         }
     }
@@ -171,7 +180,9 @@ impl Slot {
                 StateKind::Number(DType::BF16) => {
                     narrow(from, self.numbers(at, from.len()), seeds, at);
                 }
-                StateKind::Number(_) => self.numbers(at, from.len()).copy_from_slice(from),
+                StateKind::Number(_) | StateKind::Master => {
+                    self.numbers(at, from.len()).copy_from_slice(from);
+                }
             }
         }
     }
