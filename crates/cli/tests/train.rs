@@ -149,7 +149,7 @@ fn the_model_of_a_schedule_free_run_is_the_average() {
     let place = Place::new();
     let set = ["--set", "optimizer.name=schedule_free_adamw", "--set", "train.eval_every=8"];
     place.ok(&[&["train", "tiny.toml", "--out", "run"][..], &set].concat());
-    let open = |path: &str| TensorFile::open(&place.at(path)).unwrap();
+    let open = |path: &str| TensorFile::open(place.at(path)).unwrap();
     let trained = open("run/checkpoints/step-24/params.safetensors");
     let state = open("run/checkpoints/step-24/optimizer.safetensors");
     let model = open("run/model/model.safetensors");

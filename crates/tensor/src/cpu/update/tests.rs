@@ -37,7 +37,7 @@ fn count<P: Trained>(runs: &[Run], len: usize, state_kind: StateKind) {
             let stored = state[0].as_slice::<bf16>();
             counts.iter_mut().zip(stored).for_each(|(to, x)| *to = x.to_f64());
         }
-        StateKind::Number(_) => {
+        StateKind::Number(_) | StateKind::Master => {
             let stored = state[0].as_slice::<f32>();
             counts.iter_mut().zip(stored).for_each(|(to, x)| *to = f64::from(*x));
         }
