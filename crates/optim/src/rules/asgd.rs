@@ -33,6 +33,10 @@ crate::options! {
     /// assert!(asgd.lambd.is(1e-4) && asgd.alpha.is(0.75));
     /// ```
     ///
+    /// PyTorch keeps `eta` and `mu` in its default type, single precision unless `set_default_dtype` says
+    /// otherwise, whatever the parameters' type: of double-precision parameters its trajectory is then
+    /// up to 1e-8 off its own formula. Here numbers are always in double precision.
+    ///
     /// From [Polyak and Juditsky, 1992](https://doi.org/10.1137/0330046).
     pub struct Asgd {
         /// learning rate

@@ -32,6 +32,10 @@ crate::options! {
     /// assert!(nadam.momentum_decay.is(4e-3));
     /// ```
     ///
+    /// PyTorch keeps `mu_product` in its default type, single precision unless `set_default_dtype` says
+    /// otherwise, whatever the parameters' type: of double-precision parameters its trajectory is then
+    /// up to 1e-8 off its own formula. Here numbers are always in double precision.
+    ///
     /// From [Dozat, 2016](https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ), whose averages take
     /// `mu_t` in place of `beta1`, too.
     pub struct NAdam {
