@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use rappel_train::{Note, Observer, Started, Step};
+use rappel_train::{Metric, Note, Observer, Started, Step, Validation};
 
 use crate::profiler::Profiler;
 use crate::signals::Signals;
@@ -123,8 +123,10 @@ impl Observer for Progress<'_> {
         }
     }
 
-    fn evaluated(&mut self, step: u64, loss: f64) {
-        self.line(&format!("step {step}  validation loss {loss:.4}"));
+    fn evaluated(&mut self, found: &Validation, metrics: &[Metric]) {
+        let value = |(metric, value): (&Metric, &f64)| format!("  {} {value:.4}", metric.name);
+        let values: String = metrics.iter().zip(&found.values).map(value).collect();
+        self.line(&format!("step {}  validation{values}", found.step));
         self.restart_profiler();
     }
 

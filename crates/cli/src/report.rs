@@ -2,55 +2,70 @@
 
 use std::time::Duration;
 
-use rappel_train::Report;
+use rappel_train::{Baseline, Report};
 use serde_json::json;
 
 /// One JSON object.
 pub fn json(report: &Report, seconds: Duration) -> String {
-    let Report { dir, model, steps, train_loss, validation_loss, baseline_loss, sample } = report;
-    json!({
-        "out": dir,
-        "model": model,
-        "steps": steps,
+    let mut object = json!({
+        "out": report.dir,
+        "model": report.model,
+        "steps": report.steps,
         "seconds": seconds.as_secs_f64(),
-        "train_loss": train_loss,
-        "validation_loss": validation_loss,
-        "trigram_loss": baseline_loss,
-        "sample": sample,
-    })
-    .to_string()
+        "train_loss": report.train_loss,
+        "validation_loss": report.validation_loss(),
+        "sample": report.sample,
+    });
+    for (metric, value) in &report.validation {
+        object[format!("validation_{}", metric.name)] = json!(value);
+    }
+    if let Some(Baseline { name, loss }) = &report.baseline {
+        object[format!("{name}_loss")] = json!(loss);
+    }
+    object.to_string()
 }
 
 /// Lines for eyes, the sample first.
 pub fn text(report: &Report, seconds: Duration) -> String {
-    let Report { dir, model, steps, train_loss, validation_loss, baseline_loss, sample } = report;
-    let seconds = seconds.as_secs_f64();
-    let loss = |loss: &f64| format!("{loss:.4} nats per token");
-    let lines = [
-        sample.as_ref().map(|sample| format!("--- sample\n{sample}\n---")),
-        Some(format!("steps            {steps} in {seconds:.1} s")),
-        Some(format!("train loss       {}", loss(train_loss))),
-        validation_loss.as_ref().map(|of| format!("validation loss  {}", loss(of))),
-        baseline_loss.as_ref().map(|of| format!("trigram loss     {}, on the same text", loss(of))),
-        Some(format!("run              {}", dir.display())),
-        Some(format!("model            {}", model.display())),
-    ];
-    lines.into_iter().flatten().map(|line| line + "\n").collect()
+    let mut text = report
+        .sample
+        .iter()
+        .fold(String::new(), |text, sample| text + &format!("--- sample\n{sample}\n---\n"));
+    let unit = report.validation.first().map_or("", |(loss, _)| loss.unit);
+    let mut line = |name: &str, value: &str, unit: &str| {
+        text += format!("{name:16} {value} {unit}").trim_end();
+        text.push('\n');
+    };
+    line("steps", &format!("{} in {:.1} s", report.steps, seconds.as_secs_f64()), "");
+    line("train loss", &format!("{:.4}", report.train_loss), unit);
+    for (metric, value) in &report.validation {
+        line(&format!("validation {}", metric.name), &format!("{value:.4}"), metric.unit);
+    }
+    if let Some(Baseline { name, loss }) = &report.baseline {
+        line(&format!("{name} loss"), &format!("{loss:.4}"), &format!("{unit}, on the same data"));
+    }
+    line("run", &report.dir.display().to_string(), "");
+    line("model", &report.model.display().to_string(), "");
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use rappel_train::Metric;
+
     use super::*;
 
     #[test]
     fn what_a_run_has_not_is_left_out() {
+        let loss = Metric { name: "loss", unit: "nats per token", greater_is_better: false };
+        let accuracy = Metric { name: "accuracy", unit: "", greater_is_better: true };
         let mut report = Report {
             dir: "runs/a-1".into(),
             model: "runs/a-1/model".into(),
             steps: 7,
             train_loss: 1.25,
-            validation_loss: Some(1.5),
-            baseline_loss: Some(2.0),
+            validation: vec![(loss, 1.5), (accuracy, 0.25)],
+            baseline: Some(Baseline { name: "trigram", loss: 2.0 }),
             sample: Some("fn main".into()),
         };
         let seconds = Duration::from_millis(2500);
@@ -59,10 +74,11 @@ mod tests {
             "--- sample\nfn main\n---\nsteps            7 in 2.5 s\n\
              train loss       1.2500 nats per token\n\
              validation loss  1.5000 nats per token\n\
-             trigram loss     2.0000 nats per token, on the same text\n\
+             validation accuracy 0.2500\n\
+             trigram loss     2.0000 nats per token, on the same data\n\
              run              runs/a-1\nmodel            runs/a-1/model\n"
         );
-        (report.validation_loss, report.baseline_loss, report.sample) = (None, None, None);
+        (report.validation, report.baseline, report.sample) = (vec![], None, None);
         assert_eq!(text(&report, seconds).lines().count(), 4);
         assert!(json(&report, seconds).contains("\"validation_loss\":null"));
     }

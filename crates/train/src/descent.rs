@@ -8,7 +8,7 @@ use rappel_tensor::{Grads, Params};
 
 use crate::run::wall_time;
 use crate::tasks::Task;
-use crate::{Ended, Observer, Report, Run, Started, Step, TrainError, guards};
+use crate::{Ended, Observer, Report, Run, Started, Step, TrainError, Validation, guards};
 
 /// Newest losses that the mean at the end is taken over.
 const RECENT: usize = 100;
@@ -135,13 +135,17 @@ impl Run {
         }
         // What is kept in the end is what is measured, where a rule hands out an average.
         self.optimizer.eval(self.task.params_mut())?;
-        let loss = self.task.validate();
+        let values = self.task.validate();
         self.optimizer.train(self.task.params_mut())?;
-        if let Some(loss) = loss {
-            self.state.validation_loss = Some(loss);
-            self.log(&[("validation/loss", loss)])?;
-            observer.evaluated(self.state.step, loss);
-        }
+        let Some(values) = values else { return Ok(()) };
+        let metrics = self.task.metrics();
+        let names: Vec<_> = metrics.iter().map(|of| format!("validation/{}", of.name)).collect();
+        self.log(
+            &names.iter().map(String::as_str).zip(values.iter().copied()).collect::<Vec<_>>(),
+        )?;
+        let found = Validation { step: self.state.step, values };
+        observer.evaluated(&found, metrics);
+        self.state.history.push(found);
         Ok(())
     }
 
@@ -183,15 +187,17 @@ impl Run {
         self.optimizer.eval(self.task.params_mut())?;
         let model = self.dir.publish_model(|folder| self.task.save(folder))?;
         observer.stage("fitting the baseline");
-        let baseline_loss = self.task.baseline()?;
+        let baseline = self.task.baseline()?;
         observer.stage("generating a sample");
+        let metrics = self.task.metrics();
+        let values = self.state.history.last().map_or(vec![], |found| found.values.clone());
         Ok(Report {
             dir: self.dir.path().to_owned(),
             model,
             steps: self.steps,
             train_loss: self.recent_loss(RECENT),
-            validation_loss: self.state.validation_loss,
-            baseline_loss,
+            validation: metrics.iter().copied().zip(values).collect(),
+            baseline,
             sample: self.task.sample()?,
         })
     }

@@ -6,6 +6,7 @@ use rappel_optim::{Objective, Optimizer, Sgd};
 use rappel_tensor::{DType, Grads, Init, Param, Tensor};
 
 use super::*;
+use crate::{Baseline, Metric};
 
 /// `mean(scale * weight)`, and a bias that the loss may leave out.
 struct Toy {
@@ -85,7 +86,10 @@ impl Task for Toy {
         let bias = if self.with_bias { &scaled + &self.bias.tensor() } else { scaled };
         Some(bias.mean())
     }
-    fn validate(&self) -> Option<f64> {
+    fn metrics(&self) -> &'static [Metric] {
+        &[]
+    }
+    fn validate(&self) -> Option<Vec<f64>> {
         None
     }
     fn first_non_finite_activation(&self, _: u64) -> Option<String> {
@@ -95,7 +99,7 @@ impl Task for Toy {
     fn save(&self, _: &Path) -> Result<(), TrainError> {
         Ok(())
     }
-    fn baseline(&self) -> Result<Option<f64>, TrainError> {
+    fn baseline(&self) -> Result<Option<Baseline>, TrainError> {
         Ok(None)
     }
     fn sample(&self) -> Result<Option<String>, TrainError> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::{Metric, Validation};
+
 /// Who watches a run: a progress bar, a log, a test. Every method has a default that does nothing.
 ///
 /// ```
@@ -25,8 +27,8 @@ pub trait Observer {
     fn started(&mut self, _start: &Started) {}
     /// A step is done.
     fn step(&mut self, _step: &Step) {}
-    /// The validation loss after `step` steps, in nats per token.
-    fn evaluated(&mut self, _step: u64, _loss: f64) {}
+    /// What a validation found, and what it measured.
+    fn evaluated(&mut self, _found: &Validation, _metrics: &[Metric]) {}
     /// A checkpoint is on the disk.
     fn saved(&mut self, _step: u64, _path: &Path) {}
     /// Something that the user should know.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::Metric;
+
 /// How a call of [`Run::train`](crate::Run::train) ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ended {
@@ -16,7 +18,7 @@ pub enum Ended {
     },
 }
 
-/// What a finished run came to. Losses are in nats per token.
+/// What a finished run came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// The run's directory.
@@ -27,10 +29,27 @@ pub struct Report {
     pub steps: u64,
     /// The mean training loss of the last steps, a hundred at most.
     pub train_loss: f64,
-    /// The validation loss; none without validation data.
-    pub validation_loss: Option<f64>,
-    /// The loss of a simple model fitted to the training data, on the same validation data.
-    pub baseline_loss: Option<f64>,
+    /// What the model of the end came to on the validation data, the loss first; nothing without
+    /// such data.
+    pub validation: Vec<(Metric, f64)>,
+    /// A simple model fitted to the training data, on the same validation data.
+    pub baseline: Option<Baseline>,
     /// Something that the trained model made.
     pub sample: Option<String>,
+}
+
+impl Report {
+    /// The validation loss; none without validation data.
+    pub fn validation_loss(&self) -> Option<f64> {
+        self.validation.first().map(|(_, loss)| *loss)
+    }
+}
+
+/// A simple model that a trained one has to beat.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Baseline {
+    /// What it is, in a word.
+    pub name: &'static str,
+    /// Its loss on the validation data.
+    pub loss: f64,
 }

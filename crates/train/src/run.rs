@@ -22,7 +22,7 @@ pub type Console<'a> = &'a dyn Fn() -> Box<dyn Write + Send>;
 /// let config = Config::parse(&std::fs::read_to_string("configs/quickstart.toml").unwrap(), &[])?;
 /// let mut run = Run::create(&config, "quickstart", &|| Box::new(std::io::stderr()), &mut ())?;
 /// match run.train(&mut ())? {
-///     Ended::Finished(report) => println!("{:?}", report.validation_loss),
+///     Ended::Finished(report) => println!("{:?}", report.validation_loss()),
 ///     Ended::Stopped { step, .. } => println!("stopped after step {step}"),
 /// }
 /// # Ok::<(), rappel_train::TrainError>(())

@@ -15,7 +15,7 @@ use rappel_tensor::{Tensor, TensorFile, write_tensors};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{fresh_folder, publish, remove, sync_file, write_synced};
-use crate::{Note, TrainError};
+use crate::{Note, TrainError, Validation};
 
 pub(crate) use manifest::sha256;
 
@@ -43,8 +43,8 @@ pub(crate) struct State {
     pub data: String,
     /// The newest training losses, oldest first.
     pub losses: VecDeque<f64>,
-    /// The newest validation loss.
-    pub validation_loss: Option<f64>,
+    /// Every validation, in order.
+    pub history: Vec<Validation>,
 }
 
 impl State {
@@ -57,7 +57,7 @@ impl State {
             config,
             data,
             losses: VecDeque::new(),
-            validation_loss: None,
+            history: Vec::new(),
         }
     }
 }

@@ -10,7 +10,7 @@ use rappel_tensor::{CrossEntropy, Key, Params, Tensor, no_grad};
 
 use super::{Task, TaskEntry};
 use crate::pretrained::continue_text;
-use crate::{Config, Observer, TrainError};
+use crate::{Baseline, Config, Metric, Observer, TrainError};
 
 pub(super) const ENTRY: TaskEntry = TaskEntry {
     name: "language_model",
@@ -161,12 +161,16 @@ impl Task for Text {
         (batch.batch > 0).then(|| self.loss_over(&batch, self.tokens(step), &forward))
     }
 
-    fn validate(&self) -> Option<f64> {
+    fn metrics(&self) -> &'static [Metric] {
+        &[Metric { name: "loss", unit: "nats per token", greater_is_better: false }]
+    }
+
+    fn validate(&self) -> Option<Vec<f64>> {
         let batches = self.validation.as_ref()?;
         let tokens = batches.target_range().len();
         let loss =
             |step| self.loss_over(&batches.batch(step), tokens, &Forward::evaluation()).item();
-        Some(no_grad(|| (0..batches.steps_per_epoch()).map(loss).sum()))
+        Some(vec![no_grad(|| (0..batches.steps_per_epoch()).map(loss).sum())])
     }
 
     fn first_non_finite_activation(&self, step: u64) -> Option<String> {
@@ -187,11 +191,11 @@ impl Task for Text {
         Ok(self.data.tokenizer.save(folder)?)
     }
 
-    fn baseline(&self) -> Result<Option<f64>, TrainError> {
+    fn baseline(&self) -> Result<Option<Baseline>, TrainError> {
         let Some(batches) = &self.validation else { return Ok(None) };
         let Dataset { tokenizer, train, validation, .. } = &self.data;
         let trigram = byte_trigram(tokenizer, train, validation, batches.target_range())?;
-        Ok(Some(trigram.nats_per_token()))
+        Ok(Some(Baseline { name: "trigram", loss: trigram.nats_per_token() }))
     }
 
     fn sample(&self) -> Result<Option<String>, TrainError> {

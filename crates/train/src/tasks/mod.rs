@@ -7,7 +7,7 @@ use std::path::Path;
 use rappel_registry::{Entry, Registry, no_more};
 use rappel_tensor::{Params, Tensor};
 
-use crate::{Config, Observer, TrainError};
+use crate::{Baseline, Config, Metric, Observer, TrainError};
 
 /// A model with its data and its loss: what the loop asks, whatever is learned.
 ///
@@ -38,8 +38,12 @@ pub trait Task {
     /// parts add up to the mean over all tokens of the step. None where the part is empty.
     fn loss(&self, step: u64, part: usize) -> Option<Tensor>;
 
-    /// The mean loss over the validation data; none where there is none.
-    fn validate(&self) -> Option<f64>;
+    /// What a validation measures, the loss first.
+    fn metrics(&self) -> &'static [Metric];
+
+    /// The values of the [`metrics`](Task::metrics) over the validation data, in their order; none
+    /// where there is no such data.
+    fn validate(&self) -> Option<Vec<f64>>;
 
     /// What of a step's forward pass is not finite first; none where only the loss is.
     fn first_non_finite_activation(&self, step: u64) -> Option<String>;
@@ -50,11 +54,11 @@ pub trait Task {
     /// The system's refusals.
     fn save(&self, folder: &Path) -> Result<(), TrainError>;
 
-    /// The validation loss of a simple model of the same kind; none where there is none.
+    /// A simple model of the same kind on the validation data; none where there is no such data.
     ///
     /// # Errors
     /// What keeps it from being fitted.
-    fn baseline(&self) -> Result<Option<f64>, TrainError>;
+    fn baseline(&self) -> Result<Option<Baseline>, TrainError>;
 
     /// Something that the trained model made, to look at.
     ///

@@ -1,0 +1,71 @@
+//! What validations measure.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A figure of the validation data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name, such as `accuracy`; it is logged as `validation/accuracy`.
+    pub name: &'static str,
+    /// What it is counted in; empty where it is a pure number.
+    pub unit: &'static str,
+    /// Whether more of it is better.
+    pub greater_is_better: bool,
+}
+
+impl Metric {
+    /// Whether `new` is better than `old` by more than `min_delta`. What is not finite is never
+    /// better, and always worse than what is.
+    pub fn improves(&self, new: f64, old: f64, min_delta: f64) -> bool {
+        let gain = if self.greater_is_better { new - old } else { old - new };
+        new.is_finite() && (!old.is_finite() || gain > min_delta)
+    }
+}
+
+/// What one validation found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Optimizer steps taken before it.
+    pub step: u64,
+    /// The values of the task's metrics, in their order; the loss comes first.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub values: Vec<f64>,
+}
+
+impl Validation {
+    /// The loss.
+    pub fn loss(&self) -> f64 {
+        self.values[0]
+    }
+}
+
+/// JSON has no word for a number that is not finite.
+fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    let values = Vec::<Option<f64>>::deserialize(deserializer)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_better_depends_on_the_metric() {
+        let loss = Metric { name: "loss", unit: "", greater_is_better: false };
+        let accuracy = Metric { name: "accuracy", unit: "", greater_is_better: true };
+        assert!(loss.improves(1.0, 1.5, 0.25) && !loss.improves(1.25, 1.5, 0.25));
+        assert!(accuracy.improves(0.75, 0.5, 0.0) && !accuracy.improves(0.5, 0.5, 0.0));
+        assert!(loss.improves(1.0, f64::NAN, 0.0) && !loss.improves(f64::NAN, 1.0, 0.0));
+        assert!(!accuracy.improves(f64::INFINITY, 0.5, 0.0));
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_come_back() {
+        let found = Validation { step: 3, values: vec![f64::INFINITY, 0.1 + 0.2] };
+        let json = serde_json::to_string(&found).unwrap();
+        let back: Validation = serde_json::from_str(&json).unwrap();
+        assert!(back.values[0].is_nan());
+        assert_eq!((back.step, back.values[1]), (3, 0.1 + 0.2));
+    }
+}
