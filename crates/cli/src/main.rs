@@ -2,6 +2,7 @@
 //! The `rappel` binary: parses the arguments, runs one command, maps what comes to an exit code.
 
 mod args;
+mod chart;
 mod commands;
 mod profiler;
 mod progress;

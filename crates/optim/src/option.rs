@@ -175,19 +175,31 @@ impl<const N: usize> OptionValue for [Scalar; N] {
             let wants = format!("wants a list of {N} floats in {BETA} or schedules, got {got}");
             return Err(options.invalid(key, wants));
         };
-        let path = format!("{}.{key}", options.path());
-        let mut read = Vec::with_capacity(N);
-        for (name, value) in INDICES.iter().zip(list) {
-            let fields = [Field::required(name, scheduled(BETA), "decay rate")];
-            let given = Table::from_iter([((*name).to_owned(), value.clone())]);
-            read.push(Scalar::read(&resolve(&path, &fields, &given)?, name, horizon)?);
-        }
+        let read: Vec<Scalar> = list
+            .iter()
+            .enumerate()
+            .map(|(i, value)| item(options, key, i, value, horizon))
+            .collect::<Result<_, _>>()?;
         Ok(read.try_into().unwrap_or_else(|_| unreachable!("the list has {N}")))
     }
 
     fn check(&self, range: Range) -> Result<(), String> {
         self.iter().try_for_each(|beta| beta.check(range))
     }
+}
+
+/// Reads the item `i` of a list of decay rates: a number or a schedule's table.
+pub(crate) fn item(
+    options: &Options,
+    key: &str,
+    i: usize,
+    value: &Value,
+    horizon: Horizon,
+) -> Result<Scalar, ConfigError> {
+    let name = INDICES[i];
+    let fields = [Field::required(name, scheduled(BETA), "decay rate")];
+    let given = Table::from_iter([(name.to_owned(), value.clone())]);
+    Scalar::read(&resolve(&format!("{}.{key}", options.path()), &fields, &given)?, name, horizon)
 }
 
 /// What the items of a list are called in errors.

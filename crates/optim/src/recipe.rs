@@ -1,11 +1,11 @@
 //! What to make an optimizer from: a rule, groups, clipping.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
+use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range, resolve};
 use rappel_schedule::Horizon;
 use toml::{Table, Value};
 
 use crate::plan::COMMON;
-use crate::rules::OPTIMIZERS;
+use crate::rules::{Build, OPTIMIZERS};
 use crate::search::check_alone;
 use crate::{InvalidOption, Plan, Scalar};
 
@@ -166,15 +166,7 @@ impl Recipe {
         let entry = OPTIMIZERS.lookup(options.str("name"))?;
         let plan = Plan::from_options(entry, options, horizon)?;
         let mut recipe = Self::new(plan).lr_factor(schedule);
-        let groups = match options.raw("groups") {
-            None => &Vec::new(),
-            Some(Value::Array(groups)) => groups,
-            Some(_) => return Err(options.invalid("groups", format!("wants a {GROUPS}"))),
-        };
-        for (i, given) in groups.iter().enumerate() {
-            let Value::Table(given) = given else {
-                return Err(options.invalid("groups", format!("wants a {GROUPS}")));
-            };
+        for (i, given) in groups(options)?.into_iter().enumerate() {
             let path = format!("{}.groups[{i}]", options.path());
             recipe.groups.push(Self::group_from(&path, given, options, horizon)?);
         }
@@ -189,28 +181,7 @@ impl Recipe {
         options: &Options,
         horizon: Horizon,
     ) -> Result<(Vec<String>, Plan), ConfigError> {
-        let named = resolve(
-            path,
-            &[NAME],
-            &given
-                .iter()
-                .filter(|(key, _)| *key == "name")
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
-        )?;
-        let name = named.opt_str("name").unwrap_or(options.str("name"));
-        let entry = OPTIMIZERS.lookup_at(&format!("{path}.name"), name)?;
-        // What the group does not say is as in the section; of another optimizer, only what all have.
-        let mut whole = options.to_toml();
-        let same = name == options.str("name");
-        whole.retain(|key, _| {
-            key != "groups"
-                && key != "name"
-                && (same || COMMON.iter().any(|field| field.name == key))
-        });
-        whole.extend(given.clone());
-        let fields = [&[PARAMS, NAME], entry.fields, COMMON].concat();
-        let options = resolve(path, &fields, &whole)?;
+        let (entry, options) = group_options(path, given, options)?;
         let patterns = options.strings("params").into_iter().map(str::to_owned).collect();
         Ok((patterns, Plan::from_options(entry, &options, horizon)?))
     }
@@ -224,6 +195,46 @@ impl Recipe {
     pub fn plan(&self) -> &Plan {
         &self.default
     }
+}
+
+/// The tables of a section's `groups`.
+pub(crate) fn groups(options: &Options) -> Result<Vec<&Table>, ConfigError> {
+    let wrong = || options.invalid("groups", format!("wants a {GROUPS}"));
+    match options.raw("groups") {
+        None => Ok(Vec::new()),
+        Some(Value::Array(groups)) => {
+            groups.iter().map(|given| given.as_table().ok_or_else(wrong)).collect()
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// The optimizer of a config's group, in a section with these `options`, and its own options in full.
+pub(crate) fn group_options(
+    path: &str,
+    given: &Table,
+    options: &Options,
+) -> Result<(&'static Entry<Build>, Options), ConfigError> {
+    let named = resolve(
+        path,
+        &[NAME],
+        &given
+            .iter()
+            .filter(|(key, _)| *key == "name")
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    )?;
+    let name = named.opt_str("name").unwrap_or(options.str("name"));
+    let entry = OPTIMIZERS.lookup_at(&format!("{path}.name"), name)?;
+    // What the group does not say is as in the section; of another optimizer, only what all have.
+    let mut whole = options.to_toml();
+    let same = name == options.str("name");
+    whole.retain(|key, _| {
+        key != "groups" && key != "name" && (same || COMMON.iter().any(|field| field.name == key))
+    });
+    whole.extend(given.clone());
+    let fields = [&[PARAMS, NAME], entry.fields, COMMON].concat();
+    Ok((entry, resolve(path, &fields, &whole)?))
 }
 
 const NAME: Field = Field::optional("name", Kind::Str, "another optimizer for these parameters");

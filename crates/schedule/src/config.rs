@@ -1,9 +1,13 @@
 //! From resolved options to curves.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Range, Registry, Scheduled, no_more};
+use rappel_registry::{
+    ConfigError, Family, Field, Info, Kind, Options, Range, Registry, Scheduled,
+};
+use toml::{Table, Value};
 
-use crate::schedules::{ENTRIES, SCHEDULES};
-use crate::{Curve, constant};
+use crate::build::{Setting, more, part};
+use crate::schedules::ENTRIES;
+use crate::{Build, Curve, constant};
 
 /// The run a schedule is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,50 +16,65 @@ pub struct Horizon {
     pub steps: u64,
 }
 
-/// How an entry of [`SCHEDULES`] builds its curve of factors.
-pub type Build = fn(&Options, Horizon) -> Result<Curve, ConfigError>;
+/// The schedules as they stand inline for a hyperparameter.
+struct Inline;
 
-/// Length of the ramp from 0 to 1 that leads a schedule.
-pub(crate) const WARMUP_STEPS: Field = Field::new(
-    "warmup_steps",
-    Kind::int_from(0),
-    "0",
-    "steps of linear ramp from 0; step s has factor s / warmup_steps, so step 0 has 0",
-)
-.aka(&["num_warmup_steps", "warmup"]);
-
-/// Where a schedule ends.
-pub(crate) const NUM_TRAINING_STEPS: Field = Field::optional(
-    "num_training_steps",
-    Kind::int_from(1),
-    "steps until the schedule's end, warm-up included; by default those of the run",
-)
-.aka(&["total_steps", "max_steps"]);
-
-/// The schedules as they stand inline for a hyperparameter: `value` is what the factors multiply.
-static INLINE: Registry<Build> = Registry {
+/// Those of factors: `value` is what the factors multiply.
+static OF_FACTORS: Registry<Build> = Registry {
     kind: "schedule",
     common: &[Field::required("value", Kind::Float(Range::FINITE), "what the factors multiply")],
     entries: ENTRIES,
-    more: no_more,
+    more,
 };
+
+/// Those whose options are values.
+static OF_VALUES: Registry<Build> = Registry {
+    common: &[Field::new("value", Kind::Float(Range::FINITE), "1.0", "multiplies the values")],
+    kind: "schedule",
+    entries: ENTRIES,
+    more,
+};
+
+impl Family for Inline {
+    fn kind(&self) -> &'static str {
+        OF_FACTORS.kind
+    }
+
+    fn infos(&self) -> Vec<Info> {
+        OF_FACTORS.infos()
+    }
+
+    fn resolve_options(&self, path: &str, given: &Table) -> Result<Options, ConfigError> {
+        let name = given.get("name").and_then(Value::as_str);
+        let entry = ENTRIES.iter().find(|entry| Some(entry.name) == name);
+        let sets_values = entry.is_some_and(|entry| entry.build.sets_values);
+        let registry = if sets_values { &OF_VALUES } else { &OF_FACTORS };
+        registry.resolve_options(path, given)
+    }
+
+    fn info(&self, name: &str) -> Result<Info, ConfigError> {
+        OF_FACTORS.info(name)
+    }
+}
 
 /// The kind of an option that takes a number in `range` or a schedule whose values keep it.
 ///
-/// In a config: `weight_decay = 0.1` or
-/// `weight_decay = { name = "cosine", value = 0.1, warmup_steps = 10 }`.
+/// In a config: `weight_decay = 0.1`,
+/// `weight_decay = { name = "cosine", value = 0.1, warmup_steps = 10 }` or
+/// `momentum = { name = "cyclic", base_lr = 0.9, max_lr = 0.8 }`.
 pub const fn scheduled(range: Range) -> Kind {
-    Kind::Scheduled { range, by: &INLINE }
+    Kind::Scheduled { range, by: &Inline }
 }
 
 /// How many steps of a curve are looked at, at most, when its range is checked.
 const MOST_CHECKED: u64 = 1_000_000;
 
 impl Curve {
-    /// The curve of factors that a resolved section of [`SCHEDULES`] describes.
+    /// The curve of factors that a resolved section of [`SCHEDULES`](crate::SCHEDULES) describes.
     ///
     /// # Errors
-    /// What the entry finds wrong, such as a warm-up longer than the run.
+    /// What the entry finds wrong, such as a warm-up longer than the run, or a factor that is negative
+    /// or not finite at a step of the run.
     ///
     /// ```
     /// use rappel_registry::Family;
@@ -67,7 +86,13 @@ impl Curve {
     /// # Ok::<(), rappel_registry::ConfigError>(())
     /// ```
     pub fn from_section(options: &Options, horizon: Horizon) -> Result<Self, ConfigError> {
-        (SCHEDULES.lookup(options.str("name"))?.build)(options, horizon)
+        let curve = part(options, Setting { horizon, base: 1.0 })?;
+        let Some((step, value)) = curve.outside(Range::from(0.0), horizon) else {
+            return Ok(curve);
+        };
+        let key = if options.declares("lr_lambda") { "lr_lambda" } else { "name" };
+        let reason = format!("the schedule gives {value} at step {step}, where a learning rate");
+        Err(options.invalid(key, reason + " takes a finite factor from 0"))
     }
 
     /// The curve of the option `key`, declared with [`scheduled`]: a number's constant or a schedule.
@@ -88,38 +113,21 @@ impl Curve {
             Scheduled::Number(value) => return Ok(constant(value)),
             Scheduled::Table(table, range) => (table, range),
         };
-        let curve = Self::from_section(table, horizon)? * table.f64("value");
-        let stride = horizon.steps.div_ceil(MOST_CHECKED).max(1);
-        let mut steps = (0..horizon.steps).step_by(stride as usize);
-        match steps.find(|step| !range.contains(curve.at(*step))) {
+        let base = table.f64("value");
+        let curve = part(table, Setting { horizon, base })? * base;
+        match curve.outside(range, horizon) {
             None => Ok(curve),
-            Some(step) => {
-                let value = curve.at(step);
+            Some((step, value)) => {
                 let reason = format!("the schedule gives {value} at step {step}, out of {range}");
                 Err(options.invalid(key, reason))
             }
         }
     }
-}
 
-/// The warm-up, checked against the run.
-pub(crate) fn warmup(options: &Options, horizon: Horizon) -> Result<u64, ConfigError> {
-    let warmup = options.u64("warmup_steps");
-    if warmup <= horizon.steps {
-        return Ok(warmup);
+    /// The first step of the run, of those looked at, that leaves the range, and its value.
+    fn outside(&self, range: Range, horizon: Horizon) -> Option<(u64, f64)> {
+        let stride = horizon.steps.div_ceil(MOST_CHECKED).max(1);
+        let steps = (0..horizon.steps).step_by(stride as usize);
+        steps.map(|step| (step, self.at(step))).find(|(_, value)| !range.contains(*value))
     }
-    let steps = horizon.steps;
-    let reason = format!("a warm-up of {warmup} steps is longer than the run of {steps} steps");
-    Err(options.invalid("warmup_steps", reason + "; shorten it or train longer"))
-}
-
-/// The steps of the warm-up and of what follows it up to `num_training_steps`.
-pub(crate) fn phases(options: &Options, horizon: Horizon) -> Result<(u64, u64), ConfigError> {
-    let warmup = warmup(options, horizon)?;
-    let total = options.opt_u64("num_training_steps").unwrap_or(horizon.steps);
-    total.checked_sub(warmup).map(|rest| (warmup, rest)).ok_or_else(|| {
-        let reason =
-            format!("a schedule of {total} steps ends within its warm-up of {warmup} steps");
-        options.invalid("num_training_steps", reason)
-    })
 }

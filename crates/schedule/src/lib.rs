@@ -16,21 +16,30 @@
 //!
 //! In a config, `[schedule]` names an entry of [`SCHEDULES`]: a curve of factors for the learning
 //! rate, as in Hugging Face's `get_scheduler`. Any option declared with [`scheduled`] takes a number
-//! or such a table with the key `value`, which the factors multiply.
+//! or such a table with the key `value`, which the factors multiply. Where PyTorch's schedulers take
+//! values (`max_lr`, `eta_min`), these are fractions of the learning rate in `[schedule]`, and the
+//! values themselves inline; `cyclic`, `one_cycle` and `noam` need no `value` there.
 //!
 //! # Adding a schedule
 //! One file in `schedules/` with its function and its `ENTRY`, its two lines in `schedules/mod.rs`, and
-//! its variants in `testdata/generators/schedules.py`, against which the tests hold it.
+//! its variants in a generator in `testdata/generators/`, against which the tests hold it.
 
+mod build;
 mod combine;
 mod config;
 mod curve;
+mod formula;
 mod schedules;
 
-pub use config::{Build, Horizon, scheduled};
+pub use build::Build;
+pub use config::{Horizon, scheduled};
 pub use curve::{Curve, Schedule};
 pub use schedules::SCHEDULES;
 pub use schedules::constant::constant;
 pub use schedules::constant_with_warmup::linear_warmup;
 pub use schedules::cosine::{cosine, cosine_cycles};
+pub use schedules::exponential::exponential;
 pub use schedules::linear::linear_decay;
+pub use schedules::multistep::multistep;
+pub use schedules::polynomial_lr::polynomial_decay;
+pub use schedules::step::step_decay;

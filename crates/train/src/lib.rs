@@ -22,6 +22,7 @@ mod replay;
 mod report;
 mod run;
 mod run_dir;
+mod scheduled;
 mod tasks;
 
 pub use config::{Config, FIELDS};
@@ -34,4 +35,5 @@ pub use replay::{ReplayError, Replayed, replay};
 pub use report::{Baseline, Ended, Report};
 pub use run::{Console, Run};
 pub use run_dir::RunDir;
+pub use scheduled::scheduled;
 pub use tasks::{Build, TASKS, Task};

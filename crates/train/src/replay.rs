@@ -116,7 +116,7 @@ pub fn replay(
 }
 
 /// The sections that count, completed; the others' names are checked, not what they hold.
-fn sections(given: &Table) -> Result<Options, ConfigError> {
+pub(crate) fn sections(given: &Table) -> Result<Options, ConfigError> {
     let counts = |key: &str| SECTIONS.iter().any(|field| field.name == key);
     let passed_over = |key: &str| !counts(key) && FIELDS.iter().any(|field| field.name == key);
     let mut given = given.clone();

@@ -5,4 +5,5 @@ pub mod eval;
 pub mod generate;
 pub mod list;
 pub mod replay;
+pub mod schedule;
 pub mod train;

@@ -2,7 +2,7 @@
 
 use rappel_registry::Entry;
 
-use crate::config::{WARMUP_STEPS, warmup};
+use crate::build::{WARMUP_STEPS, warmup};
 use crate::{Build, Curve, Schedule};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -10,7 +10,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     summary: "linear ramp over warmup_steps, then factor 1",
     reference: "transformers get_constant_schedule_with_warmup",
     fields: &[WARMUP_STEPS],
-    build: |options, horizon| Ok(linear_warmup(warmup(options, horizon)?)),
+    build: Build::factors(|options, setting| Ok(linear_warmup(warmup(options, setting)?))),
 };
 
 /// `step / steps` until `steps`, 1 from there on; it lasts `steps` steps.

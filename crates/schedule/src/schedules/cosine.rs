@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use rappel_registry::{Entry, Field, Kind, Range};
 
-use crate::config::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
+use crate::build::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
 use crate::{Build, Curve, Schedule, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -13,10 +13,10 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     reference: "Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983; \
                 transformers get_cosine_schedule_with_warmup",
     fields: &[WARMUP_STEPS, NUM_TRAINING_STEPS, NUM_CYCLES],
-    build: |options, horizon| {
-        let (warmup, rest) = phases(options, horizon)?;
+    build: Build::factors(|options, setting| {
+        let (warmup, rest) = phases(options, setting)?;
         Ok(linear_warmup(warmup).then(cosine_cycles(rest, options.f64("num_cycles"))))
-    },
+    }),
 };
 
 pub(crate) const NUM_CYCLES: Field = Field::new(

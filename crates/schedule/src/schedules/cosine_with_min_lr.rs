@@ -3,7 +3,7 @@
 use rappel_registry::{Entry, Field, Kind, Range};
 
 use super::cosine::NUM_CYCLES;
-use crate::config::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
+use crate::build::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
 use crate::{Build, cosine_cycles, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -22,9 +22,9 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         )
         .aka(&["min_lr", "floor", "min_lr_ratio"]),
     ],
-    build: |options, horizon| {
-        let (warmup, rest) = phases(options, horizon)?;
+    build: Build::factors(|options, setting| {
+        let (warmup, rest) = phases(options, setting)?;
         let wave = cosine_cycles(rest, options.f64("num_cycles"));
         Ok(linear_warmup(warmup).then(wave.floor(options.f64("min_lr_rate"))))
-    },
+    }),
 };

@@ -2,7 +2,7 @@
 
 use rappel_registry::Entry;
 
-use crate::config::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
+use crate::build::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
 use crate::{Build, Curve, Schedule, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -10,10 +10,10 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     summary: "linear ramp over warmup_steps, then a straight line from 1 to 0",
     reference: "transformers get_linear_schedule_with_warmup",
     fields: &[WARMUP_STEPS, NUM_TRAINING_STEPS],
-    build: |options, horizon| {
-        let (warmup, rest) = phases(options, horizon)?;
+    build: Build::factors(|options, setting| {
+        let (warmup, rest) = phases(options, setting)?;
         Ok(linear_warmup(warmup).then(linear_decay(rest)))
-    },
+    }),
 };
 
 /// `1 - step / steps` until `steps`, 0 from there on; it lasts `steps` steps.

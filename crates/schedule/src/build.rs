@@ -1,0 +1,155 @@
+//! What an entry of the registry builds with, and what it is told of where it stands.
+
+use rappel_registry::{ConfigError, Entry, Field, Kind, More, Options};
+use toml::Value;
+
+use crate::config::Horizon;
+use crate::{Curve, SCHEDULES};
+
+/// Builds a curve from an entry's options.
+type Make = fn(&Options, Setting) -> Result<Curve, ConfigError>;
+
+/// How an entry of [`SCHEDULES`] builds its curve.
+#[derive(Debug, Clone, Copy)]
+pub struct Build {
+    pub(crate) make: Make,
+    pub(crate) sets_values: bool,
+    about: &'static str,
+}
+
+impl Build {
+    /// A schedule of factors: inline it needs the `value` that they multiply.
+    pub(crate) const fn factors(make: Make) -> Self {
+        Self { make, sets_values: false, about: "" }
+    }
+
+    /// A schedule whose options are the values themselves, such as `max_lr`: inline it needs no
+    /// `value`.
+    pub(crate) const fn values(make: Make) -> Self {
+        Self { make, sets_values: true, about: "" }
+    }
+
+    /// The same with its formula and what else there is to know, in Markdown.
+    pub(crate) const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+}
+
+/// What an entry says of itself beyond its line.
+pub(crate) fn more(entry: &Entry<Build>) -> More {
+    More { figures: Vec::new(), about: entry.build.about }
+}
+
+/// What a schedule is built for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// The run, or the part of it that a piece of a sequence is for.
+    pub horizon: Horizon,
+    /// What the factors multiply; 1 where that is not known, as in `[schedule]`.
+    pub base: f64,
+}
+
+impl Setting {
+    /// The same for a piece of `steps` steps.
+    pub fn lasting(self, steps: u64) -> Self {
+        Self { horizon: Horizon { steps }, ..self }
+    }
+
+    /// An option that PyTorch takes as a value, as a fraction of what the factors multiply.
+    pub fn fraction(self, options: &Options, key: &str) -> Result<f64, ConfigError> {
+        let given = options.f64(key);
+        if given == 0.0 {
+            Ok(0.0)
+        } else if self.base == 0.0 {
+            Err(options.invalid(key, "the schedule's value is 0, so that only 0 can be given here"))
+        } else {
+            Ok(given / self.base)
+        }
+    }
+}
+
+/// Length of the ramp from 0 to 1 that leads a schedule.
+pub(crate) const WARMUP_STEPS: Field = Field::new(
+    "warmup_steps",
+    Kind::int_from(0),
+    "0",
+    "steps of linear ramp from 0; step s has factor s / warmup_steps, so step 0 has 0",
+)
+.aka(&["num_warmup_steps", "warmup"]);
+
+/// Where a schedule ends.
+pub(crate) const NUM_TRAINING_STEPS: Field = Field::optional(
+    "num_training_steps",
+    Kind::int_from(1),
+    "steps until the schedule's end, warm-up included; by default those of the run",
+)
+.aka(&["total_steps", "max_steps"]);
+
+/// The warm-up, checked against the run.
+pub(crate) fn warmup(options: &Options, setting: Setting) -> Result<u64, ConfigError> {
+    let (warmup, steps) = (options.u64("warmup_steps"), setting.horizon.steps);
+    if warmup <= steps {
+        return Ok(warmup);
+    }
+    let reason = format!("a warm-up of {warmup} steps is longer than the run of {steps} steps");
+    Err(options.invalid("warmup_steps", reason + "; shorten it or train longer"))
+}
+
+/// The steps of the warm-up and of what follows it up to `num_training_steps`.
+pub(crate) fn phases(options: &Options, setting: Setting) -> Result<(u64, u64), ConfigError> {
+    let warmup = warmup(options, setting)?;
+    let total = options.opt_u64("num_training_steps").unwrap_or(setting.horizon.steps);
+    total.checked_sub(warmup).map(|rest| (warmup, rest)).ok_or_else(|| {
+        let reason =
+            format!("a schedule of {total} steps ends within its warm-up of {warmup} steps");
+        options.invalid("num_training_steps", reason)
+    })
+}
+
+/// Schedules within a schedule.
+pub(crate) const SCHEDULE_LIST: Field = Field::required(
+    "schedules",
+    Kind::Raw,
+    "list of schedule tables, each { name = ..., its options }, without value",
+);
+
+/// The tables of [`SCHEDULE_LIST`], each with its defaults filled in.
+pub(crate) fn parts(options: &Options) -> Result<Vec<Options>, ConfigError> {
+    let wrong = |got: &str| {
+        let reason = format!("wants a list of at least one schedule table, got {got}");
+        options.invalid(SCHEDULE_LIST.name, reason)
+    };
+    let value = options.raw(SCHEDULE_LIST.name);
+    let Some(Value::Array(list)) = value.filter(|v| v.as_array().is_some_and(|l| !l.is_empty()))
+    else {
+        return Err(wrong(&value.map_or_else(String::new, ToString::to_string)));
+    };
+    let one = |(i, value): (usize, &Value)| match value {
+        Value::Table(given) => {
+            let path = format!("{}.{}[{i}]", options.path(), SCHEDULE_LIST.name);
+            SCHEDULES.resolve(&path, given).map(|(_, options)| options)
+        }
+        other => Err(wrong(&format!("{other} in it"))),
+    };
+    list.iter().enumerate().map(one).collect()
+}
+
+/// The curve of a schedule within a schedule.
+pub(crate) fn part(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+    (SCHEDULES.lookup(options.str("name"))?.build.make)(options, setting)
+}
+
+/// The steps of `milestones`, which must not fall.
+pub(crate) fn milestones(options: &Options) -> Result<Vec<u64>, ConfigError> {
+    let value = options.raw("milestones");
+    let read = |value: &Value| {
+        let list = value.as_array()?.iter();
+        let steps: Option<Vec<u64>> =
+            list.map(|step| u64::try_from(step.as_integer()?).ok()).collect();
+        steps.filter(|steps| steps.is_sorted())
+    };
+    value.and_then(read).ok_or_else(|| {
+        let got = value.map_or_else(String::new, ToString::to_string);
+        options.invalid("milestones", format!("wants a list of rising steps from 0, got {got}"))
+    })
+}

@@ -1,0 +1,33 @@
+//! A product of a formula's values.
+
+use rappel_registry::Entry;
+
+use super::lambda::{ABOUT, LR_LAMBDA, formula};
+use crate::Curve;
+use crate::build::Build;
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "multiplicative",
+    summary: "the product of the formula lr_lambda at the steps from 1 to this one",
+    reference: "torch.optim.lr_scheduler.MultiplicativeLR",
+    fields: &[LR_LAMBDA],
+    build: Build::factors(|options, setting| {
+        let (formula, steps) = (formula(options)?, setting.horizon.steps);
+        if steps > MOST {
+            let reason = format!("keeps a product for each step; takes at most {MOST} steps");
+            return Err(options.invalid("name", reason));
+        }
+        let mut product = 1.0;
+        let mut products = vec![product];
+        products.extend((1..=steps).map(|step| {
+            product *= formula.at(step, steps);
+            product
+        }));
+        // Past the run the last one stays.
+        Ok(Curve::from_fn(None, move |step| products[step.min(steps) as usize]))
+    })
+    .about(ABOUT),
+};
+
+/// 160 MB of products.
+const MOST: u64 = 20_000_000;

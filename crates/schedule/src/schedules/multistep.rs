@@ -1,0 +1,52 @@
+//! Falls by a factor at given steps.
+
+use rappel_registry::{Entry, Field, Kind};
+
+use super::step::GAMMA;
+use crate::build::{Build, milestones};
+use crate::{Curve, Schedule};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "multistep",
+    summary: "times gamma at each of the milestones",
+    reference: "torch.optim.lr_scheduler.MultiStepLR",
+    fields: &[
+        Field::required(
+            "milestones",
+            Kind::Raw,
+            "list of rising steps; one given twice counts twice",
+        ),
+        GAMMA,
+    ],
+    build: Build::factors(|options, _| Ok(multistep(milestones(options)?, options.f64("gamma"))))
+        .about("`gamma ** (how many milestones are at or before step)`"),
+};
+
+/// `gamma ** n`, where `n` of the milestones are at or before the step; it never ends.
+///
+/// ```
+/// let stairs = rappel_schedule::multistep([3, 5], 0.5);
+/// assert_eq!([stairs.at(2), stairs.at(3), stairs.at(5)], [1.0, 0.5, 0.25]);
+/// ```
+pub fn multistep(milestones: impl Into<Vec<u64>>, gamma: f64) -> Curve {
+    let mut milestones = milestones.into();
+    milestones.sort_unstable();
+    Curve::new(MultiStep { milestones, gamma })
+}
+
+#[derive(Debug)]
+struct MultiStep {
+    milestones: Vec<u64>,
+    gamma: f64,
+}
+
+impl Schedule for MultiStep {
+    fn at(&self, step: u64) -> f64 {
+        let passed = self.milestones.partition_point(|milestone| *milestone <= step);
+        self.gamma.powf(passed as f64)
+    }
+
+    fn length(&self) -> Option<u64> {
+        None
+    }
+}

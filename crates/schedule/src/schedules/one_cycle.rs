@@ -1,0 +1,113 @@
+//! Up to a maximum and down far below the start.
+
+use std::f64::consts::PI;
+
+use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range};
+
+use crate::build::{Build, Setting};
+use crate::{Curve, Schedule};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "one_cycle",
+    summary: "from max_lr / div_factor up to max_lr, and down to a final_div_factor-th of the start",
+    reference: "Smith and Topin, Super-Convergence, https://arxiv.org/abs/1708.07120; \
+                torch.optim.lr_scheduler.OneCycleLR",
+    fields: &[
+        Field::required(
+            "max_lr",
+            Kind::Float(Range::FINITE),
+            "the peak; in [schedule] as a multiple of the learning rate, inline as it is",
+        ),
+        Field::optional(
+            "total_steps",
+            Kind::int_from(1),
+            "steps in all; by default those of the run",
+        ),
+        Field::new(
+            "pct_start",
+            Kind::Float(Range::from(0.0).to(1.0)),
+            "0.3",
+            "the part of the steps that goes up",
+        ),
+        Field::new("anneal_strategy", Kind::OneOf(&["cos", "linear"]), "\"cos\"", "how it goes"),
+        Field::new("div_factor", Kind::Float(Range::above(0.0)), "25.0", "peak over start"),
+        Field::new("final_div_factor", Kind::Float(Range::above(0.0)), "1e4", "start over end"),
+        Field::new(
+            "three_phase",
+            Kind::Bool,
+            "false",
+            "come down to the start in as many steps as went up, then on to the end",
+        ),
+    ],
+    build: Build::values(build).about(ABOUT),
+};
+
+const ABOUT: &str = "Between the ends of a phase, `end + (start - end) (1 + cos(pi p)) / 2` or a straight line, \
+    where `p` is the part of the phase that is over. The phases end at the steps \
+    `pct_start total_steps - 1` and `total_steps - 1`; with three_phase, at \
+    `pct_start total_steps - 1`, `2 pct_start total_steps - 2` and `total_steps - 1`.\n\n\
+    PyTorch cycles the momentum too, from `max_momentum` to `base_momentum` and back. Here that is a schedule \
+    of the momentum: `max_lr = base_momentum`, `div_factor = base_momentum / max_momentum`, \
+    `final_div_factor = 1`.";
+
+fn build(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+    let run = setting.horizon.steps;
+    let total = options.opt_u64("total_steps").unwrap_or(run).max(1);
+    if total < run {
+        let reason = format!("the cycle of {total} steps is over before the run of {run} steps");
+        return Err(options.invalid("total_steps", reason + "; give as many, or leave it out"));
+    }
+    let (length, part) = (total as f64, options.f64("pct_start"));
+    let peak = options.f64("max_lr");
+    let start = peak / options.f64("div_factor");
+    let end = start / options.f64("final_div_factor");
+    let (up, last) = (part * length - 1.0, length - 1.0);
+    let phases = if options.bool("three_phase") {
+        let down = 2.0 * part * length - 2.0;
+        if down > last {
+            let reason = format!("{part} up and as much down leaves no steps of {total} to end in");
+            return Err(
+                options.invalid("pct_start", reason + "; with three_phase wants at most 0.5")
+            );
+        }
+        vec![(up, start, peak), (down, peak, start), (last, start, end)]
+    } else {
+        vec![(up, start, peak), (last, peak, end)]
+    };
+    let cosine = options.str("anneal_strategy") == "cos";
+    Ok(Curve::new(OneCycle { phases, cosine, total }))
+}
+
+#[derive(Debug)]
+struct OneCycle {
+    /// The step where each ends, and the values that it goes from and to.
+    phases: Vec<(f64, f64, f64)>,
+    cosine: bool,
+    total: u64,
+}
+
+impl Schedule for OneCycle {
+    fn at(&self, step: u64) -> f64 {
+        let step = step.min(self.total - 1) as f64;
+        let mut begin = 0.0;
+        let mut value = f64::NAN;
+        for &(end, from, to) in &self.phases {
+            // A phase without steps is over at once.
+            let part = if end > begin { (step - begin) / (end - begin) } else { 1.0 };
+            value = if self.cosine {
+                to + (from - to) / 2.0 * ((PI * part).cos() + 1.0)
+            } else {
+                (to - from) * part + from
+            };
+            if step <= end {
+                break;
+            }
+            begin = end;
+        }
+        value
+    }
+
+    fn length(&self) -> Option<u64> {
+        Some(self.total)
+    }
+}

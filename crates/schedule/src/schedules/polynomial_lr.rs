@@ -1,0 +1,31 @@
+//! A power of the way that is left.
+
+use rappel_registry::{Entry, Field, Kind, Range};
+
+use crate::Curve;
+use crate::build::Build;
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "polynomial_lr",
+    summary: "from 1 to 0 within total_iters steps, as a power of the way left",
+    reference: "torch.optim.lr_scheduler.PolynomialLR",
+    fields: &[
+        Field::new("total_iters", Kind::int_from(1), "5", "steps until 0, where it stays"),
+        Field::new("power", Kind::Float(Range::above(0.0)), "1.0", "1 is a straight line"),
+    ],
+    build: Build::factors(|options, _| {
+        Ok(polynomial_decay(options.u64("total_iters"), options.f64("power")))
+    })
+    .about("`(1 - min(step, total_iters) / total_iters) ** power`"),
+};
+
+/// `(1 - step / steps) ** power` until `steps`, 0 from there on; it lasts `steps` steps.
+///
+/// ```
+/// let bow = rappel_schedule::polynomial_decay(4, 2.0);
+/// assert_eq!([bow.at(0), bow.at(2), bow.at(9)], [1.0, 0.25, 0.0]);
+/// ```
+pub fn polynomial_decay(steps: u64, power: f64) -> Curve {
+    let at = move |step: u64| (1.0 - step.min(steps) as f64 / steps.max(1) as f64).powf(power);
+    Curve::from_fn(Some(steps), at)
+}

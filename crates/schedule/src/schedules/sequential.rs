@@ -1,0 +1,47 @@
+//! One schedule after the other.
+
+use rappel_registry::{ConfigError, Entry, Field, Kind, Options};
+
+use crate::Curve;
+use crate::build::{Build, SCHEDULE_LIST, Setting, milestones, part, parts};
+
+pub(crate) const ENTRY: Entry<Build> = Entry {
+    name: "sequential",
+    summary: "schedules one after the other, the next from each of the milestones on",
+    reference: "torch.optim.lr_scheduler.SequentialLR",
+    fields: &[
+        SCHEDULE_LIST,
+        Field::required("milestones", Kind::Raw, "list of the rising steps where the next begins"),
+    ],
+    build: Build::factors(build).about(
+        "Steps count from 0 in each of the schedules. A length that defaults to the run's is here the \
+         length of the piece.",
+    ),
+};
+
+fn build(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+    let (tables, starts) = (parts(options)?, milestones(options)?);
+    let (pieces, run) = (tables.len(), setting.horizon.steps);
+    if starts.len() + 1 != pieces {
+        let wanted = pieces - 1;
+        let reason = format!("{pieces} schedules want {wanted} milestones, got {}", starts.len());
+        return Err(options.invalid("milestones", reason));
+    }
+    if let Some(late) = starts.iter().find(|start| **start > run) {
+        let reason =
+            format!("the schedule from step {late} on never comes in a run of {run} steps");
+        return Err(options.invalid("milestones", reason));
+    }
+    let begins = std::iter::once(0).chain(starts.iter().copied());
+    let ends = starts.iter().copied().chain([run]);
+    let lengths: Vec<u64> = begins.zip(ends).map(|(begin, end)| end - begin).collect();
+    let curves =
+        tables.iter().zip(&lengths).map(|(table, length)| part(table, setting.lasting(*length)));
+    let mut curves = curves.collect::<Result<Vec<_>, _>>()?.into_iter().zip(lengths).rev();
+    // From the last, which may go on, to the first.
+    let last = curves
+        .next()
+        .map(|(curve, _)| curve)
+        .ok_or_else(|| options.invalid("schedules", "none"))?;
+    Ok(curves.fold(last, |rest, (curve, length)| curve.lasting(length).then(rest)))
+}

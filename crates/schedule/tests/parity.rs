@@ -1,0 +1,112 @@
+//! Every named schedule agrees at every step with transformers, PyTorch or its paper.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rappel_registry::{Family, Field, Range, assert_folder_matches, assert_sound, resolve};
+use rappel_schedule::{Curve, Horizon, SCHEDULES, scheduled};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use toml::Table;
+
+const TOLERANCE: f64 = 1e-12;
+
+/// A golden file's variant: what a config says, whether as a hyperparameter's table, and its values.
+struct Variant {
+    name: String,
+    config: Table,
+    inline: bool,
+    values: Vec<f64>,
+}
+
+/// A golden file's metadata and variants.
+fn golden(file: &str) -> (BTreeMap<String, Value>, Vec<Variant>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(file);
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().as_ref().unwrap().iter();
+    let metadata: BTreeMap<String, Value> =
+        metadata.map(|(key, text)| (key.clone(), serde_json::from_str(text).unwrap())).collect();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let inline: Vec<String> = metadata
+        .get("inline")
+        .map_or_else(Vec::new, |names| serde_json::from_value(names.clone()).unwrap());
+    let read = |(name, config): (&String, &Value)| {
+        let data = tensors.tensor(name).unwrap();
+        let (chunks, rest) = data.data().as_chunks::<8>();
+        assert!(rest.is_empty() && data.dtype() == safetensors::Dtype::F64);
+        Variant {
+            name: name.clone(),
+            config: Table::try_from(config).unwrap(),
+            inline: inline.contains(name),
+            values: chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect(),
+        }
+    };
+    let variants = metadata["configs"].as_object().unwrap().iter().map(read).collect();
+    (metadata, variants)
+}
+
+const FIELDS: &[Field] = &[Field::required("x", scheduled(Range::FINITE), "any hyperparameter")];
+
+impl Variant {
+    fn curve(&self, steps: u64) -> Curve {
+        let horizon = Horizon { steps };
+        if self.inline {
+            let given = Table::from_iter([("x".to_owned(), self.config.clone().into())]);
+            let options = resolve("", FIELDS, &given).unwrap();
+            Curve::from_option(&options, "x", horizon).unwrap()
+        } else {
+            let options = SCHEDULES.resolve_options("schedule", &self.config).unwrap();
+            Curve::from_section(&options, horizon).unwrap()
+        }
+    }
+
+    fn check(&self, steps: u64) {
+        let curve = self.curve(steps);
+        for (step, expected) in self.values.iter().enumerate() {
+            let value = curve.at(step as u64);
+            assert!(
+                (value - expected).abs() <= TOLERANCE * expected.abs(),
+                "{}, step {step}: {value}, expected {expected}",
+                self.name
+            );
+        }
+    }
+}
+
+#[test]
+fn agree_with_transformers_at_every_step() {
+    let (metadata, variants) = golden("schedules.safetensors");
+    let steps = metadata["num_training_steps"].as_u64().unwrap();
+    for variant in variants {
+        assert!(variant.values.len() as u64 > steps, "{}: too few steps", variant.name);
+        variant.check(steps);
+    }
+}
+
+#[test]
+fn agree_with_pytorch_at_every_step() {
+    let (metadata, variants) = golden("schedules_torch.safetensors");
+    let steps = metadata["steps"].as_u64().unwrap();
+    for variant in variants {
+        assert_eq!(variant.values.len() as u64, steps, "{}", variant.name);
+        variant.check(steps);
+    }
+}
+
+#[test]
+fn every_schedule_has_a_variant_to_agree_with() {
+    let files = ["schedules.safetensors", "schedules_torch.safetensors"];
+    let variants = files.into_iter().flat_map(|file| golden(file).1);
+    let shown: BTreeSet<_> =
+        variants.map(|variant| variant.config["name"].as_str().unwrap().to_owned()).collect();
+    let named: BTreeSet<_> = SCHEDULES.names().into_iter().map(str::to_owned).collect();
+    assert_eq!(named, shown);
+}
+
+#[test]
+fn files_and_registry_agree() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schedules");
+    assert_folder_matches(&folder, &SCHEDULES.names());
+    assert_sound(&SCHEDULES);
+}

@@ -1,0 +1,40 @@
+//! What a config varies over the steps, without a run.
+
+use rappel_optim::{ScheduledValue, scheduled_values};
+use rappel_schedule::{Curve, Horizon};
+
+use crate::replay::sections;
+use crate::{Config, TrainError};
+
+/// The length of a config's run and what it varies over the steps: learning rates, and whatever else
+/// follows a schedule.
+///
+/// Of the config only `[optimizer]` must be there. The run takes `steps`, or else `train.steps`.
+///
+/// # Errors
+/// A wrong key, a schedule that cannot be, no length.
+///
+/// ```
+/// let config = "
+///     optimizer = { name = 'sgd', lr = 0.1 }
+///     schedule = { name = 'linear', warmup_steps = 10 }";
+/// let (steps, values) = rappel_train::scheduled(config, &[], Some(110))?;
+/// assert_eq!((steps, values[0].name.as_str(), values[0].curve.at(60)), (110, "lr", 0.05));
+/// # Ok::<(), rappel_train::TrainError>(())
+/// ```
+pub fn scheduled(
+    config: &str,
+    settings: &[&str],
+    steps: Option<u64>,
+) -> Result<(u64, Vec<ScheduledValue>), TrainError> {
+    let options = sections(&Config::table(config, settings)?)?;
+    let train = options.table("train");
+    let Some(steps) = steps.or(train.opt_u64("steps")) else {
+        let reason = "missing, so that the length is not known; give it, or the length as --steps";
+        return Err(train.invalid("steps", reason).into());
+    };
+    let horizon = Horizon { steps };
+    let factor = Curve::from_section(options.table("schedule"), horizon)?;
+    let values = scheduled_values(options.table("optimizer"), horizon, &factor)?;
+    Ok((steps, values))
+}
