@@ -12,9 +12,9 @@ pub(crate) const COMMON: &[Field] =
     &[
         Field::new(
             "tokenizer",
-            Kind::Str,
+            Kind::Path(&["byte", "bpe"]),
             "\"byte\"",
-            "`byte`, `bpe`, or the path of a tokenizer.json",
+            "a token a byte, one trained on the text, or the path of a tokenizer.json",
         ),
         Field::new(
             "vocab_size",
@@ -44,6 +44,12 @@ pub(crate) const COMMON: &[Field] =
         .aka(&["val_fraction", "validation_split", "test_size"]),
         Field::new("sequence_length", Kind::int_from(1), "256", "tokens that a sample reads")
             .aka(&["block_size", "seq_len", "context_length", "max_length"]),
+        Field::new(
+            "document_attention",
+            Kind::Bool,
+            "false",
+            "a token attends only to those of its own document, where samples span several",
+        ),
         Field::new("shuffle", Kind::Bool, "true", "an order of its own for each epoch"),
         Field::new("drop_last", Kind::Bool, "false", "leave out an epoch's last, smaller batch"),
     ];

@@ -20,6 +20,10 @@ pub enum Kind {
     Float(Range),
     /// A text.
     Str,
+    /// A file or folder, or one of these words.
+    Path(&'static [&'static str]),
+    /// A list of files, folders or globs.
+    Paths,
     /// One of a few words.
     OneOf(&'static [&'static str]),
     /// A list of exactly `len` floats, each in the range, such as `betas`.
@@ -64,10 +68,10 @@ impl fmt::Display for Kind {
             Self::Int { min, max } => write!(f, "integer in [{min}, {max}]"),
             Self::Float(range) => write!(f, "float in {range}"),
             Self::Str => f.write_str("string"),
-            Self::OneOf(words) => {
-                let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-                f.write_str(&quoted.join(" | "))
-            }
+            Self::Path([]) => f.write_str("path"),
+            Self::Path(words) => write!(f, "{} | path", quoted(words)),
+            Self::Paths => f.write_str("list of paths"),
+            Self::OneOf(words) => f.write_str(&quoted(words)),
             Self::Floats { len, range } => write!(f, "list of {len} floats in {range}"),
             Self::Strings => f.write_str("list of strings"),
             Self::Scheduled { range, by } => {
@@ -79,6 +83,11 @@ impl fmt::Display for Kind {
             Self::Raw => f.write_str("any value"),
         }
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    quoted.join(" | ")
 }
 
 impl fmt::Debug for Kind {

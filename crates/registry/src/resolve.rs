@@ -93,14 +93,16 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             true
         }
         Kind::Float(range) => return Ok(float(key, kind, range, value)?.into()),
-        Kind::Str => value.is_str(),
+        Kind::Str | Kind::Path(_) => value.is_str(),
         Kind::OneOf(words) => {
             let word = value.as_str().ok_or_else(wrong)?;
             in_range(key, kind, value, words.contains(&word))?;
             true
         }
         Kind::Floats { len, range } => return floats(key, kind, len, range, value),
-        Kind::Strings => value.as_array().is_some_and(|list| list.iter().all(Value::is_str)),
+        Kind::Strings | Kind::Paths => {
+            value.as_array().is_some_and(|list| list.iter().all(Value::is_str))
+        }
         Kind::Scheduled { range, by } => match value {
             Value::Table(table) => {
                 return Ok(Checked::Curve(by.resolve_options(key, table)?, range));

@@ -1,22 +1,31 @@
 //! Every registry that a config can name entries of.
 
-use rappel_data::SOURCES;
-use rappel_model::ARCHITECTURES;
 use rappel_optim::OPTIMIZERS;
-use rappel_registry::Family;
+use rappel_registry::{Family, Field, Kind};
 use rappel_schedule::SCHEDULES;
 use rappel_telemetry::SINKS;
 
 use crate::TASKS;
 
-/// The registries by what their entries are called together.
-pub fn families() -> Vec<(&'static str, &'static dyn Family)> {
-    vec![
-        ("tasks", &TASKS),
-        ("models", &ARCHITECTURES),
-        ("optimizers", &OPTIMIZERS),
-        ("schedules", &SCHEDULES),
-        ("sources", &SOURCES),
-        ("sinks", &SINKS),
-    ]
+/// The registries by what their entries are called together: the tasks, what the sections of each
+/// task can name, and what is the same for all.
+pub fn families() -> Vec<(String, &'static dyn Family)> {
+    let mut families: Vec<&'static dyn Family> = vec![&TASKS];
+    let sections = TASKS.entries.iter().flat_map(|task| task.fields).filter_map(section);
+    for family in sections {
+        // Tasks of one kind share their models.
+        if families.iter().all(|known| known.kind() != family.kind()) {
+            families.push(family);
+        }
+    }
+    let shared: [&'static dyn Family; 3] = [&OPTIMIZERS, &SCHEDULES, &SINKS];
+    let named = |family: &'static dyn Family| (format!("{}s", family.kind()), family);
+    families.into_iter().chain(shared).map(named).collect()
+}
+
+fn section(field: &Field) -> Option<&'static dyn Family> {
+    match field.kind {
+        Kind::Section(family) => Some(family),
+        _ => None,
+    }
 }

@@ -25,7 +25,7 @@ mod run_dir;
 mod scheduled;
 mod tasks;
 
-pub use config::{Config, FIELDS};
+pub use config::{Config, FIELDS, fields};
 pub use error::TrainError;
 pub use families::families;
 pub use metrics::{Metric, Validation};
@@ -36,4 +36,4 @@ pub use report::{Baseline, Ended, Report};
 pub use run::{Console, Run};
 pub use run_dir::RunDir;
 pub use scheduled::scheduled;
-pub use tasks::{Build, TASKS, Task};
+pub use tasks::{Build, TASKS, Task, TaskEntry};

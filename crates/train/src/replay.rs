@@ -10,9 +10,9 @@ use rappel_tensor::{DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile
 use thiserror::Error;
 use toml::Table;
 
-use crate::config::FIELDS;
+use crate::config::fields;
 use crate::durable::{parent, sync_file};
-use crate::{Config, TrainError};
+use crate::{Config, TASKS, TrainError};
 
 /// Why gradients could not be replayed.
 #[derive(Debug, Error)]
@@ -118,7 +118,8 @@ pub fn replay(
 /// The sections that count, completed; the others' names are checked, not what they hold.
 pub(crate) fn sections(given: &Table) -> Result<Options, ConfigError> {
     let counts = |key: &str| SECTIONS.iter().any(|field| field.name == key);
-    let passed_over = |key: &str| !counts(key) && FIELDS.iter().any(|field| field.name == key);
+    let known: Vec<Field> = TASKS.entries.iter().flat_map(fields).collect();
+    let passed_over = |key: &str| !counts(key) && known.iter().any(|field| field.name == key);
     let mut given = given.clone();
     given.retain(|key, _| !passed_over(key));
     if let Some(toml::Value::Table(train)) = given.get_mut("train") {

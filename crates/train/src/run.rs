@@ -9,7 +9,7 @@ use rappel_schedule::{Curve, Horizon};
 use rappel_telemetry::{Opening, Sinks, Start, open};
 
 use crate::checkpoint::{Checkpoints, State, Whole};
-use crate::tasks::{TASKS, Task};
+use crate::tasks::Task;
 use crate::{Config, Observer, RunDir, TrainError};
 
 /// Where console sinks write; see [`Opening::console`](rappel_telemetry::Opening).
@@ -129,12 +129,11 @@ impl Run {
 
 impl Parts {
     fn build(config: &Config, observer: &mut dyn Observer) -> Result<Self, TrainError> {
-        let build = TASKS.lookup_at("task", config.options().str("task"))?.build;
         if let Some(steps) = config.section("train").opt_u64("steps") {
             // With epochs the length is known only when the data is.
             recipe(config, Horizon { steps })?;
         }
-        let (task, config) = build(config, observer)?;
+        let (task, config) = (config.task().build)(config, observer)?;
         let horizon = config.horizon(task.steps_per_epoch());
         let optimizer = Optimizer::new(recipe(&config, horizon)?, task.params())?;
         Ok(Self { config, task, optimizer, steps: horizon.steps })

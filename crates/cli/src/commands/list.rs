@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use rappel_registry::{Family, describe, list, suggest};
-use rappel_train::{FIELDS, families};
+use rappel_train::{FIELDS, TASKS, families};
 
 /// List what a config can name, with its options
 ///
@@ -30,7 +30,7 @@ const KEYS: &str = "keys";
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = match (&args.kind, &args.name) {
         (None, _) => kinds(),
-        (Some(kind), None) if kind == KEYS => describe(FIELDS),
+        (Some(kind), None) if kind == KEYS => keys(),
         (Some(kind), None) => list(family(kind)?),
         (Some(kind), Some(name)) => family(kind)?.info(name)?.to_string(),
     };
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn kinds() -> String {
-    let line = |(kind, family): (&str, &dyn Family)| {
+    let line = |(kind, family): (String, &dyn Family)| {
         let names: Vec<_> = family.infos().iter().map(|info| info.name).collect();
         format!("{kind:11} {}\n", names.join(", "))
     };
@@ -47,12 +47,21 @@ fn kinds() -> String {
     lines + &format!("{KEYS:11} all keys of a config\n")
 }
 
+/// The keys of any config, then those of each task.
+fn keys() -> String {
+    let own = TASKS
+        .entries
+        .iter()
+        .map(|task| format!("\nwith task = \"{}\":\n{}", task.name, describe(task.fields)));
+    describe(FIELDS) + &own.collect::<String>()
+}
+
 fn family(kind: &str) -> anyhow::Result<&'static dyn Family> {
     let families = families();
     if let Some((_, family)) = families.iter().find(|(name, _)| *name == kind) {
         return Ok(*family);
     }
-    let known: Vec<_> = families.iter().map(|(name, _)| *name).chain([KEYS]).collect();
+    let known: Vec<&str> = families.iter().map(|(name, _)| name.as_str()).chain([KEYS]).collect();
     let near = suggest(kind, known.iter().copied());
     let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     bail!("no kind is named `{kind}`{near} (known: {})", known.join(", "))

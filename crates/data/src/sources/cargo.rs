@@ -17,10 +17,10 @@ pub(super) const ENTRY: SourceEntry = SourceEntry {
     summary: "the Rust sources of the crates a workspace is built from, as cargo unpacked them",
     reference: "https://doc.rust-lang.org/cargo/guide/cargo-home.html",
     fields: &[
-        Field::new("workspace", Kind::Str, "\".\"", "a folder of the workspace"),
+        Field::new("workspace", Kind::Path(&[]), "\".\"", "a folder of the workspace"),
         Field::optional(
             "cargo_home",
-            Kind::Str,
+            Kind::Path(&[]),
             "where cargo keeps its registry; unset: $CARGO_HOME, else .cargo in the home folder",
         ),
     ],

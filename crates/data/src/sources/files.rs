@@ -15,7 +15,7 @@ pub(super) const ENTRY: SourceEntry = SourceEntry {
     reference: "https://docs.rs/glob/0.3/glob/struct.Pattern.html",
     fields: &[Field::required(
         "files",
-        Kind::Strings,
+        Kind::Paths,
         "paths, folders or globs; from a folder all files but hidden ones",
     )],
     build: |options| {

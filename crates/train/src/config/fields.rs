@@ -1,18 +1,16 @@
 //! The sections and keys of a config.
 
-use rappel_data::DATA;
-use rappel_model::ARCHITECTURES;
 use rappel_optim::OPTIMIZERS;
 use rappel_registry::{Field, Kind, Range};
 use rappel_schedule::SCHEDULES;
 
-/// Every key of a config, in the order in which a resolved one is written.
+use crate::tasks::TaskEntry;
+
+/// The keys of a config, whatever is learned; see [`fields`] for those of a task.
 pub static FIELDS: &[Field] = &[
     Field::new("task", Kind::Str, "\"language_model\"", "what is learned; see `rappel list tasks`"),
     Field::new("seed", Kind::int_from(0), "0", "chooses all random numbers and the order of data"),
     Field::optional("out", Kind::Str, "directory of the run; unset: runs/<config name>-<n>"),
-    Field::required("data", Kind::Section(&DATA), "what is learned from"),
-    Field::required("model", Kind::Section(&ARCHITECTURES), "what learns"),
     Field::required("optimizer", Kind::Section(&OPTIMIZERS), "how it learns"),
     Field::new(
         "schedule",
@@ -23,8 +21,18 @@ pub static FIELDS: &[Field] = &[
     Field::new("train", Kind::Table(TRAIN), "{}", "how long, and in what portions"),
     Field::new("checkpoint", Kind::Table(CHECKPOINT), "{}", "what a killed run goes on from"),
     Field::new("telemetry", Kind::Table(TELEMETRY), "{}", "who is told"),
-    Field::new("sample", Kind::Table(SAMPLE), "{}", "the text generated at the end"),
 ];
+
+/// The key that picks the task, and the task where a config does not give it.
+pub(super) const TASK: (&str, &str) = ("task", "language_model");
+
+/// Every key of a task's config, in the order in which a resolved one is written: its own sections
+/// stand before that of the optimizer.
+pub fn fields(task: &TaskEntry) -> Vec<Field> {
+    let own = FIELDS.iter().position(|field| matches!(field.kind, Kind::Section(_)));
+    let (run, descent) = FIELDS.split_at(own.unwrap_or(FIELDS.len()));
+    [run, task.fields, descent].concat()
+}
 
 const TRAIN: &[Field] = &[
     Field::optional("steps", Kind::int_from(1), "optimizer steps; give either this or epochs")
@@ -53,12 +61,6 @@ const TRAIN: &[Field] = &[
         "each element of each gradient is moved into -clip_value..=clip_value",
     )
     .aka(&["clip_grad_value"]),
-    Field::new(
-        "document_attention",
-        Kind::Bool,
-        "false",
-        "a token attends only to those of its own document, where samples span several",
-    ),
     Field::new("log_every", Kind::int_from(1), "10", "steps between scalars; 1 logs every step")
         .aka(&["logging_steps", "log_interval"]),
     Field::new(
@@ -86,11 +88,3 @@ const TELEMETRY: &[Field] = &[Field::new(
     "who is told of the scalars; see `rappel list sinks`",
 )
 .aka(&["report_to"])];
-
-const SAMPLE: &[Field] = &[
-    Field::new("prompt", Kind::Str, "\"\"", "what it goes on from; empty: a new document"),
-    Field::new("max_tokens", Kind::int_from(0), "200", "tokens at most; 0: no sample")
-        .aka(&["max_new_tokens"]),
-    Field::new("temperature", Kind::Float(Range::above(0.0)), "0.8", "divides the logits"),
-    Field::new("top_k", Kind::int_from(0), "50", "draw among the likeliest; 0: among all"),
-];

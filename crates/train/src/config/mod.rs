@@ -3,16 +3,16 @@
 mod fields;
 mod overrides;
 
-use rappel_registry::{Options, resolve};
+use rappel_registry::{Options, map_paths, resolve};
 use rappel_schedule::Horizon;
 use rappel_telemetry::SINKS;
 use toml::{Table, Value};
 
 use crate::TrainError;
 use crate::checkpoint::sha256;
-use crate::tasks::TASKS;
+use crate::tasks::{TASKS, TaskEntry};
 
-pub use fields::FIELDS;
+pub use fields::{FIELDS, fields};
 
 /// A config with every default filled in, each value checked by itself.
 ///
@@ -64,8 +64,10 @@ impl Config {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn from_table(given: &Table) -> Result<Self, TrainError> {
-        let options = resolve("", FIELDS, given)?;
-        TASKS.lookup_at("task", options.str("task"))?;
+        // A task that is no text is told of like any other value of the wrong type.
+        let (key, default) = fields::TASK;
+        let name = given.get(key).and_then(Value::as_str).unwrap_or(default);
+        let options = resolve("", &fields(TASKS.lookup_at(key, name)?), given)?;
         check_sinks(options.table("telemetry"))?;
         let train = options.table("train");
         match (train.opt_u64("steps"), train.opt_f64("epochs")) {
@@ -97,33 +99,25 @@ impl Config {
     /// The same config with paths that hold from any current folder, so that a run can be resumed
     /// from anywhere.
     pub(crate) fn with_absolute_paths(&self) -> Result<Self, TrainError> {
-        let absolute = |path: &str| -> Result<Value, TrainError> {
+        let absolute = |path: &str| -> Result<String, TrainError> {
             let path =
                 std::path::absolute(path).map_err(TrainError::io("resolve", path.as_ref()))?;
-            Ok(Value::String(path.to_string_lossy().into_owned()))
+            Ok(path.to_string_lossy().into_owned())
         };
-        let data = self.section("data");
-        let mut config = self.clone();
-        for key in ["workspace", "cargo_home"] {
-            if data.declares(key)
-                && let Some(path) = data.opt_str(key)
-            {
-                config = config.with("data", key, absolute(path)?)?;
-            }
-        }
-        if data.declares("files") {
-            let files = data.strings("files").into_iter().map(absolute);
-            config = config.with("data", "files", files.collect::<Result<Vec<_>, _>>()?)?;
-        }
-        match data.str("tokenizer") {
-            "byte" | "bpe" => Ok(config),
-            path => config.with("data", "tokenizer", absolute(path)?),
-        }
+        let mut table = self.options.to_toml();
+        map_paths(&fields(self.task()), &mut table, &absolute)?;
+        Self::from_table(&table)
     }
 
     /// A hash of all its values.
     pub(crate) fn sha256(&self) -> String {
         sha256(&self.to_toml())
+    }
+
+    /// What is learned.
+    pub(crate) fn task(&self) -> &'static TaskEntry {
+        let (key, _) = fields::TASK;
+        TASKS.lookup(self.options.str(key)).expect("a task: checked when parsed")
     }
 
     /// All options.

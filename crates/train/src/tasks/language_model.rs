@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use rappel_data::{Batch, Batches, DataConfig, Dataset, byte_trigram};
+use rappel_data::{Batch, Batches, DATA, DataConfig, Dataset, byte_trigram};
 use rappel_model::{
     ARCHITECTURES, Forward, GenerateOptions, LanguageModel, Sampling, save_pretrained,
 };
+use rappel_registry::{Field, Kind, Range};
 use rappel_tensor::{CrossEntropy, Key, Params, Tensor, no_grad};
 
 use super::{Task, TaskEntry};
@@ -16,9 +17,21 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     name: "language_model",
     summary: "next-token prediction: mean over tokens of -ln p(token | those before), in nats",
     reference: "Radford et al., Language models are unsupervised multitask learners, 2019",
-    fields: &[],
+    fields: &[
+        Field::required("data", Kind::Section(&DATA), "what is learned from"),
+        Field::required("model", Kind::Section(&ARCHITECTURES), "what learns"),
+        Field::new("sample", Kind::Table(SAMPLE), "{}", "the text generated at the end"),
+    ],
     build,
 };
+
+const SAMPLE: &[Field] = &[
+    Field::new("prompt", Kind::Str, "\"\"", "what it goes on from; empty: a new document"),
+    Field::new("max_tokens", Kind::int_from(0), "200", "tokens at most; 0: no sample")
+        .aka(&["max_new_tokens"]),
+    Field::new("temperature", Kind::Float(Range::above(0.0)), "0.8", "divides the logits"),
+    Field::new("top_k", Kind::int_from(0), "50", "draw among the likeliest; 0: among all"),
+];
 
 /// A language model with its text.
 struct Text {
@@ -64,7 +77,7 @@ fn build(
         train: batches,
         validation,
         parts: train.usize("gradient_accumulation_steps"),
-        document_attention: train.bool("document_attention"),
+        document_attention: config.section("data").bool("document_attention"),
         prompt: config.section("sample").str("prompt").to_owned(),
         sample: sampling(config, data.tokenizer.end_of_document()),
         seed: config.seed(),

@@ -76,7 +76,8 @@ pub type Build = fn(&Config, &mut dyn Observer) -> Result<(Box<dyn Task>, Config
 pub static TASKS: Registry<Build> =
     Registry { kind: "task", common: &[], entries: &[language_model::ENTRY], more: no_more };
 
-type TaskEntry = Entry<Build>;
+/// A task: its options are the sections of a config that only it has, such as `data` and `model`.
+pub type TaskEntry = Entry<Build>;
 
 #[cfg(test)]
 mod tests {
