@@ -2,8 +2,8 @@
 //! The `rappel` binary: parses the arguments, runs one command, maps what comes to an exit code.
 
 mod args;
-mod chart;
 mod commands;
+mod draw;
 mod profiler;
 mod progress;
 mod report;

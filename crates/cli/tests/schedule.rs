@@ -86,3 +86,21 @@ fn what_cannot_be_is_told_before_anything_is_drawn() {
         assert!(told.contains(expected), "{told}");
     }
 }
+
+#[test]
+fn a_picture_has_a_part_for_each_value() {
+    let place = Place::new();
+    place.write("run.toml", CONFIG);
+    place.ok(&["schedule", "run.toml", "--png", "all.png"]);
+    let bytes = std::fs::read(place.at("all.png")).unwrap();
+    assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+    let size = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    assert_eq!((size(16), size(20)), (860, 4 * 250));
+    place.ok(&["schedule", "run.toml", "--png", "all.svg"]);
+    let text = std::fs::read_to_string(place.at("all.svg")).unwrap();
+    for name in ["lr", "betas[0]", "weight_decay", "groups[1].lr", "step"] {
+        assert!(text.contains(&format!(">{name}</text>")), "{text}");
+    }
+    let told = place.error(&["schedule", "run.toml", "--png", "all.gif"]);
+    assert!(told.contains("all.gif: a picture's name ends in .png or .svg"), "{told}");
+}

@@ -31,6 +31,8 @@ pub use families::families;
 pub use metrics::{Metric, Validation};
 pub use observer::{Note, Observer, Started, Step};
 pub use pretrained::{Evaluation, Pretrained};
+
+pub use rappel_optim::ScheduledValue;
 pub use replay::{ReplayError, Replayed, replay};
 pub use report::{Baseline, Ended, Report};
 pub use run::{Console, Run};

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use rappel_train::ScheduledValue;
 
-use crate::chart;
+use crate::draw::{self, Axis, Curve, PALETTE, Picture, terminal};
 
 /// Draw what a config varies over the steps: learning rates and all that follows a schedule
 ///
@@ -16,7 +17,8 @@ use crate::chart;
 #[command(after_help = "Examples:
   rappel schedule configs/quickstart.toml
   rappel schedule configs/quickstart.toml --set schedule.name=rex --steps 2000
-  rappel schedule configs/quickstart.toml --csv > schedule.csv")]
+  rappel schedule configs/quickstart.toml --csv > schedule.csv
+  rappel schedule configs/quickstart.toml --png schedule.png")]
 pub struct Args {
     /// A TOML file with a section `optimizer`
     config: PathBuf,
@@ -26,17 +28,25 @@ pub struct Args {
     /// Print step,lr,... for every step, with 17 digits
     #[arg(long)]
     csv: bool,
+    /// Draw into a file instead: PNG, or SVG where its name ends so
+    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
+    png: Option<PathBuf>,
     /// Set a key of the config, such as schedule.warmup_steps=100; can be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.png.as_deref().map_or(Ok(()), |path| draw::kind(path).map(|_| ()))?;
     let config = std::fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read the config {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
     let (steps, values) = rappel_train::scheduled(&config, &settings, args.steps)
         .with_context(|| args.config.display().to_string())?;
+    if let Some(path) = &args.png {
+        picture(steps, &values).save(path)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut out = BufWriter::new(stdout().lock());
     if args.csv {
         let names: Vec<&str> = values.iter().map(|value| value.name.as_str()).collect();
@@ -51,10 +61,46 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         for (i, value) in values.iter().enumerate() {
             let gap = if i == 0 { "" } else { "\n" };
-            let drawn = chart::draw(steps, |step| value.curve.at(step));
+            let drawn = terminal::draw(steps, |step| value.curve.at(step));
             write!(out, "{gap}{}: {drawn}", value.name)?;
         }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+const WIDTH: usize = 860;
+/// Of each value's part.
+const HEIGHT: usize = 250;
+
+/// A part for each value, one below the other.
+fn picture(steps: u64, values: &[ScheduledValue]) -> Picture {
+    let mut picture = Picture::new(WIDTH, HEIGHT * values.len());
+    for (i, value) in values.iter().enumerate() {
+        let points = points(steps, |step| value.curve.at(step));
+        let x = Axis::around("step", false, points.iter().map(|[x, _]| *x));
+        let y = Axis::around("", false, points.iter().map(|[_, y]| *y));
+        let curve = Curve { name: String::new(), points, color: PALETTE[i % PALETTE.len()] };
+        let place = [(i * HEIGHT) as f64, HEIGHT as f64];
+        draw::plot(&mut picture, place, &value.name, [x, y], &[curve]);
+    }
+    picture
+}
+
+/// The curve's points; of more steps than can be told apart, the least and the most of each few.
+fn points(steps: u64, value: impl Fn(u64) -> f64) -> Vec<[f64; 2]> {
+    let few = steps.div_ceil(WIDTH as u64);
+    let mut points = Vec::new();
+    for begin in (0..steps).step_by(few as usize) {
+        let all: Vec<_> =
+            (begin..(begin + few).min(steps)).map(|step| [step as f64, value(step)]).collect();
+        let least = all.iter().min_by(|a, b| a[1].total_cmp(&b[1]));
+        let most = all.iter().max_by(|a, b| a[1].total_cmp(&b[1]));
+        let (Some(&least), Some(&most)) = (least, most) else { continue };
+        points.push(if least[0] < most[0] { least } else { most });
+        if few > 1 {
+            points.push(if least[0] < most[0] { most } else { least });
+        }
+    }
+    points
 }

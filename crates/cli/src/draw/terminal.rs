@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(lines.len(), HEIGHT + 2);
         assert!(lines[1].starts_with("    1.000e0 |⠉") && lines[1].chars().count() < 24, "{text}");
         assert!(
-            lines[HEIGHT].starts_with("    0.000e0 |⠀") && lines[HEIGHT].ends_with('⣀'),
+            lines[HEIGHT].starts_with("    0.000e0 |⠀") && lines[HEIGHT].ends_with('⣄'),
             "{text}"
         );
         assert_eq!(lines[HEIGHT + 1].split_whitespace().last(), Some("127"));
