@@ -119,6 +119,28 @@ pub enum OptimError {
         /// Why.
         what: &'static str,
     },
+    /// A step within the backward pass wants what is known only once all gradients are there.
+    #[error(
+        "optimizer: {what}, so the step cannot be taken within the backward pass; leave that out, or \
+         take the step after it"
+    )]
+    NeedsAllGradients {
+        /// Why.
+        what: &'static str,
+    },
+    /// A step within the backward pass met something that it could not know beforehand.
+    #[error(
+        "the step within the backward pass ended early (step {step}): {why}; {updated} parameters had \
+         been updated by then, so go back to a checkpoint"
+    )]
+    Unfinished {
+        /// What it met.
+        why: String,
+        /// How many parameters had been updated.
+        updated: usize,
+        /// The optimizer step.
+        step: u64,
+    },
     /// A tensor of saved state has another type than the state.
     #[error("{path}: tensor `{name}` holds {found}, the optimizer keeps {wanted}")]
     StateType {

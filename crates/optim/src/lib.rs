@@ -11,6 +11,7 @@
 //! Config, help, checkpoints and the conformance tests follow from these.
 
 mod average;
+mod backward;
 mod clip;
 mod elementwise;
 mod error;

@@ -31,10 +31,10 @@ pub struct Optimizer {
     /// Takes the steps of a rule that evaluates the loss itself.
     pub(crate) search: Option<Search>,
     pub(crate) lr_factor: Scalar,
-    max_grad_norm: Option<f64>,
-    norm_type: f64,
-    clip_value: Option<f64>,
-    allow_missing: bool,
+    pub(crate) max_grad_norm: Option<f64>,
+    pub(crate) norm_type: f64,
+    pub(crate) clip_value: Option<f64>,
+    pub(crate) allow_missing: bool,
     pub(crate) check_finite: bool,
     pub(crate) seed: u64,
 }
@@ -152,7 +152,7 @@ impl Optimizer {
         let Gradients { prepare, grad_norm, clip_coef, whole, .. } =
             self.gradients(step, grads, scale)?;
         let lr_factor = self.lr_factor.at(step);
-        let rounding = Key::new(self.seed).with_name("stochastic rounding").with(step);
+        let rounding = self.rounding(step);
         params.update(|arenas| {
             let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
             for (i, group) in self.groups.iter_mut().enumerate() {
@@ -193,6 +193,11 @@ impl Optimizer {
         }
         let coef = self.max_grad_norm.map_or(1.0, |max| clip::coefficient(norm, max));
         Ok((Some(norm), coef))
+    }
+
+    /// What random rounding at `step` is drawn from.
+    pub(crate) fn rounding(&self, step: u64) -> Key {
+        Key::new(self.seed).with_name("stochastic rounding").with(step)
     }
 
     /// The learning rate at `step` of the parameters that no group took.

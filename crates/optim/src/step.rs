@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use half::bf16;
 use rappel_tensor::{
-    ArenaLayout, Arenas, DType, Element, Grads, Key, Run, Runs, StateKind, Trained,
+    ArenaLayout, Arenas, DType, Element, Grads, Key, OpenParam, Run, Runs, StateArena, StateKind,
+    Tensor, Trained,
 };
 
 use crate::group::{Group, Member, Part, merged};
@@ -33,7 +34,66 @@ struct Means<'a> {
     rounding: Option<Key>,
 }
 
+/// Where the parameters of a step lie, and their gradients.
+trait Ground {
+    /// Those of one type, with state beside them.
+    fn memory<'a>(&'a mut self, dtype: DType, state: &'a mut [StateArena]) -> Memory<'a>;
+}
+
+/// All parameters.
+struct All<'a, 'b> {
+    arenas: &'a mut Arenas<'b>,
+    grads: &'a Grads,
+}
+
+impl Ground for All<'_, '_> {
+    fn memory<'a>(&'a mut self, dtype: DType, state: &'a mut [StateArena]) -> Memory<'a> {
+        memory(dtype, self.arenas, Some(self.grads), state)
+    }
+}
+
+/// One parameter, which lies at position 0.
+struct Alone<'a, 'b> {
+    param: &'a mut OpenParam<'b>,
+    grad: &'a Tensor,
+}
+
+impl Ground for Alone<'_, '_> {
+    fn memory<'a>(&'a mut self, dtype: DType, state: &'a mut [StateArena]) -> Memory<'a> {
+        let Self { param, grad } = self;
+        match dtype {
+            DType::F32 => {
+                Memory::F32(Views { params: param.values(), grads: grad.as_slice(), state })
+            }
+            DType::F64 => {
+                Memory::F64(Views { params: param.values(), grads: grad.as_slice(), state })
+            }
+            _ => Memory::Bf16(Views { params: param.values(), grads: grad.as_slice(), state }),
+        }
+    }
+}
+
 impl Group {
+    /// Updates member `k` of a part, alone, by its gradient.
+    pub fn step_one(
+        &mut self,
+        stride: Stride,
+        (part, k): (usize, usize),
+        param: &mut OpenParam<'_>,
+        grad: &Tensor,
+    ) {
+        let Stride { now, prepare, key, .. } = stride;
+        let prepare = prepare.turned(self.stepper.maximize());
+        let rounding = self.stochastic_rounding.then_some(key.with(part as u64));
+        let means =
+            Means { stepper: &*self.stepper, modifiers: &self.modifiers, now, prepare, rounding };
+        let part = &mut self.parts[part];
+        let place = std::mem::replace(&mut part.members[k].run.param, 0);
+        let runs = Runs::new(vec![part.members[k].run]);
+        part.walk(means, &mut Alone { param, grad }, &runs, &[k]);
+        part.members[k].run.param = place;
+    }
+
     /// Updates the members that have gradients.
     pub fn step(&mut self, stride: Stride, arenas: &mut Arenas<'_>, grads: &Grads) {
         let Stride { now, prepare, key, whole } = stride;
@@ -56,7 +116,7 @@ impl Part {
         if whole && self.members.iter().all(|member| alike(member, &self.members[0])) {
             let (runs, everyone) =
                 (std::mem::take(&mut self.runs), std::mem::take(&mut self.everyone));
-            self.walk(means, arenas, grads, &runs, &everyone);
+            self.walk(means, &mut All { arenas, grads }, &runs, &everyone);
             (self.runs, self.everyone) = (runs, everyone);
             return;
         }
@@ -73,19 +133,12 @@ impl Part {
         }
         for picked in clusters {
             let runs = merged(&self.members, picked.iter().copied());
-            self.walk(means, arenas, grads, &runs, &picked);
+            self.walk(means, &mut All { arenas, grads }, &runs, &picked);
         }
     }
 
     /// Updates the picked members, which all stand at the same count.
-    fn walk(
-        &mut self,
-        means: Means<'_>,
-        arenas: &mut Arenas<'_>,
-        grads: &Grads,
-        runs: &Runs,
-        picked: &[usize],
-    ) {
+    fn walk(&mut self, means: Means<'_>, ground: &mut dyn Ground, runs: &Runs, picked: &[usize]) {
         for k in picked {
             self.members[*k].count += 1;
         }
@@ -96,9 +149,9 @@ impl Part {
         // The rule's own slots, then the master copy, then the slow weights.
         let (for_rule, beside) = (own + usize::from(master), own);
         if now.count == 1 {
-            self.begin(modifiers, arenas, grads, runs, picked);
+            self.begin(modifiers, ground, runs, picked);
         }
-        let memory = memory(self.dtype, arenas, Some(grads), &mut self.state[..for_rule]);
+        let memory = ground.memory(self.dtype, &mut self.state[..for_rule]);
         let members = &mut self.members;
         let job = Job { now, prepare, rounding, memory, runs, members, picked };
         if modifiers.leave_alone() {
@@ -107,7 +160,7 @@ impl Part {
             step_around(stepper, modifiers, job);
         }
         if let Some(lookahead) = modifiers.lookahead.filter(|l| now.count.is_multiple_of(l.k)) {
-            let mut memory = self::memory(self.dtype, arenas, Some(grads), &mut []);
+            let mut memory = ground.memory(self.dtype, &mut []);
             let beside = &mut self.state[beside..];
             with_views!(&mut memory, views => pull(lookahead, views, beside, runs, rounding));
         }
@@ -117,20 +170,22 @@ impl Part {
     fn begin(
         &mut self,
         modifiers: &Modifiers,
-        arenas: &mut Arenas<'_>,
-        grads: &Grads,
+        ground: &mut dyn Ground,
         runs: &Runs,
         picked: &[usize],
     ) {
         for slot in self.state.iter_mut().filter(|slot| slot.kind() == StateKind::Master) {
-            let (params, copies) = (arenas.all::<bf16>(), slot.as_slice_mut::<f32>());
+            let Memory::Bf16(Views { params, .. }) = ground.memory(self.dtype, &mut []) else {
+                unreachable!("master copies are of bfloat16 parameters")
+            };
+            let copies = slot.as_slice_mut::<f32>();
             for Run { param, state, len } in picked.iter().map(|k| self.members[*k].run) {
                 bf16::load(&params[param..param + len], &mut copies[state..state + len]);
             }
         }
         if modifiers.lookahead.is_some() {
             let slow = self.state.last_mut().map_or(&mut [][..], std::slice::from_mut);
-            let mut memory = memory(self.dtype, arenas, Some(grads), &mut []);
+            let mut memory = ground.memory(self.dtype, &mut []);
             with_views!(&mut memory, views => begin(views, slow, runs));
         }
     }
@@ -141,7 +196,7 @@ pub(crate) fn memory<'a>(
     dtype: DType,
     arenas: &'a mut Arenas<'_>,
     grads: Option<&'a Grads>,
-    state: &'a mut [rappel_tensor::StateArena],
+    state: &'a mut [StateArena],
 ) -> Memory<'a> {
     fn of<'a, T: Element>(
         grads: Option<&'a Grads>,

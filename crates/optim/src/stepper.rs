@@ -117,6 +117,12 @@ pub trait Stepper: Send + Sync {
         false
     }
 
+    /// Why a parameter cannot be updated by itself, as soon as its gradient is whole, to the same bits
+    /// as together with the others, if it cannot.
+    fn needs_all(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Why a parameter of `shape` cannot be trained by the rule, if it cannot.
     fn refuses(&self, _shape: Shape) -> Option<String> {
         None

@@ -89,6 +89,14 @@ impl<const S: usize, const K: usize, A: TwoPass<S, K>> Stepper for Twice<S, K, A
         A::SHARED
     }
 
+    fn needs_all(&self) -> Option<&'static str> {
+        Some(if A::SHARED {
+            "its rule adds up numbers over all parameters"
+        } else {
+            "its rule adds up numbers over tensors, in pieces that are cut across all of them"
+        })
+    }
+
     fn lr(&self) -> &Scalar {
         self.0.lr()
     }

@@ -6,9 +6,10 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memmap2::MmapMut;
 
@@ -30,8 +31,18 @@ const STAGGERS: usize = 16;
 
 /// Memory that tensors share; returns to the pool when the last one lets go.
 pub(crate) struct Buffer {
-    block: Option<Block>,
+    place: Place,
     bytes: usize,
+}
+
+/// Where a buffer's memory is.
+enum Place {
+    /// In a block of its own.
+    Block(Block),
+    /// Within another buffer, from this byte on.
+    Within(Arc<Buffer>, usize),
+    /// Back in the pool.
+    Gone,
 }
 
 struct Block {
@@ -150,7 +161,17 @@ impl Buffer {
             found
         };
         let block = found.unwrap_or_else(|| Block::new(wanted));
-        Self { block: Some(block), bytes }
+        Self { place: Place::Block(block), bytes }
+    }
+
+    /// The bytes `range` of `arena`, as a buffer that can be shared, or held alone, by itself.
+    ///
+    /// # Safety
+    /// Windows of an arena lie apart, and the arena itself is read and written only while each of
+    /// its windows is held by nobody but the one who does so.
+    pub unsafe fn window(arena: &Arc<Self>, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= arena.bytes, "a window leaves its arena");
+        Self { place: Place::Within(arena.clone(), range.start), bytes: range.len() }
     }
 
     /// A buffer of `bytes` zeros.
@@ -168,7 +189,11 @@ impl Buffer {
     /// The start, for kernels. Writing through it needs what a `&mut` would: that nobody else
     /// reads or writes the same elements at the time.
     pub fn as_ptr<T: Element>(&self) -> *mut T {
-        self.block.as_ref().map_or(NonNull::dangling(), |block| block.start).as_ptr().cast()
+        match &self.place {
+            Place::Block(block) => block.start.as_ptr().cast(),
+            Place::Within(arena, from) => arena.as_ptr::<u8>().wrapping_add(*from).cast(),
+            Place::Gone => NonNull::dangling().as_ptr(),
+        }
     }
 
     /// All elements.
@@ -180,7 +205,8 @@ impl Buffer {
 
     /// All elements, to write.
     pub fn as_slice_mut<T: Element>(&mut self) -> &mut [T] {
-        // SAFETY: as in `as_slice`, and `&mut self` excludes others.
+        // SAFETY: as in `as_slice`, and `&mut self` excludes others; windows keep out of each
+        // other's way and out of their arena's (`window`).
         unsafe { std::slice::from_raw_parts_mut(self.as_ptr(), self.bytes / size_of::<T>()) }
     }
 }
@@ -226,7 +252,7 @@ impl Pool {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
+        if let Place::Block(block) = std::mem::replace(&mut self.place, Place::Gone) {
             let mut pool = pool();
             pool.stats.used_bytes -= block.size;
             pool.free.entry(block.size).or_default().push(block);

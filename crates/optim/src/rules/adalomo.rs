@@ -28,6 +28,9 @@ crate::options! {
     /// come before any rule. It computes in single precision whatever the parameters are; here it is
     /// the precision of the step.
     ///
+    /// [`step_backward`](crate::Optimizer::step_backward) takes the step within the backward pass, as
+    /// the paper does.
+    ///
     /// ```
     /// use rappel_optim::AdaLomo;
     /// assert_eq!(AdaLomo::default().decay_rate, -0.8);

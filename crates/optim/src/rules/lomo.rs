@@ -22,6 +22,9 @@ crate::options! {
     /// before any rule. It computes in single precision whatever the parameters are; here it is the
     /// precision of the step.
     ///
+    /// [`step_backward`](crate::Optimizer::step_backward) takes the step within the backward pass, as
+    /// the paper does.
+    ///
     /// ```
     /// use rappel_optim::Lomo;
     /// assert!(Lomo::default().lr.is(1e-3));

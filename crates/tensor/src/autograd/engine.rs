@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Kind, Node, Sink, is_recording};
-use crate::params::{GradStore, Grads, Streamed};
+use crate::params::{ArenaLayout, GradStore, Grads, Streamed};
 use crate::tensor::Tensor;
 
 /// What is still to be visited, by number.
@@ -100,8 +100,29 @@ impl Tensor {
     /// `finished` gets the parameter's position in its [`Params`](crate::Params) and the gradient.
     #[track_caller]
     pub fn backward_each(&self, finished: &mut dyn FnMut(usize, Tensor)) {
+        self.stream(None, finished);
+    }
+
+    /// [`backward_each`](Tensor::backward_each) for the parameters of the set with `layout`; the
+    /// gradients of others are dropped.
+    ///
+    /// By the time that `finished` gets a gradient, nothing on the way back needs the graph's reads of
+    /// that parameter any more: unless a tensor outside, or a detached copy that is still to come,
+    /// views it, it can be changed there and then by
+    /// [`Params::update_one`](crate::Params::update_one).
+    #[track_caller]
+    pub fn backward_each_of(
+        &self,
+        layout: &Arc<ArenaLayout>,
+        finished: &mut dyn FnMut(usize, Tensor),
+    ) {
+        self.stream(Some(layout), finished);
+    }
+
+    #[track_caller]
+    fn stream(&self, only: Option<&Arc<ArenaLayout>>, finished: &mut dyn FnMut(usize, Tensor)) {
         let seed = self.seed_gradient();
-        let mut store = Streamed::new(finished);
+        let mut store = Streamed::new(only, finished);
         store.expect(self);
         run(self, seed, &mut store);
         store.finish();

@@ -7,13 +7,15 @@
 mod grads;
 mod init;
 mod layout;
+#[allow(unsafe_code)]
+mod open;
 mod scope;
 mod stream;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::autograd::{Kind, Node, read_param};
-use crate::dtype::{DType, Element};
+use crate::dtype::DType;
 use crate::memory::Buffer;
 use crate::random::Key;
 use crate::shape::{Layout, Shape};
@@ -26,6 +28,7 @@ pub use grads::Grads;
 pub use init::Init;
 pub use layout::{ArenaLayout, Entry};
 pub(crate) use layout::{FLOATS, Slot, float_index};
+pub use open::{Arenas, OpenParam};
 pub use scope::Scope;
 pub(crate) use stream::Streamed;
 
@@ -74,6 +77,9 @@ struct State {
 struct Built {
     layout: Arc<ArenaLayout>,
     arenas: [Option<Arc<Buffer>>; FLOATS],
+    /// Each parameter's part of its arena. All views of a parameter share its window, so that a
+    /// window with one owner is a parameter that nobody reads.
+    windows: Vec<Arc<Buffer>>,
     nodes: Vec<Arc<Node>>,
 }
 
@@ -105,8 +111,9 @@ impl State {
             });
             let slot = |index| Slot { layout: layout.clone(), index };
             let nodes = (0..layout.entries().len()).map(|i| Node::new(Kind::Param(slot(i))));
-            let mut built = Built { nodes: nodes.collect(), layout, arenas };
+            let mut built = Built { nodes: nodes.collect(), layout, arenas, windows: Vec::new() };
             built.initialise(self.seed);
+            built.windows = open::windows(&built.layout, &built.arenas);
             self.built = Some(built);
         }
         self.built.as_mut().expect("just built")
@@ -132,9 +139,8 @@ impl Built {
 
     fn view(&self, index: usize) -> Tensor {
         let entry = &self.layout.entries()[index];
-        let arena = self.arenas[float_index(entry.dtype)].as_ref().expect("holds the entry");
-        let layout = Layout { offset: entry.offset, ..Layout::contiguous(entry.shape) };
-        Tensor { buffer: arena.clone(), layout, dtype: entry.dtype, node: None }
+        let (buffer, layout) = (self.windows[index].clone(), Layout::contiguous(entry.shape));
+        Tensor { buffer, layout, dtype: entry.dtype, node: None }
     }
 }
 
@@ -275,10 +281,37 @@ impl Params {
     pub fn update<R>(&mut self, f: impl FnOnce(&mut Arenas<'_>) -> R) -> Result<R, ParamsError> {
         let mut state = write(&self.shared);
         let built = state.build();
-        if built.arenas.iter_mut().flatten().any(|arena| Arc::get_mut(arena).is_none()) {
+        if built.windows.iter_mut().any(|window| Arc::get_mut(window).is_none()) {
             return Err(ParamsError::InUse);
         }
-        Ok(f(&mut Arenas { built }))
+        Ok(f(&mut Arenas::new(built)))
+    }
+
+    /// Parameter `index`, to change, whether or not others are in use.
+    ///
+    /// ```
+    /// use rappel_tensor::{Init, Params};
+    /// let mut params = Params::new(0);
+    /// let [a, b] = ["a", "b"].map(|name| params.scope("").add(name, [2], Init::ONES));
+    /// let held = a.tensor();
+    /// assert!(params.update_one(a.index(), |_| ()).is_err());
+    /// params.update_one(b.index(), |open| open.values::<f32>()[1] = 3.0)?;
+    /// assert_eq!(b.tensor().to_vec::<f32>(), [1.0, 3.0]);
+    /// # Ok::<(), rappel_tensor::ParamsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ParamsError::InUse`] while a tensor made from this parameter is alive.
+    pub fn update_one<R>(
+        &mut self,
+        index: usize,
+        f: impl FnOnce(&mut OpenParam<'_>) -> R,
+    ) -> Result<R, ParamsError> {
+        let mut state = write(&self.shared);
+        let built = state.build();
+        let dtype = built.layout.entries()[index].dtype;
+        let buffer = Arc::get_mut(&mut built.windows[index]).ok_or(ParamsError::InUse)?;
+        Ok(f(&mut OpenParam::new(buffer, dtype)))
     }
 
     /// Replaces every value by that of the tensor of the same name in `file`, converted to the
@@ -296,37 +329,6 @@ impl Params {
             }
             Ok(())
         })?
-    }
-}
-
-/// All parameters, open for change.
-pub struct Arenas<'a> {
-    built: &'a mut Built,
-}
-
-impl Arenas<'_> {
-    /// Where each parameter lies.
-    pub fn layout(&self) -> Arc<ArenaLayout> {
-        self.built.layout.clone()
-    }
-
-    /// Replaces the value of parameter `index` by that of a tensor of its shape.
-    fn put(&mut self, index: usize, value: &Tensor) {
-        let layout = self.layout();
-        let entry = &layout.entries()[index];
-        let value = value.detach().to_dtype(entry.dtype).contiguous();
-        with_float!(entry.dtype, "parameter", T => {
-            self.all::<T>()[entry.range()].copy_from_slice(value.slice::<T>());
-        });
-    }
-
-    /// Every parameter of type `T`, by the offsets of [`layout`](Arenas::layout); empty where there
-    /// is none.
-    pub fn all<T: Element>(&mut self) -> &mut [T] {
-        match &mut self.built.arenas[float_index(T::DTYPE)] {
-            Some(arena) => Arc::get_mut(arena).expect("checked on opening").as_slice_mut(),
-            None => &mut [],
-        }
     }
 }
 

@@ -160,3 +160,60 @@ fn parameters_may_all_be_empty() {
     let grads = empty.tensor().sum().backward();
     assert!(grads.missing(&params.layout()).is_empty());
 }
+
+#[test]
+fn one_parameter_opens_as_soon_as_nothing_views_it() {
+    let (mut params, a, b) = two_layers();
+    let (held, kept) = (a.tensor().detach().t(), b.tensor().to_vec::<f32>());
+    assert!(matches!(params.update_one(a.index(), |_| ()), Err(ParamsError::InUse)));
+    params.update_one(b.index(), |open| open.values::<f32>().fill(2.0)).unwrap();
+    assert_eq!(b.tensor().to_vec::<f32>(), [2.0; 10]);
+    assert_ne!(kept, [2.0; 10]);
+    // All of them only together.
+    assert!(matches!(params.update(|_| ()), Err(ParamsError::InUse)));
+    let before = held.to_vec::<f32>();
+    drop((params, a, b));
+    assert_eq!(held.to_vec::<f32>(), before);
+}
+
+#[test]
+fn neighbours_in_the_arena_keep_their_values() {
+    let (mut params, a, b) = two_layers();
+    let before = a.tensor().to_vec::<f32>();
+    params.update_one(b.index(), |open| open.values::<f32>().fill(-1.0)).unwrap();
+    assert_eq!(a.tensor().to_vec::<f32>(), before);
+    let layout = params.layout();
+    let ranges = layout.entries().iter().map(Entry::range);
+    let lies: Vec<Vec<f32>> =
+        params.update(|all| ranges.map(|r| all.all::<f32>()[r].to_vec()).collect()).unwrap();
+    assert_eq!(lies, [before, vec![-1.0; 10]]);
+}
+
+#[test]
+fn gradients_of_one_set_come_without_those_of_others() {
+    let (params, a, b) = two_layers();
+    let (other, c, d) = two_layers();
+    let both = || loss(&a, &b) * loss(&c, &d);
+    assert_eq!(both().reads(&params.layout()), [true, true]);
+    assert_eq!(loss(&c, &d).reads(&params.layout()), [false, false]);
+    assert_eq!((a.tensor() * c.tensor()).sum().reads(&other.layout()), [true, false]);
+    let whole = both().backward();
+    let mut seen = Vec::new();
+    both().backward_each_of(&params.layout(), &mut |index, grad| {
+        let want = whole.tensor(&params.layout(), index).unwrap();
+        assert_eq!(grad.as_slice::<f32>(), want.to_vec::<f32>());
+        seen.push(index);
+    });
+    assert_eq!(seen, [b.index(), a.index()]);
+}
+
+#[test]
+fn a_parameter_is_free_when_its_gradient_comes() {
+    let (mut params, a, b) = two_layers();
+    let (layout, loss) = (params.layout(), loss(&a, &b));
+    let mut opened = 0;
+    loss.backward_each_of(&layout, &mut |index, _| {
+        params.update_one(index, |_| opened += 1).unwrap();
+    });
+    assert_eq!(opened, 2);
+}

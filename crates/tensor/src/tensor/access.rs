@@ -3,7 +3,7 @@
 use crate::cpu;
 use crate::dtype::{DType, Element};
 use crate::tensor::Tensor;
-use crate::with_element;
+use crate::{with_element, with_float};
 
 impl Tensor {
     /// The values in row-major order.
@@ -24,6 +24,22 @@ impl Tensor {
         cpu::copy::contiguous(self).slice().to_vec()
     }
 
+    /// The values in row-major order, where they lie.
+    ///
+    /// # Panics
+    /// Where `T` is not the tensor's type, or the values do not lie in that order.
+    #[track_caller]
+    pub fn as_slice<T: Element>(&self) -> &[T] {
+        assert!(
+            T::DTYPE == self.dtype && self.is_contiguous(),
+            "as_slice: the tensor holds {}{}, wanted is {} in order",
+            self.dtype,
+            if self.is_contiguous() { "" } else { " out of order" },
+            T::DTYPE
+        );
+        self.slice()
+    }
+
     /// The values in row-major order, as `f64`.
     pub fn to_f64_vec(&self) -> Vec<f64> {
         with_element!(self.dtype, T => self.to_vec::<T>().into_iter().map(T::to_f64).collect())
@@ -38,6 +54,16 @@ impl Tensor {
         assert!(self.count() == 1, "item: needs one element, got shape {}", self.shape());
         // SAFETY: one element lies at the layout's offset.
         with_element!(self.dtype, T => unsafe { self.ptr::<T>().read() }.to_f64())
+    }
+
+    /// The sum of the squares, as [`Grads::norm`](crate::Grads::norm) adds them up.
+    ///
+    /// # Panics
+    /// Where the elements are not floating-point numbers.
+    #[track_caller]
+    pub fn sum_of_squares(&self) -> f64 {
+        let lies = self.contiguous();
+        with_float!(self.dtype, "sum of squares", T => cpu::reduce::sum_of_squares(lies.slice::<T>()))
     }
 
     /// The position in row-major order of the first NaN or infinity.
