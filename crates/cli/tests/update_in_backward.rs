@@ -8,7 +8,7 @@ const WITHIN: &str = "train.update_in_backward=true";
 
 fn train<'a>(run: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["train", "tiny.toml", "--out", run, "--set", "train.max_grad_norm=0"];
-    settings.iter().for_each(|setting| args.extend(["--set", setting]));
+    args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
     args
 }
 

@@ -36,9 +36,9 @@ impl Optimizer {
     /// # Errors
     /// Before anything is changed: [`OptimError::NeedsAllGradients`] with clipping by the norm, rules
     /// that add up numbers over tensors, sharpness-aware steps and searches, bfloat16 parameters that
-    /// are rounded at random, and modifiers around their master copies; [`OptimError::NonFiniteLoss`]; [`OptimError::MissingGradient`] where
-    /// the loss was not computed from a parameter; [`OptimError::OtherParams`];
-    /// [`OptimError::Evaluating`].
+    /// are rounded at random, and modifiers around their master copies;
+    /// [`OptimError::NonFiniteLoss`]; [`OptimError::MissingGradient`] where the loss was not computed
+    /// from a parameter; [`OptimError::OtherParams`]; [`OptimError::Evaluating`].
     ///
     /// [`OptimError::Unfinished`], with some parameters changed, where a gradient is not finite, none
     /// comes, or a tensor that is alive after the pass was made from a parameter.
@@ -70,8 +70,9 @@ impl Optimizer {
         pass.finish().map(|report| StepReport { loss: Some(value), ..report })
     }
 
-    /// Why steps need all gradients at once, if they do.
-    fn needs_all(&self) -> Option<&'static str> {
+    /// Why [`step_backward`](Optimizer::step_backward) would be refused, for steps need all gradients
+    /// at once, if they do.
+    pub fn needs_all(&self) -> Option<&'static str> {
         if self.max_grad_norm.is_some() {
             return Some("clipping needs the norm of all gradients");
         }

@@ -68,7 +68,10 @@ fn config(n_layer: usize, n_embd: usize, tied: bool, dtype: DType) -> Gpt2Config
     }
 }
 
-fn rules() -> [(&'static str, fn() -> Recipe); 4] {
+/// A rule's name, and what makes it.
+type Named = (&'static str, fn() -> Recipe);
+
+fn rules() -> [Named; 4] {
     [
         ("lomo", || Recipe::new(Lomo { lr: 0.1.into(), ..Default::default() })),
         ("adalomo", || Recipe::new(AdaLomo { lr: 0.1.into(), ..Default::default() })),

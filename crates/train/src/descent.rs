@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rappel_optim::Objective;
+use rappel_optim::{Objective, StepReport};
 use rappel_telemetry::{Event, Sink};
 use rappel_tensor::{Grads, Params};
 
@@ -65,11 +65,9 @@ impl Run {
 
     /// One optimizer step.
     fn descend(&mut self) -> Result<Step, TrainError> {
-        let (since, step, parts) = (Instant::now(), self.state.step, self.parts());
-        let mut batch = Batch { task: self.task.as_mut(), step, parts };
+        let (since, step) = (Instant::now(), self.state.step);
         let report = self
-            .optimizer
-            .descend(step, &mut batch)
+            .update(step)
             .map_err(|error| guards::explain(step + 1, error, self.task.as_ref()))?;
         let loss = report.loss.expect("the step evaluated it");
         self.state.step += 1;
@@ -82,6 +80,16 @@ impl Run {
             grad_norm: report.grad_norm.unwrap_or(f64::NAN),
             tokens_per_second: self.task.tokens(step) as f64 / since.elapsed().as_secs_f64(),
         })
+    }
+
+    /// The optimizer's part of a step: the backward pass, and the update after it or within it.
+    fn update(&mut self, step: u64) -> Result<StepReport, TrainError> {
+        let within = self.config.section("train").bool("update_in_backward");
+        if let Some(loss) = within.then(|| self.task.loss(step, 0)).flatten() {
+            return Ok(self.optimizer.step_backward(step, self.task.params_mut(), loss)?);
+        }
+        let parts = self.parts();
+        self.optimizer.descend(step, &mut Batch { task: self.task.as_mut(), step, parts })
     }
 
     fn parts(&self) -> usize {

@@ -31,6 +31,10 @@ pub(crate) fn explain(step: u64, error: TrainError, task: &dyn Task) -> TrainErr
             "the norm of the gradient overflows".to_owned(),
             format!("none, but the gradient of {name} goes up to {value:e}"),
         ),
+        // Runs count steps from 1.
+        OptimError::Unfinished { why, updated, .. } => {
+            OptimError::Unfinished { why, updated, step }.into()
+        }
         other => other.into(),
     }
 }

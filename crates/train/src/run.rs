@@ -136,6 +136,11 @@ impl Parts {
         let (task, config) = (config.task().build)(config, observer)?;
         let horizon = config.horizon(task.steps_per_epoch());
         let optimizer = Optimizer::new(recipe(&config, horizon)?, task.params())?;
+        let train = config.section("train");
+        if let Some(what) = optimizer.needs_all().filter(|_| train.bool("update_in_backward")) {
+            let reason = format!("{what}; set it to false, or leave that out");
+            return Err(train.invalid("update_in_backward", reason).into());
+        }
         Ok(Self { config, task, optimizer, steps: horizon.steps })
     }
 }
@@ -149,6 +154,18 @@ fn recipe(config: &Config, horizon: Horizon) -> Result<Recipe, TrainError> {
         let reason = "the optimizer evaluates the loss many times in a step, so that its batch must be one; \
                       set it to 1, and raise batch_size instead";
         return Err(train.invalid("gradient_accumulation_steps", reason).into());
+    }
+    if train.bool("update_in_backward") {
+        if train.usize("gradient_accumulation_steps") > 1 {
+            let reason = "gradients that are used in the backward pass cannot be added up; set it to 1, \
+                          or update_in_backward to false";
+            return Err(train.invalid("gradient_accumulation_steps", reason).into());
+        }
+        if train.f64("max_grad_norm") > 0.0 {
+            let reason = "gradients that are used in the backward pass have no norm together; set it to \
+                          0, or update_in_backward to false";
+            return Err(train.invalid("max_grad_norm", reason).into());
+        }
     }
     if let Some(norm) = Some(train.f64("max_grad_norm")).filter(|norm| *norm > 0.0) {
         recipe = recipe.max_grad_norm(norm);

@@ -61,6 +61,13 @@ const TRAIN: &[Field] = &[
         "each element of each gradient is moved into -clip_value..=clip_value",
     )
     .aka(&["clip_grad_value"]),
+    Field::new(
+        "update_in_backward",
+        Kind::Bool,
+        "false",
+        "each parameter is updated as soon as its gradient is whole, which then is freed: memory for \
+         the largest gradient instead of all, and the same result; wants max_grad_norm = 0",
+    ),
     Field::new("log_every", Kind::int_from(1), "10", "steps between scalars; 1 logs every step")
         .aka(&["logging_steps", "log_interval"]),
     Field::new(
