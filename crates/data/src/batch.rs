@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::mix::hash_words;
-use crate::{DataError, Permutation, TokenStream};
+use crate::{DataError, Order, TokenStream};
 
 /// Token ids that a model reads and predicts, row after row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,10 +129,9 @@ impl Batches {
         if samples == 0 {
             return Err(DataError::TooShort { split, tokens, sequence_length });
         }
-        if options.drop_last && samples < batch_size {
-            return Err(DataError::TooFewSamples { samples, batch_size });
-        }
-        Ok(Self { stream, options, samples })
+        let batches = Self { stream, options, samples };
+        batches.order().check()?;
+        Ok(batches)
     }
 
     /// Samples of one epoch, dropped ones included.
@@ -143,8 +141,12 @@ impl Batches {
 
     /// Batches of one epoch.
     pub fn steps_per_epoch(&self) -> u64 {
-        let (samples, batch_size) = (self.samples as u64, self.options.batch_size as u64);
-        if self.options.drop_last { samples / batch_size } else { samples.div_ceil(batch_size) }
+        self.order().steps_per_epoch()
+    }
+
+    fn order(&self) -> Order {
+        let BatchOptions { batch_size, shuffle, drop_last, seed, .. } = self.options;
+        Order { samples: self.samples, batch_size, shuffle, drop_last, seed }
     }
 
     /// The steps that `epochs` passes take, rounded up to a whole step.
@@ -185,23 +187,12 @@ impl Batches {
     /// If `index` is not less than `count`.
     #[track_caller]
     pub fn micro_batch(&self, step: u64, index: usize, count: usize) -> Batch {
-        assert!(index < count, "micro-batch {index} of {count}");
-        let samples = self.sample_indices(step);
-        let part = index * samples.len() / count..(index + 1) * samples.len() / count;
-        self.collect(&samples[part])
+        self.collect(&self.order().part(step, index, count))
     }
 
     /// Which samples a step takes, in the order of its rows.
     pub fn sample_indices(&self, step: u64) -> Vec<usize> {
-        let (epoch, step) = (step / self.steps_per_epoch(), step % self.steps_per_epoch());
-        let first = step as usize * self.options.batch_size;
-        let rows = first..self.samples.min(first + self.options.batch_size);
-        if !self.options.shuffle {
-            return rows.collect();
-        }
-        let key = hash_words(self.options.seed, &[ORDER_OF_SAMPLES, epoch]);
-        let order = Permutation::new(self.samples, key);
-        rows.map(|row| order.at(row)).collect()
+        self.order().samples(step)
     }
 
     fn collect(&self, samples: &[usize]) -> Batch {
@@ -236,9 +227,6 @@ impl Batches {
         }
     }
 }
-
-/// Keeps the hash that orders samples apart from others under the same seed.
-const ORDER_OF_SAMPLES: u64 = 0x6f72_6465_7200;
 
 fn at_least_one(name: &'static str, value: usize) -> Result<(), DataError> {
     if value == 0 { Err(DataError::Zero { name }) } else { Ok(()) }
