@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use rappel_tensor::{Arenas, Key, Params};
 
+use crate::averaging::WeightAverage;
 use crate::group::{Part, merged};
 use crate::step::memory;
 use crate::stepper::{Job, Mode, Prepare};
 use crate::{Now, OptimError, Optimizer, Stepper};
 
 impl Optimizer {
-    /// Makes parameters the average that rules such as Schedule-Free hand out: to evaluate, and to
-    /// keep. Nothing happens to those of other rules, nor a second time.
+    /// Makes parameters the average: the recipe's, or that of rules such as Schedule-Free: to
+    /// evaluate, and to keep. Nothing happens where there is none, nor a second time.
     ///
-    /// The average is computed from parameters and state, so there and back leaves rounding in the
-    /// parameters, and nothing else. State that is saved meanwhile says so, and a step is an error
+    /// A rule's own average is computed from parameters and state, so there and back leaves rounding
+    /// in the parameters, and nothing else; the recipe's leaves nothing. State that is saved meanwhile says so, and a step is an error
     /// until [`train`](Optimizer::train).
     ///
     /// # Errors
@@ -36,18 +37,24 @@ impl Optimizer {
     /// Whether parameters are an average: what [`eval`](Optimizer::eval) makes of them where a rule
     /// has one.
     pub fn evaluates(&self) -> bool {
-        self.groups.iter().any(|group| {
-            let averaged = |number: usize| {
-                let mut members = group.parts.iter().flat_map(|part| &part.members);
-                members.any(|member| member.numbers[number] != 0.0)
-            };
-            group.stepper.mode().is_some_and(averaged)
-        })
+        self.average.as_ref().is_some_and(WeightAverage::is_out)
+            || self.groups.iter().any(|group| {
+                let averaged = |number: usize| {
+                    let mut members = group.parts.iter().flat_map(|part| &part.members);
+                    members.any(|member| member.numbers[number] != 0.0)
+                };
+                group.stepper.mode().is_some_and(averaged)
+            })
     }
 
     fn turn(&mut self, params: &mut Params, to: Mode) -> Result<(), OptimError> {
         if !Arc::ptr_eq(&self.layout, &params.layout()) {
             return Err(OptimError::OtherParams);
+        }
+        match (&mut self.average, to) {
+            (Some(average), Mode::Eval) => average.hand_out(params)?,
+            (Some(average), Mode::Train) => average.take_back(params)?,
+            (None, _) => {}
         }
         if self.groups.iter().all(|group| group.stepper.mode().is_none()) {
             return Ok(());

@@ -55,7 +55,7 @@ pub struct Member {
 const STATE_STEP: usize = 16;
 
 /// The types that can be trained, in the order in which a step takes them.
-const TRAINED: [DType; 3] = [DType::F32, DType::F64, DType::BF16];
+pub(crate) const TRAINED: [DType; 3] = [DType::F32, DType::F64, DType::BF16];
 
 impl Part {
     /// `indices` are positions in `layout` of parameters of this type, in this group; `all` those

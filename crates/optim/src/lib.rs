@@ -11,6 +11,8 @@
 //! Config, help, checkpoints and the conformance tests follow from these.
 
 mod average;
+pub mod averages;
+mod averaging;
 mod backward;
 mod clip;
 mod elementwise;
@@ -41,6 +43,7 @@ mod two_pass;
 mod vector;
 mod whole;
 
+pub use averages::{AVERAGES, Averaging, Ema, Latest, Period, Swa};
 pub use elementwise::{elementwise, lazy_rows};
 pub use error::OptimError;
 pub use group::Member;

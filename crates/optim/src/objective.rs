@@ -83,7 +83,9 @@ impl Optimizer {
         objective: &mut O,
     ) -> Result<StepReport, O::Error> {
         if self.searches() {
-            return Source::of(objective, |source| self.search(step, source, 1.0));
+            let report = Source::of(objective, |source| self.search(step, source, 1.0))?;
+            self.average_in(step, objective.params_mut())?;
+            return Ok(report);
         }
         let (loss, mut grads) = objective.evaluate()?;
         self.check_loss(step, loss)?;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use rappel_tensor::{ArenaLayout, Grads, Key, Params};
 
+use crate::averaging::WeightAverage;
 use crate::clip;
 use crate::group::{Group, Part, assign};
 use crate::search::{Halt, Search, Source, check_alone};
 use crate::step::Stride;
 use crate::stepper::Prepare;
-use crate::{MAX_NUMBERS, Now, OptimError, Recipe, Scalar};
+use crate::{InvalidOption, MAX_NUMBERS, Now, OptimError, Recipe, Scalar};
 
 /// Takes the steps of a run: a rule for every trainable parameter, and its state.
 ///
@@ -30,6 +31,8 @@ pub struct Optimizer {
     pub(crate) groups: Vec<Group>,
     /// Takes the steps of a rule that evaluates the loss itself.
     pub(crate) search: Option<Search>,
+    /// Goes along beside the parameters.
+    pub(crate) average: Option<WeightAverage>,
     pub(crate) lr_factor: Scalar,
     pub(crate) max_grad_norm: Option<f64>,
     pub(crate) norm_type: f64,
@@ -77,7 +80,12 @@ impl Optimizer {
         check_alone(&recipe)?;
         let layout = params.layout();
         let groups = assign(&layout, recipe.default, recipe.groups)?;
+        if recipe.average.is_some() && groups.iter().any(|group| group.stepper.mode().is_some()) {
+            let reason = "the rule hands out an average of its own; leave this one out";
+            return Err(InvalidOption::new("average", reason).into());
+        }
         Ok(Self {
+            average: recipe.average.map(|average| WeightAverage::new(average, layout.clone())),
             search: Search::new(&layout, &groups)?,
             groups,
             layout,
@@ -122,11 +130,13 @@ impl Optimizer {
         scale: f64,
     ) -> Result<StepReport, OptimError> {
         if self.searches() {
-            let stepped = self.search(step, Source::Constant { params, grads }, scale);
-            return stepped.map_err(|halt| match halt {
+            let source = Source::Constant { params: &mut *params, grads };
+            let report = self.search(step, source, scale).map_err(|halt| match halt {
                 Halt::NotFinite(error) | Halt::Error(error) => error,
                 Halt::Objective => unreachable!("there is none"),
-            });
+            })?;
+            self.average_in(step, params)?;
+            return Ok(report);
         }
         if self.groups.iter().any(|group| group.modifiers.sam.is_some()) {
             let what = "a sharpness-aware step takes gradients at two places";
@@ -160,7 +170,16 @@ impl Optimizer {
                 group.step(Stride { now, prepare, key, whole }, arenas, grads);
             }
         })?;
+        self.average_in(step, params)?;
         Ok(StepReport { grad_norm, clip_coef, lr: self.lr(step), loss: None })
+    }
+
+    /// Takes the parameters after step `step` into the average, if there is one.
+    pub(crate) fn average_in(&mut self, step: u64, params: &mut Params) -> Result<(), OptimError> {
+        match &mut self.average {
+            Some(average) => Ok(average.take(step + 1, params)?),
+            None => Ok(()),
+        }
     }
 
     /// Checks gradients, and says what is to be done to them first.
@@ -221,7 +240,8 @@ impl Optimizer {
     /// Bytes of state.
     pub fn state_bytes(&self) -> usize {
         let parts: usize = self.groups.iter().flat_map(|g| &g.parts).map(Part::state_bytes).sum();
-        parts + self.search.as_ref().map_or(0, Search::state_bytes)
+        let average = self.average.as_ref().map_or(0, WeightAverage::bytes);
+        parts + self.search.as_ref().map_or(0, Search::state_bytes) + average
     }
 
     /// Bytes that a step, or each iteration of a search, moves between memory and processor, at the
@@ -231,6 +251,7 @@ impl Optimizer {
             return search.bytes_moved(&*self.groups[0].stepper);
         }
         let parts = self.groups.iter().flat_map(|g| g.parts.iter().map(|part| (&*g.stepper, part)));
-        parts.map(|(stepper, part)| part.bytes_moved(stepper)).sum()
+        let average = self.average.as_ref().map_or(0, WeightAverage::bytes_moved);
+        parts.map(|(stepper, part)| part.bytes_moved(stepper)).sum::<usize>() + average
     }
 }

@@ -4,6 +4,7 @@ use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range, resolve};
 use rappel_schedule::Horizon;
 use toml::{Table, Value};
 
+use crate::averages::Averaging;
 use crate::plan::COMMON;
 use crate::rules::{Build, OPTIMIZERS};
 use crate::search::check_alone;
@@ -30,6 +31,7 @@ pub struct Recipe {
     pub(crate) default: Plan,
     pub(crate) groups: Vec<(Vec<String>, Plan)>,
     pub(crate) invalid: Option<InvalidOption>,
+    pub(crate) average: Option<Box<dyn Averaging>>,
     pub(crate) lr_factor: Scalar,
     pub(crate) max_grad_norm: Option<f64>,
     pub(crate) norm_type: f64,
@@ -53,6 +55,7 @@ impl Recipe {
             invalid: default.invalid.take(),
             default,
             groups: Vec::new(),
+            average: None,
             lr_factor: Scalar::Number(1.0),
             max_grad_norm: None,
             norm_type: 2.0,
@@ -81,6 +84,20 @@ impl Recipe {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Keeps an average of the trainable parameters, which [`eval`](crate::Optimizer::eval) hands
+    /// out.
+    #[must_use]
+    pub fn average(self, average: impl Averaging + 'static) -> Self {
+        self.boxed_average(Box::new(average))
+    }
+
+    /// [`average`](Recipe::average) as an entry of [`AVERAGES`](crate::AVERAGES) builds it.
+    #[must_use]
+    pub fn boxed_average(mut self, average: Box<dyn Averaging>) -> Self {
+        self.average = Some(average);
         self
     }
 

@@ -5,6 +5,7 @@ use rappel_tensor::{
     DType, Element, Run, STATE_BLOCK, Shape, StateArena, StateKind, Tensor, TensorFile,
 };
 
+use crate::averaging::WeightAverage;
 use crate::group::{Part, slots};
 use crate::{OptimError, Optimizer, Slot, Stepper};
 
@@ -20,16 +21,23 @@ impl Optimizer {
     /// what belongs to no parameter under the name of the first, as PyTorch does.
     pub fn state_tensors(&self) -> Vec<(String, Tensor)> {
         let mut tensors = Vec::new();
+        self.save_rules(&mut tensors);
+        if let Some(average) = &self.average {
+            average.save(&mut tensors);
+        }
+        tensors
+    }
+
+    fn save_rules(&self, tensors: &mut Vec<(String, Tensor)>) {
         for group in &self.groups {
             for part in &group.parts {
                 let (stepper, master) = (&*group.stepper, part.has_master());
-                part.save(stepper, &slots(stepper, &group.modifiers, master), &mut tensors);
+                part.save(stepper, &slots(stepper, &group.modifiers, master), tensors);
             }
         }
         if let Some(search) = &self.search {
-            search.save(&mut tensors);
+            search.save(tensors);
         }
-        tensors
     }
 
     /// Replaces all state by that in `file`, which must hold exactly what
@@ -39,11 +47,15 @@ impl Optimizer {
     /// # Errors
     /// A tensor that only one side has, or another shape or type; then nothing was changed.
     pub fn load_state(&mut self, file: &TensorFile) -> Result<(), OptimError> {
+        let mut tensors = Vec::new();
+        self.save_rules(&mut tensors);
         let mut wanted: Vec<(String, Shape, DType)> =
-            self.state_tensors().into_iter().map(|(n, t)| (n, t.shape(), t.dtype())).collect();
+            tensors.into_iter().map(|(n, t)| (n, t.shape(), t.dtype())).collect();
         if let Some(search) = &self.search {
             search.grow(&mut wanted, file);
         }
+        let held = WeightAverage::is_held_in(file);
+        wanted.extend(self.average.iter().flat_map(|average| average.wanted(held)));
         file.check_exactly(wanted.iter().map(|(name, shape, _)| (name.as_str(), *shape)))?;
         let mut values = Vec::with_capacity(wanted.len());
         for (name, _, wanted) in wanted {
@@ -62,6 +74,9 @@ impl Optimizer {
         }
         if let Some(search) = &mut self.search {
             search.load(&mut values);
+        }
+        if let Some(average) = &mut self.average {
+            average.load(held, &mut values);
         }
         Ok(())
     }
@@ -116,7 +131,7 @@ fn blocks(run: Run) -> std::ops::Range<usize> {
     run.state / STATE_BLOCK..(run.state + run.len).div_ceil(STATE_BLOCK)
 }
 
-fn read(arena: &StateArena, run: Run, shape: Shape) -> Tensor {
+pub(crate) fn read(arena: &StateArena, run: Run, shape: Shape) -> Tensor {
     fn values<T: Element>(arena: &StateArena, run: Run, shape: Shape) -> Tensor {
         Tensor::from_slice(&arena.as_slice::<T>()[run.state..run.state + run.len], shape)
     }
@@ -128,7 +143,7 @@ fn read(arena: &StateArena, run: Run, shape: Shape) -> Tensor {
     }
 }
 
-fn write(arena: &mut StateArena, run: Run, value: &Tensor) {
+pub(crate) fn write(arena: &mut StateArena, run: Run, value: &Tensor) {
     fn values<T: Element>(arena: &mut StateArena, run: Run, value: &Tensor) {
         let to = &mut arena.as_slice_mut::<T>()[run.state..run.state + run.len];
         to.copy_from_slice(&value.to_vec::<T>());

@@ -1,0 +1,50 @@
+//! The mean of the latest checkpoints.
+
+use rappel_registry::{Field, Kind};
+
+use super::{AverageEntry, Averaging, Period};
+
+pub(super) const ENTRY: AverageEntry = AverageEntry {
+    name: "latest",
+    summary: "the mean of the latest k weights taken in; k copies are kept",
+    reference: "Kaddour, Stop wasting my time! (LAWA), https://arxiv.org/abs/2209.14981",
+    fields: &[Field::new("k", Kind::int_from(1), "5", "how many of the latest")],
+    build: |options| {
+        Ok(Box::new(Latest { k: options.usize("k"), period: Period::from_options(options) }))
+    },
+};
+
+/// The mean of the latest `k` weights taken in, as the latest `k` checkpoints would give.
+///
+/// It follows a run that still improves, at `k` copies of the parameters: far apart they should be,
+/// hundreds of steps ([`Period::every`]).
+///
+/// ```
+/// use rappel_optim::{AdamW, Latest, Period, Recipe};
+/// let latest = Latest { k: 4, period: Period { start: 0, every: 250 } };
+/// let recipe = Recipe::new(AdamW::default()).average(latest);
+/// ```
+///
+/// Kaddour, [Stop wasting my time! Saving days of ImageNet and BERT training with latest weight
+/// averaging](https://arxiv.org/abs/2209.14981), 2022.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    /// How many, at least 1.
+    pub k: usize,
+    /// Which steps are taken in.
+    pub period: Period,
+}
+
+impl Averaging for Latest {
+    fn copies(&self) -> usize {
+        self.k
+    }
+
+    fn period(&self) -> Period {
+        self.period
+    }
+
+    fn take(&self, count: u64) -> (usize, f64) {
+        ((count % self.k as u64) as usize, 1.0)
+    }
+}
