@@ -19,6 +19,9 @@ pub fn json(report: &Report, seconds: Duration) -> String {
     for (metric, value) in &report.validation {
         object[format!("validation_{}", metric.name)] = json!(value);
     }
+    if let Some(step) = report.best_step {
+        object["best_step"] = json!(step);
+    }
     if let Some(Baseline { name, loss }) = &report.baseline {
         object[format!("{name}_loss")] = json!(loss);
     }
@@ -37,6 +40,9 @@ pub fn text(report: &Report, seconds: Duration) -> String {
         text.push('\n');
     };
     line("steps", &format!("{} in {:.1} s", report.steps, seconds.as_secs_f64()), "");
+    if let Some(step) = report.best_step {
+        line("best step", &step.to_string(), "");
+    }
     line("train loss", &format!("{:.4}", report.train_loss), unit);
     for (metric, value) in &report.validation {
         line(&format!("validation {}", metric.name), &format!("{value:.4}"), metric.unit);
@@ -64,6 +70,7 @@ mod tests {
             model: "runs/a-1/model".into(),
             steps: 7,
             train_loss: 1.25,
+            best_step: Some(5),
             validation: vec![(loss, 1.5), (accuracy, 0.25)],
             baseline: Some(Baseline { name: "trigram", loss: 2.0 }),
             sample: Some("fn main".into()),
@@ -72,6 +79,7 @@ mod tests {
         assert_eq!(
             text(&report, seconds),
             "--- sample\nfn main\n---\nsteps            7 in 2.5 s\n\
+             best step        5\n\
              train loss       1.2500 nats per token\n\
              validation loss  1.5000 nats per token\n\
              validation accuracy 0.2500\n\
@@ -79,6 +87,7 @@ mod tests {
              run              runs/a-1\nmodel            runs/a-1/model\n"
         );
         (report.validation, report.baseline, report.sample) = (vec![], None, None);
+        report.best_step = None;
         assert_eq!(text(&report, seconds).lines().count(), 4);
         assert!(json(&report, seconds).contains("\"validation_loss\":null"));
     }

@@ -67,7 +67,9 @@ impl Optimizer {
         let mut pass = Pass::new(self, step, params);
         loss.backward_each_of(&layout, &mut |index, grad| pass.take(index, grad));
         drop(loss);
-        pass.finish().map(|report| StepReport { loss: Some(value), ..report })
+        let report = pass.finish()?;
+        self.average_in(step, params)?;
+        Ok(StepReport { loss: Some(value), ..report })
     }
 
     /// Why [`step_backward`](Optimizer::step_backward) would be refused, for steps need all gradients

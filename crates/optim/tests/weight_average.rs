@@ -147,15 +147,38 @@ fn steps_that_search_are_taken_in_too() {
         let b = params.get("p1").unwrap();
         let target = 1.0 + k as f64;
         let loss = || (w.tensor() - target).square().sum() + b.tensor().square().sum();
-        let stepped = optimizer.step_closure(k, &mut params, |_| {
+        optimizer.step_closure(k, &mut params, |_| {
             let loss = loss();
             Ok::<_, OptimError>((loss.item(), loss.backward()))
-        });
-        stepped.unwrap();
+        }).unwrap();
         sum.iter_mut().zip(values(&params)).for_each(|(sum, x)| *sum += x / 3.0);
     }
     optimizer.eval(&mut params).unwrap();
     assert_close_floor(&values(&params), &sum, 1e-14, 1.0, "the mean of three steps");
+}
+
+#[test]
+fn steps_within_the_backward_pass_are_taken_in_too() {
+    let recipe = || Recipe::new(Sgd { lr: 0.1.into(), ..Default::default() }).average(Ema::default());
+    let average = |within: bool| {
+        let mut params = start::<f32>();
+        let mut optimizer = Optimizer::new(recipe(), &params).unwrap();
+        for k in 0..5 {
+            let sum = |name| (params.get(name).unwrap().tensor() - 2.0).square().sum();
+            let loss = sum("p0") + sum("p1");
+            let stepped = if within {
+                optimizer.step_backward(k, &mut params, loss)
+            } else {
+                let grads = loss.backward();
+                drop(loss);
+                optimizer.step(k, &mut params, &grads)
+            };
+            stepped.unwrap();
+        }
+        optimizer.eval(&mut params).unwrap();
+        values(&params)
+    };
+    assert_eq!(average(true), average(false));
 }
 
 #[test]

@@ -6,9 +6,10 @@ use rappel_optim::{Objective, StepReport};
 use rappel_telemetry::{Event, Sink};
 use rappel_tensor::{Grads, Params};
 
-use crate::run::wall_time;
+use crate::early_stopping::EarlyStopping;
+use crate::run::{best_step, wall_time};
 use crate::tasks::Task;
-use crate::{Ended, Observer, Report, Run, Started, Step, TrainError, Validation, guards};
+use crate::{Ended, Note, Observer, Report, Run, Started, Step, TrainError, Validation, guards};
 
 /// Newest losses that the mean at the end is taken over.
 const RECENT: usize = 100;
@@ -48,7 +49,7 @@ impl Run {
     /// what the system refuses. Earlier checkpoints stay.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Ended, TrainError> {
         observer.started(&self.started());
-        while self.state.step < self.steps {
+        while !self.is_over() {
             if observer.should_stop() {
                 self.save(observer)?;
                 let (step, dir) = (self.state.step, self.dir.path().to_owned());
@@ -60,6 +61,7 @@ impl Run {
             self.validate_if_due(observer)?;
             self.save_if_due(observer)?;
         }
+        self.save(observer)?;
         self.finish(observer).map(Ended::Finished)
     }
 
@@ -158,10 +160,30 @@ impl Run {
     }
 
     fn save_if_due(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        if self.due(self.config.section("checkpoint").u64("every")) {
+        let best = best_step(self.early_stopping.as_ref(), &self.state);
+        self.checkpoints.spare = best;
+        let is_best = best == Some(self.state.step);
+        if is_best || self.due(self.config.section("checkpoint").u64("every")) {
             self.save(observer)?;
         }
         Ok(())
+    }
+
+    /// Whether all steps are taken, or validation says that no more are worth it.
+    fn is_over(&self) -> bool {
+        let stops = |stopping: &EarlyStopping| stopping.stops(&self.state.history);
+        self.state.step >= self.steps || self.early_stopping.as_ref().is_some_and(stops)
+    }
+
+    /// Makes the model that of the best validation, where that is asked for. Returns its step.
+    fn restore_best(&mut self) -> Result<Option<u64>, TrainError> {
+        let best = best_step(self.early_stopping.as_ref(), &self.state);
+        if let Some(step) = best.filter(|step| *step != self.state.step) {
+            let whole = self.checkpoints.of(step)?;
+            self.task.params_mut().load(&whole.params()?)?;
+            self.optimizer.load_state(&whole.optimizer()?)?;
+        }
+        Ok(best)
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
@@ -180,6 +202,14 @@ impl Run {
         Ok(())
     }
 
+    fn note_early_end(&self, observer: &mut dyn Observer) {
+        let step = self.state.step;
+        if let (Some(stopping), true) = (&self.early_stopping, step < self.steps) {
+            let best = stopping.best(&self.state.history).map_or(step, |best| best.step);
+            observer.note(Note::StoppedEarly { step, metric: stopping.metric.name, best });
+        }
+    }
+
     fn started(&self) -> Started {
         Started {
             dir: self.dir.path().to_owned(),
@@ -192,17 +222,22 @@ impl Run {
 
     fn finish(&mut self, observer: &mut dyn Observer) -> Result<Report, TrainError> {
         self.sinks.flush()?;
+        self.note_early_end(observer);
+        let best_step = self.restore_best()?;
         self.optimizer.eval(self.task.params_mut())?;
         let model = self.dir.publish_model(|folder| self.task.save(folder))?;
         observer.stage("fitting the baseline");
         let baseline = self.task.baseline()?;
         observer.stage("generating a sample");
         let metrics = self.task.metrics();
-        let values = self.state.history.last().map_or(vec![], |found| found.values.clone());
+        let of = |found: &Validation| best_step.is_none_or(|step| found.step == step);
+        let found = self.state.history.iter().rev().find(|found| of(found));
+        let values = found.map_or(vec![], |found| found.values.clone());
         Ok(Report {
             dir: self.dir.path().to_owned(),
             model,
-            steps: self.steps,
+            steps: self.state.step,
+            best_step,
             train_loss: self.recent_loss(RECENT),
             validation: metrics.iter().copied().zip(values).collect(),
             baseline,

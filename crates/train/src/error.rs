@@ -86,6 +86,18 @@ pub enum TrainError {
         /// The folder of checkpoints.
         folder: PathBuf,
     },
+    /// The checkpoint that the run needs is torn or corrupt.
+    #[error(
+        "{} is not whole: {reason}; bring it back from a copy, or remove the later checkpoints and \
+         resume, so that the run comes by it again",
+        path.display()
+    )]
+    Torn {
+        /// Its folder.
+        path: PathBuf,
+        /// How it disagrees with its manifest.
+        reason: String,
+    },
     /// A checkpoint that could not be saved.
     #[error(
         "cannot save the checkpoint of step {step}: {source}; earlier ones are as they were: make \

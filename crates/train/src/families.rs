@@ -1,6 +1,6 @@
 //! Every registry that a config can name entries of.
 
-use rappel_optim::OPTIMIZERS;
+use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Family, Field, Kind};
 use rappel_schedule::SCHEDULES;
 use rappel_telemetry::SINKS;
@@ -18,7 +18,7 @@ pub fn families() -> Vec<(String, &'static dyn Family)> {
             families.push(family);
         }
     }
-    let shared: [&'static dyn Family; 3] = [&OPTIMIZERS, &SCHEDULES, &SINKS];
+    let shared: [&'static dyn Family; 4] = [&OPTIMIZERS, &SCHEDULES, &AVERAGES, &SINKS];
     let named = |family: &'static dyn Family| (format!("{}s", family.kind()), family);
     families.into_iter().chain(shared).map(named).collect()
 }

@@ -89,6 +89,9 @@ impl Task for Toy {
     fn metrics(&self) -> &'static [Metric] {
         &[]
     }
+    fn validates(&self) -> bool {
+        false
+    }
     fn validate(&self) -> Option<Vec<f64>> {
         None
     }

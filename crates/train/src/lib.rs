@@ -12,6 +12,7 @@ mod checkpoint;
 mod config;
 mod descent;
 mod durable;
+mod early_stopping;
 mod error;
 mod families;
 mod guards;

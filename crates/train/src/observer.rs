@@ -78,6 +78,15 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
+    /// The run ends before its last step.
+    StoppedEarly {
+        /// The steps taken.
+        step: u64,
+        /// What was watched.
+        metric: &'static str,
+        /// The step of its best value.
+        best: u64,
+    },
     /// A checkpoint that does not agree with its manifest.
     SkippedCheckpoint {
         /// Its folder.
@@ -90,6 +99,10 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::StoppedEarly { step, metric, best } => write!(
+                f,
+                "stopped after step {step}: validation {metric} has not got better since step {best}"
+            ),
             Self::SkippedCheckpoint { path, reason } => {
                 write!(f, "passed over {}, which is not whole: {reason}", path.display())
             }

@@ -25,10 +25,12 @@ pub struct Report {
     pub dir: PathBuf,
     /// The folder of the trained model.
     pub model: PathBuf,
-    /// Steps in all.
+    /// Steps taken.
     pub steps: u64,
     /// The mean training loss of the last steps, a hundred at most.
     pub train_loss: f64,
+    /// The step whose model was kept, where that is the best one.
+    pub best_step: Option<u64>,
     /// What the model of the end came to on the validation data, the loss first; nothing without
     /// such data.
     pub validation: Vec<(Metric, f64)>,

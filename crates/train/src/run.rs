@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rappel_optim::{Optimizer, Recipe};
+use rappel_optim::{AVERAGES, Optimizer, Recipe};
 use rappel_schedule::{Curve, Horizon};
 use rappel_telemetry::{Opening, Sinks, Start, open};
 
 use crate::checkpoint::{Checkpoints, State, Whole};
+use crate::early_stopping::EarlyStopping;
 use crate::tasks::Task;
 use crate::{Config, Observer, RunDir, TrainError};
 
@@ -38,6 +39,7 @@ pub struct Run {
     pub(crate) state: State,
     /// The step of the newest checkpoint; 0 where there is none.
     pub(crate) saved: u64,
+    pub(crate) early_stopping: Option<EarlyStopping>,
     pub(crate) steps: u64,
 }
 
@@ -46,6 +48,7 @@ struct Parts {
     config: Config,
     task: Box<dyn Task>,
     optimizer: Optimizer,
+    early_stopping: Option<EarlyStopping>,
     steps: u64,
 }
 
@@ -95,15 +98,16 @@ impl Run {
         start: Start,
         console: Console,
     ) -> Result<Self, TrainError> {
-        let Parts { config, mut task, mut optimizer, steps } = parts;
+        let Parts { config, mut task, mut optimizer, early_stopping, steps } = parts;
         let keep = config.section("checkpoint").usize("keep");
-        let checkpoints = Checkpoints::new(dir.checkpoints(), keep);
+        let mut checkpoints = Checkpoints::new(dir.checkpoints(), keep);
         let mut state = State::new(config.sha256(), task.fingerprint());
         if let Some(whole) = checkpoint {
             check_same(&dir, &whole.state, &state)?;
             task.params_mut().load(&whole.params()?)?;
             optimizer.load_state(&whole.optimizer()?)?;
             state = whole.state;
+            checkpoints.spare = best_step(early_stopping.as_ref(), &state);
             // A run killed while it tidied may be at its end, and never save again.
             checkpoints.prune(state.step)?;
         }
@@ -117,6 +121,7 @@ impl Run {
             optimizer,
             sinks,
             state,
+            early_stopping,
             steps,
         })
     }
@@ -141,8 +146,31 @@ impl Parts {
             let reason = format!("{what}; set it to false, or leave that out");
             return Err(train.invalid("update_in_backward", reason).into());
         }
-        Ok(Self { config, task, optimizer, steps: horizon.steps })
+        let early_stopping = early_stopping(&config, task.as_ref())?;
+        Ok(Self { config, task, optimizer, early_stopping, steps: horizon.steps })
     }
+}
+
+/// What the section `early_stopping` says, if there is one.
+fn early_stopping(config: &Config, task: &dyn Task) -> Result<Option<EarlyStopping>, TrainError> {
+    let Some(section) = config.options().opt_table("early_stopping") else { return Ok(None) };
+    if !task.validates() {
+        let reason = "there is no validation data to watch; give some, or leave early_stopping out";
+        return Err(section.invalid("metric", reason).into());
+    }
+    let train = config.section("train");
+    if train.u64("eval_every") == 0 {
+        let reason = "early_stopping watches validations, and 0 means one at the end; set it to the \
+                      steps between two";
+        return Err(train.invalid("eval_every", reason).into());
+    }
+    Ok(Some(EarlyStopping::from_section(section, task.metrics())?))
+}
+
+/// The step whose model the run keeps in the end; none where that is the last one.
+pub(crate) fn best_step(early_stopping: Option<&EarlyStopping>, state: &State) -> Option<u64> {
+    let stopping = early_stopping.filter(|stopping| stopping.restore_best)?;
+    stopping.best(&state.history).map(|best| best.step)
 }
 
 /// What the sections `optimizer`, `schedule` and `train` say of a step.
@@ -172,6 +200,10 @@ fn recipe(config: &Config, horizon: Horizon) -> Result<Recipe, TrainError> {
     }
     if let Some(limit) = train.opt_f64("clip_value") {
         recipe = recipe.clip_value(limit);
+    }
+    if let Some(section) = config.options().opt_table("average") {
+        let average = AVERAGES.lookup(section.str("name"))?.build;
+        recipe = recipe.boxed_average(average(section)?);
     }
     Ok(recipe.seed(config.seed()))
 }

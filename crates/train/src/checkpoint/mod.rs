@@ -67,6 +67,8 @@ impl State {
 pub(crate) struct Checkpoints {
     folder: PathBuf,
     keep: usize,
+    /// The step of one that is kept, however old.
+    pub spare: Option<u64>,
 }
 
 /// A checkpoint that agrees with its manifest.
@@ -89,7 +91,7 @@ impl Whole {
 impl Checkpoints {
     /// Those in `folder`, of which saving leaves the newest `keep`.
     pub fn new(folder: PathBuf, keep: usize) -> Self {
-        Self { folder, keep }
+        Self { folder, keep, spare: None }
     }
 
     /// Saves one, then removes the oldest beyond those kept. If the system refuses, the earlier ones
@@ -134,6 +136,15 @@ impl Checkpoints {
         Ok(None)
     }
 
+    /// The checkpoint of `step`.
+    pub fn of(&self, step: u64) -> Result<Whole, TrainError> {
+        let path = self.at(step);
+        match open(&path, step) {
+            Ok(state) => Ok(Whole { path, state }),
+            Err(reason) => Err(TrainError::Torn { path, reason }),
+        }
+    }
+
     fn at(&self, step: u64) -> PathBuf {
         self.folder.join(format!("step-{step}"))
     }
@@ -166,7 +177,7 @@ impl Checkpoints {
     pub fn prune(&self, step: u64) -> Result<(), TrainError> {
         let steps = self.steps()?;
         let older: Vec<u64> = steps.into_iter().filter(|other| *other <= step).collect();
-        for old in older.iter().rev().skip(self.keep) {
+        for old in older.iter().rev().skip(self.keep).filter(|old| self.spare != Some(**old)) {
             // Renamed first, so that a kill leaves no visible checkpoint with files missing.
             let gone = self.hidden(*old, "gone");
             remove(&gone)?;

@@ -1,9 +1,10 @@
 //! The sections and keys of a config.
 
-use rappel_optim::OPTIMIZERS;
+use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Field, Kind, Range};
 use rappel_schedule::SCHEDULES;
 
+use crate::early_stopping;
 use crate::tasks::TaskEntry;
 
 /// The keys of a config, whatever is learned; see [`fields`] for those of a task.
@@ -18,7 +19,17 @@ pub static FIELDS: &[Field] = &[
         "{ name = \"constant\" }",
         "factor of the learning rate, by step",
     ),
+    Field::optional(
+        "average",
+        Kind::Section(&AVERAGES),
+        "the average of the weights that is validated, and kept in the end",
+    ),
     Field::new("train", Kind::Table(TRAIN), "{}", "how long, and in what portions"),
+    Field::optional(
+        "early_stopping",
+        Kind::Table(early_stopping::FIELDS),
+        "when validation no longer gets better; the best model is kept",
+    ),
     Field::new("checkpoint", Kind::Table(CHECKPOINT), "{}", "what a killed run goes on from"),
     Field::new("telemetry", Kind::Table(TELEMETRY), "{}", "who is told"),
 ];

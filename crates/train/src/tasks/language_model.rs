@@ -178,6 +178,10 @@ impl Task for Text {
         &[Metric { name: "loss", unit: "nats per token", greater_is_better: false }]
     }
 
+    fn validates(&self) -> bool {
+        self.validation.is_some()
+    }
+
     fn validate(&self) -> Option<Vec<f64>> {
         let batches = self.validation.as_ref()?;
         let tokens = batches.target_range().len();

@@ -41,6 +41,9 @@ pub trait Task {
     /// What a validation measures, the loss first.
     fn metrics(&self) -> &'static [Metric];
 
+    /// Whether there is validation data.
+    fn validates(&self) -> bool;
+
     /// The values of the [`metrics`](Task::metrics) over the validation data, in their order; none
     /// where there is no such data.
     fn validate(&self) -> Option<Vec<f64>>;
