@@ -147,10 +147,12 @@ fn steps_that_search_are_taken_in_too() {
         let b = params.get("p1").unwrap();
         let target = 1.0 + k as f64;
         let loss = || (w.tensor() - target).square().sum() + b.tensor().square().sum();
-        optimizer.step_closure(k, &mut params, |_| {
-            let loss = loss();
-            Ok::<_, OptimError>((loss.item(), loss.backward()))
-        }).unwrap();
+        optimizer
+            .step_closure(k, &mut params, |_| {
+                let loss = loss();
+                Ok::<_, OptimError>((loss.item(), loss.backward()))
+            })
+            .unwrap();
         sum.iter_mut().zip(values(&params)).for_each(|(sum, x)| *sum += x / 3.0);
     }
     optimizer.eval(&mut params).unwrap();
@@ -159,7 +161,8 @@ fn steps_that_search_are_taken_in_too() {
 
 #[test]
 fn steps_within_the_backward_pass_are_taken_in_too() {
-    let recipe = || Recipe::new(Sgd { lr: 0.1.into(), ..Default::default() }).average(Ema::default());
+    let recipe =
+        || Recipe::new(Sgd { lr: 0.1.into(), ..Default::default() }).average(Ema::default());
     let average = |within: bool| {
         let mut params = start::<f32>();
         let mut optimizer = Optimizer::new(recipe(), &params).unwrap();
