@@ -48,6 +48,8 @@ pub enum Kind {
     Tables(&'static [Field]),
     /// A table whose key `name` picks an entry of the family, which gives the other fields.
     Section(&'static (dyn Family + Sync)),
+    /// A list of tables, each with a key `name` that picks an entry of the family.
+    Sections(&'static (dyn Family + Sync)),
     /// Any value, kept as it stands: its reader checks it.
     Raw,
 }
@@ -80,6 +82,9 @@ impl fmt::Display for Kind {
             Self::Table(_) => f.write_str("table"),
             Self::Tables(_) => f.write_str("list of tables"),
             Self::Section(family) => write!(f, "table, `name` one of the {}s", family.kind()),
+            Self::Sections(family) => {
+                write!(f, "list of tables, `name` of each one of the {}s", family.kind())
+            }
             Self::Raw => f.write_str("any value"),
         }
     }

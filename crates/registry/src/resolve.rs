@@ -113,7 +113,12 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             let table = value.as_table().ok_or_else(wrong)?;
             return Ok(Checked::Options(resolve(key, fields, table)?));
         }
-        Kind::Tables(fields) => return tables(key, kind, fields, value),
+        Kind::Tables(fields) => {
+            return tables(key, kind, value, &|key, table| resolve(key, fields, table));
+        }
+        Kind::Sections(family) => {
+            return tables(key, kind, value, &|key, table| family.resolve_options(key, table));
+        }
         Kind::Section(family) => {
             let table = value.as_table().ok_or_else(wrong)?;
             return Ok(Checked::Options(family.resolve_options(key, table)?));
@@ -150,12 +155,15 @@ fn floats(
     Ok(Value::Array(list?).into())
 }
 
-fn tables(key: &str, kind: Kind, fields: &[Field], value: &Value) -> Result<Checked, ConfigError> {
+/// Checks one table of a list, given its path.
+type Each<'a> = &'a dyn Fn(&str, &Table) -> Result<Options, ConfigError>;
+
+fn tables(key: &str, kind: Kind, value: &Value, each: Each<'_>) -> Result<Checked, ConfigError> {
     let list = value.as_array().ok_or_else(|| wrong_type(key, kind, value))?;
     let one = |(i, value): (usize, &Value)| {
         let key = format!("{key}[{i}]");
         match value {
-            Value::Table(table) => resolve(&key, fields, table),
+            Value::Table(table) => each(&key, table),
             _ => Err(wrong_type(&key, Kind::Table(&[]), value)),
         }
     };

@@ -1,59 +1,104 @@
-//! Penalties on the size of parameters, to add to a loss.
+//! What penalties and constraints are.
 
-use rappel_tensor::{DType, Params, Tensor};
+use std::fmt::Debug;
 
-/// `lambda` times the sum of squares of the weights, a scalar to add to the loss.
-///
-/// Weights are the trainable parameters of rank 2 and more: biases, and the gains of norms, have
-/// rank 1 and are left free, as is the custom. The gradient is `2 lambda w`, so that this is SGD's
-/// `weight_decay = 2 lambda`, on weights alone. `lambda` is at least 0.
-///
-/// ```
-/// use rappel_regularize::l2;
-/// use rappel_tensor::{Init, Params};
-/// let mut params = Params::new(0);
-/// let w = params.scope("net").add("weight", [2, 3], Init::Constant(2.0));
-/// params.scope("net").add("bias", [3], Init::ONES);
-/// let penalty = l2(&params, 0.5);
-/// assert_eq!(penalty.item(), 12.0);
-/// assert_eq!(penalty.backward().param(&w).unwrap().to_vec::<f32>(), [2.0; 6]);
-/// ```
-///
-/// Where parameters are of several types, the penalty is of the first one's, bfloat16 as `f32`.
-#[must_use]
-pub fn l2(params: &Params, lambda: f64) -> Tensor {
-    penalty(params, lambda, |weight| weight.square().sum())
-}
+use rappel_registry::{Field, Kind};
+use rappel_tensor::{Tensor, no_grad};
 
-/// `lambda` times the sum of magnitudes of the weights, a scalar to add to the loss: it drives
-/// weights to exactly 0. Weights are those that [`l2`] takes; the gradient is
-/// `lambda sign(w)`, 0 at 0.
-///
-/// Tibshirani, [Regression shrinkage and selection via the
-/// lasso](https://doi.org/10.1111/j.2517-6161.1996.tb02080.x), 1996.
-///
-/// ```
-/// use rappel_regularize::l1;
-/// use rappel_tensor::{Init, Params};
-/// let mut params = Params::new(0);
-/// params.scope("net").add("weight", [2, 2], Init::Constant(-3.0));
-/// assert_eq!(l1(&params, 0.5).item(), 6.0);
-/// ```
-#[must_use]
-pub fn l1(params: &Params, lambda: f64) -> Tensor {
-    penalty(params, lambda, |weight| weight.abs().sum())
-}
+use crate::Weights;
 
-fn penalty(params: &Params, lambda: f64, size: impl Fn(&Tensor) -> Tensor) -> Tensor {
-    let layout = params.layout();
-    let dtype = layout.entries().first().map_or(DType::F32, |entry| entry.dtype.accumulator());
-    let weights = layout.entries().iter().filter(|e| e.trainable && e.shape.rank() >= 2);
-    let sizes = weights.map(|entry| {
-        let weight = params.get(&entry.name).expect("an entry of these").tensor();
-        size(&weight.to_dtype(dtype))
-    });
-    match sizes.reduce(|sum, size| sum + size) {
-        Some(sum) => sum * lambda,
-        None => Tensor::scalar(0.0, dtype),
+/// A measure of size, of one weight at a time, to be kept small.
+pub trait Penalty: Debug + Send + Sync {
+    /// The size of `weight`, a differentiable scalar: what `lambda` multiplies.
+    fn size(&self, weight: &Tensor) -> Tensor;
+
+    /// The proximal point `argmin_x t size(x) + |x - w|^2 / 2` of `weight`; `None` where it has no
+    /// closed form.
+    fn proximal(&self, weight: &Tensor, t: f64) -> Option<Tensor>;
+
+    /// `lambda` times the sum of the sizes of `weights`, a scalar to add to a loss; 0 without weights.
+    fn of(&self, weights: &Weights, lambda: f64) -> Tensor {
+        let dtype = weights.dtype();
+        let sizes = weights.params().iter().map(|weight| {
+            let weight = weight.tensor();
+            if weight.dtype() == dtype { self.size(&weight) } else { self.size(&weight.to_dtype(dtype)) }
+        });
+        match sizes.reduce(|sum, size| sum + size) {
+            Some(sum) => sum * lambda,
+            None => Tensor::scalar(0.0, dtype),
+        }
     }
+}
+
+/// A set that each weight is brought back into after a step.
+pub trait Constraint: Debug + Send + Sync {
+    /// The point of the set that belongs to `weight`; `value` is its size at this step.
+    fn project(&self, weight: &Tensor, value: f64) -> Tensor;
+}
+
+/// Which parts of a weight are taken together. A weight of rank 3 and more counts as the matrix of
+/// its first dimension against all others; one of rank 1 as a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Axis {
+    /// Each row: the weights into one output of a `Linear` layer.
+    #[default]
+    Rows,
+    /// Each column: the weights out of one input of a `Linear` layer.
+    Columns,
+}
+
+impl Axis {
+    /// The option that names an axis.
+    pub(crate) const FIELD: Field = Field::new(
+        "groups",
+        Kind::OneOf(&["rows", "columns"]),
+        "\"rows\"",
+        "what is taken together: weights into one output of a linear layer, or out of one input \
+         (the other way round in GPT-2, whose weights are transposed)",
+    );
+
+    /// The axis of a checked option.
+    pub(crate) fn named(name: &str) -> Self {
+        if name == "columns" { Self::Columns } else { Self::Rows }
+    }
+
+    /// The Euclidean norm of each group of `weight`, as a matrix that broadcasts to
+    /// [`matrix`]`(weight)`; its gradient is 0 where the norm is.
+    pub(crate) fn norms(self, weight: &Tensor) -> Tensor {
+        let axis = match self {
+            Self::Rows => 1,
+            Self::Columns => 0,
+        };
+        let squares = matrix(weight).square().sum_axis(axis).unsqueeze(axis);
+        let zero = squares.eq(0.0);
+        squares.masked_fill(&zero, 1.0).sqrt().masked_fill(&zero, 0.0)
+    }
+
+    /// How many numbers a group of `weight` has.
+    pub(crate) fn group_size(self, weight: &Tensor) -> usize {
+        let rows = rows(weight);
+        match self {
+            Self::Rows => weight.count() / rows.max(1),
+            Self::Columns => rows,
+        }
+    }
+}
+
+fn rows(weight: &Tensor) -> usize {
+    if weight.rank() == 0 { 1 } else { weight.size(0) }
+}
+
+/// A weight as a matrix: its first dimension against all others.
+pub(crate) fn matrix(weight: &Tensor) -> Tensor {
+    let rows = rows(weight);
+    weight.reshape([rows, weight.count() / rows.max(1)])
+}
+
+/// `sign(w) max(|w| - t, 0)`: what lies within `t` of 0 becomes 0.
+pub(crate) fn soft_threshold(weight: &Tensor, t: f64) -> Tensor {
+    no_grad(|| {
+        let weight = weight.detach();
+        let above = (&weight - t).relu();
+        above - (-(&weight) - t).relu()
+    })
 }

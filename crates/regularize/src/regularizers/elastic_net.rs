@@ -1,0 +1,71 @@
+//! Magnitudes and squares together.
+
+use rappel_registry::{Field, Kind, Range};
+use rappel_tensor::{Tensor, no_grad};
+
+use super::{Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use crate::penalty::soft_threshold;
+use crate::{Penalty, Weights};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "elastic_net",
+    summary: "loss + lambda * (l1_ratio * sum of |w| + (1 - l1_ratio) / 2 * sum of w^2)",
+    reference: "Zou and Hastie, 2005, https://doi.org/10.1111/j.1467-9868.2005.00503.x",
+    fields: &[
+        LAMBDA,
+        Field::new(
+            "l1_ratio",
+            Kind::Float(Range::from(0.0).to(1.0)),
+            "0.5",
+            "the share of magnitudes; the rest is squares",
+        ),
+        PROXIMAL,
+        PARAMS,
+    ],
+    build: Technique {
+        about: ABOUT,
+        build: |options, horizon| {
+            penalty(ElasticNet { l1_ratio: options.f64("l1_ratio") }, options, horizon)
+        },
+    },
+};
+
+const ABOUT: &str = "\
+`lambda (r sum_i |w_i| + (1 - r) / 2 sum_i w_i^2)` with `r = l1_ratio`, added to the loss, as
+scikit-learn's `ElasticNet` with `alpha = lambda`.
+
+With `proximal = true` nothing is added to the loss. After each step of learning rate `lr`,
+`w <- sign(w) max(|w| - lr lambda r, 0) / (1 + lr lambda (1 - r))`.";
+
+/// `r |w| + (1 - r) / 2 w^2`, summed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ElasticNet {
+    /// The share of magnitudes, in `[0, 1]`; the rest is squares.
+    pub l1_ratio: f64,
+}
+
+impl Penalty for ElasticNet {
+    fn size(&self, weight: &Tensor) -> Tensor {
+        weight.abs().sum() * self.l1_ratio + weight.square().sum() * ((1.0 - self.l1_ratio) / 2.0)
+    }
+
+    fn proximal(&self, weight: &Tensor, t: f64) -> Option<Tensor> {
+        let shrunk = soft_threshold(weight, t * self.l1_ratio);
+        Some(no_grad(|| shrunk / t.mul_add(1.0 - self.l1_ratio, 1.0)))
+    }
+}
+
+/// `lambda (l1_ratio sum |w| + (1 - l1_ratio) / 2 sum w^2)` of the weights, a scalar to add to the
+/// loss: scikit-learn's `ElasticNet`. Weights are what [`Weights`] says.
+///
+/// ```
+/// use rappel_regularize::elastic_net;
+/// use rappel_tensor::{Init, Params};
+/// let mut params = Params::new(0);
+/// params.scope("net").add("weight", [2, 1], Init::Constant(-2.0));
+/// assert_eq!(elastic_net(&params, 0.1, 0.5).item() as f32, 0.1 * (0.5 * 4.0 + 0.25 * 8.0));
+/// ```
+#[must_use]
+pub fn elastic_net(weights: impl Into<Weights>, lambda: f64, l1_ratio: f64) -> Tensor {
+    ElasticNet { l1_ratio }.of(&weights.into(), lambda)
+}

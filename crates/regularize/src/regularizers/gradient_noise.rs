@@ -1,0 +1,34 @@
+//! Noise on gradients that dies down.
+
+use rappel_registry::{Field, Kind, Range};
+use rappel_schedule::{Curve, scheduled};
+
+use super::{Entry, Regularizer, Technique};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "gradient_noise",
+    summary: "g + normal noise of variance eta / (1 + step)^gamma",
+    reference: "Neelakantan et al., 2015, https://arxiv.org/abs/1511.06807",
+    fields: &[
+        Field::new("eta", scheduled(Range::from(0.0)), "0.3", "the variance at the first step")
+            .aka(&["lambda", "variance", "std"]),
+        Field::new("gamma", Kind::Float(Range::from(0.0)), "0.55", "how fast it falls"),
+    ],
+    build: Technique {
+        about: ABOUT,
+        build: |options, horizon| {
+            let eta = Curve::from_option(options, "eta", horizon)?;
+            let gamma = options.f64("gamma");
+            let variance = Curve::from_fn(None, move |step| {
+                eta.at(step) / (1.0 + step as f64).powf(gamma)
+            });
+            Ok(Regularizer::GradientNoise { variance })
+        },
+    },
+};
+
+const ABOUT: &str = "\
+`g <- g + N(0, eta / (1 + t)^gamma)`, independent for each element of each gradient, at step `t` counted
+from 0. It is added after clipping, to every trained parameter, from the run's seed and the step.
+
+The authors choose `eta` of 0.01, 0.3 or 1 and `gamma` 0.55.";

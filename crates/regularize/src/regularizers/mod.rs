@@ -1,0 +1,113 @@
+//! Regularizers: a file each. Adding one is its file with an `ENTRY`, its `mod` line, and its line in
+//! [`REGULARIZERS`].
+
+pub(crate) mod elastic_net;
+mod gradient_noise;
+pub(crate) mod group_lasso;
+pub(crate) mod l1;
+pub(crate) mod l2;
+pub(crate) mod max_norm;
+pub(crate) mod orthogonal;
+
+use rappel_registry::{ConfigError, Field, Kind, More, Options, Range, Registry};
+use rappel_schedule::{Curve, Horizon, scheduled};
+
+use crate::{Constraint, Penalty};
+
+/// Everything that a config's `regularize` can name.
+pub static REGULARIZERS: Registry<Technique> = Registry {
+    kind: "regularizer",
+    common: &[],
+    entries: &[
+        elastic_net::ENTRY,
+        gradient_noise::ENTRY,
+        group_lasso::ENTRY,
+        l1::ENTRY,
+        l2::ENTRY,
+        max_norm::ENTRY,
+        orthogonal::ENTRY,
+    ],
+    more: |entry| More { about: entry.build.about, ..More::default() },
+};
+
+type Entry = rappel_registry::Entry<Technique>;
+
+/// How an entry of [`REGULARIZERS`] is built, and its equation.
+#[derive(Debug, Clone, Copy)]
+pub struct Technique {
+    /// What it computes, in Markdown.
+    pub about: &'static str,
+    /// Reads checked options for a run of this length.
+    pub build: fn(&Options, Horizon) -> Result<Regularizer, ConfigError>,
+}
+
+/// What a regularizer does, by where it acts.
+#[derive(Debug)]
+pub enum Regularizer {
+    /// Adds `lambda` times a penalty to the loss; or, `proximal`, takes a proximal step after each
+    /// update.
+    Penalty {
+        /// The measure.
+        penalty: Box<dyn Penalty>,
+        /// Its factor.
+        lambda: Curve,
+        /// Whether the penalty acts after the update instead of in the loss.
+        proximal: bool,
+    },
+    /// Brings weights back into a set after each update.
+    Constraint {
+        /// The set.
+        constraint: Box<dyn Constraint>,
+        /// Its size.
+        value: Curve,
+    },
+    /// Adds normal noise to gradients.
+    GradientNoise {
+        /// The noise's variance.
+        variance: Curve,
+    },
+}
+
+/// Which parameters are meant.
+const PARAMS: Field = Field::optional(
+    "params",
+    Kind::Strings,
+    "globs over whole parameter names, such as *.weight; unset: all of two dimensions and more, so \
+     neither biases nor norms",
+);
+
+/// Whether a penalty acts after the update.
+const PROXIMAL: Field = Field::new(
+    "proximal",
+    Kind::Bool,
+    "false",
+    "take a proximal step after each update instead of adding to the loss",
+);
+
+/// The factor of a penalty.
+const LAMBDA: Field =
+    Field::required("lambda", scheduled(Range::from(0.0)), "factor of the penalty")
+        .aka(&["alpha", "weight", "coefficient", "weight_decay"]);
+
+/// A penalty with the options `lambda` and `proximal`.
+fn penalty(
+    penalty: impl Penalty + 'static,
+    options: &Options,
+    horizon: Horizon,
+) -> Result<Regularizer, ConfigError> {
+    let lambda = Curve::from_option(options, "lambda", horizon)?;
+    let proximal = options.bool("proximal");
+    Ok(Regularizer::Penalty { penalty: Box::new(penalty), lambda, proximal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_sound_and_matches_its_folder() {
+        rappel_registry::assert_sound(&REGULARIZERS);
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/regularizers");
+        rappel_registry::assert_folder_matches(folder.as_ref(), &REGULARIZERS.names());
+    }
+}
