@@ -47,7 +47,7 @@ pub use averages::{AVERAGES, Averaging, Ema, Latest, Period, Swa};
 pub use elementwise::{elementwise, lazy_rows};
 pub use error::OptimError;
 pub use group::Member;
-pub use modifiers::{Lookahead, Modifiers, Sam};
+pub use modifiers::{GradientNoise, Lookahead, Modifiers, Sam};
 pub use objective::Objective;
 pub use optimizer::{Optimizer, StepReport};
 pub(crate) use option::one_of;

@@ -7,6 +7,7 @@ use rappel_tensor::{ArenaLayout, Grads, Key, Params};
 use crate::averaging::WeightAverage;
 use crate::clip;
 use crate::group::{Group, Part, assign};
+use crate::modifiers::GradientNoise;
 use crate::search::{Halt, Search, Source, check_alone};
 use crate::step::Stride;
 use crate::stepper::Prepare;
@@ -73,7 +74,14 @@ impl Optimizer {
     /// # Errors
     /// An option out of range, a pattern that gets no parameter, nothing to train.
     pub fn new(recipe: impl Into<Recipe>, params: &Params) -> Result<Self, OptimError> {
-        let recipe = recipe.into();
+        let mut recipe = recipe.into();
+        if let Some(variance) = recipe.gradient_noise.take() {
+            let noise = GradientNoise { variance, seed: recipe.seed };
+            let groups = recipe.groups.iter_mut().map(|(_, plan)| plan);
+            for plan in groups.chain([&mut recipe.default]) {
+                plan.modifiers.gradient_noise = Some(noise.clone());
+            }
+        }
         if let Some(invalid) = recipe.invalid {
             return Err(invalid.into());
         }
@@ -222,6 +230,33 @@ impl Optimizer {
     /// The learning rate at `step` of the parameters that no group took.
     pub fn lr(&self, step: u64) -> f64 {
         self.groups[0].stepper.lr().at(step) * self.lr_factor.at(step)
+    }
+
+    /// The learning rate at `step` of the parameter at position `index` of its set; 0 where that is
+    /// not trained.
+    pub fn lr_of(&self, step: u64, index: usize) -> f64 {
+        let trains = |group: &&Group| {
+            group.parts.iter().flat_map(|part| &part.members).any(|member| member.index == index)
+        };
+        let group = self.groups.iter().find(trains);
+        group.map_or(0.0, |group| group.stepper.lr().at(step) * self.lr_factor.at(step))
+    }
+
+    /// Why nobody else may change parameters between steps, if that is so: the optimizer remembers
+    /// where they were.
+    pub fn remembers_parameters(&self) -> Option<&'static str> {
+        let mut parts = self.groups.iter().flat_map(|group| &group.parts);
+        if self.searches() {
+            Some("its rule compares the gradients of steps by where they were taken")
+        } else if self.groups.iter().any(|group| group.stepper.mode().is_some()) {
+            Some("its rule averages the points that it trains")
+        } else if self.average.is_some() {
+            Some("the average takes the parameters in before that")
+        } else if parts.any(Part::has_master) {
+            Some("master copies take the parameters' place at the next step")
+        } else {
+            None
+        }
     }
 
     /// The names of the parameters of each group: first those that no pattern took, then those of

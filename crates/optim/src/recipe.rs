@@ -39,6 +39,7 @@ pub struct Recipe {
     pub(crate) allow_missing: bool,
     pub(crate) check_finite: bool,
     pub(crate) seed: u64,
+    pub(crate) gradient_noise: Option<Scalar>,
 }
 
 impl<P: Into<Plan>> From<P> for Recipe {
@@ -63,6 +64,7 @@ impl Recipe {
             allow_missing: false,
             check_finite: true,
             seed: 0,
+            gradient_noise: None,
         }
     }
 
@@ -80,7 +82,18 @@ impl Recipe {
         self
     }
 
-    /// What random rounding is drawn from.
+    /// Adds independent normal noise of this variance to each element of each gradient, after
+    /// clipping (Neelakantan et al., 2015, <https://arxiv.org/abs/1511.06807>).
+    ///
+    /// The noise is a pure function of the seed, the step, the parameter's place among all and the
+    /// element's in it.
+    #[must_use]
+    pub fn gradient_noise(mut self, variance: impl Into<Scalar>) -> Self {
+        self.gradient_noise = Some(variance.into());
+        self
+    }
+
+    /// What random rounding and noise are drawn from.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

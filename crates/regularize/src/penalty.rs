@@ -21,7 +21,11 @@ pub trait Penalty: Debug + Send + Sync {
         let dtype = weights.dtype();
         let sizes = weights.params().iter().map(|weight| {
             let weight = weight.tensor();
-            if weight.dtype() == dtype { self.size(&weight) } else { self.size(&weight.to_dtype(dtype)) }
+            if weight.dtype() == dtype {
+                self.size(&weight)
+            } else {
+                self.size(&weight.to_dtype(dtype))
+            }
         });
         match sizes.reduce(|sum, size| sum + size) {
             Some(sum) => sum * lambda,

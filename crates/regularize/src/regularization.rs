@@ -120,7 +120,8 @@ impl Regularization {
                     })?;
                 }
                 Regularizer::Constraint { constraint, value } => {
-                    member.change(params, |_, weight| constraint.project(weight, value.at(step)))?;
+                    member
+                        .change(params, |_, weight| constraint.project(weight, value.at(step)))?;
                 }
                 _ => {}
             }

@@ -94,11 +94,16 @@ impl Key {
 
     /// Fills with normal numbers (Box and Muller's transform, one of the pair).
     pub fn fill_normal<T: Element>(self, values: &mut [T], mean: f64, std: f64) {
-        self.fill(values, |rng| {
-            let radius = (-2.0 * (1.0 - unit(rng)).ln()).sqrt();
-            let angle = std::f64::consts::TAU * unit(rng);
-            (std * radius).mul_add(angle.cos(), mean)
-        });
+        self.fill(values, |rng| normal(rng, mean, std));
+    }
+
+    /// The values that [`fill_normal`](Key::fill_normal) of a longer slice would put at `first` and
+    /// after it.
+    pub fn fill_normal_from<T: Element>(self, first: usize, values: &mut [T], mean: f64, std: f64) {
+        let mut rng = self.at(first as u64 * 4);
+        for x in values {
+            *x = T::from_f64(normal(&mut rng, mean, std));
+        }
     }
 
     /// `draw` takes four words a value, so that every value has a place of its own in the stream.
@@ -129,6 +134,13 @@ pub(crate) fn hash(position: u32, [a, b]: [u32; 2]) -> u32 {
     x ^ (x >> 15)
 }
 
+/// One number of Box and Muller's pair.
+fn normal(rng: &mut ChaCha8Rng, mean: f64, std: f64) -> f64 {
+    let radius = (-2.0 * (1.0 - unit(rng)).ln()).sqrt();
+    let angle = std::f64::consts::TAU * unit(rng);
+    (std * radius).mul_add(angle.cos(), mean)
+}
+
 /// Uniform in `[0, 1)`, with 53 bits.
 fn unit(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
@@ -157,6 +169,8 @@ mod tests {
         Key::new(3).fill_normal(&mut long, 0.0, 1.0);
         Key::new(3).fill_normal(&mut short, 0.0, 1.0);
         assert_eq!(long[..100], short);
+        Key::new(3).fill_normal_from(PIECE + 7, &mut short, 0.0, 1.0);
+        assert_eq!(long[PIECE + 7..][..100], short);
     }
 
     #[test]

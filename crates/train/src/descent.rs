@@ -3,13 +3,16 @@
 use std::time::Instant;
 
 use rappel_optim::{Objective, StepReport};
+use rappel_regularize::Regularization;
 use rappel_telemetry::{Event, Sink};
-use rappel_tensor::{Grads, Params};
+use rappel_tensor::{Grads, Param, Params, Tensor};
 
 use crate::early_stopping::EarlyStopping;
 use crate::run::{best_step, wall_time};
 use crate::tasks::Task;
-use crate::{Ended, Note, Observer, Report, Run, Started, Step, TrainError, Validation, guards};
+use crate::{
+    Ended, Note, Observer, Pass, Report, Run, Started, Step, TrainError, Validation, guards,
+};
 
 /// Newest losses that the mean at the end is taken over.
 const RECENT: usize = 100;
@@ -17,8 +20,18 @@ const RECENT: usize = 100;
 /// The loss of one step's samples: the same each time that the step looks at it.
 struct Batch<'a> {
     task: &'a mut dyn Task,
+    regularization: &'a Regularization,
     step: u64,
-    parts: usize,
+    passes: &'a [Pass],
+    /// What it came to where the step began.
+    first: Option<Losses>,
+}
+
+/// The loss of a batch, and what is added to it.
+#[derive(Clone, Copy)]
+struct Losses {
+    data: f64,
+    penalty: Option<f64>,
 }
 
 impl Objective for Batch<'_> {
@@ -30,13 +43,25 @@ impl Objective for Batch<'_> {
 
     fn evaluate(&mut self) -> Result<(f64, Grads), TrainError> {
         let mut grads = Grads::default();
-        let mut loss = 0.0;
-        for part in 0..self.parts {
-            let Some(of_part) = self.task.loss(self.step, part) else { continue };
-            loss += of_part.item();
-            of_part.backward_into(&mut grads);
+        let mut data = 0.0;
+        let mut penalty = None;
+        for pass in self.passes {
+            let Some(of_part) = self.task.loss(pass) else { continue };
+            data += of_part.item();
+            // Once a step, and in one graph with a loss: as where updates are within the pass.
+            let once = penalty.is_none().then(|| self.regularization.penalty(self.step)).flatten();
+            penalty = penalty.or(once.as_ref().map(Tensor::item));
+            with_penalty(of_part, once).backward_into(&mut grads);
         }
-        Ok((loss, grads))
+        self.first.get_or_insert(Losses { data, penalty });
+        Ok((data + penalty.unwrap_or(0.0), grads))
+    }
+}
+
+fn with_penalty(loss: Tensor, penalty: Option<Tensor>) -> Tensor {
+    match penalty {
+        Some(penalty) => loss + penalty,
+        None => loss,
     }
 }
 
@@ -68,16 +93,19 @@ impl Run {
     /// One optimizer step.
     fn descend(&mut self) -> Result<Step, TrainError> {
         let (since, step) = (Instant::now(), self.state.step);
-        let report = self
-            .update(step)
-            .map_err(|error| guards::explain(step + 1, error, self.task.as_ref()))?;
-        let loss = report.loss.expect("the step evaluated it");
+        let passes: Vec<Pass> = self.passes(step).collect();
+        let (report, Losses { data: loss, penalty }) = self
+            .update(step, &passes)
+            .map_err(|error| guards::explain(step + 1, error, self.task.as_ref(), &passes))?;
+        let lr = |param: &Param| self.optimizer.lr_of(step, param.index());
+        self.regularization.after_step(step, self.task.params_mut(), &lr)?;
         self.state.step += 1;
         self.remember(loss);
         Ok(Step {
             step: self.state.step,
             steps: self.steps,
             loss,
+            penalty,
             lr: report.lr,
             grad_norm: report.grad_norm.unwrap_or(f64::NAN),
             tokens_per_second: self.task.tokens(step) as f64 / since.elapsed().as_secs_f64(),
@@ -85,17 +113,31 @@ impl Run {
     }
 
     /// The optimizer's part of a step: the backward pass, and the update after it or within it.
-    fn update(&mut self, step: u64) -> Result<StepReport, TrainError> {
+    fn update(&mut self, step: u64, passes: &[Pass]) -> Result<(StepReport, Losses), TrainError> {
         let within = self.config.section("train").bool("update_in_backward");
-        if let Some(loss) = within.then(|| self.task.loss(step, 0)).flatten() {
-            return Ok(self.optimizer.step_backward(step, self.task.params_mut(), loss)?);
+        if let Some(loss) = within.then(|| self.task.loss(&passes[0])).flatten() {
+            let penalty = self.regularization.penalty(step);
+            let found = Losses { data: loss.item(), penalty: penalty.as_ref().map(Tensor::item) };
+            let loss = with_penalty(loss, penalty);
+            let report = self.optimizer.step_backward(step, self.task.params_mut(), loss)?;
+            return Ok((report, found));
         }
-        let parts = self.parts();
-        self.optimizer.descend(step, &mut Batch { task: self.task.as_mut(), step, parts })
+        let mut batch = Batch {
+            task: self.task.as_mut(),
+            regularization: &self.regularization,
+            step,
+            passes,
+            first: None,
+        };
+        let report = self.optimizer.descend(step, &mut batch)?;
+        Ok((report, batch.first.expect("the step evaluated it")))
     }
 
-    fn parts(&self) -> usize {
-        self.config.section("train").usize("gradient_accumulation_steps")
+    /// The forward passes of a step.
+    fn passes(&self, step: u64) -> impl Iterator<Item = Pass> + use<> {
+        let parts = self.config.section("train").usize("gradient_accumulation_steps");
+        let seed = self.config.seed();
+        (0..parts).map(move |part| Pass::new(seed, step, part))
     }
 
     fn log_every(&self) -> usize {
@@ -120,12 +162,14 @@ impl Run {
         if !self.due(every as u64) {
             return Ok(());
         }
-        self.log(&[
+        let mut values = vec![
             ("train/loss", self.recent_loss(every)),
             ("train/lr", step.lr),
             ("train/grad_norm", step.grad_norm),
             ("train/tokens_per_second", step.tokens_per_second),
-        ])
+        ];
+        values.extend(step.penalty.map(|penalty| ("train/penalty", penalty)));
+        self.log(&values)
     }
 
     fn log(&mut self, values: &[(&str, f64)]) -> Result<(), TrainError> {

@@ -2,6 +2,7 @@
 
 use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Family, Field, Kind};
+use rappel_regularize::REGULARIZERS;
 use rappel_schedule::SCHEDULES;
 use rappel_telemetry::SINKS;
 
@@ -18,7 +19,8 @@ pub fn families() -> Vec<(String, &'static dyn Family)> {
             families.push(family);
         }
     }
-    let shared: [&'static dyn Family; 4] = [&OPTIMIZERS, &SCHEDULES, &AVERAGES, &SINKS];
+    let shared: [&'static dyn Family; 5] =
+        [&OPTIMIZERS, &SCHEDULES, &REGULARIZERS, &AVERAGES, &SINKS];
     let named = |family: &'static dyn Family| (format!("{}s", family.kind()), family);
     families.into_iter().chain(shared).map(named).collect()
 }

@@ -3,11 +3,16 @@
 use rappel_optim::OptimError;
 use rappel_tensor::{Params, Tensor};
 
-use crate::TrainError;
 use crate::tasks::Task;
+use crate::{Pass, TrainError};
 
 /// What kept the step from being taken, with the step and its batch.
-pub(crate) fn explain(step: u64, error: TrainError, task: &dyn Task) -> TrainError {
+pub(crate) fn explain(
+    step: u64,
+    error: TrainError,
+    task: &dyn Task,
+    passes: &[Pass],
+) -> TrainError {
     let TrainError::Optim(error) = error else { return error };
     let non_finite = |what: String, tensor| {
         let samples = task.samples(step - 1);
@@ -19,7 +24,7 @@ pub(crate) fn explain(step: u64, error: TrainError, task: &dyn Task) -> TrainErr
         }
         OptimError::NonFiniteLoss { loss, .. } => {
             let tensor = first_non_finite(task.params())
-                .or_else(|| task.first_non_finite_activation(step - 1))
+                .or_else(|| task.first_non_finite_activation(passes))
                 .unwrap_or_else(|| "the loss itself".to_owned());
             non_finite(format!("the loss is {loss}"), tensor)
         }

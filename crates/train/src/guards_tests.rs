@@ -32,18 +32,18 @@ impl Toy {
     fn step(&mut self, step: u64, grads: &Grads) -> Result<(), TrainError> {
         let mut sgd = Optimizer::new(Sgd { lr: 0.1.into(), ..Sgd::default() }, &self.params)?;
         let stepped = sgd.step(step, &mut self.params, grads);
-        stepped.map(|_| ()).map_err(|error| explain(step + 1, error.into(), self))
+        stepped.map(|_| ()).map_err(|error| explain(step + 1, error.into(), self, &[]))
     }
 
     /// A step that evaluates the loss itself.
     fn descend(&mut self, step: u64) -> Result<(), TrainError> {
         let mut sgd = Optimizer::new(Sgd { lr: 0.1.into(), ..Sgd::default() }, &self.params)?;
         let stepped = sgd.descend(step, self);
-        stepped.map(|_| ()).map_err(|error| explain(step + 1, error, self))
+        stepped.map(|_| ()).map_err(|error| explain(step + 1, error, self, &[]))
     }
 
     fn grads(&self) -> (f64, Grads) {
-        let loss = self.loss(0, 0).unwrap();
+        let loss = self.loss(&Pass::new(0, 0, 0)).unwrap();
         (loss.item(), loss.backward())
     }
 }
@@ -81,7 +81,7 @@ impl Task for Toy {
     fn samples(&self, step: u64) -> Vec<usize> {
         (0..20).map(|i| i + 100 * step as usize).collect()
     }
-    fn loss(&self, _: u64, _: usize) -> Option<Tensor> {
+    fn loss(&self, _: &Pass) -> Option<Tensor> {
         let scaled = &self.weight.tensor() * self.scale;
         let bias = if self.with_bias { &scaled + &self.bias.tensor() } else { scaled };
         Some(bias.mean())
@@ -95,7 +95,7 @@ impl Task for Toy {
     fn validate(&self) -> Option<Vec<f64>> {
         None
     }
-    fn first_non_finite_activation(&self, _: u64) -> Option<String> {
+    fn first_non_finite_activation(&self, _: &[Pass]) -> Option<String> {
         let place = (&self.weight.tensor() * self.scale).first_non_finite()?;
         Some(format!("the product, at {place}"))
     }

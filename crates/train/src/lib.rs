@@ -18,6 +18,7 @@ mod families;
 mod guards;
 mod metrics;
 mod observer;
+mod pass;
 mod pretrained;
 mod replay;
 mod report;
@@ -31,6 +32,7 @@ pub use error::TrainError;
 pub use families::families;
 pub use metrics::{Metric, Validation};
 pub use observer::{Note, Observer, Started, Step};
+pub use pass::Pass;
 pub use pretrained::{Evaluation, Pretrained};
 
 pub use rappel_optim::ScheduledValue;

@@ -66,6 +66,8 @@ pub struct Step {
     pub steps: u64,
     /// Training loss of this step's batch, before the step, in nats per token.
     pub loss: f64,
+    /// What regularizers added to that loss; none where nothing does.
+    pub penalty: Option<f64>,
     /// The learning rate that the step used.
     pub lr: f64,
     /// Global norm of the gradient, before clipping.

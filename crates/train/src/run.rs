@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rappel_optim::{AVERAGES, Optimizer, Recipe};
+use rappel_regularize::Regularization;
 use rappel_schedule::{Curve, Horizon};
 use rappel_telemetry::{Opening, Sinks, Start, open};
 
@@ -33,6 +34,7 @@ pub struct Run {
     pub(crate) config: Config,
     pub(crate) task: Box<dyn Task>,
     pub(crate) optimizer: Optimizer,
+    pub(crate) regularization: Regularization,
     pub(crate) sinks: Sinks,
     pub(crate) checkpoints: Checkpoints,
     /// How far it has come.
@@ -49,6 +51,7 @@ struct Parts {
     task: Box<dyn Task>,
     optimizer: Optimizer,
     early_stopping: Option<EarlyStopping>,
+    regularization: Regularization,
     steps: u64,
 }
 
@@ -98,7 +101,8 @@ impl Run {
         start: Start,
         console: Console,
     ) -> Result<Self, TrainError> {
-        let Parts { config, mut task, mut optimizer, early_stopping, steps } = parts;
+        let Parts { config, mut task, mut optimizer, regularization, early_stopping, steps } =
+            parts;
         let keep = config.section("checkpoint").usize("keep");
         let mut checkpoints = Checkpoints::new(dir.checkpoints(), keep);
         let mut state = State::new(config.sha256(), task.fingerprint());
@@ -119,6 +123,7 @@ impl Run {
             config,
             task,
             optimizer,
+            regularization,
             sinks,
             state,
             early_stopping,
@@ -136,18 +141,35 @@ impl Parts {
     fn build(config: &Config, observer: &mut dyn Observer) -> Result<Self, TrainError> {
         if let Some(steps) = config.section("train").opt_u64("steps") {
             // With epochs the length is known only when the data is.
-            recipe(config, Horizon { steps })?;
+            let horizon = Horizon { steps };
+            recipe(config, horizon, &regularization(config, horizon)?)?;
         }
         let (task, config) = (config.task().build)(config, observer)?;
         let horizon = config.horizon(task.steps_per_epoch());
-        let optimizer = Optimizer::new(recipe(&config, horizon)?, task.params())?;
+        let mut regularization = regularization(&config, horizon)?;
+        let recipe = recipe(&config, horizon, &regularization)?;
+        let optimizer = Optimizer::new(recipe, task.params())?;
         let train = config.section("train");
         if let Some(what) = optimizer.needs_all().filter(|_| train.bool("update_in_backward")) {
             let reason = format!("{what}; set it to false, or leave that out");
             return Err(train.invalid("update_in_backward", reason).into());
         }
+        regularization.bind(task.params())?;
+        check_moves(&regularization, &optimizer)?;
         let early_stopping = early_stopping(&config, task.as_ref())?;
-        Ok(Self { config, task, optimizer, early_stopping, steps: horizon.steps })
+        Ok(Self { config, task, optimizer, regularization, early_stopping, steps: horizon.steps })
+    }
+}
+
+/// Nobody changes parameters behind the back of an optimizer that remembers them.
+fn check_moves(regularization: &Regularization, optimizer: &Optimizer) -> Result<(), TrainError> {
+    match (regularization.moves_parameters(), optimizer.remembers_parameters()) {
+        (Some(options), Some(why)) => {
+            let reason =
+                format!("it changes parameters after a step, but {why}; leave one of them out");
+            Err(options.invalid("name", reason).into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -173,8 +195,18 @@ pub(crate) fn best_step(early_stopping: Option<&EarlyStopping>, state: &State) -
     stopping.best(&state.history).map(|best| best.step)
 }
 
-/// What the sections `optimizer`, `schedule` and `train` say of a step.
-fn recipe(config: &Config, horizon: Horizon) -> Result<Recipe, TrainError> {
+/// What the list `regularize` says.
+fn regularization(config: &Config, horizon: Horizon) -> Result<Regularization, TrainError> {
+    Ok(Regularization::from_sections(config.options().tables("regularize"), horizon)?)
+}
+
+/// What the sections `optimizer`, `schedule` and `train`, and regularizers of gradients, say of a
+/// step.
+fn recipe(
+    config: &Config,
+    horizon: Horizon,
+    regularization: &Regularization,
+) -> Result<Recipe, TrainError> {
     let factor = Curve::from_section(config.section("schedule"), horizon)?;
     let mut recipe = Recipe::from_section(config.section("optimizer"), horizon, factor)?;
     let train = config.section("train");
@@ -204,6 +236,9 @@ fn recipe(config: &Config, horizon: Horizon) -> Result<Recipe, TrainError> {
     if let Some(section) = config.options().opt_table("average") {
         let average = AVERAGES.lookup(section.str("name"))?.build;
         recipe = recipe.boxed_average(average(section)?);
+    }
+    if let Some(variance) = regularization.gradient_noise() {
+        recipe = recipe.gradient_noise(variance.clone());
     }
     Ok(recipe.seed(config.seed()))
 }

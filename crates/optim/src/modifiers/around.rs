@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use rappel_tensor::{Element, Piece, Real, Run, Runs, StateArena, StateKind, Trained, walk};
+use rappel_tensor::{Element, Key, Piece, Real, Run, Runs, StateArena, StateKind, Trained, walk};
 
 use super::{Modifiers, Numbers};
 use crate::Now;
@@ -69,6 +69,8 @@ struct Around<'a> {
     rows: Vec<usize>,
     /// Elements of the copies.
     len: usize,
+    /// The deviation of the noise on gradients, and what that of each tensor is drawn from.
+    noise: Option<(f64, Vec<Key>)>,
 }
 
 impl<'a> Around<'a> {
@@ -93,7 +95,10 @@ impl<'a> Around<'a> {
             _ => 0,
         };
         let numbers = modifiers.at(now, now.lr(stepper.lr()));
+        let noise = modifiers.gradient_noise.as_ref().map(|noise| noise.at(now));
+        let keys = |key: Key| picked.iter().map(|k| key.with(members[*k].index as u64)).collect();
         Self {
+            noise: noise.map(|(std, key)| (std, keys(key))),
             rows: picked.iter().map(rows).collect(),
             keep: stepper.keep(now),
             now: *now,
@@ -169,6 +174,11 @@ impl<'a> Around<'a> {
         let tensor = self.tensor(run);
         let (row, start) = (self.rows[tensor], run.state - self.places[tensor].state);
         let (scale, [l1, l2, left]) = (T::of(self.prepare.scale), [l1, l2, left].map(T::of));
+        let noise = self.noise.as_ref().map(|(std, keys)| {
+            let mut noise = vec![T::of(0.0); params.len()];
+            keys[tensor].fill_normal_from(start, &mut noise, 0.0, *std);
+            noise
+        });
         for i in 0..params.len() {
             let mut x = grads[i] * scale;
             if let Some(limit) = self.prepare.limit {
@@ -177,6 +187,9 @@ impl<'a> Around<'a> {
             }
             if let Some(means) = means.get(tensor).filter(|means| !means.is_empty()) {
                 x = x - T::of(means[(start + i) / row]);
+            }
+            if let Some(noise) = &noise {
+                x = x + noise[i];
             }
             g[i] = l1.mul_add(params[i].sign(), l2.mul_add(params[i], x));
             p[i] = params[i] * left;

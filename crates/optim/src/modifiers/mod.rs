@@ -10,6 +10,7 @@ mod sam;
 
 use rappel_registry::{ConfigError, Field, Kind, Options, Range};
 use rappel_schedule::{Horizon, scheduled};
+use rappel_tensor::Key;
 
 pub(crate) use around::step_around;
 pub(crate) use lookahead::{SLOW, begin, pull};
@@ -41,6 +42,27 @@ pub struct Modifiers {
     /// Takes gradients where the loss is worst close by; then steps evaluate the loss themselves
     /// ([`Optimizer::step_closure`](crate::Optimizer::step_closure)).
     pub sam: Option<Sam>,
+    /// Adds noise to gradients; [`Recipe::gradient_noise`](crate::Recipe::gradient_noise) puts it
+    /// around every rule.
+    pub gradient_noise: Option<GradientNoise>,
+}
+
+/// Independent normal noise on each element of each gradient, after clipping
+/// (Neelakantan et al., 2015, <https://arxiv.org/abs/1511.06807>).
+#[derive(Debug, Clone)]
+pub struct GradientNoise {
+    /// Its variance.
+    pub variance: Scalar,
+    /// What it is drawn from, beside the step and the place.
+    pub seed: u64,
+}
+
+impl GradientNoise {
+    /// The deviation at a step, and what the noise of each parameter is drawn from.
+    fn at(&self, now: &Now) -> (f64, Key) {
+        let key = Key::new(self.seed).with_name("gradient noise").with(now.step);
+        (now.value(&self.variance).max(0.0).sqrt(), key)
+    }
 }
 
 /// Weights that follow slowly (Zhang et al., 2019, <https://arxiv.org/abs/1907.08610>).
@@ -70,6 +92,7 @@ impl Default for Modifiers {
             cautious: false,
             lookahead: None,
             sam: None,
+            gradient_noise: None,
         }
     }
 }
@@ -142,13 +165,17 @@ impl Modifiers {
             lookahead: lookahead
                 .map(|table| Lookahead { k: table.u64("k"), alpha: table.f64("alpha") }),
             sam: sam.map(|table| Sam::from_options(table, horizon)).transpose()?,
+            gradient_noise: None,
         })
     }
 
     /// Whether the rule can work where parameters and gradients lie.
     pub(crate) fn leave_alone(&self) -> bool {
         let off = [&self.l1, &self.l2, &self.l1_proximal, &self.decoupled_decay];
-        off.iter().all(|scalar| scalar.is(0.0)) && !self.gradient_centralization && !self.cautious
+        off.iter().all(|scalar| scalar.is(0.0))
+            && !self.gradient_centralization
+            && !self.cautious
+            && self.gradient_noise.is_none()
     }
 
     /// The first of the modifiers that is on.
@@ -162,6 +189,7 @@ impl Modifiers {
             ("cautious", self.cautious),
             ("lookahead", self.lookahead.is_some()),
             ("sam", self.sam.is_some()),
+            ("gradient_noise", self.gradient_noise.is_some()),
         ]
         .into_iter()
         .find_map(|(name, on)| on.then_some(name))

@@ -19,9 +19,8 @@ pub(super) const ENTRY: Entry = Entry {
         build: |options, horizon| {
             let eta = Curve::from_option(options, "eta", horizon)?;
             let gamma = options.f64("gamma");
-            let variance = Curve::from_fn(None, move |step| {
-                eta.at(step) / (1.0 + step as f64).powf(gamma)
-            });
+            let variance =
+                Curve::from_fn(None, move |step| eta.at(step) / (1.0 + step as f64).powf(gamma));
             Ok(Regularizer::GradientNoise { variance })
         },
     },

@@ -86,8 +86,12 @@ const PROXIMAL: Field = Field::new(
 
 /// The factor of a penalty.
 const LAMBDA: Field =
-    Field::required("lambda", scheduled(Range::from(0.0)), "factor of the penalty")
-        .aka(&["alpha", "weight", "coefficient", "weight_decay"]);
+    Field::required("lambda", scheduled(Range::from(0.0)), "factor of the penalty").aka(&[
+        "alpha",
+        "weight",
+        "coefficient",
+        "weight_decay",
+    ]);
 
 /// A penalty with the options `lambda` and `proximal`.
 fn penalty(

@@ -2,6 +2,7 @@
 
 use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Field, Kind, Range};
+use rappel_regularize::REGULARIZERS;
 use rappel_schedule::SCHEDULES;
 
 use crate::early_stopping;
@@ -19,6 +20,13 @@ pub static FIELDS: &[Field] = &[
         "{ name = \"constant\" }",
         "factor of the learning rate, by step",
     ),
+    Field::new(
+        "regularize",
+        Kind::Sections(&REGULARIZERS),
+        "[]",
+        "what keeps the model from learning its training data by heart; see `rappel list regularizers`",
+    )
+    .aka(&["regularization", "regularizers"]),
     Field::optional(
         "average",
         Kind::Section(&AVERAGES),

@@ -7,11 +7,11 @@ use rappel_model::{
     ARCHITECTURES, Forward, GenerateOptions, LanguageModel, Sampling, save_pretrained,
 };
 use rappel_registry::{Field, Kind, Range};
-use rappel_tensor::{CrossEntropy, Key, Params, Tensor, no_grad};
+use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
 
 use super::{Task, TaskEntry};
 use crate::pretrained::continue_text;
-use crate::{Baseline, Config, Metric, Observer, TrainError};
+use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
 
 pub(super) const ENTRY: TaskEntry = TaskEntry {
     name: "language_model",
@@ -45,7 +45,6 @@ struct Text {
     document_attention: bool,
     prompt: String,
     sample: GenerateOptions,
-    seed: u64,
 }
 
 fn build(
@@ -80,7 +79,6 @@ fn build(
         document_attention: config.section("data").bool("document_attention"),
         prompt: config.section("sample").str("prompt").to_owned(),
         sample: sampling(config, data.tokenizer.end_of_document()),
-        seed: config.seed(),
         data,
     };
     Ok((Box::new(task), completed))
@@ -168,10 +166,9 @@ impl Task for Text {
         self.train.sample_indices(step)
     }
 
-    fn loss(&self, step: u64, part: usize) -> Option<Tensor> {
-        let batch = self.train.micro_batch(step, part, self.parts);
-        let forward = forward(self.seed, step, part);
-        (batch.batch > 0).then(|| self.loss_over(&batch, self.tokens(step), &forward))
+    fn loss(&self, pass: &Pass) -> Option<Tensor> {
+        let batch = self.train.micro_batch(pass.step, pass.part, self.parts);
+        (batch.batch > 0).then(|| self.loss_over(&batch, self.tokens(pass.step), &pass.forward))
     }
 
     fn metrics(&self) -> &'static [Metric] {
@@ -190,15 +187,15 @@ impl Task for Text {
         Some(vec![no_grad(|| (0..batches.steps_per_epoch()).map(loss).sum())])
     }
 
-    fn first_non_finite_activation(&self, step: u64) -> Option<String> {
-        let place = |part| {
-            let batch = self.train.micro_batch(step, part, self.parts);
+    fn first_non_finite_activation(&self, passes: &[Pass]) -> Option<String> {
+        let place = |pass: &Pass| {
+            let batch = self.train.micro_batch(pass.step, pass.part, self.parts);
             let [ids, _, documents] = tensors(&batch);
             let documents = self.document_attention.then_some(&documents);
-            let hidden = self.model.hidden(&ids, documents, &forward(self.seed, step, part));
+            let hidden = self.model.hidden(&ids, documents, &pass.forward);
             hidden.first_non_finite()
         };
-        let place = no_grad(|| (0..self.parts).find_map(place))?;
+        let place = no_grad(|| passes.iter().find_map(place))?;
         Some(format!("the hidden states that the head reads, at {place}"))
     }
 
@@ -227,9 +224,4 @@ impl Task for Text {
         })?;
         Ok(Some(text))
     }
-}
-
-/// A pass that trains, with the random numbers of one part of a step.
-fn forward(seed: u64, step: u64, part: usize) -> Forward {
-    Forward::training(Key::new(seed).with_name("forward").with(step).with(part as u64))
 }

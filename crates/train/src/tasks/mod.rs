@@ -7,7 +7,7 @@ use std::path::Path;
 use rappel_registry::{Entry, Registry, no_more};
 use rappel_tensor::{Params, Tensor};
 
-use crate::{Baseline, Config, Metric, Observer, TrainError};
+use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
 
 /// A model with its data and its loss: what the loop asks, whatever is learned.
 ///
@@ -34,9 +34,9 @@ pub trait Task {
     /// The samples of a step, by their number in the training data.
     fn samples(&self, step: u64) -> Vec<usize>;
 
-    /// The loss of part `part` of a step's batch, times the part's share of the step's tokens: the
+    /// The loss of one part of a step's batch, times the part's share of the step's tokens: the
     /// parts add up to the mean over all tokens of the step. None where the part is empty.
-    fn loss(&self, step: u64, part: usize) -> Option<Tensor>;
+    fn loss(&self, pass: &Pass) -> Option<Tensor>;
 
     /// What a validation measures, the loss first.
     fn metrics(&self) -> &'static [Metric];
@@ -48,8 +48,8 @@ pub trait Task {
     /// where there is no such data.
     fn validate(&self) -> Option<Vec<f64>>;
 
-    /// What of a step's forward pass is not finite first; none where only the loss is.
-    fn first_non_finite_activation(&self, step: u64) -> Option<String>;
+    /// What of a step's forward passes is not finite first; none where only the loss is.
+    fn first_non_finite_activation(&self, passes: &[Pass]) -> Option<String>;
 
     /// Writes the model, with all that its users need, into a folder.
     ///

@@ -1,0 +1,149 @@
+//! Regularizers through the binary: what runs leave with them, and that they resume to the same bits.
+
+mod common;
+
+use common::{CONFIG, Place};
+use rappel_tensor::TensorFile;
+use serde_json::Value;
+
+/// A place with a config `regular.toml`: the tiny one with this list `regularize`.
+fn place(list: &str) -> Place {
+    let place = Place::new();
+    place.write("regular.toml", format!("{CONFIG}\n{list}"));
+    place
+}
+
+/// The values of a scalar, a step after another.
+fn told(place: &Place, run: &str, key: &str) -> Vec<f64> {
+    let record = place.read(&format!("{run}/metrics.jsonl"));
+    let lines = record.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| line[key].as_f64()).collect()
+}
+
+fn weight(place: &Place, run: &str, name: &str) -> (usize, Vec<f32>) {
+    let file = TensorFile::open(place.at(run).join("model/model.safetensors")).unwrap();
+    let weight = file.tensor(&format!("transformer.{name}")).unwrap();
+    (weight.size(weight.rank() - 1), weight.to_vec::<f32>())
+}
+
+const EVERYTHING: &str = r#"
+[[regularize]]
+name = "l2"
+lambda = { name = "linear", value = 1e-3 }
+[[regularize]]
+name = "elastic_net"
+lambda = 1e-4
+[[regularize]]
+name = "group_lasso"
+lambda = 1e-2
+proximal = true
+params = ["*.mlp.c_fc.weight"]
+[[regularize]]
+name = "orthogonal"
+lambda = 1e-4
+params = ["*.attn.*.weight"]
+[[regularize]]
+name = "max_norm"
+max_norm = 0.5
+groups = "columns"
+[[regularize]]
+name = "gradient_noise"
+eta = 1e-4
+"#;
+
+#[test]
+fn with_everything_on_a_resumed_run_is_the_run_that_never_stopped() {
+    let place = place(EVERYTHING);
+    place.ok(&["train", "regular.toml", "--out", "whole"]);
+    place.ok(&["train", "regular.toml", "--out", "cut", "--set", "checkpoint.keep=9"]);
+    for checkpoint in place.names("cut/checkpoints") {
+        if checkpoint != "step-10" {
+            std::fs::remove_dir_all(place.at("cut/checkpoints").join(checkpoint)).unwrap();
+        }
+    }
+    std::fs::remove_dir_all(place.at("cut/model")).unwrap();
+    place.ok(&["train", "--resume", "cut"]);
+    assert_eq!(place.model("cut"), place.model("whole"));
+    let threads = ["train", "regular.toml", "--out", "one"];
+    let status = place.command(&threads).env("RAYON_NUM_THREADS", "1").status().unwrap();
+    assert!(status.success());
+    assert_eq!(place.model("one"), place.model("whole"));
+    let within = ["--set", "train.update_in_backward=true", "--set", "train.max_grad_norm=0"];
+    let after = ["--set", "train.max_grad_norm=0"];
+    place.ok(&[&["train", "regular.toml", "--out", "within"], &within[..]].concat());
+    place.ok(&[&["train", "regular.toml", "--out", "after"], &after[..]].concat());
+    assert_eq!(place.model("within"), place.model("after"));
+    place.ok(&["train", "tiny.toml", "--out", "plain"]);
+    assert_ne!(place.model("plain"), place.model("whole"));
+}
+
+#[test]
+fn a_penalty_is_told_apart_from_the_loss_of_the_data() {
+    let place = place("[[regularize]]\nname = \"l2\"\nlambda = 0.5");
+    place.ok(&["train", "tiny.toml", "--out", "plain"]);
+    place.ok(&["train", "regular.toml", "--out", "run"]);
+    let (plain, loss) = (told(&place, "plain", "train/loss"), told(&place, "run", "train/loss"));
+    let penalty = told(&place, "run", "train/penalty");
+    assert!(told(&place, "plain", "train/penalty").is_empty());
+    // The first step has a learning rate of 0, so two losses are of the same parameters.
+    assert_eq!(loss[0], plain[0]);
+    assert_eq!((loss.len(), penalty.len()), (24, 24));
+    assert!(penalty[0] > 1.0 && penalty[23] < penalty[0] / 2.0, "{penalty:?}");
+}
+
+#[test]
+fn proximal_steps_leave_exact_zeros_and_max_norm_no_long_column() {
+    let list = "[[regularize]]\nname = \"l1\"\nlambda = 0.2\nproximal = true\n\
+                params = [\"*.c_proj.weight\"]\n\
+                [[regularize]]\nname = \"group_lasso\"\nlambda = 0.6\nproximal = true\n\
+                groups = \"columns\"\nparams = [\"*.c_fc.weight\"]\n\
+                [[regularize]]\nname = \"max_norm\"\nmax_norm = 0.3\ngroups = \"columns\"\n\
+                params = [\"*.c_attn.weight\"]";
+    let place = place(list);
+    place.ok(&["train", "regular.toml", "--out", "run"]);
+    let (_, projection) = weight(&place, "run", "h.0.mlp.c_proj.weight");
+    let zeros = projection.iter().filter(|x| **x == 0.0).count();
+    assert!(zeros > 50 && zeros < projection.len(), "{zeros} zeros of {}", projection.len());
+    let columns = |name: &str| {
+        let (width, values) = weight(&place, "run", name);
+        let norm = |j: usize| values[j..].iter().step_by(width).map(|x| x * x).sum::<f32>().sqrt();
+        (0..width).map(norm).collect::<Vec<_>>()
+    };
+    let groups = columns("h.1.mlp.c_fc.weight");
+    let zeros = groups.iter().filter(|norm| **norm == 0.0).count();
+    assert!(zeros > 5 && zeros < groups.len(), "{zeros} columns of {} are 0", groups.len());
+    let longest = columns("h.0.attn.c_attn.weight").into_iter().fold(0.0, f32::max);
+    assert!((0.299..=0.300_001).contains(&longest), "{longest}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_nothing_written() {
+    let place = Place::new();
+    let before = place.names(".");
+    for (list, more, expected) in [
+        ("{ name = \"l2\", lambda = -1 }", "seed=7", "`regularize[0].lambda`: -1 is out of range"),
+        (
+            "{ name = \"l2\", lambda = 1, params = [\"*.kernel\"] }",
+            "seed=7",
+            "`regularize[0].params`: `*.kernel` matches no trainable parameter; one is `transformer",
+        ),
+        (
+            "{ name = \"max_norm\" }",
+            "optimizer={ name = \"schedule_free_adamw\" }",
+            "`regularize[0].name`: it changes parameters after a step, but its rule averages",
+        ),
+        ("{ name = \"gradient_noise\" }", "optimizer={ name = \"lbfgs\" }", "gradient_noise"),
+        (
+            "{ name = \"l1\", lambda = 1, proximal = true }",
+            "average={ name = \"ema\" }",
+            "after a step, but the average takes the parameters in before",
+        ),
+        ("{ lambda = 1 }", "seed=7", "`regularize[0].name`: missing"),
+        ("3", "seed=7", "`regularize[0]`: wants table, got the integer 3"),
+    ] {
+        let list = format!("regularize=[{list}]");
+        let told = place.error(&["train", "tiny.toml", "--set", &list, "--set", more]);
+        assert!(told.contains(expected), "{list}: {told}");
+        assert_eq!(place.names("."), before, "{list} wrote something");
+    }
+}
