@@ -1,6 +1,7 @@
 """testdata/schedules.safetensors: the factors of transformers' get_scheduler, from step 0 to the last and one more.
 
-`noam`, `rex` and `power` are the formulas of their papers.
+`noam`, `rex` and `power` are the formulas of their papers; `scale`, `floor`, `clamp` and `restarted` change
+transformers' factors.
 
 Each tensor is one variant; the metadata `configs` holds its `[schedule]` section, which says all that
 get_scheduler is told. A learning rate of 1 makes the factors readable from the optimizer.
@@ -84,6 +85,18 @@ CONFIGS = {
     "rex": {"name": "rex"},
     "rex, warm-up": {"name": "rex", "warmup_steps": 120, "num_training_steps": 1900},
     "power": {"name": "power", "a": 4.6, "warmup_steps": 30},
+    "scale, of another power": {
+        "name": "scale",
+        "factor": 0.3,
+        "schedule": {"name": "power", "a": 1.5, "b": -0.25, "warmup_steps": 10},
+    },
+    "floor": {"name": "floor", "floor": 0.1, "schedule": {"name": "linear", "warmup_steps": 100}},
+    "clamp": {"name": "clamp", "min": 0.2, "max": 0.7, "schedule": {"name": "cosine", "warmup_steps": 100}},
+    "restarted": {
+        "name": "restarted",
+        "every": 450,
+        "schedule": {"name": "floor", "floor": 0.25, "schedule": {"name": "cosine", "warmup_steps": 45}},
+    },
 }
 
 
@@ -100,7 +113,23 @@ def paper(step, name, **options):
     return min(1.0, options["a"] * step ** options.get("b", -0.51))
 
 
+def combined(name, schedule, steps, **options):
+    """What the combinators make of the inner schedule's factors."""
+    if name == "restarted":
+        steps = options["every"]
+    inner = factors(**{"num_training_steps": steps, **schedule})
+    if name == "scale":
+        return options["factor"] * inner
+    if name == "floor":
+        return inner * (1 - options["floor"]) + options["floor"]
+    if name == "clamp":
+        return inner.clamp(options.get("min"), options.get("max"))
+    return inner[torch.arange(STEPS + 1) % steps]
+
+
 def factors(name, warmup_steps=0, num_training_steps=STEPS, **specific):
+    if "schedule" in specific:
+        return combined(name, steps=num_training_steps, **specific)
     if name in ("noam", "rex", "power"):
         options = {"warmup_steps": warmup_steps, "num_training_steps": num_training_steps, **specific}
         return torch.tensor([paper(step, name, **options) for step in range(STEPS + 1)], dtype=torch.float64)

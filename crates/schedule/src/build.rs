@@ -1,10 +1,11 @@
 //! What an entry of the registry builds with, and what it is told of where it stands.
 
 use rappel_registry::{ConfigError, Entry, Field, Kind, More, Options};
-use toml::Value;
+use toml::{Table, Value};
 
 use crate::config::Horizon;
-use crate::{Curve, SCHEDULES};
+use crate::feedback::Follow;
+use crate::{Curve, SCHEDULES, constant};
 
 /// Builds a curve from an entry's options.
 type Make = fn(&Options, Setting) -> Result<Curve, ConfigError>;
@@ -14,25 +15,41 @@ type Make = fn(&Options, Setting) -> Result<Curve, ConfigError>;
 pub struct Build {
     pub(crate) make: Make,
     pub(crate) sets_values: bool,
+    /// Reads what follows the validations, where it does.
+    pub(crate) follow: Option<fn(&Options) -> Box<dyn Follow>>,
     about: &'static str,
 }
 
 impl Build {
     /// A schedule of factors: inline it needs the `value` that they multiply.
     pub(crate) const fn factors(make: Make) -> Self {
-        Self { make, sets_values: false, about: "" }
+        Self { make, sets_values: false, follow: None, about: "" }
     }
 
     /// A schedule whose options are the values themselves, such as `max_lr`: inline it needs no
     /// `value`.
     pub(crate) const fn values(make: Make) -> Self {
-        Self { make, sets_values: true, about: "" }
+        Self { make, sets_values: true, follow: None, about: "" }
+    }
+
+    /// A schedule that follows a metric of the validations instead of the step: as a curve it is 1.
+    pub(crate) const fn following(follow: fn(&Options) -> Box<dyn Follow>) -> Self {
+        Self { make: stand_still, sets_values: false, follow: Some(follow), about: "" }
     }
 
     /// The same with its formula and what else there is to know, in Markdown.
     pub(crate) const fn about(self, about: &'static str) -> Self {
         Self { about, ..self }
     }
+}
+
+fn stand_still(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+    if setting.follows {
+        return Ok(constant(1.0));
+    }
+    let reason =
+        "follows the validations, so it stands only as [schedule] itself, or in its chained";
+    Err(options.invalid("name", reason))
 }
 
 /// What an entry says of itself beyond its line.
@@ -47,12 +64,14 @@ pub(crate) struct Setting {
     pub horizon: Horizon,
     /// What the factors multiply; 1 where that is not known, as in `[schedule]`.
     pub base: f64,
+    /// Whether it may follow the validations: it is a factor of the run's learning rate.
+    pub follows: bool,
 }
 
 impl Setting {
     /// The same for a piece of `steps` steps.
     pub fn lasting(self, steps: u64) -> Self {
-        Self { horizon: Horizon { steps }, ..self }
+        Self { horizon: Horizon { steps }, follows: false, ..self }
     }
 
     /// An option that PyTorch takes as a value, as a fraction of what the factors multiply.
@@ -125,13 +144,31 @@ pub(crate) fn parts(options: &Options) -> Result<Vec<Options>, ConfigError> {
         return Err(wrong(&value.map_or_else(String::new, ToString::to_string)));
     };
     let one = |(i, value): (usize, &Value)| match value {
-        Value::Table(given) => {
-            let path = format!("{}.{}[{i}]", options.path(), SCHEDULE_LIST.name);
-            SCHEDULES.resolve(&path, given).map(|(_, options)| options)
-        }
+        Value::Table(given) => within(options, &format!("{}[{i}]", SCHEDULE_LIST.name), given),
         other => Err(wrong(&format!("{other} in it"))),
     };
     list.iter().enumerate().map(one).collect()
+}
+
+/// The table of a schedule at `key` of another's options, with its defaults filled in.
+fn within(options: &Options, key: &str, given: &Table) -> Result<Options, ConfigError> {
+    SCHEDULES.resolve(&format!("{}.{key}", options.path()), given).map(|(_, options)| options)
+}
+
+/// The schedule within a schedule.
+pub(crate) const SCHEDULE: Field = Field::required(
+    "schedule",
+    Kind::Raw,
+    "schedule table { name = ..., its options }, without value",
+);
+
+/// The curve of [`SCHEDULE`], for `setting`'s steps.
+pub(crate) fn inner(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+    let Some(Value::Table(given)) = options.raw(SCHEDULE.name) else {
+        let reason = "wants a schedule table, such as { name = \"cosine\" }";
+        return Err(options.invalid(SCHEDULE.name, reason));
+    };
+    part(&within(options, SCHEDULE.name, given)?, setting.lasting(setting.horizon.steps))
 }
 
 /// The curve of a schedule within a schedule.

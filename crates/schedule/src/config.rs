@@ -86,7 +86,7 @@ impl Curve {
     /// # Ok::<(), rappel_registry::ConfigError>(())
     /// ```
     pub fn from_section(options: &Options, horizon: Horizon) -> Result<Self, ConfigError> {
-        let curve = part(options, Setting { horizon, base: 1.0 })?;
+        let curve = part(options, Setting { horizon, base: 1.0, follows: true })?;
         let Some((step, value)) = curve.outside(Range::from(0.0), horizon) else {
             return Ok(curve);
         };
@@ -114,7 +114,7 @@ impl Curve {
             Scheduled::Table(table, range) => (table, range),
         };
         let base = table.f64("value");
-        let curve = part(table, Setting { horizon, base })? * base;
+        let curve = part(table, Setting { horizon, base, follows: false })? * base;
         match curve.outside(range, horizon) {
             None => Ok(curve),
             Some((step, value)) => {

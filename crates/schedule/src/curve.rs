@@ -97,6 +97,42 @@ impl Curve {
         Self::new(Floor { curve: self, floor })
     }
 
+    /// `min(max(value, min), max)`.
+    ///
+    /// # Panics
+    /// If `min` is above `max`, or one is NaN.
+    ///
+    /// ```
+    /// use rappel_schedule::linear_decay;
+    /// let line = linear_decay(4).clamp(0.3, 0.8);
+    /// assert_eq!([line.at(0), line.at(2), line.at(4)], [0.8, 0.5, 0.3]);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn clamp(self, min: f64, max: f64) -> Self {
+        assert!(min <= max, "clamp: from {min} to {max}");
+        Self::from_fn(self.length(), move |step| self.at(step).clamp(min, max))
+    }
+
+    /// This curve while it lasts, then again from its start, without end.
+    ///
+    /// # Panics
+    /// If this curve never ends, or lasts no step; [`Curve::lasting`] ends a curve.
+    ///
+    /// ```
+    /// use rappel_schedule::linear_decay;
+    /// let saw = linear_decay(4).restarted();
+    /// assert_eq!([saw.at(3), saw.at(4), saw.at(9)], [0.25, 1.0, 0.75]);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn restarted(self) -> Self {
+        let Some(round) = self.length().filter(|steps| *steps > 0) else {
+            panic!("restarted: the curve never ends, or at once: {self:?}");
+        };
+        Self::from_fn(None, move |step| self.at(step % round))
+    }
+
     /// `factor * value`, also written `curve * factor`.
     #[must_use]
     pub fn scale(self, factor: f64) -> Self {

@@ -28,12 +28,14 @@ mod build;
 mod combine;
 mod config;
 mod curve;
+mod feedback;
 mod formula;
 mod schedules;
 
 pub use build::Build;
 pub use config::{Horizon, scheduled};
 pub use curve::{Curve, Schedule};
+pub use feedback::{Feedback, Watch};
 pub use schedules::SCHEDULES;
 pub use schedules::constant::constant;
 pub use schedules::constant_with_warmup::linear_warmup;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rappel_registry::{Family, Field, Range, assert_folder_matches, assert_sound, resolve};
-use rappel_schedule::{Curve, Horizon, SCHEDULES, scheduled};
+use rappel_schedule::{Curve, Feedback, Horizon, SCHEDULES, scheduled};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use toml::Table;
@@ -19,31 +19,42 @@ struct Variant {
     values: Vec<f64>,
 }
 
+fn read(file: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(file);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// A golden file's metadata and variants.
 fn golden(file: &str) -> (BTreeMap<String, Value>, Vec<Variant>) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(file);
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let bytes = read(file);
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = header.metadata().as_ref().unwrap().iter();
     let metadata: BTreeMap<String, Value> =
         metadata.map(|(key, text)| (key.clone(), serde_json::from_str(text).unwrap())).collect();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let values = sequences(file);
     let inline: Vec<String> = metadata
         .get("inline")
         .map_or_else(Vec::new, |names| serde_json::from_value(names.clone()).unwrap());
-    let read = |(name, config): (&String, &Value)| {
-        let data = tensors.tensor(name).unwrap();
+    let variant = |(name, config): (&String, &Value)| Variant {
+        name: name.clone(),
+        config: Table::try_from(config).unwrap(),
+        inline: inline.contains(name),
+        values: values[name].clone(),
+    };
+    let variants = metadata["configs"].as_object().unwrap().iter().map(variant).collect();
+    (metadata, variants)
+}
+
+/// A golden file's tensors by name.
+fn sequences(file: &str) -> BTreeMap<String, Vec<f64>> {
+    let bytes = read(file);
+    let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let numbers = |(name, data): (String, safetensors::tensor::TensorView)| {
         let (chunks, rest) = data.data().as_chunks::<8>();
         assert!(rest.is_empty() && data.dtype() == safetensors::Dtype::F64);
-        Variant {
-            name: name.clone(),
-            config: Table::try_from(config).unwrap(),
-            inline: inline.contains(name),
-            values: chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect(),
-        }
+        (name, chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect())
     };
-    let variants = metadata["configs"].as_object().unwrap().iter().map(read).collect();
-    (metadata, variants)
+    tensors.into_iter().map(numbers).collect()
 }
 
 const FIELDS: &[Field] = &[Field::required("x", scheduled(Range::FINITE), "any hyperparameter")];
@@ -95,8 +106,32 @@ fn agree_with_pytorch_at_every_step() {
 }
 
 #[test]
+fn agree_after_each_value_of_a_metric() {
+    let (metadata, variants) = golden("schedules_metrics.safetensors");
+    let metrics: BTreeMap<String, Vec<f64>> = sequences("schedules_metrics.safetensors");
+    for variant in variants {
+        let options = SCHEDULES.resolve_options("schedule", &variant.config).unwrap();
+        let feedback = Feedback::from_section(&options).unwrap();
+        let metric = metadata["metrics"][&variant.name].as_str().unwrap();
+        let seen = &metrics[&format!("metric/{metric}")];
+        assert_eq!(seen.len(), 2000);
+        let mode = options.opt_str("mode").unwrap_or("min");
+        for (i, expected) in variant.values.iter().enumerate() {
+            // The mode that is given stands before the metric's own.
+            let factor = feedback.watches()[0].factor(&seen[..=i], mode == "max");
+            assert!(
+                (factor - expected).abs() <= TOLERANCE * expected,
+                "{}, value {i}: {factor}, expected {expected}",
+                variant.name
+            );
+        }
+    }
+}
+
+#[test]
 fn every_schedule_has_a_variant_to_agree_with() {
-    let files = ["schedules.safetensors", "schedules_torch.safetensors"];
+    let files =
+        ["schedules.safetensors", "schedules_torch.safetensors", "schedules_metrics.safetensors"];
     let variants = files.into_iter().flat_map(|file| golden(file).1);
     let shown: BTreeSet<_> =
         variants.map(|variant| variant.config["name"].as_str().unwrap().to_owned()).collect();

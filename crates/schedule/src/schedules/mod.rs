@@ -6,6 +6,7 @@ use crate::Build;
 use crate::build::more;
 
 pub mod chained;
+pub mod clamp;
 pub mod constant;
 pub mod constant_lr;
 pub mod constant_with_warmup;
@@ -17,6 +18,8 @@ pub mod cosine_with_min_lr;
 pub mod cosine_with_restarts;
 pub mod cyclic;
 pub mod exponential;
+pub mod floor;
+pub mod greedy;
 pub mod inverse_sqrt;
 pub mod lambda;
 pub mod linear;
@@ -28,13 +31,17 @@ pub mod one_cycle;
 pub mod polynomial;
 pub mod polynomial_lr;
 pub mod power;
+pub mod reduce_lr_on_plateau;
+pub mod restarted;
 pub mod rex;
+pub mod scale;
 pub mod sequential;
 pub mod step;
 pub mod warmup_stable_decay;
 
 pub(crate) const ENTRIES: &[Entry<Build>] = &[
     chained::ENTRY,
+    clamp::ENTRY,
     constant::ENTRY,
     constant_lr::ENTRY,
     constant_with_warmup::ENTRY,
@@ -46,6 +53,8 @@ pub(crate) const ENTRIES: &[Entry<Build>] = &[
     cosine_with_restarts::ENTRY,
     cyclic::ENTRY,
     exponential::ENTRY,
+    floor::ENTRY,
+    greedy::ENTRY,
     inverse_sqrt::ENTRY,
     lambda::ENTRY,
     linear::ENTRY,
@@ -57,7 +66,10 @@ pub(crate) const ENTRIES: &[Entry<Build>] = &[
     polynomial::ENTRY,
     polynomial_lr::ENTRY,
     power::ENTRY,
+    reduce_lr_on_plateau::ENTRY,
+    restarted::ENTRY,
     rex::ENTRY,
+    scale::ENTRY,
     sequential::ENTRY,
     step::ENTRY,
     warmup_stable_decay::ENTRY,

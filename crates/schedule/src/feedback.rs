@@ -1,0 +1,146 @@
+//! Factors of the learning rate that follow a metric of the validations.
+
+use std::fmt;
+
+use rappel_registry::{ConfigError, Field, Kind, Options, Range};
+
+use crate::SCHEDULES;
+use crate::build::{SCHEDULE_LIST, parts};
+
+/// A factor of the learning rate as a pure function of the values of a metric so far.
+pub(crate) trait Follow: Send + Sync + fmt::Debug {
+    /// The factor after the validations that found `values`, oldest first. What is not finite
+    /// is worse than anything.
+    fn factor(&self, values: &[f64], greater_is_better: bool) -> f64;
+}
+
+/// The schedules of a `[schedule]` that follow the validations: `reduce_lr_on_plateau` and `greedy`.
+///
+/// Nothing of them is saved: the factor is a function of what all validations found, so that a
+/// resumed run goes on as if it had not stopped.
+///
+/// ```
+/// use rappel_registry::Family;
+/// use rappel_schedule::{Feedback, SCHEDULES};
+/// let given = toml::from_str("name = 'reduce_lr_on_plateau'\npatience = 1").unwrap();
+/// let options = SCHEDULES.resolve_options("schedule", &given)?;
+/// let feedback = Feedback::from_section(&options)?;
+/// let after = |losses: &[f64]| feedback.watches()[0].factor(losses, false);
+/// assert_eq!((after(&[]), after(&[3.0, 2.0, 2.5])), (1.0, 1.0));
+/// assert_eq!(after(&[3.0, 2.0, 2.5, 2.5]), 0.1);
+/// # Ok::<(), rappel_registry::ConfigError>(())
+/// ```
+#[derive(Debug)]
+pub struct Feedback(Vec<Watch>);
+
+impl Feedback {
+    /// What of a resolved section of [`SCHEDULES`] follows the validations.
+    ///
+    /// # Errors
+    /// What is wrong with a schedule within it.
+    pub fn from_section(options: &Options) -> Result<Self, ConfigError> {
+        let mut watches = Vec::new();
+        find(options.clone(), &mut watches)?;
+        Ok(Self(watches))
+    }
+
+    /// Its schedules; the learning rate is multiplied by the factor of each.
+    pub fn watches(&self) -> &[Watch] {
+        &self.0
+    }
+}
+
+fn find(options: Options, watches: &mut Vec<Watch>) -> Result<(), ConfigError> {
+    if let Some(follow) = SCHEDULES.lookup(options.str("name"))?.build.follow {
+        watches.push(Watch { rule: follow(&options), options });
+    } else if options.declares(SCHEDULE_LIST.name) {
+        parts(&options)?.into_iter().try_for_each(|part| find(part, watches))?;
+    }
+    Ok(())
+}
+
+/// A schedule that follows one metric.
+#[derive(Debug)]
+pub struct Watch {
+    options: Options,
+    rule: Box<dyn Follow>,
+}
+
+impl Watch {
+    /// The name of the metric; unset: the loss.
+    pub fn metric(&self) -> Option<&str> {
+        self.options.opt_str(METRIC.name)
+    }
+
+    /// The schedule's options, to tell of what is wrong with one.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The factor of the learning rate after the validations that found `values`, oldest first.
+    /// The option `mode`, where set, stands before `greater_is_better`.
+    pub fn factor(&self, values: &[f64], greater_is_better: bool) -> f64 {
+        let mode = self.options.opt_str(MODE.name);
+        self.rule.factor(values, mode.map_or(greater_is_better, |mode| mode == "max"))
+    }
+}
+
+/// Which metric.
+pub(crate) const METRIC: Field =
+    Field::optional("metric", Kind::Str, "metric of the validations; by default the loss")
+        .aka(&["metric_for_best_model"]);
+
+/// What of it is better.
+pub(crate) const MODE: Field = Field::optional(
+    "mode",
+    Kind::OneOf(&["min", "max"]),
+    "whether the metric is to fall or to rise; by default what is better of it",
+);
+
+pub(crate) const PATIENCE: Field = Field::new(
+    "patience",
+    Kind::int_from(0),
+    "10",
+    "validations in a row that change nothing; the one after them does",
+);
+
+pub(crate) const COOLDOWN: Field = Field::new(
+    "cooldown",
+    Kind::int_from(0),
+    "0",
+    "validations after a reduction that do not count",
+);
+
+/// The values that a factor below 1 takes.
+pub(crate) const BELOW_ONE: Kind = Kind::Float(Range::above(0.0).below(1.0));
+
+/// When a value is better than the best so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Better {
+    threshold: f64,
+    relative: bool,
+}
+
+impl Better {
+    /// From the options `threshold` and `threshold_mode`.
+    pub fn from_options(options: &Options) -> Self {
+        let relative = options.str("threshold_mode") == "rel";
+        Self { threshold: options.f64("threshold"), relative }
+    }
+
+    /// What every value is better than.
+    pub fn worst(maximize: bool) -> f64 {
+        if maximize { f64::NEG_INFINITY } else { f64::INFINITY }
+    }
+
+    pub fn than(self, best: f64, value: f64, maximize: bool) -> bool {
+        // A checkpoint keeps no difference between numbers that are not finite.
+        value.is_finite()
+            && match (maximize, self.relative) {
+                (false, true) => value < best * (1.0 - self.threshold),
+                (false, false) => value < best - self.threshold,
+                (true, true) => value > best * (1.0 + self.threshold),
+                (true, false) => value > best + self.threshold,
+            }
+    }
+}
