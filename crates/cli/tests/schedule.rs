@@ -50,6 +50,9 @@ fn a_chart_says_where_the_ends_are() {
     assert!(text.starts_with("lr: at least 0 at step 0, at most 0.01 at step 4\n"), "{text}");
     assert!(text.contains("   1.000e-2 |") && text.contains('⣀'), "{text}");
     assert!(text.ends_with(" 23\n"), "{text}");
+    let norm = "train.max_grad_norm={ name = 'linear', value = 2 }";
+    let text = place.ok(&["schedule", "tiny.toml", "--set", norm]);
+    assert!(text.contains("\ntrain.max_grad_norm: at least 0.08333"), "{text}");
     let text = place.ok(&["schedule", "tiny.toml", "--set", "schedule={ name = 'constant' }"]);
     assert_eq!(text, "lr: 0.01 at all 24 steps\n");
 }

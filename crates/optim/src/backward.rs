@@ -142,7 +142,7 @@ impl<'a> Pass<'a> {
                 }
             }
         }
-        let lr_factor = optimizer.lr_factor.at(step);
+        let lr_factor = optimizer.lr_factor(step);
         Self {
             now: Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] },
             rounding: optimizer.rounding(step),

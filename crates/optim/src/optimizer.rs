@@ -34,8 +34,9 @@ pub struct Optimizer {
     pub(crate) search: Option<Search>,
     /// Goes along beside the parameters.
     pub(crate) average: Option<WeightAverage>,
-    pub(crate) lr_factor: Scalar,
-    pub(crate) max_grad_norm: Option<f64>,
+    lr_factor: Scalar,
+    lr_scale: f64,
+    pub(crate) max_grad_norm: Option<Scalar>,
     pub(crate) norm_type: f64,
     pub(crate) clip_value: Option<f64>,
     pub(crate) allow_missing: bool,
@@ -98,6 +99,7 @@ impl Optimizer {
             groups,
             layout,
             lr_factor: recipe.lr_factor,
+            lr_scale: 1.0,
             max_grad_norm: recipe.max_grad_norm,
             norm_type: recipe.norm_type,
             clip_value: recipe.clip_value,
@@ -169,7 +171,7 @@ impl Optimizer {
         }
         let Gradients { prepare, grad_norm, clip_coef, whole, .. } =
             self.gradients(step, grads, scale)?;
-        let lr_factor = self.lr_factor.at(step);
+        let lr_factor = self.lr_factor(step);
         let rounding = self.rounding(step);
         params.update(|arenas| {
             let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
@@ -218,7 +220,8 @@ impl Optimizer {
         if !norm.is_finite() && self.check_finite {
             return Err(clip::explain(grads, &self.layout, step));
         }
-        let coef = self.max_grad_norm.map_or(1.0, |max| clip::coefficient(norm, max));
+        let max = self.max_grad_norm.as_ref().map(|max| max.at(step));
+        let coef = max.map_or(1.0, |max| clip::coefficient(norm, max));
         Ok((Some(norm), coef))
     }
 
@@ -227,9 +230,20 @@ impl Optimizer {
         Key::new(self.seed).with_name("stochastic rounding").with(step)
     }
 
+    /// Multiplies all learning rates from the next step on: for what follows the course of a run
+    /// instead of the step. It is no state, so who set it sets it again after loading.
+    pub fn set_lr_scale(&mut self, scale: f64) {
+        self.lr_scale = scale;
+    }
+
+    /// What multiplies the learning rate of every group.
+    pub(crate) fn lr_factor(&self, step: u64) -> f64 {
+        self.lr_factor.at(step) * self.lr_scale
+    }
+
     /// The learning rate at `step` of the parameters that no group took.
     pub fn lr(&self, step: u64) -> f64 {
-        self.groups[0].stepper.lr().at(step) * self.lr_factor.at(step)
+        self.groups[0].stepper.lr().at(step) * self.lr_factor(step)
     }
 
     /// The learning rate at `step` of the parameter at position `index` of its set; 0 where that is

@@ -8,7 +8,7 @@ use crate::averages::Averaging;
 use crate::plan::COMMON;
 use crate::rules::{Build, OPTIMIZERS};
 use crate::search::check_alone;
-use crate::{InvalidOption, Plan, Scalar};
+use crate::{InvalidOption, OptionValue, Plan, Scalar};
 
 /// What the config's `groups` are, for help texts.
 const GROUPS: &str = "list of { params = [patterns], other options }: parameters whose whole name a \
@@ -33,7 +33,7 @@ pub struct Recipe {
     pub(crate) invalid: Option<InvalidOption>,
     pub(crate) average: Option<Box<dyn Averaging>>,
     pub(crate) lr_factor: Scalar,
-    pub(crate) max_grad_norm: Option<f64>,
+    pub(crate) max_grad_norm: Option<Scalar>,
     pub(crate) norm_type: f64,
     pub(crate) clip_value: Option<f64>,
     pub(crate) allow_missing: bool,
@@ -124,9 +124,9 @@ impl Recipe {
     /// Scales all gradients by `min(1, max_norm / (norm + 1e-6))`, where `norm` is that of all of
     /// them as one vector: PyTorch's `clip_grad_norm_`.
     #[must_use]
-    pub fn max_grad_norm(mut self, max_norm: f64) -> Self {
-        if !Range::from(0.0).or_infinite().contains(max_norm) {
-            let reason = format!("{max_norm} is out of range; wants a number from 0");
+    pub fn max_grad_norm(mut self, max_norm: impl Into<Scalar>) -> Self {
+        let max_norm = max_norm.into();
+        if let Err(reason) = max_norm.check(Range::from(0.0).or_infinite()) {
             self.invalid.get_or_insert(InvalidOption::new("max_grad_norm", reason));
         }
         self.max_grad_norm = Some(max_norm);

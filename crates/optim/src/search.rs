@@ -331,7 +331,7 @@ impl Optimizer {
             Err(OptimError::NeedsLoss { what: "a line search compares losses" }.into())
         } else {
             let maximize = self.groups[0].stepper.maximize();
-            let lr_factor = self.lr_factor.at(step);
+            let lr_factor = self.lr_factor(step);
             let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
             let optimizer = &*self;
             let (places, first) = (&[][..], None);

@@ -5,7 +5,7 @@ mod common;
 use common::{grads_of, grads_of_some, params_of};
 use rappel_optim::{AdamW, OPTIMIZERS, OptimError, Optimizer, Recipe, Sgd};
 use rappel_registry::Family;
-use rappel_schedule::{Horizon, constant};
+use rappel_schedule::{Horizon, constant, linear_decay};
 use rappel_tensor::{DType, Init, Params, ParamsError};
 
 fn sgd(lr: f64) -> Sgd {
@@ -236,4 +236,28 @@ fn sums_over_batches_are_averaged_in_the_same_pass() {
     assert_eq!(report.clip_coef, 1.0 / (5.0 + 1e-6));
     let moved = params.tensors()[0].1.to_vec::<f64>();
     assert!((moved[0] + 0.6).abs() < 1e-6 && (moved[1] + 0.8).abs() < 1e-6, "{moved:?}");
+}
+
+#[test]
+fn the_norm_that_clips_may_follow_a_schedule() {
+    let mut params = params_of::<f64>(&[vec![1]], &[vec![0.0]]);
+    let recipe = Recipe::new(sgd(1.0)).max_grad_norm(linear_decay(4) * 8.0);
+    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    for (step, norm) in [(0, 8.0_f64), (1, 6.0), (2, 4.0), (3, 2.0)] {
+        let grads = grads_of::<f64>(&params, &[vec![5.0]]);
+        let report = optimizer.step(step, &mut params, &grads).unwrap();
+        assert_eq!(report.clip_coef, (norm / (5.0 + 1e-6)).min(1.0), "step {step}");
+    }
+}
+
+#[test]
+fn a_scale_multiplies_every_learning_rate() {
+    let mut params = params_of::<f64>(&[vec![1], vec![1]], &[vec![0.0], vec![0.0]]);
+    let recipe = Recipe::new(sgd(1.0)).group(["p1"], sgd(2.0)).lr_factor(0.5);
+    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    optimizer.set_lr_scale(0.25);
+    let grads = grads_of::<f64>(&params, &[vec![1.0], vec![1.0]]);
+    assert_eq!(optimizer.step(0, &mut params, &grads).unwrap().lr, 0.125);
+    let moved: Vec<f64> = params.tensors().iter().map(|(_, p)| p.to_vec::<f64>()[0]).collect();
+    assert_eq!(moved, [-0.125, -0.25]);
 }

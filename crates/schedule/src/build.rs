@@ -10,13 +10,16 @@ use crate::{Curve, SCHEDULES, constant};
 /// Builds a curve from an entry's options.
 type Make = fn(&Options, Setting) -> Result<Curve, ConfigError>;
 
+/// Reads what follows the validations from an entry's options.
+type MakeFollow = fn(&Options) -> Box<dyn Follow>;
+
 /// How an entry of [`SCHEDULES`] builds its curve.
 #[derive(Debug, Clone, Copy)]
 pub struct Build {
     pub(crate) make: Make,
     pub(crate) sets_values: bool,
     /// Reads what follows the validations, where it does.
-    pub(crate) follow: Option<fn(&Options) -> Box<dyn Follow>>,
+    pub(crate) follow: Option<MakeFollow>,
     about: &'static str,
 }
 
@@ -33,7 +36,7 @@ impl Build {
     }
 
     /// A schedule that follows a metric of the validations instead of the step: as a curve it is 1.
-    pub(crate) const fn following(follow: fn(&Options) -> Box<dyn Follow>) -> Self {
+    pub(crate) const fn following(follow: MakeFollow) -> Self {
         Self { make: stand_still, sets_values: false, follow: Some(follow), about: "" }
     }
 

@@ -200,6 +200,7 @@ impl Run {
         let found = Validation { step: self.state.step, values };
         observer.evaluated(&found, metrics);
         self.state.history.push(found);
+        self.follow();
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Stopping when validation no longer gets better, and the best checkpoint.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Range, suggest};
+use rappel_registry::{ConfigError, Field, Kind, Options, Range};
 
+use crate::metrics::place;
 use crate::{Metric, Validation};
 
 /// The keys of the section `early_stopping`.
@@ -48,15 +49,8 @@ pub(crate) struct EarlyStopping {
 impl EarlyStopping {
     /// What the section says, for a task that measures `metrics`.
     pub fn from_section(section: &Options, metrics: &[Metric]) -> Result<Self, ConfigError> {
-        let name = section.str("metric");
-        let Some(index) = metrics.iter().position(|metric| metric.name == name) else {
-            let names: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
-            let near = suggest(name, names.iter().copied());
-            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            let reason =
-                format!("the task measures no `{name}`{near} (known: {})", names.join(", "));
-            return Err(section.invalid("metric", reason));
-        };
+        let index = place(section.str("metric"), metrics)
+            .map_err(|reason| section.invalid("metric", reason))?;
         let mut metric = metrics[index];
         metric.greater_is_better =
             section.opt_bool("greater_is_better").unwrap_or(metric.greater_is_better);

@@ -15,6 +15,7 @@ mod durable;
 mod early_stopping;
 mod error;
 mod families;
+mod follower;
 mod guards;
 mod metrics;
 mod observer;

@@ -1,5 +1,6 @@
 //! What validations measure.
 
+use rappel_registry::suggest;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A figure of the validation data.
@@ -20,6 +21,16 @@ impl Metric {
         let gain = if self.greater_is_better { new - old } else { old - new };
         new.is_finite() && (!old.is_finite() || gain > min_delta)
     }
+}
+
+/// The place of the metric `name` among those that a task measures, or what is to be told.
+pub(crate) fn place(name: &str, metrics: &[Metric]) -> Result<usize, String> {
+    let names: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
+    names.iter().position(|known| *known == name).ok_or_else(|| {
+        let near = suggest(name, names.iter().copied());
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        format!("the task measures no `{name}`{near} (known: {})", names.join(", "))
+    })
 }
 
 /// What one validation found.

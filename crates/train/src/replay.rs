@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
-use rappel_schedule::{Curve, Horizon, SCHEDULES};
+use rappel_schedule::{Curve, Horizon, SCHEDULES, scheduled};
 use rappel_tensor::{DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors};
 use thiserror::Error;
 use toml::Table;
 
 use crate::config::fields;
 use crate::durable::{parent, sync_file};
+use crate::scheduled::max_grad_norm;
 use crate::{Config, TASKS, TrainError};
 
 /// Why gradients could not be replayed.
@@ -69,7 +70,7 @@ const SECTIONS: &[Field] = &[
 ];
 const TRAIN: &[Field] = &[
     Field::optional("steps", Kind::int_from(1), "the length of schedules; unset: the file's"),
-    Field::optional("max_grad_norm", Kind::Float(Range::from(0.0)), "clips by norm; 0: never"),
+    Field::optional("max_grad_norm", scheduled(Range::from(0.0)), "clips by norm; 0: never"),
     Field::optional("clip_value", Kind::Float(Range::above(0.0)), "clips by value"),
 ];
 
@@ -133,7 +134,7 @@ fn recipe(options: &Options, steps: u64) -> Result<Recipe, TrainError> {
     let horizon = Horizon { steps: train.opt_u64("steps").unwrap_or(steps) };
     let factor = Curve::from_section(options.table("schedule"), horizon)?;
     let mut recipe = Recipe::from_section(options.table("optimizer"), horizon, factor)?;
-    if let Some(norm) = train.opt_f64("max_grad_norm").filter(|norm| *norm > 0.0) {
+    if let Some(norm) = max_grad_norm(train, horizon)? {
         recipe = recipe.max_grad_norm(norm);
     }
     if let Some(limit) = train.opt_f64("clip_value") {

@@ -11,6 +11,8 @@ use rappel_telemetry::{Opening, Sinks, Start, open};
 
 use crate::checkpoint::{Checkpoints, State, Whole};
 use crate::early_stopping::EarlyStopping;
+use crate::follower::Follower;
+use crate::scheduled::max_grad_norm;
 use crate::tasks::Task;
 use crate::{Config, Observer, RunDir, TrainError};
 
@@ -43,6 +45,7 @@ pub struct Run {
     pub(crate) saved: u64,
     pub(crate) early_stopping: Option<EarlyStopping>,
     pub(crate) steps: u64,
+    follower: Follower,
 }
 
 /// What is built before anything is written.
@@ -51,6 +54,7 @@ struct Parts {
     task: Box<dyn Task>,
     optimizer: Optimizer,
     early_stopping: Option<EarlyStopping>,
+    follower: Follower,
     regularization: Regularization,
     steps: u64,
 }
@@ -101,8 +105,15 @@ impl Run {
         start: Start,
         console: Console,
     ) -> Result<Self, TrainError> {
-        let Parts { config, mut task, mut optimizer, regularization, early_stopping, steps } =
-            parts;
+        let Parts {
+            config,
+            mut task,
+            mut optimizer,
+            follower,
+            regularization,
+            early_stopping,
+            steps,
+        } = parts;
         let keep = config.section("checkpoint").usize("keep");
         let mut checkpoints = Checkpoints::new(dir.checkpoints(), keep);
         let mut state = State::new(config.sha256(), task.fingerprint());
@@ -116,7 +127,7 @@ impl Run {
             checkpoints.prune(state.step)?;
         }
         let sinks = open_sinks(&dir, &config, start, console)?;
-        Ok(Self {
+        let mut run = Self {
             checkpoints,
             saved: state.step,
             dir,
@@ -128,7 +139,15 @@ impl Run {
             state,
             early_stopping,
             steps,
-        })
+            follower,
+        };
+        run.follow();
+        Ok(run)
+    }
+
+    /// What the validations so far make of the learning rate.
+    pub(crate) fn follow(&mut self) {
+        self.optimizer.set_lr_scale(self.follower.factor(&self.state.history));
     }
 
     /// The run's directory.
@@ -149,6 +168,7 @@ impl Parts {
         let mut regularization = regularization(&config, horizon)?;
         let recipe = recipe(&config, horizon, &regularization)?;
         let optimizer = Optimizer::new(recipe, task.params())?;
+        let follower = Follower::new(&config, task.as_ref())?;
         let train = config.section("train");
         if let Some(what) = optimizer.needs_all().filter(|_| train.bool("update_in_backward")) {
             let reason = format!("{what}; set it to false, or leave that out");
@@ -157,7 +177,15 @@ impl Parts {
         regularization.bind(task.params())?;
         check_moves(&regularization, &optimizer)?;
         let early_stopping = early_stopping(&config, task.as_ref())?;
-        Ok(Self { config, task, optimizer, regularization, early_stopping, steps: horizon.steps })
+        Ok(Self {
+            config,
+            task,
+            optimizer,
+            follower,
+            regularization,
+            early_stopping,
+            steps: horizon.steps,
+        })
     }
 }
 
@@ -215,19 +243,20 @@ fn recipe(
                       set it to 1, and raise batch_size instead";
         return Err(train.invalid("gradient_accumulation_steps", reason).into());
     }
+    let clipped = max_grad_norm(train, horizon)?;
     if train.bool("update_in_backward") {
         if train.usize("gradient_accumulation_steps") > 1 {
             let reason = "gradients that are used in the backward pass cannot be added up; set it to 1, \
                           or update_in_backward to false";
             return Err(train.invalid("gradient_accumulation_steps", reason).into());
         }
-        if train.f64("max_grad_norm") > 0.0 {
+        if clipped.is_some() {
             let reason = "gradients that are used in the backward pass have no norm together; set it to \
                           0, or update_in_backward to false";
             return Err(train.invalid("max_grad_norm", reason).into());
         }
     }
-    if let Some(norm) = Some(train.f64("max_grad_norm")).filter(|norm| *norm > 0.0) {
+    if let Some(norm) = clipped {
         recipe = recipe.max_grad_norm(norm);
     }
     if let Some(limit) = train.opt_f64("clip_value") {

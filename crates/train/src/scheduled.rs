@@ -1,6 +1,7 @@
 //! What a config varies over the steps, without a run.
 
-use rappel_optim::{ScheduledValue, scheduled_values};
+use rappel_optim::{Scalar, ScheduledValue, scheduled_values};
+use rappel_registry::{ConfigError, Options, Scheduled};
 use rappel_schedule::{Curve, Horizon};
 
 use crate::replay::sections;
@@ -35,6 +36,26 @@ pub fn scheduled(
     };
     let horizon = Horizon { steps };
     let factor = Curve::from_section(options.table("schedule"), horizon)?;
-    let values = scheduled_values(options.table("optimizer"), horizon, &factor)?;
+    let mut values = scheduled_values(options.table("optimizer"), horizon, &factor)?;
+    if let Some(Scalar::Curve(curve)) = max_grad_norm(train, horizon)? {
+        values.push(ScheduledValue { name: "train.max_grad_norm".to_owned(), curve });
+    }
     Ok((steps, values))
+}
+
+/// The norm that gradients are clipped to, if they are: 0 stands for never, at one step or at all.
+pub(crate) fn max_grad_norm(
+    train: &Options,
+    horizon: Horizon,
+) -> Result<Option<Scalar>, ConfigError> {
+    let key = "max_grad_norm";
+    match train.opt_scheduled(key) {
+        None => Ok(None),
+        Some(Scheduled::Number(norm)) => Ok((norm > 0.0).then_some(Scalar::Number(norm))),
+        Some(Scheduled::Table(..)) => {
+            let curve = Curve::from_option(train, key, horizon)?;
+            let never = |norm: f64| if norm == 0.0 { f64::INFINITY } else { norm };
+            Ok(Some(Curve::from_fn(None, move |step| never(curve.at(step))).into()))
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Field, Kind, Range};
 use rappel_regularize::REGULARIZERS;
-use rappel_schedule::SCHEDULES;
+use rappel_schedule::{SCHEDULES, scheduled};
 
 use crate::early_stopping;
 use crate::tasks::TaskEntry;
@@ -69,7 +69,7 @@ const TRAIN: &[Field] = &[
     .aka(&["grad_accum_steps", "accumulate_grad_batches"]),
     Field::new(
         "max_grad_norm",
-        Kind::Float(Range::from(0.0)),
+        scheduled(Range::from(0.0)),
         "1.0",
         "longer gradients, all as one vector, are scaled down to this norm; 0: never",
     )
