@@ -33,7 +33,19 @@ fn wrong_config_keys_are_named_with_what_they_want() {
         ("task=regression", "config key `task`: no task is named `regression`"),
         ("telemetry.sinks=[\"wandb\"]", "config key `telemetry.sinks`: no sink is named `wandb`"),
         ("telemetry.sinks=[\"jsonl\", \"jsonl\"]", "`telemetry.sinks`: `jsonl` is given twice"),
-        ("train.batch_size=1.5", "`train.batch_size`: wants integer >= 1, got the float 1.5"),
+        (
+            "train.batch_size=1.5",
+            "`train.batch_size`: wants integer >= 1, \"all\", or a schedule table, got the float 1.5",
+        ),
+        (
+            "train.batch_size=every",
+            "`train.batch_size`: \"every\" is out of range; wants integer >= 1",
+        ),
+        (
+            "train.batch_size={ name = \"linear\", value = 8 }",
+            "`train.batch_size`: the schedule gives 0.6666666666666666 at step 22, out of",
+        ),
+        ("train.batch_size={ name = \"lineer\", value = 8 }", "did you mean `linear"),
         ("optimizer.lr=fast", "`optimizer.lr`: wants float in"),
         ("data.validation_fraction=1", "`data.validation_fraction`: 1 is out of range"),
         ("train.batch_size=0", "`train.batch_size`: 0 is out of range; wants integer >= 1"),
@@ -50,6 +62,12 @@ fn wrong_config_keys_are_named_with_what_they_want() {
         let told = refused(&place, &[setting]);
         assert!(told.contains(expected), "{setting}: {told}");
     }
+}
+
+#[test]
+fn draws_with_replacement_have_no_order() {
+    let told = refused(&Place::new(), &["data.replacement=true", "data.shuffle=false"]);
+    assert!(told.contains("config key `data.replacement`: replacement = true draws"), "{told}");
 }
 
 #[test]

@@ -5,9 +5,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rappel_data::{Batches, Corpus, DataConfig, Dataset, Tokenizer, Trigram};
+use rappel_data::{
+    Batches, Corpus, DataConfig, DataError, Dataset, Drawing, Order, Tokenizer, Trigram,
+};
 
-fn main() -> Result<(), rappel_data::DataError> {
+fn main() -> Result<(), DataError> {
     let section: toml::Table = toml::toml! {
         name = "cargo"
         max_bytes = 20000000
@@ -33,7 +35,8 @@ fn main() -> Result<(), rappel_data::DataError> {
         );
     }
     let data = once("dataset, byte", || Dataset::build(&config, 42))?;
-    let batches: Batches = data.train_batches(32)?;
+    let order = |samples| Order::new(samples, 32.into(), Drawing::default());
+    let batches: Batches = data.train_batches(order)?;
     let seconds = median(|| (0..100).map(|step| batches.batch(step).batch).sum::<usize>()) / 100.0;
     println!("batch of 32 x {}: {:.1} us", config.sequence_length, seconds * 1e6);
     let seconds = median(|| Trigram::fit(&data.train.tokens, 257, 256));

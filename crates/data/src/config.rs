@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rappel_registry::{ConfigError, Family, Field, Info, Kind, Options, Range};
 use toml::{Table, Value};
 
+use crate::DRAWING;
 use crate::sources::{SOURCES, Source};
 
 /// The options that every source takes.
@@ -50,8 +51,9 @@ pub(crate) const COMMON: &[Field] =
             "false",
             "a token attends only to those of its own document, where samples span several",
         ),
-        Field::new("shuffle", Kind::Bool, "true", "an order of its own for each epoch"),
-        Field::new("drop_last", Kind::Bool, "false", "leave out an epoch's last, smaller batch"),
+        DRAWING[0],
+        DRAWING[1],
+        DRAWING[2],
     ];
 
 /// Which tokenizer a run uses.
@@ -88,10 +90,6 @@ pub struct DataConfig {
     pub validation_fraction: f64,
     /// Tokens that a sample reads.
     pub sequence_length: usize,
-    /// Whether each epoch has an order of its own.
-    pub shuffle: bool,
-    /// Whether an epoch's last, smaller batch is left out.
-    pub drop_last: bool,
 }
 
 impl DataConfig {
@@ -126,8 +124,6 @@ impl DataConfig {
             max_bytes: options.opt_u64("max_bytes"),
             validation_fraction: options.f64("validation_fraction"),
             sequence_length: options.usize("sequence_length"),
-            shuffle: options.bool("shuffle"),
-            drop_last: options.bool("drop_last"),
         })
     }
 }

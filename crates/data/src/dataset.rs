@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{DataConfig, TokenizerChoice};
 use crate::corpus::Corpus;
-use crate::{BatchOptions, Batches, DataError, TokenStream, Tokenizer};
+use crate::{Batches, DataError, Order, TokenStream, Tokenizer};
 
 /// The data of a run: what the config, the corpus and the seed determine, and nothing else.
 #[derive(Debug, Clone)]
@@ -16,9 +16,6 @@ pub struct Dataset {
     /// The validation documents; empty with `validation_fraction = 0`.
     pub validation: Arc<TokenStream>,
     sequence_length: usize,
-    shuffle: bool,
-    drop_last: bool,
-    seed: u64,
 }
 
 impl Dataset {
@@ -51,20 +48,18 @@ impl Dataset {
             train: Arc::new(train?),
             validation: Arc::new(validation?),
             sequence_length: config.sequence_length,
-            shuffle: config.shuffle,
-            drop_last: config.drop_last,
-            seed,
         })
     }
 
-    /// The training batches, `batch_size` samples a step.
+    /// The training batches; `order` is told how many samples there are.
     ///
     /// # Errors
     /// As [`Batches::new`].
-    pub fn train_batches(&self, batch_size: usize) -> Result<Batches, DataError> {
-        let Self { sequence_length, shuffle, drop_last, seed, .. } = *self;
-        let options = BatchOptions { sequence_length, batch_size, shuffle, drop_last, seed };
-        Batches::new(Arc::clone(&self.train), options)
+    pub fn train_batches<E: From<DataError>>(
+        &self,
+        order: impl FnOnce(usize) -> Result<Order, E>,
+    ) -> Result<Batches, E> {
+        Batches::new(Arc::clone(&self.train), self.sequence_length, order)
     }
 
     /// The validation batches, at most `max_batches`.

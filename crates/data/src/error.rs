@@ -106,6 +106,12 @@ pub enum DataError {
         /// How many a batch takes.
         batch_size: usize,
     },
+    /// Draws with replacement in the samples' own order.
+    #[error(
+        "replacement = true draws samples at random, but shuffle = false keeps their order; set one \
+         of them to the other"
+    )]
+    Unshuffled,
     /// A number that a batch plan cannot work with.
     #[error("{name} = 0: wants at least 1")]
     Zero {

@@ -9,7 +9,7 @@
 //! model has to beat.
 //!
 //! ```
-//! use rappel_data::{DataConfig, Dataset};
+//! use rappel_data::{DataConfig, Dataset, Drawing, Order};
 //!
 //! let folder = tempfile::tempdir().unwrap();
 //! let path = folder.path().join("poem.txt");
@@ -20,7 +20,8 @@
 //!
 //! let config = DataConfig::from_toml("data", &section)?;
 //! let data = Dataset::build(&config, 42)?;
-//! let batches = data.train_batches(8)?;
+//! let batches =
+//!     data.train_batches(|samples| Order::new(samples, 8.into(), Drawing::default()))?;
 //! let batch = batches.batch(5);
 //! assert_eq!((batch.batch, batch.time), (8, 32));
 //! assert_eq!(batch, batches.batch(5));
@@ -45,12 +46,12 @@ mod trigram;
 mod walk;
 
 pub use baseline::{Surprise, byte_trigram, token_trigram};
-pub use batch::{Batch, BatchOptions, Batches};
+pub use batch::{Batch, Batches};
 pub use config::{DATA, DataConfig, DataSection, TokenizerChoice};
 pub use corpus::{Corpus, Document};
 pub use dataset::Dataset;
 pub use error::DataError;
-pub use order::Order;
+pub use order::{BatchSize, DRAWING, Drawing, Order};
 pub use permutation::Permutation;
 pub use sources::{SOURCES, Source};
 pub use stream::{TokenStream, Tokens};

@@ -1,73 +1,258 @@
 //! Which samples a step takes.
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rappel_registry::{Field, Kind};
+
 use crate::mix::hash_words;
 use crate::{DataError, Permutation};
 
-/// The samples of each step as a pure function of the step, whatever a sample is.
-///
-/// Step `s` of epoch `e` takes the samples `p_e(s B) .. p_e(s B + B)`, `B` the batch size, where `p_e`
-/// is the epoch's [`Permutation`]; without `shuffle` they go in their own order.
-///
-/// ```
-/// use rappel_data::Order;
-/// let order = Order { samples: 5, batch_size: 2, shuffle: false, drop_last: false, seed: 0 };
-/// order.check()?;
-/// assert_eq!(order.steps_per_epoch(), 3);
-/// assert_eq!([1, 2, 3].map(|step| order.samples(step)), [vec![2, 3], vec![4], vec![0, 1]]);
-/// # Ok::<(), rappel_data::DataError>(())
-/// ```
+/// The options of a section `data` that say how samples are drawn, whatever a sample is.
+pub const DRAWING: &[Field] = &[
+    Field::new("shuffle", Kind::Bool, "true", "an order of its own for each epoch"),
+    Field::new(
+        "replacement",
+        Kind::Bool,
+        "false",
+        "each sample of an epoch is drawn from all, so that some come twice and some never",
+    ),
+    Field::new("drop_last", Kind::Bool, "false", "leave out an epoch's last, smaller batch"),
+];
+
+/// Samples of one optimizer step, all micro-batches together.
+#[derive(Clone)]
+pub enum BatchSize {
+    /// All samples that there are: batch gradient descent.
+    All,
+    /// So many, at least 1: mini-batches, or with 1 stochastic gradient descent.
+    Fixed(usize),
+    /// So many at each step, at least 1: a pure function of the step.
+    Ramp(Arc<dyn Fn(u64) -> usize + Send + Sync>),
+}
+
+impl From<usize> for BatchSize {
+    fn from(samples: usize) -> Self {
+        Self::Fixed(samples)
+    }
+}
+
+impl fmt::Debug for BatchSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("All"),
+            Self::Fixed(samples) => write!(f, "Fixed({samples})"),
+            Self::Ramp(_) => f.write_str("Ramp"),
+        }
+    }
+}
+
+/// How samples are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Order {
-    /// Samples there are.
-    pub samples: usize,
-    /// Samples of one optimizer step, at least 1; where there are fewer, all of them.
-    pub batch_size: usize,
-    /// Whether each epoch has an order of its own.
+pub struct Drawing {
+    /// Whether each epoch has an order of its own; otherwise all samples go in their own order.
     pub shuffle: bool,
+    /// Whether each place of an epoch is drawn from all samples, as by PyTorch's
+    /// `RandomSampler(replacement=True)`. Wants `shuffle`.
+    pub replacement: bool,
     /// Whether an epoch's last, smaller batch is left out.
     pub drop_last: bool,
     /// The run's seed, which with the epoch chooses the order.
     pub seed: u64,
 }
 
+impl Default for Drawing {
+    /// Shuffled, without replacement, nothing left out, seed 0.
+    fn default() -> Self {
+        Self { shuffle: true, replacement: false, drop_last: false, seed: 0 }
+    }
+}
+
+/// The samples of each step as a pure function of the step, whatever a sample is.
+///
+/// An epoch `e` is a sequence of `N` samples: `p_e(0), p_e(1), ...` where `p_e` is the epoch's
+/// [`Permutation`], the samples' own order without `shuffle`, or `N` independent draws with
+/// `replacement`. Each step takes the next ones of them, as many as its batch has; what is left at an
+/// epoch's end and does not fill a batch is a smaller batch, or with `drop_last` none. So no batch has
+/// samples of two epochs, nor more than all.
+///
+/// With a batch size that changes, where a step begins follows from the sizes of the steps before it:
+/// that sum is kept at every 256th step that was asked for, and the rest is added when asked.
+///
+/// ```
+/// use rappel_data::{BatchSize, Drawing, Order};
+/// let drawing = Drawing { shuffle: false, ..Drawing::default() };
+/// let order = Order::new(5, BatchSize::Fixed(2), drawing)?;
+/// assert_eq!(order.steps(1.0), 3);
+/// assert_eq!([1, 2, 3].map(|step| order.samples(step)), [vec![2, 3], vec![4], vec![0, 1]]);
+///
+/// let ramp = BatchSize::Ramp(std::sync::Arc::new(|step| 1 + step as usize));
+/// let order = Order::new(5, ramp, drawing)?;
+/// assert_eq!([1, 2, 3].map(|step| order.samples(step)), [vec![1, 2], vec![3, 4], vec![0, 1, 2, 3]]);
+/// # Ok::<(), rappel_data::DataError>(())
+/// ```
+///
+/// # How a task uses it
+/// Its section `data` takes the options [`DRAWING`]; `Config::order` of crate `train` makes the order
+/// from them and from `train.batch_size`; [`part`](Order::part) then says which samples a forward pass
+/// reads.
+#[derive(Debug, Clone)]
+pub struct Order {
+    samples: usize,
+    batch_size: BatchSize,
+    drawing: Drawing,
+    /// Of a ramp, where every [`STRIDE`]th step begins, as far as somebody asked.
+    marks: Arc<Mutex<Vec<Start>>>,
+}
+
+/// Where a step begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Start {
+    epoch: u64,
+    /// Samples of the epoch that came before.
+    place: usize,
+}
+
+/// Steps of a ramp between those whose start is kept.
+const STRIDE: u64 = 256;
+
+/// Keep the hashes that choose samples apart from others under the same seed.
+const ORDER_OF_SAMPLES: u64 = 0x6f72_6465_7200;
+const DRAWS_OF_SAMPLES: u64 = 0x6472_6177_7300;
+
 impl Order {
-    /// Whether there are steps to take.
+    /// The order of `samples` samples.
     ///
     /// # Errors
-    /// [`DataError::Zero`], and [`DataError::TooFewSamples`] where every batch would be dropped.
-    pub fn check(&self) -> Result<(), DataError> {
-        let Self { samples, batch_size, .. } = *self;
-        if batch_size == 0 {
-            return Err(DataError::Zero { name: "batch_size" });
+    /// [`DataError::Zero`]; [`DataError::TooFewSamples`] where every batch would be dropped;
+    /// [`DataError::Unshuffled`] with replacement.
+    pub fn new(samples: usize, batch_size: BatchSize, drawing: Drawing) -> Result<Self, DataError> {
+        let zero = |name| Err(DataError::Zero { name });
+        match batch_size {
+            _ if samples == 0 => zero("samples"),
+            BatchSize::Fixed(0) => zero("batch_size"),
+            BatchSize::Fixed(batch_size) if drawing.drop_last && samples < batch_size => {
+                Err(DataError::TooFewSamples { samples, batch_size })
+            }
+            _ if drawing.replacement && !drawing.shuffle => Err(DataError::Unshuffled),
+            _ => Ok(Self { samples, batch_size, drawing, marks: Arc::default() }),
         }
-        if self.drop_last && samples < batch_size {
-            return Err(DataError::TooFewSamples { samples, batch_size });
-        }
-        Ok(())
     }
 
-    /// Batches of one epoch.
-    pub fn steps_per_epoch(&self) -> u64 {
-        let (samples, batch_size) = (self.samples as u64, self.batch_size as u64);
-        if self.drop_last { samples / batch_size } else { samples.div_ceil(batch_size) }
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.samples
+    }
+
+    /// Whether there are none: never.
+    pub fn is_empty(&self) -> bool {
+        self.samples == 0
+    }
+
+    /// The steps that `epochs` passes take, at least 1: the last one is the first to reach them.
+    ///
+    /// With a fixed size they are `epochs` times the steps of one, rounded up.
+    pub fn steps(&self, epochs: f64) -> u64 {
+        let per_epoch = match self.batch_size {
+            BatchSize::All => 1,
+            BatchSize::Fixed(size) if self.drawing.drop_last => self.samples / size,
+            BatchSize::Fixed(size) => self.samples.div_ceil(size),
+            BatchSize::Ramp(_) => return self.steps_of_ramp(epochs),
+        };
+        ((epochs * per_epoch as f64).ceil() as u64).max(1)
+    }
+
+    fn steps_of_ramp(&self, epochs: f64) -> u64 {
+        let passed = |at: Start| at.epoch as f64 + at.place as f64 / self.samples as f64;
+        let mut marked = 0;
+        while passed(self.mark(marked + 1)) < epochs {
+            marked += 1;
+        }
+        let (mut at, mut step) = (self.mark(marked), marked * STRIDE);
+        while passed(at) < epochs {
+            at = self.after(at, step);
+            step += 1;
+        }
+        step.max(1)
+    }
+
+    /// Where step `mark * STRIDE` begins.
+    fn mark(&self, mark: u64) -> Start {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.is_empty() {
+            marks.push(Start::default());
+        }
+        while marks.len() as u64 <= mark {
+            let first = (marks.len() as u64 - 1) * STRIDE;
+            let last = marks[marks.len() - 1];
+            marks.push((first..first + STRIDE).fold(last, |at, step| self.after(at, step)));
+        }
+        marks[mark as usize]
+    }
+
+    /// Where `step + 1` begins, if `step` begins `at`.
+    fn after(&self, at: Start, step: u64) -> Start {
+        let Start { epoch, place } = at;
+        let place = place + self.taken(at, step);
+        let left = self.samples - place;
+        if left == 0 || (self.drawing.drop_last && left < self.size(step + 1)) {
+            Start { epoch: epoch + 1, place: 0 }
+        } else {
+            Start { epoch, place }
+        }
+    }
+
+    /// Samples that a step would take of enough.
+    fn size(&self, step: u64) -> usize {
+        let size = match &self.batch_size {
+            BatchSize::All => self.samples,
+            BatchSize::Fixed(size) => *size,
+            BatchSize::Ramp(size) => size(step).max(1),
+        };
+        size.min(self.samples)
+    }
+
+    /// Samples that a step takes, if it begins `at`.
+    fn taken(&self, at: Start, step: u64) -> usize {
+        self.size(step).min(self.samples - at.place)
+    }
+
+    fn start(&self, step: u64) -> Start {
+        if let BatchSize::Ramp(_) = self.batch_size {
+            let mark = step / STRIDE;
+            return (mark * STRIDE..step).fold(self.mark(mark), |at, step| self.after(at, step));
+        }
+        let (per_epoch, size) = (self.steps(1.0), self.size(step) as u64);
+        Start { epoch: step / per_epoch, place: (step % per_epoch * size) as usize }
+    }
+
+    /// How many samples a step takes.
+    pub fn batch_size(&self, step: u64) -> usize {
+        self.taken(self.start(step), step)
     }
 
     /// The samples of a step, counted from 0 on through all epochs, in the order of its rows.
     pub fn samples(&self, step: u64) -> Vec<usize> {
-        let (epoch, step) = (step / self.steps_per_epoch(), step % self.steps_per_epoch());
-        let first = step as usize * self.batch_size;
-        let rows = first..self.samples.min(first + self.batch_size);
-        if !self.shuffle {
-            return rows.collect();
+        let at = self.start(step);
+        let places = at.place..at.place + self.taken(at, step);
+        let Drawing { shuffle, replacement, seed, .. } = self.drawing;
+        if !shuffle {
+            return places.collect();
         }
-        let key = hash_words(self.seed, &[ORDER_OF_SAMPLES, epoch]);
-        let order = Permutation::new(self.samples, key);
-        rows.map(|row| order.at(row)).collect()
+        if replacement {
+            let draw = |place: usize| {
+                let words = [DRAWS_OF_SAMPLES, at.epoch, place as u64];
+                ((u128::from(hash_words(seed, &words)) * self.samples as u128) >> 64) as usize
+            };
+            return places.map(draw).collect();
+        }
+        let order = Permutation::new(self.samples, hash_words(seed, &[ORDER_OF_SAMPLES, at.epoch]));
+        places.map(|place| order.at(place)).collect()
     }
 
     /// Part `index` of `count` of a step's samples: the parts, one after another, are all of them.
     ///
-    /// With fewer samples than parts, which only an epoch's last batch can have, some are empty.
+    /// With fewer samples than parts, some are empty.
     ///
     /// # Panics
     /// If `index` is not less than `count`.
@@ -78,6 +263,3 @@ impl Order {
         samples[index * samples.len() / count..(index + 1) * samples.len() / count].to_vec()
     }
 }
-
-/// Keeps the hash that orders samples apart from others under the same seed.
-const ORDER_OF_SAMPLES: u64 = 0x6f72_6465_7200;

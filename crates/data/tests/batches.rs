@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use rappel_data::{Batch, BatchOptions, Batches, DataError, Permutation, TokenStream, Tokens};
+use rappel_data::{Batch, Batches, DataError, Drawing, Order, Permutation, TokenStream, Tokens};
 
 /// Tokens that are their own places.
 fn stream(tokens: usize, document_starts: &[usize]) -> Arc<TokenStream> {
@@ -14,8 +14,15 @@ fn stream(tokens: usize, document_starts: &[usize]) -> Arc<TokenStream> {
     })
 }
 
-fn options() -> BatchOptions {
-    BatchOptions { sequence_length: 8, batch_size: 4, shuffle: true, drop_last: false, seed: 7 }
+const DRAWING: Drawing = Drawing { shuffle: true, replacement: false, drop_last: false, seed: 7 };
+
+/// In samples of 8 tokens.
+fn batches(
+    stream: Arc<TokenStream>,
+    batch_size: usize,
+    drawing: Drawing,
+) -> Result<Batches, DataError> {
+    Batches::new(stream, 8, |samples| Order::new(samples, batch_size.into(), drawing))
 }
 
 fn append(all: &mut Batch, part: Batch) {
@@ -29,9 +36,8 @@ fn append(all: &mut Batch, part: Batch) {
 #[test]
 fn an_epoch_predicts_every_token_once() {
     for shuffle in [true, false] {
-        let batches = Batches::new(stream(8 * 10 + 5, &[0]), BatchOptions { shuffle, ..options() });
-        let batches = batches.unwrap();
-        assert_eq!((batches.samples(), batches.steps_per_epoch()), (10, 3));
+        let batches = batches(stream(8 * 10 + 5, &[0]), 4, Drawing { shuffle, ..DRAWING }).unwrap();
+        assert_eq!((batches.order().len(), batches.order().steps(1.0)), (10, 3));
         assert_eq!(batches.target_range(), 1..81);
         for epoch in 0..3 {
             let steps = epoch * 3..(epoch + 1) * 3;
@@ -50,9 +56,9 @@ fn an_epoch_predicts_every_token_once() {
 #[test]
 fn epochs_differ_seeds_differ_and_steps_repeat() {
     let batches =
-        |seed| Batches::new(stream(8 * 400 + 1, &[0]), BatchOptions { seed, ..options() }).unwrap();
+        |seed| batches(stream(8 * 400 + 1, &[0]), 4, Drawing { seed, ..DRAWING }).unwrap();
     let [first, other] = [batches(1), batches(2)];
-    assert_ne!(first.batch(0), first.batch(first.steps_per_epoch()));
+    assert_ne!(first.batch(0), first.batch(first.order().steps(1.0)));
     assert_ne!(first.batch(0), other.batch(0));
     let later = first.batch(1234);
     first.batch(3);
@@ -61,18 +67,16 @@ fn epochs_differ_seeds_differ_and_steps_repeat() {
 
 #[test]
 fn dropping_the_last_leaves_whole_batches() {
-    let batches =
-        Batches::new(stream(8 * 10 + 1, &[0]), BatchOptions { drop_last: true, ..options() });
-    let batches = batches.unwrap();
-    assert_eq!(batches.steps_per_epoch(), 2);
+    let drawing = Drawing { drop_last: true, ..DRAWING };
+    let batches = batches(stream(8 * 10 + 1, &[0]), 4, drawing).unwrap();
+    assert_eq!((batches.order().steps(1.0), batches.order().steps(2.5)), (2, 5));
     assert!((0..20).all(|step| batches.batch(step).batch == 4));
-    assert_eq!((batches.steps(2.5), batches.epochs(5)), (5, 2.5));
 }
 
 #[test]
 fn segments_change_where_documents_start() {
-    let options = BatchOptions { shuffle: false, batch_size: 3, ..options() };
-    let batches = Batches::new(stream(25, &[0, 3, 4, 8, 15]), options).unwrap();
+    let drawing = Drawing { shuffle: false, ..DRAWING };
+    let batches = batches(stream(25, &[0, 3, 4, 8, 15]), 3, drawing).unwrap();
     let batch = batches.batch(0);
     assert_eq!(batch.segment_ids[..8], [0, 0, 0, 1, 2, 2, 2, 2]);
     assert_eq!(batch.segment_ids[8..16], [0, 0, 0, 0, 0, 0, 0, 1]);
@@ -86,18 +90,18 @@ fn segments_change_where_documents_start() {
 fn validation_is_sequential_and_capped() {
     let stream = stream(8 * 10 + 3, &[0]);
     let all = Batches::validation(Arc::clone(&stream), 8, 4, None).unwrap();
-    assert_eq!((all.steps_per_epoch(), all.target_range()), (3, 1..81));
+    assert_eq!((all.order().steps(1.0), all.target_range()), (3, 1..81));
     assert_eq!(all.batch(2).targets, (65..81).collect::<Vec<_>>());
     let two = Batches::validation(Arc::clone(&stream), 8, 4, Some(2)).unwrap();
-    assert_eq!((two.steps_per_epoch(), two.target_range()), (2, 1..65));
-    assert_eq!(Batches::validation(stream, 8, 4, Some(99)).unwrap().steps_per_epoch(), 3);
+    assert_eq!((two.order().steps(1.0), two.target_range()), (2, 1..65));
+    assert_eq!(Batches::validation(stream, 8, 4, Some(99)).unwrap().order().steps(1.0), 3);
 }
 
 #[test]
 fn plans_that_cannot_be_say_why() {
     let message = |result: Result<Batches, DataError>| result.unwrap_err().to_string();
     assert_eq!(
-        message(Batches::new(stream(8, &[0]), options())),
+        message(batches(stream(8, &[0]), 4, DRAWING)),
         "the training tokens are 8, but one sample of sequence_length = 8 takes 9; give more text, \
          lower sequence_length, or change validation_fraction"
     );
@@ -107,12 +111,18 @@ fn plans_that_cannot_be_say_why() {
          lower sequence_length, or change validation_fraction"
     );
     assert_eq!(
-        message(Batches::new(stream(17, &[0]), BatchOptions { drop_last: true, ..options() })),
+        message(batches(stream(17, &[0]), 4, Drawing { drop_last: true, ..DRAWING })),
         "2 samples make no batch of 4 with drop_last = true; lower batch_size, set drop_last = \
          false, or give more text"
     );
-    let zero = BatchOptions { batch_size: 0, ..options() };
-    assert_eq!(message(Batches::new(stream(17, &[0]), zero)), "batch_size = 0: wants at least 1");
+    let zero = batches(stream(17, &[0]), 0, DRAWING);
+    assert_eq!(message(zero), "batch_size = 0: wants at least 1");
+    let unshuffled = Drawing { shuffle: false, replacement: true, ..DRAWING };
+    assert_eq!(
+        message(batches(stream(17, &[0]), 1, unshuffled)),
+        "replacement = true draws samples at random, but shuffle = false keeps their order; set one \
+         of them to the other"
+    );
 }
 
 proptest! {
@@ -120,8 +130,7 @@ proptest! {
     fn micro_batches_are_the_batch(
         samples in 1_usize..60, batch_size in 1_usize..33, count in 1_usize..9, step in 0_u64..200,
     ) {
-        let batches =
-            Batches::new(stream(8 * samples + 1, &[0, 11]), BatchOptions { batch_size, ..options() }).unwrap();
+        let batches = batches(stream(8 * samples + 1, &[0, 11]), batch_size, DRAWING).unwrap();
         let mut joined = Batch::default();
         for index in 0..count {
             let part = batches.micro_batch(step, index, count);
@@ -146,8 +155,7 @@ proptest! {
 
 #[test]
 fn four_of_eight_are_one_of_thirty_two() {
-    let options = BatchOptions { batch_size: 32, ..options() };
-    let batches = Batches::new(stream(8 * 500 + 1, &[0]), options).unwrap();
+    let batches = batches(stream(8 * 500 + 1, &[0]), 32, DRAWING).unwrap();
     let mut joined = Batch::default();
     for index in 0..4 {
         let part = batches.micro_batch(9, index, 4);

@@ -42,6 +42,16 @@ pub enum Kind {
         /// What resolves the table: the registry of schedules.
         by: &'static (dyn Family + Sync),
     },
+    /// An integer of at least `min`, one of the words, or a table that the family resolves to a curve
+    /// over the steps, which is rounded.
+    Count {
+        /// The smallest number taken, and the smallest value of the curve.
+        min: u32,
+        /// Words that stand for numbers.
+        words: &'static [&'static str],
+        /// What resolves the table: the registry of schedules.
+        by: &'static (dyn Family + Sync),
+    },
     /// A table with these fields.
     Table(&'static [Field]),
     /// A list of tables, each with these fields.
@@ -78,6 +88,11 @@ impl fmt::Display for Kind {
             Self::Strings => f.write_str("list of strings"),
             Self::Scheduled { range, by } => {
                 write!(f, "float in {range}, or a {} table", by.kind())
+            }
+            Self::Count { min, words, by } => {
+                write!(f, "integer >= {min}")?;
+                words.iter().try_for_each(|word| write!(f, ", \"{word}\""))?;
+                write!(f, ", or a {} table", by.kind())
             }
             Self::Table(_) => f.write_str("table"),
             Self::Tables(_) => f.write_str("list of tables"),

@@ -30,7 +30,8 @@ impl From<Value> for Checked {
     }
 }
 
-/// The value of an option of [`Kind::Scheduled`](crate::Kind::Scheduled).
+/// The value of an option of [`Kind::Scheduled`](crate::Kind::Scheduled), or of
+/// [`Kind::Count`](crate::Kind::Count) where it is no word.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scheduled<'a> {
     /// The same number at every step.
@@ -128,8 +129,18 @@ impl Options {
     pub fn opt_scheduled(&self, key: &str) -> Option<Scheduled<'_>> {
         match self.checked(key)? {
             Checked::Value(Value::Float(number)) => Some(Scheduled::Number(*number)),
+            Checked::Value(Value::Integer(number)) => Some(Scheduled::Number(*number as f64)),
             Checked::Curve(options, range) => Some(Scheduled::Table(options, *range)),
             _ => self.not_declared_as(key, "a number or a schedule"),
+        }
+    }
+
+    /// The word that stands for a number, of an option of [`Kind::Count`](crate::Kind::Count).
+    #[track_caller]
+    pub fn word(&self, key: &str) -> Option<&str> {
+        match self.checked(key)? {
+            Checked::Value(value) => value.as_str(),
+            _ => None,
         }
     }
 

@@ -109,6 +109,21 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             }
             _ => return Ok(float(key, kind, range, value)?.into()),
         },
+        Kind::Count { min, words, by } => match value {
+            Value::Table(table) => {
+                let options = by.resolve_options(key, table)?;
+                return Ok(Checked::Curve(options, Range::from(f64::from(min))));
+            }
+            Value::Integer(number) => {
+                in_range(key, kind, value, *number >= i64::from(min))?;
+                true
+            }
+            Value::String(word) => {
+                in_range(key, kind, value, words.contains(&word.as_str()))?;
+                true
+            }
+            _ => false,
+        },
         Kind::Table(fields) => {
             let table = value.as_table().ok_or_else(wrong)?;
             return Ok(Checked::Options(resolve(key, fields, table)?));

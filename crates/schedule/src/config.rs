@@ -66,6 +66,12 @@ pub const fn scheduled(range: Range) -> Kind {
     Kind::Scheduled { range, by: &Inline }
 }
 
+/// The kind of an option that takes an integer from `min`, one of `words`, or a schedule whose values
+/// keep the range and are rounded by its reader.
+pub const fn counted(min: u32, words: &'static [&'static str]) -> Kind {
+    Kind::Count { min, words, by: &Inline }
+}
+
 /// How many steps of a curve are looked at, at most, when its range is checked.
 const MOST_CHECKED: u64 = 1_000_000;
 
@@ -95,14 +101,15 @@ impl Curve {
         Err(options.invalid(key, reason + " takes a finite factor from 0"))
     }
 
-    /// The curve of the option `key`, declared with [`scheduled`]: a number's constant or a schedule.
+    /// The curve of the option `key`, declared with [`scheduled`] or [`counted`]: a number's constant or
+    /// a schedule.
     ///
     /// # Errors
     /// What the schedule finds wrong, or a value that leaves the option's range at a step of the run
     /// (every step of a run of up to a million steps is looked at, else a million of them).
     ///
     /// # Panics
-    /// If `key` is unset or not declared so.
+    /// If `key` is unset, a word or not declared so.
     #[track_caller]
     pub fn from_option(
         options: &Options,

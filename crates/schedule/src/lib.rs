@@ -33,7 +33,7 @@ mod formula;
 mod schedules;
 
 pub use build::Build;
-pub use config::{Horizon, scheduled};
+pub use config::{Horizon, counted, scheduled};
 pub use curve::{Curve, Schedule};
 pub use feedback::{Feedback, Watch};
 pub use schedules::SCHEDULES;

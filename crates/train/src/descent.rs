@@ -169,6 +169,10 @@ impl Run {
             ("train/tokens_per_second", step.tokens_per_second),
         ];
         values.extend(step.penalty.map(|penalty| ("train/penalty", penalty)));
+        if self.config.has_ramp() {
+            let samples = self.task.order().batch_size(step.step - 1);
+            values.push(("train/batch_size", samples as f64));
+        }
         self.log(&values)
     }
 

@@ -15,7 +15,7 @@ pub(crate) fn explain(
 ) -> TrainError {
     let TrainError::Optim(error) = error else { return error };
     let non_finite = |what: String, tensor| {
-        let samples = task.samples(step - 1);
+        let samples = task.order().samples(step - 1);
         TrainError::NonFinite { step, what, tensor, samples }
     };
     match *error {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rappel_data::{Drawing, Order};
 use rappel_optim::{Objective, Optimizer, Sgd};
 use rappel_tensor::{DType, Grads, Init, Param, Tensor};
 
@@ -15,6 +16,7 @@ struct Toy {
     bias: Param,
     scale: f64,
     with_bias: bool,
+    order: Order,
 }
 
 impl Toy {
@@ -22,7 +24,9 @@ impl Toy {
         let mut params = Params::with_dtype(0, DType::F32);
         let weight = params.scope("net").add("weight", [3], Init::ONES);
         let bias = params.scope("net").add("bias", [3], Init::ONES);
-        Self { params, weight, bias, scale, with_bias }
+        let drawing = Drawing { shuffle: false, ..Drawing::default() };
+        let order = Order::new(300, 20.into(), drawing).unwrap();
+        Self { params, weight, bias, scale, with_bias, order }
     }
 
     fn put(&mut self, index: usize, value: f32) {
@@ -66,8 +70,8 @@ impl Task for Toy {
     fn params_mut(&mut self) -> &mut Params {
         &mut self.params
     }
-    fn steps_per_epoch(&self) -> u64 {
-        1
+    fn order(&self) -> &Order {
+        &self.order
     }
     fn fingerprint(&self) -> String {
         String::new()
@@ -77,9 +81,6 @@ impl Task for Toy {
     }
     fn tokens(&self, _: u64) -> usize {
         3
-    }
-    fn samples(&self, step: u64) -> Vec<usize> {
-        (0..20).map(|i| i + 100 * step as usize).collect()
     }
     fn loss(&self, _: &Pass) -> Option<Tensor> {
         let scaled = &self.weight.tensor() * self.scale;
@@ -110,8 +111,8 @@ impl Task for Toy {
     }
 }
 
-const SAMPLES: &str = "the batch has the samples 200, 201, 202, 203, 204, 205, 206, 207, 208, 209, \
-     210, 211, 212, 213, 214, 215 and 4 more; lower the learning rate, or look at those samples";
+const SAMPLES: &str = "the batch has the samples 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, \
+     50, 51, 52, 53, 54, 55 and 4 more; lower the learning rate, or look at those samples";
 
 #[test]
 fn sound_steps_pass() {

@@ -10,7 +10,7 @@ use rappel_tensor::{DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile
 use thiserror::Error;
 use toml::Table;
 
-use crate::config::fields;
+use crate::config::{BATCH_SIZE, fields};
 use crate::durable::{parent, sync_file};
 use crate::scheduled::max_grad_norm;
 use crate::{Config, TASKS, TrainError};
@@ -72,6 +72,8 @@ const TRAIN: &[Field] = &[
     Field::optional("steps", Kind::int_from(1), "the length of schedules; unset: the file's"),
     Field::optional("max_grad_norm", scheduled(Range::from(0.0)), "clips by norm; 0: never"),
     Field::optional("clip_value", Kind::Float(Range::above(0.0)), "clips by value"),
+    // Drawn with the other schedules.
+    BATCH_SIZE,
 ];
 
 /// Applies the optimizer of a config to the tensors `param.NAME` with the gradients

@@ -158,13 +158,13 @@ impl Run {
 
 impl Parts {
     fn build(config: &Config, observer: &mut dyn Observer) -> Result<Self, TrainError> {
-        if let Some(steps) = config.section("train").opt_u64("steps") {
-            // With epochs the length is known only when the data is.
-            let horizon = Horizon { steps };
+        // With epochs the length is known only when the data is.
+        if let Some(horizon) = config.known_horizon() {
             recipe(config, horizon, &regularization(config, horizon)?)?;
+            config.batch_size(horizon)?;
         }
         let (task, config) = (config.task().build)(config, observer)?;
-        let horizon = config.horizon(task.steps_per_epoch());
+        let horizon = config.horizon(task.order());
         let mut regularization = regularization(&config, horizon)?;
         let recipe = recipe(&config, horizon, &regularization)?;
         let optimizer = Optimizer::new(recipe, task.params())?;

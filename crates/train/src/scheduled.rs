@@ -40,6 +40,13 @@ pub fn scheduled(
     if let Some(Scalar::Curve(curve)) = max_grad_norm(train, horizon)? {
         values.push(ScheduledValue { name: "train.max_grad_norm".to_owned(), curve });
     }
+    if train.word("batch_size").is_none()
+        && let Scheduled::Table(..) = train.scheduled("batch_size")
+    {
+        let size = Curve::from_option(train, "batch_size", horizon)?;
+        let curve = Curve::from_fn(size.length(), move |step| size.at(step).round());
+        values.push(ScheduledValue { name: "train.batch_size".to_owned(), curve });
+    }
     Ok((steps, values))
 }
 

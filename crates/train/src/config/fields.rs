@@ -3,7 +3,7 @@
 use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Field, Kind, Range};
 use rappel_regularize::REGULARIZERS;
-use rappel_schedule::{SCHEDULES, scheduled};
+use rappel_schedule::{SCHEDULES, counted, scheduled};
 
 use crate::early_stopping;
 use crate::tasks::TaskEntry;
@@ -53,13 +53,22 @@ pub fn fields(task: &TaskEntry) -> Vec<Field> {
     [run, task.fields, descent].concat()
 }
 
+/// The portions of a step.
+pub(crate) const BATCH_SIZE: Field = Field::new(
+    "batch_size",
+    counted(1, &["all"]),
+    "8",
+    "samples of one forward pass; \"all\": all samples in each step, 1: stochastic descent; a schedule is \
+     rounded",
+)
+.aka(&["per_device_train_batch_size", "micro_batch_size"]);
+
 const TRAIN: &[Field] = &[
     Field::optional("steps", Kind::int_from(1), "optimizer steps; give either this or epochs")
         .aka(&["max_steps", "num_steps", "iterations"]),
     Field::optional("epochs", Kind::Float(Range::above(0.0)), "passes over the training data")
         .aka(&["num_train_epochs"]),
-    Field::new("batch_size", Kind::int_from(1), "8", "samples of one forward pass")
-        .aka(&["per_device_train_batch_size", "micro_batch_size"]),
+    BATCH_SIZE,
     Field::new(
         "gradient_accumulation_steps",
         Kind::int_from(1),

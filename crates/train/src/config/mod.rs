@@ -1,10 +1,10 @@
 //! What a run is to do: parsed, completed, checked.
 
 mod fields;
+mod order;
 mod overrides;
 
 use rappel_registry::{Options, map_paths, resolve};
-use rappel_schedule::Horizon;
 use rappel_telemetry::SINKS;
 use toml::{Table, Value};
 
@@ -12,6 +12,7 @@ use crate::TrainError;
 use crate::checkpoint::sha256;
 use crate::tasks::{TASKS, TaskEntry};
 
+pub(crate) use fields::BATCH_SIZE;
 pub use fields::{FIELDS, fields};
 
 /// A config with every default filled in, each value checked by itself.
@@ -137,20 +138,6 @@ impl Config {
     /// The run's seed.
     pub fn seed(&self) -> u64 {
         self.options.u64("seed")
-    }
-
-    /// Samples of one optimizer step.
-    pub fn samples_per_step(&self) -> usize {
-        let train = self.section("train");
-        train.usize("batch_size") * train.usize("gradient_accumulation_steps")
-    }
-
-    /// The length of the run, where an epoch takes `steps_per_epoch` steps.
-    pub fn horizon(&self, steps_per_epoch: u64) -> Horizon {
-        let train = self.section("train");
-        let of_epochs = |epochs: f64| (epochs * steps_per_epoch as f64).ceil() as u64;
-        let steps = train.opt_u64("steps").or_else(|| train.opt_f64("epochs").map(of_epochs));
-        Horizon { steps: steps.expect("steps or epochs: checked when parsed") }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rappel_data::{Batch, Batches, DATA, DataConfig, Dataset, byte_trigram};
+use rappel_data::{Batch, Batches, DATA, DataConfig, Dataset, Order, byte_trigram};
 use rappel_model::{
     ARCHITECTURES, Forward, GenerateOptions, LanguageModel, Sampling, save_pretrained,
 };
@@ -61,9 +61,9 @@ fn build(
     let data = Dataset::build(&data, config.seed())?;
     let sizes = (architecture.configure)(section, Some(data.tokenizer.vocab_size()))?;
     let train = config.section("train");
-    let batches = data.train_batches(config.samples_per_step())?;
-    let of_validation =
-        || data.validation_batches(train.usize("batch_size"), train.opt_usize("eval_batches"));
+    let batches = data.train_batches(|samples| config.order(samples))?;
+    let at_once = config.validation_batch_size(batches.order());
+    let of_validation = || data.validation_batches(at_once, train.opt_usize("eval_batches"));
     let validation = if data.validation.is_empty() { None } else { Some(of_validation()?) };
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
 
@@ -140,8 +140,8 @@ impl Task for Text {
         &mut self.params
     }
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.train.steps_per_epoch()
+    fn order(&self) -> &Order {
+        self.train.order()
     }
 
     fn fingerprint(&self) -> String {
@@ -159,11 +159,7 @@ impl Task for Text {
     }
 
     fn tokens(&self, step: u64) -> usize {
-        self.samples(step).len() * self.train.options().sequence_length
-    }
-
-    fn samples(&self, step: u64) -> Vec<usize> {
-        self.train.sample_indices(step)
+        self.train.order().batch_size(step) * self.train.sequence_length()
     }
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {
@@ -184,7 +180,7 @@ impl Task for Text {
         let tokens = batches.target_range().len();
         let loss =
             |step| self.loss_over(&batches.batch(step), tokens, &Forward::evaluation()).item();
-        Some(vec![no_grad(|| (0..batches.steps_per_epoch()).map(loss).sum())])
+        Some(vec![no_grad(|| (0..batches.order().steps(1.0)).map(loss).sum())])
     }
 
     fn first_non_finite_activation(&self, passes: &[Pass]) -> Option<String> {

@@ -4,6 +4,7 @@ mod language_model;
 
 use std::path::Path;
 
+use rappel_data::Order;
 use rappel_registry::{Entry, Registry, no_more};
 use rappel_tensor::{Params, Tensor};
 
@@ -19,8 +20,8 @@ pub trait Task {
     /// What is trained, to change.
     fn params_mut(&mut self) -> &mut Params;
 
-    /// Optimizer steps of one pass over the data.
-    fn steps_per_epoch(&self) -> u64;
+    /// Which samples of the training data each step takes: [`Config::order`] of their number.
+    fn order(&self) -> &Order;
 
     /// A print of the data: a resumed run compares it with the first one's.
     fn fingerprint(&self) -> String;
@@ -30,9 +31,6 @@ pub trait Task {
 
     /// Tokens, or other units that speed is told in, of step `step`, counted from 0.
     fn tokens(&self, step: u64) -> usize;
-
-    /// The samples of a step, by their number in the training data.
-    fn samples(&self, step: u64) -> Vec<usize>;
 
     /// The loss of one part of a step's batch, times the part's share of the step's tokens: the
     /// parts add up to the mean over all tokens of the step. None where the part is empty.

@@ -1,0 +1,140 @@
+//! In what portions samples are taken, and how long that is.
+
+use std::sync::Arc;
+
+use rappel_data::{BatchSize, DataError, Drawing, Order};
+use rappel_registry::Scheduled;
+use rappel_schedule::{Curve, Horizon};
+
+use super::Config;
+use crate::TrainError;
+
+/// The key of the portions.
+const BATCH_SIZE: &str = "batch_size";
+
+/// How long a run is.
+#[derive(Clone, Copy)]
+enum Length {
+    Steps(u64),
+    Epochs(f64),
+}
+
+impl Config {
+    /// Which of a task's `samples` each step takes, as `train.batch_size`,
+    /// `train.gradient_accumulation_steps` and the section `data` say, which has the options
+    /// [`DRAWING`](rappel_data::DRAWING).
+    ///
+    /// A step takes `batch_size` samples for each of its forward passes; with `"all"`, its forward
+    /// passes share all samples. A schedule is one over the steps of the run; where its length is given
+    /// in epochs, the run is as long as it must be for a schedule of that length to pass over the data
+    /// so often.
+    ///
+    /// # Errors
+    /// A schedule that leaves the range at a step of the run; more than there is with `drop_last`.
+    pub fn order(&self, samples: usize) -> Result<Order, TrainError> {
+        let data = self.section("data");
+        let drawing = Drawing {
+            shuffle: data.bool("shuffle"),
+            replacement: data.bool("replacement"),
+            drop_last: data.bool("drop_last"),
+            seed: self.seed(),
+        };
+        let with = |batch_size| match Order::new(samples, batch_size, drawing) {
+            Err(error @ DataError::Unshuffled) => {
+                Err(data.invalid("replacement", error.to_string()).into())
+            }
+            made => made.map_err(TrainError::from),
+        };
+        let of = |steps| self.batch_size(Horizon { steps }).and_then(with);
+        match self.length() {
+            Length::Steps(steps) => of(steps),
+            Length::Epochs(epochs) if self.has_ramp() => shortest(epochs, samples, of),
+            // The same in a run of any length.
+            Length::Epochs(_) => of(1),
+        }
+    }
+
+    /// The length of the run, whose samples are taken in this order.
+    pub fn horizon(&self, order: &Order) -> Horizon {
+        let steps = match self.length() {
+            Length::Steps(steps) => steps,
+            Length::Epochs(epochs) => order.steps(epochs),
+        };
+        Horizon { steps }
+    }
+
+    /// The length of the run, where it is known without the data.
+    pub(crate) fn known_horizon(&self) -> Option<Horizon> {
+        self.section("train").opt_u64("steps").map(|steps| Horizon { steps })
+    }
+
+    /// Samples of a forward pass that validates: those of the first step's; all of them with `"all"`.
+    pub fn validation_batch_size(&self, order: &Order) -> usize {
+        let parts = self.section("train").usize("gradient_accumulation_steps");
+        match self.section("train").word(BATCH_SIZE) {
+            Some(_) => usize::MAX,
+            None => (order.batch_size(0) / parts).max(1),
+        }
+    }
+
+    /// Samples of each step of a run.
+    pub(crate) fn batch_size(&self, horizon: Horizon) -> Result<BatchSize, TrainError> {
+        let train = self.section("train");
+        if train.word(BATCH_SIZE).is_some() {
+            return Ok(BatchSize::All);
+        }
+        let parts = train.usize("gradient_accumulation_steps");
+        if let Scheduled::Number(size) = train.scheduled(BATCH_SIZE) {
+            return Ok((size as usize).saturating_mul(parts).into());
+        }
+        let curve = Curve::from_option(train, BATCH_SIZE, horizon)?;
+        let size = move |step| (curve.at(step).round() as usize).saturating_mul(parts);
+        Ok(BatchSize::Ramp(Arc::new(size)))
+    }
+
+    /// Whether the batch size changes from step to step.
+    pub(crate) fn has_ramp(&self) -> bool {
+        let train = self.section("train");
+        train.word(BATCH_SIZE).is_none()
+            && matches!(train.scheduled(BATCH_SIZE), Scheduled::Table(..))
+    }
+
+    fn length(&self) -> Length {
+        let train = self.section("train");
+        match (train.opt_u64("steps"), train.opt_f64("epochs")) {
+            (Some(steps), _) => Length::Steps(steps),
+            (None, Some(epochs)) => Length::Epochs(epochs),
+            (None, None) => unreachable!("steps or epochs: checked when parsed"),
+        }
+    }
+}
+
+/// The order of a run whose length `steps` is such that `of(steps)` passes over the data `epochs` times
+/// in these steps, and that of a step less does not.
+fn shortest(
+    epochs: f64,
+    samples: usize,
+    of: impl Fn(u64) -> Result<Order, TrainError>,
+) -> Result<Order, TrainError> {
+    let reached =
+        |steps: u64| of(steps).map(|order| (order.steps(epochs) <= steps).then_some(order));
+    // A sample a step is the slowest that there is.
+    let most = ((epochs.ceil() + 1.0) * samples as f64) as u64;
+    let (mut short, mut long) = (0, 1);
+    let mut found = loop {
+        match reached(long) {
+            Ok(Some(order)) => break order,
+            // Such as a warm-up that is longer than the run.
+            Err(error) if long >= most => return Err(error),
+            _ => (short, long) = (long, long.saturating_mul(2)),
+        }
+    };
+    while long - short > 1 {
+        let middle = short + (long - short) / 2;
+        match reached(middle) {
+            Ok(Some(order)) => (long, found) = (middle, order),
+            _ => short = middle,
+        }
+    }
+    Ok(found)
+}
