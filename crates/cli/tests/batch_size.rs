@@ -98,3 +98,21 @@ fn epochs_of_a_ramp_end_with_the_data() {
     assert_eq!(samples % 3.0, 0.0, "{sizes:?}");
     assert!(sizes[..20].iter().all(|size| *size <= 2.0) && sizes[20] > 2.0, "{sizes:?}");
 }
+
+#[test]
+fn the_noise_scale_is_measured_and_nothing_changes() {
+    let place = Place::new();
+    let parts = ["train.gradient_accumulation_steps=4", "train.batch_size=2"];
+    let measured = [&parts[..], &["train.noise_scale=true"]].concat();
+    place.ok(&train("plain", &parts));
+    resumes(&place, "measured", &measured);
+    assert_eq!(place.model("measured"), place.model("plain"));
+    let (scales, losses) =
+        (values(&place, "measured", "train/noise_scale"), values(&place, "measured", "train/loss"));
+    assert!(scales.len() > 20 && scales.iter().all(|scale| scale.is_finite()), "{scales:?}");
+    assert_eq!(losses, values(&place, "plain", "train/loss"));
+    place.ok(&train("whole", &measured));
+    assert_eq!(scales, values(&place, "whole", "train/noise_scale"));
+    let told = place.error(&train("one", &["train.noise_scale=true"]));
+    assert!(told.contains("`train.noise_scale`: it is measured between the parts"), "{told}");
+}

@@ -8,6 +8,7 @@ use rappel_telemetry::{Event, Sink};
 use rappel_tensor::{Grads, Param, Params, Tensor};
 
 use crate::early_stopping::EarlyStopping;
+use crate::noise::{Meter, Squares};
 use crate::run::{best_step, wall_time};
 use crate::tasks::Task;
 use crate::{
@@ -25,6 +26,18 @@ struct Batch<'a> {
     passes: &'a [Pass],
     /// What it came to where the step began.
     first: Option<Losses>,
+    /// Whether the gradients' noise is to be measured there, and what came of it.
+    measures: bool,
+    squares: Option<Squares>,
+}
+
+impl Batch<'_> {
+    /// What measures the noise of the gradients where the step begins, if anything does.
+    fn meter(&self) -> Option<Meter> {
+        let wanted = self.measures && self.first.is_none();
+        let samples = || self.task.order().batch_size(self.step);
+        wanted.then(|| Meter::new(self.task.params().layout(), samples()))
+    }
 }
 
 /// The loss of a batch, and what is added to it.
@@ -45,13 +58,27 @@ impl Objective for Batch<'_> {
         let mut grads = Grads::default();
         let mut data = 0.0;
         let mut penalty = None;
+        let mut meter = self.meter();
+        // Its gradient is no sample's.
+        let mut apart = None;
         for pass in self.passes {
             let Some(of_part) = self.task.loss(pass) else { continue };
             data += of_part.item();
             // Once a step, and in one graph with a loss: as where updates are within the pass.
             let once = penalty.is_none().then(|| self.regularization.penalty(self.step)).flatten();
             penalty = penalty.or(once.as_ref().map(Tensor::item));
-            with_penalty(of_part, once).backward_into(&mut grads);
+            let Some(meter) = &mut meter else {
+                with_penalty(of_part, once).backward_into(&mut grads);
+                continue;
+            };
+            apart = apart.or(once);
+            of_part.backward_into(&mut grads);
+            let samples = self.task.order().part(self.step, pass.part, self.passes.len());
+            meter.part(samples.len(), &grads);
+        }
+        self.squares = self.squares.take().or(meter.map(Meter::finish));
+        if let Some(penalty) = apart {
+            penalty.backward_into(&mut grads);
         }
         self.first.get_or_insert(Losses { data, penalty });
         Ok((data + penalty.unwrap_or(0.0), grads))
@@ -128,8 +155,13 @@ impl Run {
             step,
             passes,
             first: None,
+            measures: self.config.section("train").bool("noise_scale"),
+            squares: None,
         };
         let report = self.optimizer.descend(step, &mut batch)?;
+        if let Some(squares) = &batch.squares {
+            self.state.noise.take(squares);
+        }
         Ok((report, batch.first.expect("the step evaluated it")))
     }
 
@@ -169,6 +201,7 @@ impl Run {
             ("train/tokens_per_second", step.tokens_per_second),
         ];
         values.extend(step.penalty.map(|penalty| ("train/penalty", penalty)));
+        values.extend(self.state.noise.samples().map(|samples| ("train/noise_scale", samples)));
         if self.config.has_ramp() {
             let samples = self.task.order().batch_size(step.step - 1);
             values.push(("train/batch_size", samples as f64));

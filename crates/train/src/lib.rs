@@ -18,6 +18,7 @@ mod families;
 mod follower;
 mod guards;
 mod metrics;
+mod noise;
 mod observer;
 mod pass;
 mod pretrained;

@@ -243,6 +243,11 @@ fn recipe(
                       set it to 1, and raise batch_size instead";
         return Err(train.invalid("gradient_accumulation_steps", reason).into());
     }
+    if train.bool("noise_scale") && train.usize("gradient_accumulation_steps") < 2 {
+        let reason = "it is measured between the parts of a step; set gradient_accumulation_steps to 2 or \
+                      more, with a batch_size as much smaller";
+        return Err(train.invalid("noise_scale", reason).into());
+    }
     let clipped = max_grad_norm(train, horizon)?;
     if train.bool("update_in_backward") {
         if train.usize("gradient_accumulation_steps") > 1 {

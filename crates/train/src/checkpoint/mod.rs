@@ -15,6 +15,7 @@ use rappel_tensor::{Tensor, TensorFile, write_tensors};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{fresh_folder, publish, remove, sync_file, write_synced};
+use crate::noise::NoiseScale;
 use crate::{Note, TrainError, Validation};
 
 pub(crate) use manifest::sha256;
@@ -45,6 +46,9 @@ pub(crate) struct State {
     pub losses: VecDeque<f64>,
     /// Every validation, in order.
     pub history: Vec<Validation>,
+    /// The gradient noise scale, where it is measured.
+    #[serde(default)]
+    pub noise: NoiseScale,
 }
 
 impl State {
@@ -58,6 +62,7 @@ impl State {
             data,
             losses: VecDeque::new(),
             history: Vec::new(),
+            noise: NoiseScale::default(),
         }
     }
 }

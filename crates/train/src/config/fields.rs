@@ -96,6 +96,14 @@ const TRAIN: &[Field] = &[
         "each parameter is updated as soon as its gradient is whole, which then is freed: memory for \
          the largest gradient instead of all, and the same result; wants max_grad_norm = 0",
     ),
+    Field::new(
+        "noise_scale",
+        Kind::Bool,
+        "false",
+        "measure the gradient noise scale: the samples beyond which larger batches save few steps; wants \
+         gradient_accumulation_steps >= 2, and memory for two more gradients",
+    )
+    .aka(&["gradient_noise_scale"]),
     Field::new("log_every", Kind::int_from(1), "10", "steps between scalars; 1 logs every step")
         .aka(&["logging_steps", "log_interval"]),
     Field::new(
