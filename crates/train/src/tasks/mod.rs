@@ -1,6 +1,7 @@
 //! What can be learned: one file and one line here each.
 
 mod language_model;
+mod modular_arithmetic;
 
 use std::path::Path;
 
@@ -74,8 +75,15 @@ pub trait Task {
 pub type Build = fn(&Config, &mut dyn Observer) -> Result<(Box<dyn Task>, Config), TrainError>;
 
 /// Every task of a config's key `task`.
-pub static TASKS: Registry<Build> =
-    Registry { kind: "task", common: &[], entries: &[language_model::ENTRY], more: no_more };
+pub static TASKS: Registry<Build> = Registry {
+    kind: "task",
+    common: &[],
+    entries: &[
+        language_model::ENTRY, //
+        modular_arithmetic::ENTRY,
+    ],
+    more: no_more,
+};
 
 /// A task: its options are the sections of a config that only it has, such as `data` and `model`.
 pub type TaskEntry = Entry<Build>;

@@ -1,0 +1,275 @@
+//! Arithmetic modulo a number, learned from a part of its table.
+
+use std::path::Path;
+
+use rappel_data::{Order, Permutation};
+use rappel_model::{ARCHITECTURES, Forward, LanguageModel, save_pretrained};
+use rappel_registry::{ConfigError, Field, Kind, Options, Range};
+use rappel_tensor::{
+    CrossEntropy, Key, Params, Tensor, WeightLayout, cross_entropy, linear, no_grad,
+};
+
+use super::{Task, TaskEntry};
+use crate::{Baseline, Config, Metric, Observer, TrainError};
+
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    name: "modular_arithmetic",
+    summary: "a op b modulo p from a part of all pairs: where grokking is seen",
+    reference: "Power et al., Grokking, https://arxiv.org/abs/2201.02177",
+    fields: &[
+        Field::new("data", Kind::Table(DATA), "{}", "which table, and how much of it is shown"),
+        Field::required("model", Kind::Section(&ARCHITECTURES), "what learns"),
+    ],
+    build,
+};
+
+const DATA: &[Field] = &[
+    Field::new("modulus", Kind::Int { min: 2, max: 1 << 12 }, "97", "p: a and b are in 0..p")
+        .aka(&["p", "prime"]),
+    Field::new(
+        "operation",
+        Kind::OneOf(&["+", "-", "*", "/"]),
+        "\"+\"",
+        "what a and b come to, modulo p; `/` wants a prime, and leaves b = 0 out",
+    ),
+    Field::new(
+        "train_fraction",
+        Kind::Float(Range::above(0.0).below(1.0)),
+        "0.5",
+        "share of the pairs that is trained on; the others are for validation",
+    ),
+    Field::new("shuffle", Kind::Bool, "true", "an order of its own for each epoch"),
+    Field::new("drop_last", Kind::Bool, "false", "leave out an epoch's last, smaller batch"),
+];
+
+/// A pair and the equals sign.
+const TIME: usize = 3;
+
+/// Pairs of a validation pass.
+const VALIDATED: usize = 1024;
+
+/// Examples that are shown at the end.
+const SHOWN: usize = 4;
+
+/// A model that learns a table.
+struct Table {
+    model: Box<dyn LanguageModel>,
+    params: Params,
+    facts: Facts,
+    order: Order,
+    /// Forward passes of one step.
+    parts: usize,
+    seed: u64,
+}
+
+/// All pairs with their results, those that are trained on first.
+struct Facts {
+    modulus: usize,
+    operation: String,
+    all: Vec<[i64; 3]>,
+    trained: usize,
+}
+
+fn build(config: &Config, _: &mut dyn Observer) -> Result<(Box<dyn Task>, Config), TrainError> {
+    let (data, section) = (config.section("data"), config.section("model"));
+    let facts = Facts::new(data, config.seed())?;
+    let architecture = ARCHITECTURES.lookup_at("model.name", section.str("name"))?.build;
+    let sizes = (architecture.configure)(section, Some(facts.modulus + 1))?;
+    if sizes.max_positions() < TIME {
+        let reason = format!("`a b =` takes {TIME} positions; raise it");
+        return Err(section.invalid("n_positions", reason).into());
+    }
+    let order = Order {
+        samples: facts.trained,
+        batch_size: config.samples_per_step(),
+        shuffle: data.bool("shuffle"),
+        drop_last: data.bool("drop_last"),
+        seed: config.seed(),
+    };
+    order.check()?;
+    let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
+    let mut params = Params::with_dtype(config.seed(), sizes.dtype());
+    let model = sizes.build(&mut params);
+    let parts = config.section("train").usize("gradient_accumulation_steps");
+    let task = Table { model, params, facts, order, parts, seed: config.seed() };
+    Ok((Box::new(task), completed))
+}
+
+impl Facts {
+    fn new(data: &Options, seed: u64) -> Result<Self, ConfigError> {
+        let (modulus, operation) = (data.usize("modulus"), data.str("operation"));
+        let is_prime =
+            (2..modulus).take_while(|k| k * k <= modulus).all(|k| !modulus.is_multiple_of(k));
+        if operation == "/" && !is_prime {
+            let reason = format!("{modulus} is no prime, so not everything can be divided by");
+            return Err(data.invalid("modulus", reason));
+        }
+        let mut all: Vec<[i64; 3]> = Vec::with_capacity(modulus * modulus);
+        for (a, b) in (0..modulus).flat_map(|a| (0..modulus).map(move |b| (a, b))) {
+            let result = match operation {
+                "+" => a + b,
+                "-" => a + modulus - b,
+                "*" => a * b,
+                // a = result b: listed by the result, so that nothing has to be inverted.
+                _ if b == 0 => continue,
+                _ => {
+                    all.push([a * b % modulus, b, a].map(|n| n as i64));
+                    continue;
+                }
+            };
+            all.push([a, b, result % modulus].map(|n| n as i64));
+        }
+        // With a b known, b a is no question any more: both go to the same side.
+        let mirrored = matches!(operation, "+" | "*");
+        let twin = |[a, b, _]: &[i64; 3]| if mirrored { (*a.min(b), *a.max(b)) } else { (*a, *b) };
+        let places = Permutation::new(modulus * modulus, seed);
+        all.sort_by_cached_key(|fact| {
+            let (a, b) = twin(fact);
+            places.at(a as usize * modulus + b as usize)
+        });
+        let mut trained = (data.f64("train_fraction") * all.len() as f64).round() as usize;
+        if (1..all.len()).contains(&trained) && twin(&all[trained - 1]) == twin(&all[trained]) {
+            trained += 1;
+        }
+        if trained == 0 || trained == all.len() {
+            let reason =
+                format!("that is {trained} of {} pairs; leave some for each side", all.len());
+            return Err(data.invalid("train_fraction", reason));
+        }
+        Ok(Self { modulus, operation: operation.to_owned(), all, trained })
+    }
+
+    fn validation(&self) -> &[[i64; 3]] {
+        &self.all[self.trained..]
+    }
+
+    /// Input ids `[batch, 3]` of pairs, and their results `[batch]`.
+    fn tensors(&self, facts: &[[i64; 3]]) -> [Tensor; 2] {
+        let equals = self.modulus as i64;
+        let ids: Vec<i64> = facts.iter().flat_map(|[a, b, _]| [*a, *b, equals]).collect();
+        let results: Vec<i64> = facts.iter().map(|[.., result]| *result).collect();
+        [Tensor::from_slice(&ids, [facts.len(), TIME]), Tensor::from_slice(&results, facts.len())]
+    }
+}
+
+impl Table {
+    /// What the head reads of the equals sign, `[batch, width]`.
+    fn last(&self, ids: &Tensor, forward: &Forward) -> Tensor {
+        self.model.hidden(ids, None, forward).narrow(1, TIME - 1, 1).squeeze(1)
+    }
+
+    /// Logits `[batch, p + 1]` and results of pairs.
+    fn answers(&self, facts: &[[i64; 3]], forward: &Forward) -> [Tensor; 2] {
+        let [ids, results] = self.facts.tensors(facts);
+        let last = self.last(&ids, forward);
+        [linear(&last, &self.model.head(), None, WeightLayout::OutIn), results]
+    }
+
+    fn part(&self, step: u64, part: usize) -> Vec<[i64; 3]> {
+        self.order.part(step, part, self.parts).into_iter().map(|i| self.facts.all[i]).collect()
+    }
+}
+
+impl Task for Table {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.order.steps_per_epoch()
+    }
+
+    fn fingerprint(&self) -> String {
+        let Facts { modulus, operation, trained, .. } = &self.facts;
+        format!("a {operation} b mod {modulus}, {trained} trained, seed {}", self.seed)
+    }
+
+    fn describe(&self) -> String {
+        let Facts { modulus, operation, trained, .. } = &self.facts;
+        let rest = self.facts.validation().len();
+        format!("a {operation} b mod {modulus}: {trained} pairs to train on, {rest} to validate")
+    }
+
+    fn tokens(&self, step: u64) -> usize {
+        self.samples(step).len() * TIME
+    }
+
+    fn samples(&self, step: u64) -> Vec<usize> {
+        self.order.samples(step)
+    }
+
+    fn loss(&self, step: u64, part: usize) -> Option<Tensor> {
+        let facts = self.part(step, part);
+        let denominator = Some(self.samples(step).len() as f64);
+        let options = CrossEntropy { denominator, ..CrossEntropy::default() };
+        let [logits, results] = self.answers(&facts, &forward(self.seed, step, part));
+        (!facts.is_empty()).then(|| cross_entropy(&logits, &results, &options))
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &[
+            Metric { name: "loss", unit: "nats", greater_is_better: false },
+            Metric { name: "accuracy", unit: "", greater_is_better: true },
+        ]
+    }
+
+    fn validates(&self) -> bool {
+        true
+    }
+
+    fn validate(&self) -> Option<Vec<f64>> {
+        let facts = self.facts.validation();
+        let total = facts.len() as f64;
+        let options = CrossEntropy { denominator: Some(total), ..CrossEntropy::default() };
+        let of = |facts: &[[i64; 3]]| {
+            let [logits, results] = self.answers(facts, &Forward::evaluation());
+            let said = logits.argmax(1).to_vec::<i64>();
+            let right = said.iter().zip(results.to_vec::<i64>()).filter(|(a, b)| **a == *b).count();
+            [cross_entropy(&logits, &results, &options).item(), right as f64 / total]
+        };
+        let sums = no_grad(|| {
+            facts.chunks(VALIDATED).map(of).fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d])
+        });
+        Some(sums.to_vec())
+    }
+
+    fn first_non_finite_activation(&self, step: u64) -> Option<String> {
+        let place = |part| {
+            let [ids, _] = self.facts.tensors(&self.part(step, part));
+            self.last(&ids, &forward(self.seed, step, part)).first_non_finite()
+        };
+        let place = no_grad(|| (0..self.parts).find_map(place))?;
+        Some(format!("the hidden states that the head reads, at {place}"))
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        Ok(save_pretrained(folder, self.model.as_ref(), &self.params, &[])?)
+    }
+
+    fn baseline(&self) -> Result<Option<Baseline>, TrainError> {
+        Ok(Some(Baseline { name: "chance", loss: (self.facts.modulus as f64).ln() }))
+    }
+
+    fn sample(&self) -> Result<Option<String>, TrainError> {
+        let Facts { modulus, operation, .. } = &self.facts;
+        let facts = self.facts.validation();
+        let facts = &facts[..facts.len().min(SHOWN)];
+        let [logits, _] = no_grad(|| self.answers(facts, &Forward::evaluation()));
+        let line = |([a, b, result], said): (&[i64; 3], i64)| {
+            let verdict = if said == *result { "right" } else { "wrong" };
+            format!("{a} {operation} {b} = {said} (mod {modulus}), which is {verdict}")
+        };
+        let said = logits.argmax(1).to_vec::<i64>();
+        let lines: Vec<_> = facts.iter().zip(said).map(line).collect();
+        Ok(Some(lines.join("\n")))
+    }
+}
+
+/// A pass that trains, with the random numbers of one part of a step.
+fn forward(seed: u64, step: u64, part: usize) -> Forward {
+    Forward::training(Key::new(seed).with_name("forward").with(step).with(part as u64))
+}
