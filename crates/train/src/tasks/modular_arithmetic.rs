@@ -5,12 +5,10 @@ use std::path::Path;
 use rappel_data::{Order, Permutation};
 use rappel_model::{ARCHITECTURES, Forward, LanguageModel, save_pretrained};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range};
-use rappel_tensor::{
-    CrossEntropy, Key, Params, Tensor, WeightLayout, cross_entropy, linear, no_grad,
-};
+use rappel_tensor::{CrossEntropy, Params, Tensor, WeightLayout, cross_entropy, linear, no_grad};
 
 use super::{Task, TaskEntry};
-use crate::{Baseline, Config, Metric, Observer, TrainError};
+use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
 
 pub(super) const ENTRY: TaskEntry = TaskEntry {
     name: "modular_arithmetic",
@@ -165,8 +163,12 @@ impl Table {
         [linear(&last, &self.model.head(), None, WeightLayout::OutIn), results]
     }
 
-    fn part(&self, step: u64, part: usize) -> Vec<[i64; 3]> {
-        self.order.part(step, part, self.parts).into_iter().map(|i| self.facts.all[i]).collect()
+    fn part(&self, pass: &Pass) -> Vec<[i64; 3]> {
+        self.order
+            .part(pass.step, pass.part, self.parts)
+            .into_iter()
+            .map(|i| self.facts.all[i])
+            .collect()
     }
 }
 
@@ -202,12 +204,14 @@ impl Task for Table {
         self.order.samples(step)
     }
 
-    fn loss(&self, step: u64, part: usize) -> Option<Tensor> {
-        let facts = self.part(step, part);
-        let denominator = Some(self.samples(step).len() as f64);
+    fn loss(&self, pass: &Pass) -> Option<Tensor> {
+        let facts = self.part(pass);
+        let denominator = Some(self.samples(pass.step).len() as f64);
         let options = CrossEntropy { denominator, ..CrossEntropy::default() };
-        let [logits, results] = self.answers(&facts, &forward(self.seed, step, part));
-        (!facts.is_empty()).then(|| cross_entropy(&logits, &results, &options))
+        (!facts.is_empty()).then(|| {
+            let [logits, results] = self.answers(&facts, &pass.forward);
+            cross_entropy(&logits, &results, &options)
+        })
     }
 
     fn metrics(&self) -> &'static [Metric] {
@@ -237,12 +241,12 @@ impl Task for Table {
         Some(sums.to_vec())
     }
 
-    fn first_non_finite_activation(&self, step: u64) -> Option<String> {
-        let place = |part| {
-            let [ids, _] = self.facts.tensors(&self.part(step, part));
-            self.last(&ids, &forward(self.seed, step, part)).first_non_finite()
+    fn first_non_finite_activation(&self, passes: &[Pass]) -> Option<String> {
+        let place = |pass: &Pass| {
+            let [ids, _] = self.facts.tensors(&self.part(pass));
+            self.last(&ids, &pass.forward).first_non_finite()
         };
-        let place = no_grad(|| (0..self.parts).find_map(place))?;
+        let place = no_grad(|| passes.iter().find_map(place))?;
         Some(format!("the hidden states that the head reads, at {place}"))
     }
 
@@ -269,7 +273,53 @@ impl Task for Table {
     }
 }
 
-/// A pass that trains, with the random numbers of one part of a step.
-fn forward(seed: u64, step: u64, part: usize) -> Forward {
-    Forward::training(Key::new(seed).with_name("forward").with(step).with(part as u64))
+#[cfg(test)]
+mod tests {
+    use rappel_registry::resolve;
+
+    use super::*;
+
+    fn facts(section: &str) -> Result<Facts, ConfigError> {
+        let options = resolve("data", DATA, &toml::from_str(section).unwrap())?;
+        Facts::new(&options, 3)
+    }
+
+    #[test]
+    fn each_pair_is_there_once_with_its_result() {
+        for (operation, of) in [
+            ("+", (|a, b| (a + b) % 11) as fn(i64, i64) -> i64),
+            ("-", |a, b| (a - b).rem_euclid(11)),
+            ("*", |a, b| a * b % 11),
+            ("/", |a, b| (0..11).find(|c| c * b % 11 == a).unwrap()),
+        ] {
+            let mut all = facts(&format!("modulus = 11\noperation = '{operation}'")).unwrap().all;
+            assert!(all.iter().all(|[a, b, c]| *c == of(*a, *b)), "{operation}");
+            all.sort_unstable();
+            all.dedup_by_key(|[a, b, _]| (*a, *b));
+            assert_eq!(all.len(), if operation == "/" { 110 } else { 121 });
+        }
+    }
+
+    #[test]
+    fn what_commutes_is_never_validated_by_its_mirror() {
+        for operation in ["+", "*"] {
+            for fraction in [0.1, 0.33, 0.5, 0.77] {
+                let section =
+                    format!("modulus = 13\noperation = '{operation}'\ntrain_fraction = {fraction}");
+                let facts = facts(&section).unwrap();
+                let trained = &facts.all[..facts.trained];
+                assert!(facts.trained.abs_diff((fraction * 169.0_f64).round() as usize) <= 1);
+                let mirrored = |[a, b, c]: &[i64; 3]| trained.contains(&[*b, *a, *c]);
+                assert!(!facts.validation().iter().any(mirrored));
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let told = |section| facts(section).err().unwrap().to_string();
+        assert!(told("modulus = 12\noperation = '/'").contains("`data.modulus`: 12 is no prime"));
+        assert!(told("modulus = 2\ntrain_fraction = 0.01").contains("0 of 4 pairs"));
+        assert!(told("operation = '^'").contains("`data.operation`"));
+    }
 }
