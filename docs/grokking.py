@@ -34,11 +34,11 @@ accuracies.annotate(
     "chance: 1 of 97", (1, 1 / 97), xycoords=("axes fraction", "data"), xytext=(-6, 5),
     textcoords="offset points", ha="right", color="#555555", fontsize=9,
 )
-losses.set(yscale="log", ylabel="nats", title="loss: training dashed, validation solid")
+losses.set(yscale="log", ylabel="nats", ylim=(1e-5, 30), title="loss: training dashed, validation solid")
 accuracies.set(title="validation accuracy", ylim=(-0.02, 1.04))
 for axis in (losses, accuracies):
     axis.set(xlabel="step", xlim=(0, None))
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
-    axis.legend(frameon=False, loc="center right")
+accuracies.legend(frameon=False, loc="center right")
 figure.savefig(out, dpi=150, metadata={"Date": None} if out.endswith("svg") else None)
