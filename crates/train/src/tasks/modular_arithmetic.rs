@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rappel_data::{Order, Permutation};
+use rappel_data::{DRAWING, Order, Permutation};
 use rappel_model::{ARCHITECTURES, Forward, LanguageModel, save_pretrained};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range};
 use rappel_tensor::{CrossEntropy, Params, Tensor, WeightLayout, cross_entropy, linear, no_grad};
@@ -36,8 +36,9 @@ const DATA: &[Field] = &[
         "0.5",
         "share of the pairs that is trained on; the others are for validation",
     ),
-    Field::new("shuffle", Kind::Bool, "true", "an order of its own for each epoch"),
-    Field::new("drop_last", Kind::Bool, "false", "leave out an epoch's last, smaller batch"),
+    DRAWING[0],
+    DRAWING[1],
+    DRAWING[2],
 ];
 
 /// A pair and the equals sign.
@@ -77,14 +78,7 @@ fn build(config: &Config, _: &mut dyn Observer) -> Result<(Box<dyn Task>, Config
         let reason = format!("`a b =` takes {TIME} positions; raise it");
         return Err(section.invalid("n_positions", reason).into());
     }
-    let order = Order {
-        samples: facts.trained,
-        batch_size: config.samples_per_step(),
-        shuffle: data.bool("shuffle"),
-        drop_last: data.bool("drop_last"),
-        seed: config.seed(),
-    };
-    order.check()?;
+    let order = config.order(facts.trained)?;
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
     let mut params = Params::with_dtype(config.seed(), sizes.dtype());
     let model = sizes.build(&mut params);
@@ -181,8 +175,8 @@ impl Task for Table {
         &mut self.params
     }
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.order.steps_per_epoch()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn fingerprint(&self) -> String {
@@ -197,16 +191,12 @@ impl Task for Table {
     }
 
     fn tokens(&self, step: u64) -> usize {
-        self.samples(step).len() * TIME
-    }
-
-    fn samples(&self, step: u64) -> Vec<usize> {
-        self.order.samples(step)
+        self.order.batch_size(step) * TIME
     }
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {
         let facts = self.part(pass);
-        let denominator = Some(self.samples(pass.step).len() as f64);
+        let denominator = Some(self.order.batch_size(pass.step) as f64);
         let options = CrossEntropy { denominator, ..CrossEntropy::default() };
         (!facts.is_empty()).then(|| {
             let [logits, results] = self.answers(&facts, &pass.forward);
