@@ -32,7 +32,7 @@ fn optimizer(golden: &Golden, params: &Params) -> Optimizer {
     };
     let warmup = golden.meta::<Value>("schedule")["warmup_steps"].as_u64().unwrap();
     let recipe = Recipe::new(adamw)
-        .max_grad_norm(golden.meta("max_grad_norm"))
+        .max_grad_norm(golden.meta::<f64>("max_grad_norm"))
         .lr_factor(linear_warmup(warmup).then(constant(1.0)));
     Optimizer::new(recipe, params).unwrap()
 }
