@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, eval, generate, list, replay, schedule, train};
+use crate::commands::{completions, eval, generate, list, lr_find, replay, schedule, train};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,7 @@ Examples:
   rappel eval --model runs/quickstart-1/model --file src/main.rs
   rappel list optimizers adamw
   rappel schedule configs/quickstart.toml
+  rappel lr-find configs/quickstart.toml
   rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
 
 Exit codes: 0 done; 1 an error, told on standard error; 2 wrong arguments; 130 and 143 stopped by
@@ -39,6 +40,7 @@ enum Command {
     Generate(generate::Args),
     Eval(eval::Args),
     List(list::Args),
+    LrFind(lr_find::Args),
     Replay(replay::Args),
     Schedule(schedule::Args),
     Completions(completions::Args),
@@ -54,6 +56,7 @@ impl Cli {
             Command::Generate(args) => generate::run(&args),
             Command::Eval(args) => eval::run(&args),
             Command::List(args) => list::run(&args),
+            Command::LrFind(args) => lr_find::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Schedule(args) => schedule::run(&args),
             Command::Completions(args) => completions::run(&args),

@@ -4,8 +4,16 @@ mod common;
 
 use common::Place;
 
-const COMMANDS: [&[&str]; 7] =
-    [&[], &["train"], &["generate"], &["eval"], &["list"], &["schedule"], &["completions"]];
+const COMMANDS: [&[&str]; 8] = [
+    &[],
+    &["train"],
+    &["generate"],
+    &["eval"],
+    &["list"],
+    &["lr-find"],
+    &["schedule"],
+    &["completions"],
+];
 
 const MEANT: &str = "if the change is meant: RAPPEL_BLESS=1 cargo test -p rappel-cli --test help";
 

@@ -117,6 +117,30 @@ impl Run {
         self.finish(observer).map(Ended::Finished)
     }
 
+    /// One optimizer step with a learning rate of `lr`, and its loss; none where that diverged.
+    pub(crate) fn step_at(
+        &mut self,
+        lr: f64,
+        steps: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<f64>, TrainError> {
+        self.optimizer.set_lr_scale(1.0);
+        self.optimizer.set_lr_scale(lr / self.optimizer.lr(self.state.step));
+        match self.descend() {
+            Ok(step) => {
+                observer.step(&Step { steps, ..step });
+                Ok(Some(step.loss).filter(|loss| loss.is_finite()))
+            }
+            Err(TrainError::NonFinite { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The loss on the validation data, if there is any.
+    pub(crate) fn validation_loss(&mut self) -> Result<Option<f64>, TrainError> {
+        Ok(self.validate()?.map(|values| values[0]))
+    }
+
     /// One optimizer step.
     fn descend(&mut self) -> Result<Step, TrainError> {
         let (since, step) = (Instant::now(), self.state.step);
@@ -224,11 +248,7 @@ impl Run {
         if !self.due(self.config.section("train").u64("eval_every")) {
             return Ok(());
         }
-        // What is kept in the end is what is measured, where a rule hands out an average.
-        self.optimizer.eval(self.task.params_mut())?;
-        let values = self.task.validate();
-        self.optimizer.train(self.task.params_mut())?;
-        let Some(values) = values else { return Ok(()) };
+        let Some(values) = self.validate()? else { return Ok(()) };
         let metrics = self.task.metrics();
         let names: Vec<_> = metrics.iter().map(|of| format!("validation/{}", of.name)).collect();
         self.log(
@@ -239,6 +259,15 @@ impl Run {
         self.state.history.push(found);
         self.follow();
         Ok(())
+    }
+
+    /// What the task measures; none without validation data.
+    fn validate(&mut self) -> Result<Option<Vec<f64>>, TrainError> {
+        // What is kept in the end is what is measured, where a rule hands out an average.
+        self.optimizer.eval(self.task.params_mut())?;
+        let values = self.task.validate();
+        self.optimizer.train(self.task.params_mut())?;
+        Ok(values)
     }
 
     fn save_if_due(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {

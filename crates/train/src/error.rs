@@ -171,6 +171,17 @@ pub enum TrainError {
         /// The samples of the batch, by their number in the training data.
         samples: Vec<usize>,
     },
+    /// A search for a learning rate that found none.
+    #[error(
+        "every run diverged, with learning rates from {from:e} to {to:e}: look for what is wrong with the model or \
+         the data, or try a smaller optimizer.lr"
+    )]
+    NoLearningRate {
+        /// The smallest that was tried.
+        from: f64,
+        /// The largest.
+        to: f64,
+    },
     /// Parameters that the loss does not depend on.
     #[error(
         "step {step}: no gradient came to the parameter {name}{}; each trainable tensor must take \

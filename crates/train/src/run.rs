@@ -98,6 +98,15 @@ impl Run {
         Self::open(dir, parts, newest, Start::Resume { last_step }, console)
     }
 
+    /// A run that writes nothing, for steps whose learning rate is set from outside.
+    pub(crate) fn rehearse(
+        config: &Config,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let parts = Parts::build(config, observer)?;
+        Self::open(RunDir::nowhere(), parts, None, Start::Fresh, &|| Box::new(std::io::sink()))
+    }
+
     fn open(
         dir: RunDir,
         parts: Parts,

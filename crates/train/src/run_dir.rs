@@ -31,8 +31,16 @@ impl RunDir {
         }
     }
 
+    /// That of a run which writes nothing.
+    pub(crate) fn nowhere() -> Self {
+        Self(PathBuf::new())
+    }
+
     /// Whether a run can be made at `out`: checked before anything that takes long.
-    pub(crate) fn check_free(out: &Path) -> Result<(), TrainError> {
+    ///
+    /// # Errors
+    /// [`TrainError::RunExists`] where there is something.
+    pub fn check_free(out: &Path) -> Result<(), TrainError> {
         let taken = match fs::read_dir(out) {
             Ok(mut entries) => entries.next().is_some(),
             Err(error) => match error.kind() {

@@ -4,6 +4,7 @@ pub mod completions;
 pub mod eval;
 pub mod generate;
 pub mod list;
+pub mod lr_find;
 pub mod replay;
 pub mod schedule;
 pub mod train;

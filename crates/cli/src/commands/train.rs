@@ -82,7 +82,7 @@ fn read(path: &Path, args: &Args) -> anyhow::Result<Config> {
 }
 
 /// What runs of a config are called.
-fn name(config: &Path) -> &str {
+pub(super) fn name(config: &Path) -> &str {
     config.file_stem().and_then(|stem| stem.to_str()).unwrap_or("run")
 }
 

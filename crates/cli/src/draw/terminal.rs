@@ -25,12 +25,34 @@ pub fn draw(steps: u64, value: impl Fn(u64) -> f64) -> String {
         return format!("{} at all {steps} steps\n", least.1);
     }
     let told = |(step, value): (u64, f64)| format!("{value} at step {step}");
-    let mut text = format!("at least {}, at most {}\n", told(least), told(most));
-    let rows = dots(steps, value, least.1, most.1);
-    for (i, row) in rows.iter().enumerate() {
+    let text = format!("at least {}, at most {}\n", told(least), told(most));
+    let last = (steps - 1).to_string();
+    text + &lines(steps, value, [least.1, most.1], &["step 0".to_owned(), last])
+}
+
+/// A chart of as many values, where the ends of the axis below it are called so.
+pub fn chart(count: u64, value: impl Fn(u64) -> f64, ends: &[String; 2]) -> String {
+    let values = || (0..count).map(&value).filter(|value| value.is_finite());
+    let (least, most) = values()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
+            (least.min(value), most.max(value))
+        });
+    let around = if least < most { [least, most] } else { [least - 0.5, least + 0.5] };
+    lines(count, |i| value(i).clamp(around[0], around[1]), around, ends)
+}
+
+/// The lines of a chart with an axis below.
+fn lines(
+    steps: u64,
+    value: impl Fn(u64) -> f64,
+    [least, most]: [f64; 2],
+    [first, last]: &[String; 2],
+) -> String {
+    let mut text = String::new();
+    for (i, row) in dots(steps, value, least, most).iter().enumerate() {
         let label = match i {
-            0 => format!("{:.3e}", most.1),
-            _ if i + 1 == HEIGHT => format!("{:.3e}", least.1),
+            0 => format!("{most:.3e}"),
+            _ if i + 1 == HEIGHT => format!("{least:.3e}"),
             _ => String::new(),
         };
         let row: String = row.iter().filter_map(|bits| char::from_u32(0x2800 + bits)).collect();
@@ -38,8 +60,7 @@ pub fn draw(steps: u64, value: impl Fn(u64) -> f64) -> String {
         text += format!("{label:>11} |{row}").trim_end();
         text.push('\n');
     }
-    let last = (steps - 1).to_string();
-    text + &format!("{:>11} 0{last:>width$}\n", "step", width = WIDTH - 1)
+    text + &format!("{first:>13}{last:>width$}\n", width = WIDTH - 1)
 }
 
 /// The bits of each character, from the top.
