@@ -74,7 +74,7 @@ const MOST_ADDED: usize = 4;
 /// to stop.
 ///
 /// First the range test (Smith, <https://arxiv.org/abs/1506.01186>): the learning rate grows
-/// exponentially from step to step, until the smoothed loss (a moving average with factor 0.98) is
+/// exponentially from step to step, until the smoothed loss (a moving average with factor 0.9) is
 /// four times its least or the range is over. Its reading is unreliable for transformers, whose early
 /// steps say little of later ones, and for whatever follows a schedule. So it only sets the middle of a
 /// sweep: runs from the same start on the same data, whose learning rates are half a decade apart, each

@@ -3,7 +3,7 @@
 use super::RangePoint;
 
 /// Share of the old value in the moving average of losses.
-const BETA: f64 = 0.98;
+const BETA: f64 = 0.9;
 /// The test ends where the smoothed loss is so many times its least.
 const DIVERGED: f64 = 4.0;
 /// Points at the start that say nothing: the average has just begun.
