@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, eval, generate, list, lr_find, replay, schedule, train};
+use crate::commands::{
+    completions, eval, generate, list, lr_find, predict, replay, schedule, train,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +17,7 @@ Examples:
   rappel train --resume runs/quickstart-1
   rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-tokens 100
   rappel eval --model runs/quickstart-1/model --file src/main.rs
+  rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv
   rappel list optimizers adamw
   rappel schedule configs/quickstart.toml
   rappel lr-find configs/quickstart.toml
@@ -41,6 +44,7 @@ enum Command {
     Eval(eval::Args),
     List(list::Args),
     LrFind(lr_find::Args),
+    Predict(predict::Args),
     Replay(replay::Args),
     Schedule(schedule::Args),
     Completions(completions::Args),
@@ -57,6 +61,7 @@ impl Cli {
             Command::Eval(args) => eval::run(&args),
             Command::List(args) => list::run(&args),
             Command::LrFind(args) => lr_find::run(&args),
+            Command::Predict(args) => predict::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Schedule(args) => schedule::run(&args),
             Command::Completions(args) => completions::run(&args),

@@ -30,7 +30,7 @@ fn wrong_config_keys_are_named_with_what_they_want() {
         ("model.name=gpt3", "no model is named `gpt3`; did you mean `gpt2`?"),
         ("optimizer.name=adamv", "no optimizer is named `adamv`; did you mean `adam`"),
         ("schedule.name=cosin", "no schedule is named `cosin`; did you mean `cosine`?"),
-        ("task=regression", "config key `task`: no task is named `regression`"),
+        ("task=poetry", "config key `task`: no task is named `poetry`"),
         ("telemetry.sinks=[\"wandb\"]", "config key `telemetry.sinks`: no sink is named `wandb`"),
         ("telemetry.sinks=[\"jsonl\", \"jsonl\"]", "`telemetry.sinks`: `jsonl` is given twice"),
         (

@@ -4,11 +4,12 @@ mod common;
 
 use common::Place;
 
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &[],
     &["train"],
     &["generate"],
     &["eval"],
+    &["predict"],
     &["list"],
     &["lr-find"],
     &["schedule"],

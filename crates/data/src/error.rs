@@ -1,7 +1,7 @@
 //! What can go wrong between a config and its batches.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rappel_registry::ConfigError;
 use thiserror::Error;
@@ -112,6 +112,14 @@ pub enum DataError {
          of them to the other"
     )]
     Unshuffled,
+    /// A table that cannot be learned from or predicted.
+    #[error("{path}: {reason}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where in it, and what to do.
+        reason: String,
+    },
     /// A number that a batch plan cannot work with.
     #[error("{name} = 0: wants at least 1")]
     Zero {
@@ -124,6 +132,10 @@ impl DataError {
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Read { path, source }
+    }
+
+    pub(crate) fn table(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Table { path: path.to_owned(), reason: reason.into() }
     }
 
     pub(crate) fn tokenizer(name: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -236,7 +236,8 @@ impl Order {
         let at = self.start(step);
         let places = at.place..at.place + self.taken(at, step);
         let Drawing { shuffle, replacement, seed, .. } = self.drawing;
-        if !shuffle {
+        // Of all samples the order says nothing.
+        if !shuffle || (matches!(self.batch_size, BatchSize::All) && !replacement) {
             return places.collect();
         }
         if replacement {

@@ -31,6 +31,7 @@ mod forward;
 mod generate;
 mod language_model;
 mod layers;
+mod predictors;
 mod sampling;
 
 pub use architectures::{ARCHITECTURES, Architecture, Configure, Gpt2Config};
@@ -40,4 +41,5 @@ pub use forward::Forward;
 pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
 pub use language_model::{LanguageModel, ModelConfig, Values};
 pub use layers::{Activation, Conv1D, Dropout, Embedding, LayerNorm, Linear, Mlp, RmsNorm};
+pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
 pub use sampling::{Sampling, SamplingError};

@@ -26,6 +26,11 @@ pub enum Kind {
     Paths,
     /// One of a few words.
     OneOf(&'static [&'static str]),
+    /// A list of integers of at least `min`, of any length.
+    Ints {
+        /// The smallest value taken.
+        min: i64,
+    },
     /// A list of exactly `len` floats, each in the range, such as `betas`.
     Floats {
         /// How many.
@@ -84,6 +89,7 @@ impl fmt::Display for Kind {
             Self::Path(words) => write!(f, "{} | path", quoted(words)),
             Self::Paths => f.write_str("list of paths"),
             Self::OneOf(words) => f.write_str(&quoted(words)),
+            Self::Ints { min } => write!(f, "list of integers >= {min}"),
             Self::Floats { len, range } => write!(f, "list of {len} floats in {range}"),
             Self::Strings => f.write_str("list of strings"),
             Self::Scheduled { range, by } => {

@@ -124,6 +124,15 @@ impl Options {
         })
     }
 
+    /// A list of integers declared with a minimum of at least 0, unset as `None`.
+    #[track_caller]
+    pub fn opt_usizes(&self, key: &str) -> Option<Vec<usize>> {
+        let one = |value: &Value| usize::try_from(value.as_integer()?).ok();
+        self.get(key, "a list of integers >= 0", |value| {
+            value.as_array()?.iter().map(one).collect()
+        })
+    }
+
     /// A number or a schedule's table, unset as `None`.
     #[track_caller]
     pub fn opt_scheduled(&self, key: &str) -> Option<Scheduled<'_>> {
@@ -230,6 +239,8 @@ set_getters! {
     floats, opt_floats -> Vec<f64>;
     /// A list of texts.
     strings, opt_strings -> Vec<&str>;
+    /// A list of integers declared with a minimum of at least 0.
+    usizes, opt_usizes -> Vec<usize>;
     /// A number or a schedule's table.
     scheduled, opt_scheduled -> Scheduled<'_>;
     /// A table's options.

@@ -99,6 +99,13 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             in_range(key, kind, value, words.contains(&word))?;
             true
         }
+        Kind::Ints { min } => {
+            let list = value.as_array().ok_or_else(wrong)?;
+            for (i, value) in list.iter().enumerate() {
+                check(&format!("{key}[{i}]"), Kind::int_from(min), value)?;
+            }
+            true
+        }
         Kind::Floats { len, range } => return floats(key, kind, len, range, value),
         Kind::Strings | Kind::Paths => {
             value.as_array().is_some_and(|list| list.iter().all(Value::is_str))

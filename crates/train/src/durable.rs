@@ -34,6 +34,24 @@ pub(crate) fn sync_folder(_path: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// Writes a file beside its place, waits until it is on the disk and renames it, so that what was there
+/// stays until the new is whole.
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = parent(path).join(format!(".{name}.{}.partial", std::process::id()));
+    let written = write(&beside)
+        .and_then(|()| sync_file(&beside))
+        .and_then(|()| fs::rename(&beside, path).map_err(TrainError::io("rename", path)));
+    if written.is_err() {
+        // The first error tells; half a file would only take room.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
 /// The folder that holds `path`.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {

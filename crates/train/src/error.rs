@@ -60,6 +60,14 @@ pub enum TrainError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file of a model that cannot be read.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A new run where something is already.
     #[error(
         "{0} is not empty; go on with the run there by `rappel train --resume {0}`, or give \

@@ -28,6 +28,7 @@ mod report;
 mod run;
 mod run_dir;
 mod scheduled;
+mod tabular;
 mod tasks;
 
 pub use config::{Config, FIELDS, fields};
@@ -45,4 +46,5 @@ pub use report::{Baseline, Ended, Report};
 pub use run::{Console, Run};
 pub use run_dir::RunDir;
 pub use scheduled::scheduled;
+pub use tabular::{Predictions, Scores, TabularModel, write_csv};
 pub use tasks::{Build, TASKS, Task, TaskEntry};

@@ -11,7 +11,7 @@ use thiserror::Error;
 use toml::Table;
 
 use crate::config::{BATCH_SIZE, fields};
-use crate::durable::{parent, sync_file};
+use crate::durable::replace;
 use crate::scheduled::max_grad_norm;
 use crate::{Config, TASKS, TrainError};
 
@@ -250,17 +250,6 @@ fn told((dtype, shape): (Option<DType>, Option<Shape>)) -> String {
     format!("{} {}", text(dtype.map(|d| d.to_string())), text(shape.map(|s| s.to_string())))
 }
 
-/// Writes beside and renames, so that what was there stays until the new is whole.
 fn write(output: &Path, tensors: Vec<(String, Tensor)>) -> Result<(), TrainError> {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let beside = parent(output).join(format!(".{name}.{}.partial", std::process::id()));
-    let written = write_tensors(&beside, tensors, &BTreeMap::new())
-        .map_err(TrainError::from)
-        .and_then(|()| sync_file(&beside))
-        .and_then(|()| std::fs::rename(&beside, output).map_err(TrainError::io("rename", output)));
-    if written.is_err() {
-        // The first error tells; half a file would only take room.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written
+    replace(output, |beside| Ok(write_tensors(beside, tensors, &BTreeMap::new())?))
 }

@@ -51,6 +51,20 @@ impl Linear {
         Self { weight: scope.add("weight", [out_features, in_features], init), bias: None }
     }
 
+    /// A layer whose weight, and bias where it has one, begin as `init` says.
+    #[track_caller]
+    pub fn from_init(
+        scope: &mut Scope<'_>,
+        in_features: usize,
+        out_features: usize,
+        init: Init,
+        bias: bool,
+    ) -> Self {
+        let mut layer = Self::with_init(scope, in_features, out_features, init);
+        layer.bias = bias.then(|| scope.add("bias", [out_features], init));
+        layer
+    }
+
     /// `[.., in_features]` to `[.., out_features]`.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {

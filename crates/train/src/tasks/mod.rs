@@ -1,7 +1,9 @@
 //! What can be learned: one file and one line here each.
 
+mod classification;
 mod language_model;
 mod modular_arithmetic;
+mod regression;
 
 use std::path::Path;
 
@@ -79,7 +81,9 @@ pub static TASKS: Registry<Build> = Registry {
     kind: "task",
     common: &[],
     entries: &[
-        language_model::ENTRY, //
+        language_model::ENTRY,
+        regression::ENTRY,
+        classification::ENTRY,
         modular_arithmetic::ENTRY,
     ],
     more: no_more,

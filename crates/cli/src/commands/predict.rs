@@ -1,0 +1,58 @@
+//! `rappel predict`.
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use rappel_data::Table;
+use rappel_train::{TabularModel, write_csv};
+use serde_json::json;
+
+/// Write what a model of tables predicts for each row
+///
+/// The output has the columns of --id, `prediction`, and for classes a column `probability of CLASS` each.
+/// The table needs the model's features by name; the target need not be there.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv --id customer")]
+pub struct Args {
+    /// A folder with config.json, model.safetensors and preprocessing.json
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The table: .csv, .tsv or .parquet
+    #[arg(long, value_name = "TABLE")]
+    file: PathBuf,
+    /// Where the predictions are written
+    #[arg(long, value_name = "CSV")]
+    out: PathBuf,
+    /// A column of the table that is put before the predictions; can be given several times
+    #[arg(long, value_name = "COLUMN")]
+    id: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let model = TabularModel::load(&args.model)?;
+    let table = Table::read(&args.file)?;
+    if let (Ok(from), Ok(to)) = (args.file.canonicalize(), args.out.canonicalize())
+        && from == to
+    {
+        anyhow::bail!("{}: --out is the table itself; give another", args.out.display());
+    }
+    let id: Vec<&str> = args.id.iter().map(String::as_str).collect();
+    let told = model.predict(&table, &id)?;
+    write_csv(&args.out, &told.columns, &told.rows)?;
+    for note in &told.notes {
+        eprintln!("note: {note}");
+    }
+    let (rows, out) = (told.rows.len(), args.out.display());
+    let told = if args.json {
+        json!({ "rows": rows, "out": args.out }).to_string()
+    } else {
+        format!("{rows} rows, written to {out}")
+    };
+    writeln!(stdout(), "{told}")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,157 @@
+//! Tables: CSV or Parquet in, numbers for a model out.
+
+mod column;
+mod csv;
+mod encoding;
+mod parquet;
+mod preprocessing;
+mod section;
+mod target;
+
+use std::path::{Path, PathBuf};
+
+use rappel_registry::suggest;
+
+use crate::DataError;
+
+pub use self::csv::write_csv;
+pub use column::Column;
+pub use encoding::{Encoding, Missing};
+pub use preprocessing::{Encoded, Feature, Preprocessing};
+pub use section::{TABLE, TableConfig};
+pub use target::{Target, TargetKind, Wanted};
+
+use column::Texts;
+
+/// A file of named columns, all of it in memory.
+///
+/// ```
+/// use rappel_data::Table;
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("flowers.csv");
+/// std::fs::write(&path, "petal,species\n1.4,setosa\n,virginica\n").unwrap();
+/// let table = Table::read(&path)?;
+/// assert_eq!((table.rows(), table.names()), (2, vec!["petal", "species"]));
+/// assert_eq!(table.column("petal").unwrap().number(0), Some(Ok(1.4)));
+/// assert_eq!(table.column("petal").unwrap().number(1), None);
+/// # Ok::<(), rappel_data::DataError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Table {
+    path: PathBuf,
+    columns: Vec<Column>,
+    rows: usize,
+    /// The line of the file on which each row begins; empty where the file has no lines.
+    lines: Vec<u64>,
+}
+
+/// What reads a file, by its extension.
+type Reader = fn(&Path) -> Result<Table, DataError>;
+
+const READERS: &[(&str, Reader)] = &[
+    ("csv", |path| csv::read(path, b',')),
+    ("tsv", |path| csv::read(path, b'\t')),
+    ("parquet", parquet::read),
+];
+
+impl Table {
+    /// Reads a whole file, by its extension: `csv`, `tsv` or `parquet`. The first line of a CSV names
+    /// the columns. A cell that is empty, `NA`, `N/A` or `null` is missing.
+    ///
+    /// # Errors
+    /// A file that cannot be read or has no rows, rows of different lengths, a column without a name
+    /// or with one that another has.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let Some((_, read)) = READERS.iter().find(|(of, _)| **of == extension) else {
+            let known: Vec<_> = READERS.iter().map(|(of, _)| format!(".{of}")).collect();
+            let reason = format!("cannot be told to be a table; wants one of {}", known.join(", "));
+            return Err(DataError::table(path, reason));
+        };
+        let table = read(path)?;
+        table.check()?;
+        Ok(table)
+    }
+
+    fn check(&self) -> Result<(), DataError> {
+        let names = self.names();
+        for (i, name) in names.iter().enumerate() {
+            if name.is_empty() {
+                let reason = format!("column {} has no name; the header must name each", i + 1);
+                return Err(self.error(reason));
+            }
+            if let Some(first) = names[..i].iter().position(|other| other == name) {
+                let reason = format!(
+                    "columns {} and {} are both named `{name}`; rename one",
+                    first + 1,
+                    i + 1
+                );
+                return Err(self.error(reason));
+            }
+        }
+        if self.rows == 0 {
+            return Err(self.error("has no rows below its header"));
+        }
+        Ok(())
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns' names in their order.
+    pub fn names(&self) -> Vec<&str> {
+        self.columns.iter().map(Column::name).collect()
+    }
+
+    /// The column of a name.
+    ///
+    /// # Errors
+    /// [`DataError::Table`] with the nearest name.
+    pub fn column(&self, name: &str) -> Result<&Column, DataError> {
+        self.columns.iter().find(|column| column.name() == name).ok_or_else(|| {
+            let near = suggest(name, self.names());
+            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            self.error(format!(
+                "has no column `{name}`{near} (it has: {})",
+                self.names().join(", ")
+            ))
+        })
+    }
+
+    /// Where a row stands, in words: its line, or its number.
+    pub fn place(&self, row: usize) -> String {
+        match self.lines.get(row) {
+            Some(line) => format!("line {line}"),
+            None => format!("row {}", row + 1),
+        }
+    }
+
+    /// The number in a cell; `None` where it is missing.
+    ///
+    /// # Errors
+    /// A text or a number that is not finite, naming the row and the column.
+    pub fn number(&self, column: &Column, row: usize) -> Result<Option<f64>, DataError> {
+        match column.number(row) {
+            None => Ok(None),
+            Some(Ok(value)) if value.is_finite() => Ok(Some(value)),
+            Some(Ok(value)) => Err(self.cell(
+                column,
+                row,
+                &format!("{value} is not finite; leave the cell empty where a value is missing"),
+            )),
+            Some(Err(text)) => Err(self.cell(column, row, &format!("`{text}` is no number"))),
+        }
+    }
+
+    /// An error about one cell.
+    pub(crate) fn cell(&self, column: &Column, row: usize, reason: &str) -> DataError {
+        self.error(format!("{}, column `{}`: {reason}", self.place(row), column.name()))
+    }
+
+    /// An error about the file.
+    pub(crate) fn error(&self, reason: impl Into<String>) -> DataError {
+        DataError::table(&self.path, reason)
+    }
+}

@@ -1,0 +1,163 @@
+//! What is to be told of a row.
+
+use std::collections::BTreeSet;
+
+use rappel_registry::suggest;
+use serde::{Deserialize, Serialize};
+
+use super::encoding::standard;
+use super::{Column, Table};
+use crate::DataError;
+
+/// The column that is predicted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// What its cells are.
+    pub of: TargetKind,
+}
+
+/// What the cells of a target are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TargetKind {
+    /// Numbers; a model tells `(y - mean) / std`.
+    Number {
+        /// Subtracted.
+        mean: f64,
+        /// Divided by.
+        std: f64,
+    },
+    /// One of these; a model tells a score for each.
+    Classes {
+        /// In order: by number where all are numbers, else by text.
+        classes: Vec<String>,
+    },
+}
+
+/// What a task wants of its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Numbers.
+    Number {
+        /// Whether the model tells them in standard units.
+        standardize: bool,
+    },
+    /// Classes.
+    Classes,
+}
+
+impl Target {
+    /// Reads what the target is: numbers from the training rows, classes from all.
+    ///
+    /// # Errors
+    /// A missing value, text among numbers, all values the same.
+    pub(super) fn fit(
+        table: &Table,
+        name: &str,
+        rows: &[usize],
+        wanted: Wanted,
+    ) -> Result<Self, DataError> {
+        let column = table.column(name)?;
+        let of = match wanted {
+            Wanted::Number { standardize } => numbers(table, column, rows, standardize)?,
+            Wanted::Classes => classes(table, column)?,
+        };
+        Ok(Self { name: name.to_owned(), of })
+    }
+
+    /// The targets of rows: numbers in the model's units, or the numbers of classes.
+    ///
+    /// # Errors
+    /// A missing value, text among numbers, a class that is not known.
+    pub fn encode(&self, table: &Table, rows: &[usize]) -> Result<Vec<f64>, DataError> {
+        let column = table.column(&self.name)?;
+        let one = |row: &usize| match &self.of {
+            TargetKind::Number { mean, std } => {
+                let value =
+                    table.number(column, *row)?.ok_or_else(|| missing(table, column, *row))?;
+                Ok((value - mean) / std)
+            }
+            TargetKind::Classes { classes } => {
+                let class = column.text(*row).ok_or_else(|| missing(table, column, *row))?;
+                let number = classes.iter().position(|known| *known == class);
+                number.map(|number| number as f64).ok_or_else(|| {
+                    let near = suggest(&class, classes.iter().map(String::as_str));
+                    let near = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+                    let known = classes.join(", ");
+                    let reason = format!("no class is named `{class}`{near} (known: {known})");
+                    table.cell(column, *row, &reason)
+                })
+            }
+        };
+        rows.iter().map(one).collect()
+    }
+}
+
+fn missing(table: &Table, column: &Column, row: usize) -> DataError {
+    table.cell(column, row, "the target is missing; fill it in, or take the row out")
+}
+
+fn numbers(
+    table: &Table,
+    column: &Column,
+    rows: &[usize],
+    standardize: bool,
+) -> Result<TargetKind, DataError> {
+    let mut values = Vec::with_capacity(rows.len());
+    for &row in rows {
+        values.push(table.number(column, row)?.ok_or_else(|| missing(table, column, row))?);
+    }
+    if values.iter().all(|value| *value == values[0]) {
+        let reason = format!(
+            "column `{}`: the target is {} in all {} training rows, so that there is nothing to learn; \
+             give another data.target or more rows",
+            column.name(),
+            values[0],
+            rows.len()
+        );
+        return Err(table.error(reason));
+    }
+    let (mean, std) = if standardize { standard(&values) } else { (0.0, 1.0) };
+    Ok(TargetKind::Number { mean, std })
+}
+
+fn classes(table: &Table, column: &Column) -> Result<TargetKind, DataError> {
+    let mut found = BTreeSet::new();
+    for row in 0..table.rows() {
+        let text = column.text(row).ok_or_else(|| missing(table, column, row))?;
+        if !found.contains(text.as_ref()) {
+            found.insert(text.into_owned());
+        }
+    }
+    let mut classes: Vec<String> = found.into_iter().collect();
+    if let [only] = &classes[..] {
+        let reason = format!(
+            "column `{}`: the target is `{only}` in all rows, so that there is nothing to learn; give \
+             another data.target or more rows",
+            column.name()
+        );
+        return Err(table.error(reason));
+    }
+    let numbers: Option<Vec<f64>> = classes.iter().map(|class| class.parse().ok()).collect();
+    if let Some(numbers) = numbers {
+        let mut pairs: Vec<(f64, String)> = numbers.into_iter().zip(classes).collect();
+        pairs.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        classes = pairs.into_iter().map(|(_, class)| class).collect();
+    }
+    // So many classes are numbers to be told, not names.
+    if classes.len() > MOST_CLASSES {
+        let reason = format!(
+            "column `{}`: {} classes are more than {MOST_CLASSES}; is it a number, for task = \
+             \"regression\"?",
+            column.name(),
+            classes.len()
+        );
+        return Err(table.error(reason));
+    }
+    Ok(TargetKind::Classes { classes })
+}
+
+const MOST_CLASSES: usize = 10_000;

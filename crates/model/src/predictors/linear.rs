@@ -1,0 +1,38 @@
+//! Linear and logistic regression.
+
+use rappel_registry::{Field, Kind};
+use rappel_tensor::{Init, Params, Tensor};
+
+use super::{Predictor, PredictorConfig, PredictorEntry};
+use crate::{Forward, Linear};
+
+pub(super) const ENTRY: PredictorEntry = PredictorEntry {
+    name: "linear",
+    summary: "y = W x + b, from 0: linear regression, or softmax regression of classes",
+    reference: "https://pytorch.org/docs/stable/generated/torch.nn.Linear.html",
+    fields: &[
+        Field::new("bias", Kind::Bool, "true", "whether there is a b").aka(&["fit_intercept"])
+    ],
+    build: |options| Ok(Box::new(Config { bias: options.bool("bias") })),
+};
+
+struct Config {
+    bias: bool,
+}
+
+/// Parameters: `linear.weight` `[outputs, inputs]` and `linear.bias` `[outputs]`. They begin at 0, as
+/// scikit-learn's solvers do: nothing here needs its symmetry broken.
+struct Affine(Linear);
+
+impl PredictorConfig for Config {
+    fn build(&self, params: &mut Params, inputs: usize, outputs: usize) -> Box<dyn Predictor> {
+        let scope = &mut params.scope("linear");
+        Box::new(Affine(Linear::from_init(scope, inputs, outputs, Init::ZEROS, self.bias)))
+    }
+}
+
+impl Predictor for Affine {
+    fn forward(&self, x: &Tensor, _: &Forward) -> Tensor {
+        self.0.forward(x)
+    }
+}

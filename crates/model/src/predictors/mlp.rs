@@ -1,0 +1,78 @@
+//! Multi-layer perceptrons.
+
+use rappel_registry::{Field, Kind, Range};
+use rappel_tensor::{Params, Tensor};
+
+use super::{Predictor, PredictorConfig, PredictorEntry};
+use crate::{Activation, Dropout, Forward, Linear};
+
+pub(super) const ENTRY: PredictorEntry = PredictorEntry {
+    name: "mlp",
+    summary: "linear maps with an activation, and dropout, after each but the last",
+    reference: "Rumelhart, Hinton and Williams, 1986, https://doi.org/10.1038/323533a0",
+    fields: &[
+        Field::new(
+            "hidden_sizes",
+            Kind::Ints { min: 1 },
+            "[64, 64]",
+            "widths of the hidden layers",
+        )
+        .aka(&["hidden", "hidden_layer_sizes", "layers"]),
+        Field::new(
+            "activation",
+            Kind::OneOf(Activation::NAMES),
+            "\"relu\"",
+            "the function between linear maps",
+        ),
+        Field::new(
+            "dropout",
+            Kind::Float(Range::from(0.0).below(1.0)),
+            "0.0",
+            "probability with which a hidden number is 0 in training",
+        ),
+    ],
+    build: |options| {
+        let activation = Activation::by_name(options.str("activation"));
+        Ok(Box::new(Config {
+            hidden_sizes: options.usizes("hidden_sizes"),
+            activation: activation.expect("one of its names"),
+            dropout: Dropout::new(options.f64("dropout")),
+        }))
+    },
+};
+
+struct Config {
+    hidden_sizes: Vec<usize>,
+    activation: Activation,
+    dropout: Dropout,
+}
+
+/// Parameters: `mlp.0.weight`, `mlp.0.bias`, `mlp.1.weight` and so on, with PyTorch's initial values.
+struct Perceptron {
+    layers: Vec<Linear>,
+    activation: Activation,
+    dropout: Dropout,
+}
+
+impl PredictorConfig for Config {
+    fn build(&self, params: &mut Params, inputs: usize, outputs: usize) -> Box<dyn Predictor> {
+        let scope = &mut params.scope("mlp");
+        let sizes = [&[inputs], &self.hidden_sizes[..], &[outputs]].concat();
+        let layer = |(i, pair): (usize, &[usize])| {
+            Linear::new(&mut scope.scope(&i.to_string()), pair[0], pair[1])
+        };
+        let layers = sizes.windows(2).enumerate().map(layer).collect();
+        Box::new(Perceptron { layers, activation: self.activation, dropout: self.dropout })
+    }
+}
+
+impl Predictor for Perceptron {
+    fn forward(&self, x: &Tensor, forward: &Forward) -> Tensor {
+        let mut layers = self.layers.iter().enumerate();
+        let first = layers.next().map_or_else(|| x.clone(), |(_, layer)| layer.forward(x));
+        layers.fold(first, |x, (i, layer)| {
+            let hidden = self.activation.forward(&x);
+            layer.forward(&self.dropout.forward(hidden, &forward.number(i)))
+        })
+    }
+}

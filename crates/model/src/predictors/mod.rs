@@ -1,0 +1,87 @@
+//! Models from a row of numbers to a row of numbers: a file each.
+//!
+//! Adding one is a file with its `ENTRY` and a line in [`PREDICTORS`].
+
+mod linear;
+mod mlp;
+
+use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Registry, no_more};
+use rappel_tensor::{DType, Params, Tensor};
+
+use crate::Forward;
+
+/// A model of `[rows, inputs]` that tells `[rows, outputs]`: values, or a logit for each class.
+pub trait Predictor: Send + Sync {
+    /// The outputs `[rows, outputs]` of `[rows, inputs]`.
+    fn forward(&self, x: &Tensor, forward: &Forward) -> Tensor;
+}
+
+/// A predictor whose options are checked.
+pub trait PredictorConfig: Send + Sync {
+    /// Registers its parameters.
+    fn build(&self, params: &mut Params, inputs: usize, outputs: usize) -> Box<dyn Predictor>;
+}
+
+/// What a section `model` comes to.
+pub struct Configured {
+    /// What builds the model.
+    pub predictor: Box<dyn PredictorConfig>,
+    /// The type it computes in.
+    pub dtype: DType,
+}
+
+type Configure = fn(&Options) -> Result<Box<dyn PredictorConfig>, ConfigError>;
+type PredictorEntry = Entry<Configure>;
+
+/// Every predictor.
+///
+/// ```
+/// use rappel_model::{Configured, Forward, PREDICTORS};
+/// use rappel_tensor::{Params, Tensor};
+/// let given = toml::from_str("name = 'mlp'\nhidden_sizes = [32]\ndtype = 'float64'").unwrap();
+/// let (entry, options) = PREDICTORS.resolve("model", &given)?;
+/// let Configured { predictor, dtype } = Configured::new(entry, &options)?;
+/// let mut params = Params::with_dtype(0, dtype);
+/// let model = predictor.build(&mut params, 10, 3);
+/// let y = model.forward(&Tensor::ones([5, 10], dtype), &Forward::evaluation());
+/// assert_eq!(*y.shape(), [5, 3]);
+/// # Ok::<(), rappel_registry::ConfigError>(())
+/// ```
+pub static PREDICTORS: Registry<Configure> = Registry {
+    kind: "predictor",
+    common: COMMON,
+    entries: &[linear::ENTRY, mlp::ENTRY],
+    more: no_more,
+};
+
+const COMMON: &[Field] = &[Field::new(
+    "dtype",
+    Kind::OneOf(&["float32", "float64", "f32", "f64"]),
+    "\"float32\"",
+    "type of parameters and activations",
+)
+.aka(&["torch_dtype", "precision"])];
+
+impl Configured {
+    /// Checks resolved options of an entry.
+    ///
+    /// # Errors
+    /// What the options say of each other.
+    pub fn new(entry: &PredictorEntry, options: &Options) -> Result<Self, ConfigError> {
+        let dtype =
+            options.str("dtype").parse().expect("the option takes only names that are known");
+        Ok(Self { predictor: (entry.build)(options)?, dtype })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_sound_and_matches_its_folder() {
+        rappel_registry::assert_sound(&PREDICTORS);
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/predictors");
+        rappel_registry::assert_folder_matches(folder.as_ref(), &PREDICTORS.names());
+    }
+}

@@ -1,0 +1,177 @@
+//! What a row's outputs cost.
+
+use rappel_data::{Target, TargetKind};
+use rappel_registry::{ConfigError, Field, Kind, Options, Range, suggest};
+use rappel_tensor::{DType, Tensor, concat};
+use toml::Value;
+
+/// The keys of the section `loss` of a regression.
+pub(crate) const REGRESSION: &[Field] = &[
+    Field::new(
+        "name",
+        Kind::OneOf(&["mse", "mae", "huber"]),
+        "\"mse\"",
+        "the mean of r^2, of |r|, or of r^2 / 2 where |r| < delta and delta (|r| - delta / 2) elsewhere",
+    )
+    .aka(&["kind", "type"]),
+    Field::new("delta", Kind::Float(Range::above(0.0)), "1.0", "of huber; in the units that the loss sees"),
+    Field::new(
+        "standardize_target",
+        Kind::Bool,
+        "true",
+        "the model tells, and the loss sees, (y - mean) / deviation, both of the training rows; metrics \
+         and predictions are in the target's own units",
+    )
+    .aka(&["normalize_target", "scale_target"]),
+];
+
+/// The keys of the section `loss` of a classification.
+pub(crate) const CLASSIFICATION: &[Field] = &[
+    Field::new(
+        "label_smoothing",
+        Kind::Float(Range::from(0.0).below(1.0)),
+        "0.0",
+        "share of the target that is spread evenly over the classes",
+    ),
+    Field::optional(
+        "class_weight",
+        Kind::Raw,
+        "\"balanced\": rows / (classes * rows of the class), or a table of a weight for each class; \
+         unset: 1",
+    )
+    .aka(&["weight", "class_weights"]),
+];
+
+/// The loss of a batch: its sum over rows, divided by the sum of the rows' weights.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Loss {
+    /// `(y - t)^2`
+    Squared,
+    /// `|y - t|`
+    Absolute,
+    /// See [`REGRESSION`]; PyTorch's `HuberLoss`.
+    Huber { delta: f64 },
+    /// `-sum over c of w_c ((1 - s) [c = t] + s / classes) ln p_c`, PyTorch's `CrossEntropyLoss` with
+    /// the weights `w` and the label smoothing `s`; a row weighs `w_t`.
+    CrossEntropy { weights: Vec<f64>, label_smoothing: f64 },
+}
+
+impl Loss {
+    /// Reads the section for a target, whose training rows are `targets`.
+    pub fn new(section: &Options, target: &Target, targets: &[f64]) -> Result<Self, ConfigError> {
+        let TargetKind::Classes { classes } = &target.of else {
+            return Ok(match section.str("name") {
+                "mae" => Self::Absolute,
+                "huber" => Self::Huber { delta: section.f64("delta") },
+                _ => Self::Squared,
+            });
+        };
+        let weights = class_weights(section, classes, targets)?;
+        Ok(Self::CrossEntropy { weights, label_smoothing: section.f64("label_smoothing") })
+    }
+
+    /// What rows weigh, together.
+    pub fn weight(&self, targets: &[f64]) -> f64 {
+        match self {
+            Self::CrossEntropy { weights, .. } => {
+                targets.iter().map(|class| weights[*class as usize]).sum()
+            }
+            _ => targets.len() as f64,
+        }
+    }
+
+    /// The sum over rows of the outputs `[rows, outputs]` of a model.
+    pub fn sum(&self, outputs: &Tensor, targets: &[f64]) -> Tensor {
+        let rows = targets.len();
+        let Self::CrossEntropy { weights, label_smoothing } = self else {
+            let targets = Tensor::from_slice(targets, [rows, 1]).to_dtype(outputs.dtype());
+            return self.of_residuals(&(outputs - &targets)).sum();
+        };
+        let classes = weights.len();
+        let mut parts = vec![0.0; rows * classes];
+        for (row, class) in parts.chunks_mut(classes).zip(targets) {
+            for (part, weight) in row.iter_mut().zip(weights) {
+                *part = weight * label_smoothing / classes as f64;
+            }
+            row[*class as usize] += weights[*class as usize] * (1.0 - label_smoothing);
+        }
+        let parts = Tensor::from_slice(&parts, [rows, classes]).to_dtype(outputs.dtype());
+        -(logits(outputs).log_softmax(1) * parts).sum()
+    }
+
+    fn of_residuals(&self, residuals: &Tensor) -> Tensor {
+        match self {
+            Self::Absolute => residuals.abs(),
+            Self::Huber { delta } => {
+                let size = residuals.abs();
+                let near = size.clamp(f64::NEG_INFINITY, *delta);
+                &near * (&size - &near * 0.5)
+            }
+            _ => residuals.square(),
+        }
+    }
+}
+
+/// A logit for each class `[rows, classes]`: of two classes a model tells one, that of the second; the
+/// first one's is 0.
+pub(crate) fn logits(outputs: &Tensor) -> Tensor {
+    if outputs.size(1) > 1 {
+        return outputs.clone();
+    }
+    concat(&[&Tensor::zeros(outputs.shape(), outputs.dtype()), outputs], 1)
+}
+
+/// How many outputs a model of a target has.
+pub(crate) fn outputs(target: &Target) -> usize {
+    match &target.of {
+        TargetKind::Classes { classes } if classes.len() > 2 => classes.len(),
+        _ => 1,
+    }
+}
+
+fn class_weights(
+    section: &Options,
+    classes: &[String],
+    targets: &[f64],
+) -> Result<Vec<f64>, ConfigError> {
+    let invalid = |reason: String| Err(section.invalid("class_weight", reason));
+    match section.raw("class_weight") {
+        None => Ok(vec![1.0; classes.len()]),
+        Some(Value::String(word)) if word == "balanced" => {
+            let mut counts = vec![0_usize; classes.len()];
+            for class in targets {
+                counts[*class as usize] += 1;
+            }
+            if let Some(none) = counts.iter().position(|count| *count == 0) {
+                return invalid(format!("class `{}` has no training row", classes[none]));
+            }
+            let share = targets.len() as f64 / classes.len() as f64;
+            Ok(counts.into_iter().map(|count| share / count as f64).collect())
+        }
+        Some(Value::Table(given)) => {
+            let known = || classes.iter().map(String::as_str);
+            if let Some(name) = given.keys().find(|name| !classes.contains(name)) {
+                let near = suggest(name, known());
+                let near =
+                    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                return invalid(format!("no class is named `{name}`{near}"));
+            }
+            let weight = |class: &String| match given.get(class) {
+                None => Ok(1.0),
+                Some(Value::Float(weight)) if *weight > 0.0 && weight.is_finite() => Ok(*weight),
+                Some(Value::Integer(weight)) if *weight > 0 => Ok(*weight as f64),
+                Some(other) => {
+                    let reason = format!("class `{class}`: {other} is no number above 0");
+                    Err(section.invalid("class_weight", reason))
+                }
+            };
+            classes.iter().map(weight).collect()
+        }
+        Some(other) => invalid(format!("wants \"balanced\" or a table, got {other}")),
+    }
+}
+
+/// A tensor's values, whatever its type.
+pub(crate) fn values(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).to_vec()
+}

@@ -1,0 +1,230 @@
+//! Learning from tables: what the tasks `regression` and `classification` share.
+
+mod loss;
+mod metrics;
+mod model;
+
+use std::path::Path;
+
+use rappel_data::{
+    BatchSize, Drawing, Order, Preprocessing, Table, TableConfig, TargetKind, Wanted,
+};
+use rappel_tensor::{Key, Params, Tensor};
+
+use crate::checkpoint::sha256;
+use crate::tasks::Task;
+use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
+
+pub(crate) use loss::{CLASSIFICATION, REGRESSION};
+pub use model::{Predictions, Scores, TabularModel, write_csv};
+
+use loss::{Loss, values};
+
+/// Rows that are encoded.
+struct Rows {
+    /// `[rows, inputs]`
+    x: Tensor,
+    /// In the model's units: numbers, or the numbers of classes.
+    targets: Vec<f64>,
+    notes: Vec<String>,
+}
+
+/// A model of a table with its rows.
+struct Tabular {
+    model: TabularModel,
+    loss: Loss,
+    train: Rows,
+    validation: Option<Rows>,
+    order: Order,
+    parts: usize,
+}
+
+/// Reads the table, and makes the model.
+pub(crate) fn build(
+    config: &Config,
+    wanted: Wanted,
+    observer: &mut dyn Observer,
+) -> Result<(Box<dyn Task>, Config), TrainError> {
+    let data = TableConfig::from_options(config.section("data"))?;
+    let train = config.section("train");
+    if train.opt_usize("eval_batches").is_some() {
+        let reason = "a table is validated whole; leave it out";
+        return Err(train.invalid("eval_batches", reason).into());
+    }
+    observer.stage("reading the table");
+    let table = Table::read(&data.file)?;
+    let (rows, held) = split(config, &table, data.validation_fraction)?;
+    let preprocessing = Preprocessing::fit(&table, &rows, &data, wanted)?;
+    let model = TabularModel::new(config.section("model"), preprocessing, config.seed())?;
+    let train_rows = encode(&model, &table, &rows)?;
+    let loss =
+        Loss::new(config.section("loss"), &model.preprocessing().target, &train_rows.targets)?;
+    let validation = match &data.validation_file {
+        Some(file) => {
+            let table = Table::read(file)?;
+            Some(encode(&model, &table, &(0..table.rows()).collect::<Vec<_>>())?)
+        }
+        None if held.is_empty() => None,
+        None => Some(encode(&model, &table, &held)?),
+    };
+    let order = config.order(rows.len())?;
+    let parts = train.usize("gradient_accumulation_steps");
+    let task = Tabular { model, loss, train: train_rows, validation, order, parts };
+    Ok((Box::new(task), config.clone()))
+}
+
+/// The rows to train on and those to validate on, drawn by the seed, each in the table's order.
+fn split(
+    config: &Config,
+    table: &Table,
+    fraction: f64,
+) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
+    let rows = table.rows();
+    let held = (fraction * rows as f64).round() as usize;
+    if held == rows || (fraction > 0.0 && held == 0) {
+        let reason = format!(
+            "{held} of {rows} rows; give more rows, another share, or a data.validation_file"
+        );
+        return Err(config.section("data").invalid("validation_fraction", reason).into());
+    }
+    // The order in which an epoch of another seed would go through all rows.
+    let seed = u64::from(Key::new(config.seed()).with_name("split").bits(0));
+    let order = Order::new(rows, BatchSize::Fixed(rows), Drawing { seed, ..Drawing::default() })?;
+    let mut drawn = order.samples(0);
+    let mut held = drawn.split_off(rows - held);
+    drawn.sort_unstable();
+    held.sort_unstable();
+    Ok((drawn, held))
+}
+
+fn encode(model: &TabularModel, table: &Table, rows: &[usize]) -> Result<Rows, TrainError> {
+    let encoded = model.preprocessing().encode(table, rows)?;
+    let targets = model.preprocessing().target.encode(table, rows)?;
+    Ok(Rows { x: model.tensor(&encoded), targets, notes: encoded.notes })
+}
+
+impl Tabular {
+    /// The mean loss of outputs.
+    fn mean_loss(&self, outputs: &Tensor, targets: &[f64]) -> f64 {
+        self.loss.sum(outputs, targets).item() / self.loss.weight(targets)
+    }
+
+    fn targets(&self, rows: &[usize]) -> Vec<f64> {
+        rows.iter().map(|row| self.train.targets[*row]).collect()
+    }
+
+    /// What is told without looking at features: the mean, or the frequencies of the classes, as
+    /// outputs for each of `rows`.
+    fn featureless(&self, rows: usize) -> (&'static str, Tensor) {
+        let targets = &self.train.targets;
+        let share = |of: f64| {
+            let count = targets.iter().filter(|target| **target == of).count();
+            (count as f64 / targets.len() as f64).max(f64::EPSILON).ln()
+        };
+        let (name, told) = match &self.model.preprocessing().target.of {
+            TargetKind::Number { .. } => {
+                ("mean", vec![targets.iter().sum::<f64>() / targets.len() as f64])
+            }
+            TargetKind::Classes { classes } if classes.len() == 2 => {
+                ("frequencies", vec![share(1.0) - share(0.0)])
+            }
+            TargetKind::Classes { classes } => {
+                ("frequencies", (0..classes.len()).map(|class| share(class as f64)).collect())
+            }
+        };
+        let outputs = told.len();
+        (name, Tensor::from_slice(&told, [1, outputs]).broadcast_to([rows, outputs]).contiguous())
+    }
+}
+
+impl Task for Tabular {
+    fn params(&self) -> &Params {
+        &self.model.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.model.params
+    }
+
+    fn order(&self) -> &Order {
+        &self.order
+    }
+
+    fn fingerprint(&self) -> String {
+        let mut text = String::new();
+        for Rows { x, targets, .. } in
+            [Some(&self.train), self.validation.as_ref()].into_iter().flatten()
+        {
+            for value in values(x).iter().chain(targets) {
+                text.push_str(&value.to_bits().to_string());
+                text.push(' ');
+            }
+        }
+        sha256(&text)
+    }
+
+    fn describe(&self) -> String {
+        let rows = |rows: &Rows| rows.targets.len();
+        let inputs = self.model.preprocessing().inputs().len();
+        let columns = self.model.preprocessing().features.len();
+        let line = format!(
+            "{} rows to train on, {} to validate, {columns} columns as {inputs} numbers",
+            rows(&self.train),
+            self.validation.as_ref().map_or(0, rows),
+        );
+        [line].iter().chain(&self.train.notes).cloned().collect::<Vec<_>>().join("\n            ")
+    }
+
+    fn tokens(&self, step: u64) -> usize {
+        self.order.batch_size(step)
+    }
+
+    fn loss(&self, pass: &Pass) -> Option<Tensor> {
+        let Pass { step, part, forward, .. } = pass;
+        let rows = self.order.part(*step, *part, self.parts);
+        if rows.is_empty() {
+            return None;
+        }
+        let ids: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+        let x = self.train.x.index_select(0, &Tensor::from_slice(&ids, [ids.len()]));
+        let outputs = self.model.predictor.forward(&x, forward);
+        let of_step = self.loss.weight(&self.targets(&self.order.samples(*step)));
+        Some(self.loss.sum(&outputs, &self.targets(&rows)) / of_step)
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        self.model.metrics()
+    }
+
+    fn validates(&self) -> bool {
+        self.validation.is_some()
+    }
+
+    fn validate(&self) -> Option<Vec<f64>> {
+        let Rows { x, targets, .. } = self.validation.as_ref()?;
+        let outputs = self.model.outputs(x);
+        let loss = self.mean_loss(&outputs, targets);
+        Some([vec![loss], self.model.score(&outputs, targets)].concat())
+    }
+
+    fn first_non_finite_activation(&self, _: &[Pass]) -> Option<String> {
+        None
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        self.model.save(folder)
+    }
+
+    fn baseline(&self) -> Result<Option<Baseline>, TrainError> {
+        let Some(Rows { targets, .. }) = &self.validation else { return Ok(None) };
+        let (name, outputs) = self.featureless(targets.len());
+        Ok(Some(Baseline { name, loss: self.mean_loss(&outputs, targets) }))
+    }
+
+    fn sample(&self) -> Result<Option<String>, TrainError> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! A trained model of tables, in memory and in a folder.
+
+use std::path::Path;
+
+use rappel_data::{Encoded, Preprocessing, Table, TargetKind};
+use rappel_model::{Configured, Forward, PREDICTORS, Predictor};
+use rappel_registry::Options;
+use rappel_tensor::{DType, Params, Tensor, TensorFile, no_grad, write_tensors};
+use serde_json::{Map, Value};
+
+use super::loss::{logits, outputs, values};
+use super::metrics;
+use crate::durable::{replace, sync_file, write_synced};
+use crate::{Metric, TrainError};
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const PREPROCESSING: &str = "preprocessing.json";
+
+/// Rows of one forward pass without gradients.
+const ROWS: usize = 4096;
+
+/// A model of tables with its preprocessing: what a run of the tasks `regression` and
+/// `classification` leaves in a folder.
+pub struct TabularModel {
+    pub(super) predictor: Box<dyn Predictor>,
+    pub(super) params: Params,
+    pub(super) dtype: DType,
+    pub(super) preprocessing: Preprocessing,
+    /// The section `model` that made it.
+    section: Map<String, Value>,
+}
+
+/// What a model tells of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predictions {
+    /// The names of the columns: `prediction`, then `probability of CLASS` for each class.
+    pub columns: Vec<String>,
+    /// A row for each row of the table.
+    pub rows: Vec<Vec<String>>,
+    /// What was done to its cells beyond the encoding, in words.
+    pub notes: Vec<String>,
+}
+
+/// What a model is worth on a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// The task's metrics but the loss.
+    pub values: Vec<(Metric, f64)>,
+    /// How many rows were predicted.
+    pub rows: usize,
+    /// What was done to its cells beyond the encoding, in words.
+    pub notes: Vec<String>,
+}
+
+impl TabularModel {
+    pub(super) fn new(
+        section: &Options,
+        preprocessing: Preprocessing,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        let entry = PREDICTORS.lookup_at("model.name", section.str("name"))?;
+        let Configured { predictor, dtype } = Configured::new(entry, section)?;
+        let mut params = Params::with_dtype(seed, dtype);
+        let inputs = preprocessing.inputs().len();
+        let predictor = predictor.build(&mut params, inputs, outputs(&preprocessing.target));
+        let json = |(key, value): (String, toml::Value)| {
+            Ok((key, serde_json::to_value(value).expect("resolved options are JSON")))
+        };
+        let section = section.to_toml().into_iter().map(json).collect::<Result<_, TrainError>>()?;
+        Ok(Self { predictor, params, dtype, preprocessing, section })
+    }
+
+    /// Whether a folder holds such a model.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(PREPROCESSING).exists()
+    }
+
+    /// Reads a folder with config.json, model.safetensors and preprocessing.json.
+    ///
+    /// # Errors
+    /// What is missing, torn or does not fit together.
+    pub fn load(folder: &Path) -> Result<Self, TrainError> {
+        let preprocessing: Preprocessing = read_json(&folder.join(PREPROCESSING))?;
+        let path = folder.join(CONFIG);
+        let section: toml::Table = read_json(&path)?;
+        let (_, section) = PREDICTORS.resolve("", &section).map_err(|error| {
+            let (path, reason) = (path, error.to_string());
+            TrainError::File { path, reason }
+        })?;
+        let mut model = Self::new(&section, preprocessing, 0)?;
+        model.params.load(&TensorFile::open(folder.join(WEIGHTS))?)?;
+        Ok(model)
+    }
+
+    pub(super) fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        let config = format!("{:#}\n", Value::Object(self.section.clone()));
+        write_synced(&folder.join(CONFIG), config.as_bytes())?;
+        let preprocessing = serde_json::to_string_pretty(&self.preprocessing);
+        let preprocessing = preprocessing.expect("numbers and texts are JSON") + "\n";
+        write_synced(&folder.join(PREPROCESSING), preprocessing.as_bytes())?;
+        let weights = folder.join(WEIGHTS);
+        write_tensors(&weights, self.params.tensors(), &std::collections::BTreeMap::new())?;
+        sync_file(&weights)
+    }
+
+    /// What its target and features are.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// The classes that it tells apart; none where it tells numbers.
+    pub fn classes(&self) -> Option<&[String]> {
+        match &self.preprocessing.target.of {
+            TargetKind::Classes { classes } => Some(classes),
+            TargetKind::Number { .. } => None,
+        }
+    }
+
+    /// Its outputs for the rows of `x` `[rows, inputs]`, without gradients.
+    pub(super) fn outputs(&self, x: &Tensor) -> Tensor {
+        let of = |start| {
+            let part = x.narrow(0, start, ROWS.min(x.size(0) - start));
+            self.predictor.forward(&part, &Forward::evaluation())
+        };
+        let parts: Vec<Tensor> = no_grad(|| (0..x.size(0)).step_by(ROWS).map(of).collect());
+        rappel_tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
+    }
+
+    /// Features as the model reads them.
+    pub(super) fn tensor(&self, encoded: &Encoded) -> Tensor {
+        let rows = encoded.values.len() / encoded.width;
+        Tensor::from_slice(&encoded.values, [rows, encoded.width]).to_dtype(self.dtype)
+    }
+
+    /// What outputs say in the target's units: numbers, or probabilities `[rows, classes]`.
+    pub(super) fn tell(&self, outputs: &Tensor) -> Vec<f64> {
+        match &self.preprocessing.target.of {
+            TargetKind::Number { mean, std } => {
+                values(outputs).into_iter().map(|y| y * std + mean).collect()
+            }
+            TargetKind::Classes { .. } => {
+                values(&no_grad(|| logits(&outputs.to_dtype(DType::F64)).softmax(1)))
+            }
+        }
+    }
+
+    /// The metrics but the loss.
+    pub(super) fn metrics(&self) -> &'static [Metric] {
+        match self.classes() {
+            None => metrics::REGRESSION,
+            Some([_, _]) => metrics::BINARY,
+            Some(_) => metrics::MULTICLASS,
+        }
+    }
+
+    /// Their values for outputs, where `targets` are in the model's units.
+    pub(super) fn score(&self, outputs: &Tensor, targets: &[f64]) -> Vec<f64> {
+        let told = self.tell(outputs);
+        match &self.preprocessing.target.of {
+            TargetKind::Number { mean, std } => {
+                let targets: Vec<f64> = targets.iter().map(|t| t * std + mean).collect();
+                metrics::regression(&told, &targets).to_vec()
+            }
+            TargetKind::Classes { classes } => {
+                metrics::classification(&told, targets, classes.len())
+            }
+        }
+    }
+
+    /// What it is worth on a table that has the target.
+    ///
+    /// # Errors
+    /// A column or a target that is missing, cells that cannot be read.
+    pub fn evaluate(&self, table: &Table) -> Result<Scores, TrainError> {
+        let rows: Vec<usize> = (0..table.rows()).collect();
+        let targets = self.preprocessing.target.encode(table, &rows)?;
+        let encoded = self.preprocessing.encode(table, &rows)?;
+        let values = self.score(&self.outputs(&self.tensor(&encoded)), &targets);
+        let values = self.metrics()[1..].iter().copied().zip(values).collect();
+        Ok(Scores { values, rows: rows.len(), notes: encoded.notes })
+    }
+
+    /// What it tells of each row of a table, after the cells of the columns `pass`; the target need
+    /// not be there.
+    ///
+    /// # Errors
+    /// A column that is missing, cells that cannot be read.
+    pub fn predict(&self, table: &Table, pass: &[&str]) -> Result<Predictions, TrainError> {
+        let passed = pass.iter().map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
+        let rows: Vec<usize> = (0..table.rows()).collect();
+        let encoded = self.preprocessing.encode(table, &rows)?;
+        let told = self.tell(&self.outputs(&self.tensor(&encoded)));
+        let classes = self.classes();
+        let width = classes.map_or(1, <[String]>::len);
+        let row = |(row, told): (usize, &[f64])| {
+            let cells =
+                passed.iter().map(|column| column.text(row).unwrap_or_default().into_owned());
+            let said = match classes {
+                None => vec![told[0].to_string()],
+                Some(classes) => {
+                    let likeliest = classes[metrics::likeliest(told)].clone();
+                    let each = told.iter().map(f64::to_string);
+                    [likeliest].into_iter().chain(each).collect()
+                }
+            };
+            cells.chain(said).collect()
+        };
+        let of_class = |class: &String| format!("probability of {class}");
+        let columns = pass.iter().map(|name| (*name).to_owned()).chain(["prediction".to_owned()]);
+        let columns = columns.chain(classes.unwrap_or_default().iter().map(of_class)).collect();
+        let rows = told.chunks(width).enumerate().map(row).collect();
+        Ok(Predictions { columns, rows, notes: encoded.notes })
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, TrainError> {
+    let text = std::fs::read(path).map_err(TrainError::io("read", path))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| TrainError::File { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Writes a CSV; what was there stays until the new file is whole.
+///
+/// # Errors
+/// The system's refusals.
+pub fn write_csv(path: &Path, columns: &[String], rows: &[Vec<String>]) -> Result<(), TrainError> {
+    replace(path, |path| Ok(rappel_data::write_csv(path, columns, rows)?))
+}

@@ -1,0 +1,20 @@
+//! Predicting a class from a table's row.
+
+use rappel_data::{TABLE, Wanted};
+use rappel_model::PREDICTORS;
+use rappel_registry::{Field, Kind};
+
+use super::TaskEntry;
+use crate::tabular::{CLASSIFICATION, build};
+
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    name: "classification",
+    summary: "a class from the columns of a table: accuracy, log-loss, F1, AUC",
+    reference: "Hastie, Tibshirani and Friedman, The elements of statistical learning, 2009",
+    fields: &[
+        Field::required("data", Kind::Table(TABLE), "what is learned from"),
+        Field::required("model", Kind::Section(&PREDICTORS), "what learns"),
+        Field::new("loss", Kind::Table(CLASSIFICATION), "{}", "what an error costs"),
+    ],
+    build: |config, observer| build(config, Wanted::Classes, observer),
+};

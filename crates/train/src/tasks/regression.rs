@@ -1,0 +1,23 @@
+//! Predicting a number from a table's row.
+
+use rappel_data::{TABLE, Wanted};
+use rappel_model::PREDICTORS;
+use rappel_registry::{Field, Kind};
+
+use super::TaskEntry;
+use crate::tabular::{REGRESSION, build};
+
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    name: "regression",
+    summary: "a number from the columns of a table: rmse, mae, r2",
+    reference: "Hastie, Tibshirani and Friedman, The elements of statistical learning, 2009",
+    fields: &[
+        Field::required("data", Kind::Table(TABLE), "what is learned from"),
+        Field::required("model", Kind::Section(&PREDICTORS), "what learns"),
+        Field::new("loss", Kind::Table(REGRESSION), "{}", "what an error costs"),
+    ],
+    build: |config, observer| {
+        let standardize = config.section("loss").bool("standardize_target");
+        build(config, Wanted::Number { standardize }, observer)
+    },
+};
