@@ -21,6 +21,7 @@ mod lr_find;
 mod metrics;
 mod noise;
 mod observer;
+mod origin;
 mod pass;
 mod pretrained;
 mod replay;

@@ -12,6 +12,7 @@ use rappel_telemetry::{Opening, Sinks, Start, open};
 use crate::checkpoint::{Checkpoints, State, Whole};
 use crate::early_stopping::EarlyStopping;
 use crate::follower::Follower;
+use crate::origin::{FROM, origin};
 use crate::scheduled::max_grad_norm;
 use crate::tasks::Task;
 use crate::{Config, Observer, RunDir, TrainError};
@@ -74,9 +75,11 @@ impl Run {
         let config = config.with_absolute_paths()?;
         let out = config.options().opt_str("out").map(Path::new);
         out.map_or(Ok(()), RunDir::check_free)?;
-        let parts = Parts::build(&config, observer)?;
+        let origin = origin(&config, observer)?;
+        let mut parts = Parts::build(&config, observer)?;
+        let state = parts.begin(origin.as_ref())?;
         let dir = RunDir::create(out, name, &parts.config)?;
-        Self::open(dir, parts, None, Start::Fresh, console)
+        Self::open(dir, parts, state, Start::Fresh, console)
     }
 
     /// Goes on with the run in `dir` from its newest whole checkpoint, or from the start where it
@@ -93,9 +96,21 @@ impl Run {
         let (dir, config) = RunDir::open(dir)?;
         let newest =
             Checkpoints::new(dir.checkpoints(), 1).newest_whole(&mut |note| observer.note(note))?;
-        let parts = Parts::build(&config, observer)?;
-        let last_step = newest.as_ref().map_or(0, |whole| whole.state.step);
-        Self::open(dir, parts, newest, Start::Resume { last_step }, console)
+        let origin = if newest.is_none() { origin(&config, observer)? } else { None };
+        let mut parts = Parts::build(&config, observer)?;
+        let Some(whole) = newest else {
+            let state = parts.begin(origin.as_ref())?;
+            let start = Start::Resume { last_step: state.step };
+            return Self::open(dir, parts, state, start, console);
+        };
+        check_same(&dir, &whole.state, &parts.state())?;
+        parts.load(&whole)?;
+        let last_step = whole.state.step;
+        let mut run = Self::open(dir, parts, whole.state, Start::Resume { last_step }, console)?;
+        run.saved = last_step;
+        // A run killed while it tidied may be at its end, and never save again.
+        run.checkpoints.prune(last_step)?;
+        Ok(run)
     }
 
     /// A run that writes nothing, for steps whose learning rate is set from outside.
@@ -103,42 +118,28 @@ impl Run {
         config: &Config,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let parts = Parts::build(config, observer)?;
-        Self::open(RunDir::nowhere(), parts, None, Start::Fresh, &|| Box::new(std::io::sink()))
+        let origin = origin(config, observer)?;
+        let mut parts = Parts::build(config, observer)?;
+        let state = parts.begin(origin.as_ref())?;
+        Self::open(RunDir::nowhere(), parts, state, Start::Fresh, &|| Box::new(std::io::sink()))
     }
 
     fn open(
         dir: RunDir,
         parts: Parts,
-        checkpoint: Option<Whole>,
+        state: State,
         start: Start,
         console: Console,
     ) -> Result<Self, TrainError> {
-        let Parts {
-            config,
-            mut task,
-            mut optimizer,
-            follower,
-            regularization,
-            early_stopping,
-            steps,
-        } = parts;
+        let Parts { config, task, optimizer, follower, regularization, early_stopping, steps } =
+            parts;
         let keep = config.section("checkpoint").usize("keep");
         let mut checkpoints = Checkpoints::new(dir.checkpoints(), keep);
-        let mut state = State::new(config.sha256(), task.fingerprint());
-        if let Some(whole) = checkpoint {
-            check_same(&dir, &whole.state, &state)?;
-            task.params_mut().load(&whole.params()?)?;
-            optimizer.load_state(&whole.optimizer()?)?;
-            state = whole.state;
-            checkpoints.spare = best_step(early_stopping.as_ref(), &state);
-            // A run killed while it tidied may be at its end, and never save again.
-            checkpoints.prune(state.step)?;
-        }
+        checkpoints.spare = best_step(early_stopping.as_ref(), &state);
         let sinks = open_sinks(&dir, &config, start, console)?;
         let mut run = Self {
             checkpoints,
-            saved: state.step,
+            saved: 0,
             dir,
             config,
             task,
@@ -195,6 +196,35 @@ impl Parts {
             early_stopping,
             steps: horizon.steps,
         })
+    }
+}
+
+impl Parts {
+    /// That of a run before its first step.
+    fn state(&self) -> State {
+        State::new(self.config.sha256(), self.task.fingerprint())
+    }
+
+    /// The state that the run begins in: from nothing, or at the step of another run's checkpoint.
+    fn begin(&mut self, origin: Option<&Whole>) -> Result<State, TrainError> {
+        let Some(whole) = origin else { return Ok(self.state()) };
+        let step = whole.state.step;
+        if step >= self.steps {
+            let reason = format!(
+                "{} is at step {step}, and the run ends at {}; give more steps than that in train.steps",
+                whole.path.display(),
+                self.steps
+            );
+            return Err(self.config.options().invalid(FROM, reason).into());
+        }
+        self.load(whole)?;
+        Ok(State { step, ..self.state() })
+    }
+
+    fn load(&mut self, whole: &Whole) -> Result<(), TrainError> {
+        self.task.params_mut().load(&whole.params()?)?;
+        self.optimizer.load_state(&whole.optimizer()?)?;
+        Ok(())
     }
 }
 

@@ -21,7 +21,8 @@ use crate::signals::Signals;
 #[command(after_help = "Examples:
   rappel train configs/quickstart.toml
   rappel train configs/quickstart.toml --set train.steps=100 --set optimizer.lr=1e-3
-  rappel train --resume runs/quickstart-1")]
+  rappel train --resume runs/quickstart-1
+  rappel train configs/quickstart.toml --from runs/quickstart-1/checkpoints/step-300 --set train.steps=400")]
 pub struct Args {
     /// The config, a TOML file; `rappel list keys` shows what it can hold
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
@@ -32,6 +33,10 @@ pub struct Args {
     /// Directory of the run, not there yet or empty. Unset: the next free `runs/<config name>-<n>`
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
+    /// Begin a new run where another one is: at its newest checkpoint, or at this one of its checkpoints,
+    /// with its parameters, optimizer state and step, and the config given here
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    from: Option<PathBuf>,
     /// Go on with the run in this directory from its newest whole checkpoint
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
@@ -73,9 +78,10 @@ fn read(path: &Path, args: &Args) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the config {}", path.display()))?;
     let mut settings: Vec<String> = args.settings.clone();
-    if let Some(out) = &args.out {
+    let paths = [("out", &args.out), ("from", &args.from)];
+    for (key, path) in paths.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
         // As a TOML text, for a path may look like anything.
-        settings.push(format!("out={}", toml::Value::from(out.to_string_lossy().into_owned())));
+        settings.push(format!("{key}={}", toml::Value::from(path.to_string_lossy().into_owned())));
     }
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     Config::parse(&text, &settings).with_context(|| path.display().to_string())

@@ -36,10 +36,12 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 
 const SHAPES: &[&str] = &["linear", "cosine", "1-sqrt"];
 
-const ABOUT: &str = "The tail is `1 - p`, `(1 + cos(2 pi num_cycles p)) / 2` or `1 - sqrt(p)`, where `p` is the part of it \
-    that is over, lifted so that 0 becomes `min_lr_ratio`; the ramp mirrors it. Before the tail nothing \
-    depends on the length of the run: a checkpoint of the plateau can go on with any longer \
-    run, or with its tail at once.";
+const ABOUT: &str = "The ramp begins at `min_lr_ratio` at step 0 and reaches 1 at step `warmup_steps`. The tail is `1 - p`, \
+    `(1 + cos(2 pi num_cycles p)) / 2` or `1 - sqrt(p)`, where `p` is the part of it that is over, lifted so that 0 \
+    becomes `min_lr_ratio`; the ramp mirrors it.\n\nBefore the tail nothing depends on the length of the run. So any \
+    checkpoint of the plateau can end: `rappel train CONFIG --from RUN/checkpoints/step-S --set train.steps=N`, where \
+    the tail takes the steps from `S` to `N`, is to the bit the run that had planned it, while the plateau itself goes \
+    on with more steps.";
 
 fn build(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
     let (warmup, decay) = (options.u64("warmup_steps"), options.u64("num_decay_steps"));

@@ -13,6 +13,11 @@ pub static FIELDS: &[Field] = &[
     Field::new("task", Kind::Str, "\"language_model\"", "what is learned; see `rappel list tasks`"),
     Field::new("seed", Kind::int_from(0), "0", "chooses all random numbers and the order of data"),
     Field::optional("out", Kind::Str, "directory of the run; unset: runs/<config name>-<n>"),
+    Field::optional(
+        "from",
+        Kind::Path(&[]),
+        "run, or checkpoint of one, whose parameters, optimizer state and step this run goes on from",
+    ),
     Field::required("optimizer", Kind::Section(&OPTIMIZERS), "how it learns"),
     Field::new(
         "schedule",

@@ -230,13 +230,15 @@ impl Sweep<'_> {
     fn run(&mut self, lr: f64, observer: &mut dyn Observer) -> Result<Option<Trial>, TrainError> {
         observer.stage(&format!("run with lr {lr:e}"));
         let mut run = Run::rehearse(self.rehearsed, observer)?;
-        let (whole, steps) = (run.steps, self.plan.run_steps.min(run.steps));
+        // Of a run that goes on from another, what is left.
+        let (begun, left) = (run.state.step, run.steps - run.state.step);
+        let steps = self.plan.run_steps.min(left);
         let mut losses = Vec::new();
         for step in 0..steps {
             if observer.should_stop() {
                 return Ok(None);
             }
-            let place = (step as f64 * whole as f64 / steps as f64).round() as u64;
+            let place = begun + (step as f64 * left as f64 / steps as f64).round() as u64;
             match run.step_at(lr * self.factors.at(place), steps, observer)? {
                 Some(loss) => losses.push(loss),
                 None => return Ok(Some(Trial { lr, loss: None, losses })),
