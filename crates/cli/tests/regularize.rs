@@ -49,6 +49,33 @@ groups = "columns"
 [[regularize]]
 name = "gradient_noise"
 eta = 1e-4
+[[regularize]]
+name = "label_smoothing"
+label_smoothing = { name = "linear", value = 0.1 }
+[[regularize]]
+name = "z_loss"
+[[regularize]]
+name = "confidence_penalty"
+lambda = 0.01
+[[regularize]]
+name = "r_drop"
+alpha = { name = "linear", value = 0.5 }
+[[regularize]]
+name = "dropout"
+p = { name = "linear", value = 0.2 }
+[[regularize]]
+name = "attention_dropout"
+p = 0.1
+[[regularize]]
+name = "channel_dropout"
+p = 0.1
+[[regularize]]
+name = "stochastic_depth"
+p = 0.2
+[[regularize]]
+name = "neftune"
+[[regularize]]
+name = "mixup"
 "#;
 
 #[test]
@@ -137,6 +164,31 @@ fn what_cannot_be_is_refused_and_nothing_written() {
             "{ name = \"l1\", lambda = 1, proximal = true }",
             "average={ name = \"ema\" }",
             "after a step, but the average takes the parameters in before",
+        ),
+        (
+            "{ name = \"dropout\", p = 1.0 }",
+            "seed=7",
+            "`regularize[0].p`: 1.0 is out of range; wants",
+        ),
+        (
+            "{ name = \"dropout\", p = -0.1 }",
+            "seed=7",
+            "-0.1 is out of range; wants float in [0, 1)",
+        ),
+        (
+            "{ name = \"stochastic_depth\", p = 2 }",
+            "seed=7",
+            "2 is out of range; wants float in [0, 1)",
+        ),
+        (
+            "{ name = \"label_smoothing\", label_smoothing = 1.5 }",
+            "seed=7",
+            "`regularize[0].label_smoothing`: 1.5 is out of range",
+        ),
+        (
+            "{ name = \"mixup\" }",
+            "data.document_attention=true",
+            "`regularize[0].name`: mixed samples have no documents of their own",
         ),
         ("{ lambda = 1 }", "seed=7", "`regularize[0].name`: missing"),
         ("3", "seed=7", "`regularize[0]`: wants table, got the integer 3"),

@@ -32,6 +32,7 @@ mod generate;
 mod language_model;
 mod layers;
 mod predictors;
+mod regularized;
 mod sampling;
 
 pub use architectures::{ARCHITECTURES, Architecture, Configure, Gpt2Config};
@@ -42,4 +43,5 @@ pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
 pub use language_model::{LanguageModel, ModelConfig, Values};
 pub use layers::{Activation, Conv1D, Dropout, Embedding, LayerNorm, Linear, Mlp, RmsNorm};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
+pub use regularized::regularized_cross_entropy;
 pub use sampling::{Sampling, SamplingError};

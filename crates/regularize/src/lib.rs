@@ -20,11 +20,15 @@
 //! A file in `regularizers/` with its equation and its `ENTRY`, and its two lines in
 //! `regularizers/mod.rs`.
 
+mod loss;
+mod noise;
 mod penalty;
 mod regularization;
 mod regularizers;
 mod weights;
 
+pub use loss::{LossTerms, symmetric_divergence};
+pub use noise::{Mixup, Noise};
 pub use penalty::{Axis, Constraint, Penalty};
 pub use regularization::Regularization;
 pub use regularizers::elastic_net::{ElasticNet, elastic_net};

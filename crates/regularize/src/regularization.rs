@@ -2,9 +2,9 @@
 
 use rappel_registry::{ConfigError, Options};
 use rappel_schedule::{Curve, Horizon};
-use rappel_tensor::{Param, Params, ParamsError, Tensor, no_grad};
+use rappel_tensor::{Key, Param, Params, ParamsError, Tensor, no_grad};
 
-use crate::{NoWeights, REGULARIZERS, Regularizer, Weights};
+use crate::{LossTerms, Mixup, NoWeights, Noise, REGULARIZERS, Regularizer, Weights};
 
 /// All that a config's list `regularize` asks for.
 ///
@@ -127,6 +127,45 @@ impl Regularization {
             }
         }
         Ok(())
+    }
+
+    /// What regularizes a cross-entropy at `step`.
+    pub fn loss_terms(&self, step: u64) -> LossTerms {
+        let mut terms = LossTerms::default();
+        for member in &self.members {
+            if let Regularizer::Loss { value, set } = &member.regularizer {
+                set(&mut terms, value.at(step));
+            }
+        }
+        terms
+    }
+
+    /// What is random in a forward pass of `step`; what is the same for all layers is drawn from
+    /// `key`.
+    pub fn noise(&self, step: u64, key: Key) -> Noise {
+        let mut noise = Noise::default();
+        for member in &self.members {
+            match &member.regularizer {
+                Regularizer::Noise { value, set } => set(&mut noise, value.at(step)),
+                Regularizer::Mixup { alpha } => {
+                    let alpha = Some(alpha.at(step)).filter(|alpha| *alpha > 0.0);
+                    noise.mixup = alpha.map(|alpha| Mixup { alpha, key: key.with_name("mixup") });
+                }
+                _ => {}
+            }
+        }
+        noise
+    }
+
+    /// The options of each regularizer that a model or a loss must know of, in order.
+    pub fn within_a_pass(&self) -> impl Iterator<Item = &Options> {
+        let within = |member: &&Member| {
+            matches!(
+                member.regularizer,
+                Regularizer::Loss { .. } | Regularizer::Noise { .. } | Regularizer::Mixup { .. }
+            )
+        };
+        self.members.iter().filter(within).map(|member| &member.options)
     }
 
     /// The variance of the noise on gradients; none where there is none.

@@ -190,10 +190,10 @@ impl Run {
     }
 
     /// The forward passes of a step.
-    fn passes(&self, step: u64) -> impl Iterator<Item = Pass> + use<> {
+    fn passes(&self, step: u64) -> impl Iterator<Item = Pass> {
         let parts = self.config.section("train").usize("gradient_accumulation_steps");
         let seed = self.config.seed();
-        (0..parts).map(move |part| Pass::new(seed, step, part))
+        (0..parts).map(move |part| Pass::new(seed, step, part, &self.regularization))
     }
 
     fn log_every(&self) -> usize {

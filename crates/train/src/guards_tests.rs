@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rappel_data::{Drawing, Order};
 use rappel_optim::{Objective, Optimizer, Sgd};
+use rappel_regularize::Regularization;
 use rappel_tensor::{DType, Grads, Init, Param, Tensor};
 
 use super::*;
@@ -47,7 +48,7 @@ impl Toy {
     }
 
     fn grads(&self) -> (f64, Grads) {
-        let loss = self.loss(&Pass::new(0, 0, 0)).unwrap();
+        let loss = self.loss(&Pass::new(0, 0, 0, &Regularization::default())).unwrap();
         (loss.item(), loss.backward())
     }
 }

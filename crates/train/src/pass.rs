@@ -1,6 +1,7 @@
 //! What the loop tells a task of one forward pass.
 
 use rappel_model::Forward;
+use rappel_regularize::{LossTerms, Regularization};
 use rappel_tensor::Key;
 
 /// One forward pass that trains: part `part` of the batch of step `step`, and what regularizes it.
@@ -12,12 +13,15 @@ pub struct Pass {
     pub part: usize,
     /// Whether and how layers draw random numbers.
     pub forward: Forward,
+    /// What regularizes a cross-entropy.
+    pub terms: LossTerms,
 }
 
 impl Pass {
-    /// The pass of a run with this seed.
-    pub fn new(seed: u64, step: u64, part: usize) -> Self {
+    /// The pass of a run with this seed and these regularizers.
+    pub fn new(seed: u64, step: u64, part: usize, regularization: &Regularization) -> Self {
         let key = Key::new(seed).with_name("forward").with(step).with(part as u64);
-        Self { step, part, forward: Forward::training(key) }
+        let forward = Forward::training(key).with_noise(regularization.noise(step, key));
+        Self { step, part, forward, terms: regularization.loss_terms(step) }
     }
 }

@@ -186,6 +186,9 @@ impl Parts {
         }
         regularization.bind(task.params())?;
         check_moves(&regularization, &optimizer)?;
+        for options in regularization.within_a_pass() {
+            task.honours(options.str("name")).map_err(|reason| options.invalid("name", reason))?;
+        }
         let early_stopping = early_stopping(&config, task.as_ref())?;
         Ok(Self {
             config,

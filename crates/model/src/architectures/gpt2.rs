@@ -94,11 +94,11 @@ impl Gpt2 {
 
     /// Tokens and positions from `past` on, `[batch, time, width]`.
     #[track_caller]
-    fn embed(&self, ids: &Tensor, past: usize) -> Tensor {
+    fn embed(&self, ids: &Tensor, past: usize, forward: &Forward) -> Tensor {
         assert!(ids.rank() == 2, "gpt2: ids are [batch, time], got {}", ids.shape());
         let (time, most) = (ids.size(1), self.config.n_positions);
         assert!(past + time <= most, "gpt2: {} tokens, positions for {most}", past + time);
-        self.wte.forward(ids) + self.wpe.weight().tensor().narrow(0, past, time)
+        forward.embeddings(self.wte.forward(ids)) + self.wpe.weight().tensor().narrow(0, past, time)
     }
 }
 
@@ -109,11 +109,11 @@ impl LanguageModel for Gpt2 {
 
     fn hidden(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Tensor {
         let recompute = self.config.gradient_checkpointing && is_recording();
-        let embedded = self.embed(ids, 0);
+        let embedded = self.embed(ids, 0, forward);
         let mut x = self.dropout.forward(embedded, &forward.layer("drop"));
         let forward = forward.layer("h");
         for (i, block) in self.blocks.iter().enumerate() {
-            let forward = forward.number(i);
+            let forward = forward.block(i, self.blocks.len());
             x = if recompute {
                 let (block, documents) = (block.clone(), documents.cloned());
                 checkpoint(&[&x], move |x| block.forward(&x[0], documents.as_ref(), &forward))
@@ -130,7 +130,7 @@ impl LanguageModel for Gpt2 {
 
     fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor {
         no_grad(|| {
-            let mut x = self.embed(ids, cache.len());
+            let mut x = self.embed(ids, cache.len(), &Forward::evaluation());
             for (i, block) in self.blocks.iter().enumerate() {
                 x = block.decode(&x, i, cache);
             }

@@ -1,31 +1,51 @@
 //! Regularizers: a file each. Adding one is its file with an `ENTRY`, its `mod` line, and its line in
 //! [`REGULARIZERS`].
 
+mod attention_dropout;
+mod channel_dropout;
+mod confidence_penalty;
+mod dropout;
 pub(crate) mod elastic_net;
 mod gradient_noise;
 pub(crate) mod group_lasso;
 pub(crate) mod l1;
 pub(crate) mod l2;
+mod label_smoothing;
 pub(crate) mod max_norm;
+mod mixup;
+mod neftune;
 pub(crate) mod orthogonal;
+mod r_drop;
+mod stochastic_depth;
+mod z_loss;
 
 use rappel_registry::{ConfigError, Field, Kind, More, Options, Range, Registry};
 use rappel_schedule::{Curve, Horizon, scheduled};
 
-use crate::{Constraint, Penalty};
+use crate::{Constraint, LossTerms, Noise, Penalty};
 
 /// Everything that a config's `regularize` can name.
 pub static REGULARIZERS: Registry<Technique> = Registry {
     kind: "regularizer",
     common: &[],
     entries: &[
+        attention_dropout::ENTRY,
+        channel_dropout::ENTRY,
+        confidence_penalty::ENTRY,
+        dropout::ENTRY,
         elastic_net::ENTRY,
         gradient_noise::ENTRY,
         group_lasso::ENTRY,
         l1::ENTRY,
         l2::ENTRY,
+        label_smoothing::ENTRY,
         max_norm::ENTRY,
+        mixup::ENTRY,
+        neftune::ENTRY,
         orthogonal::ENTRY,
+        r_drop::ENTRY,
+        stochastic_depth::ENTRY,
+        z_loss::ENTRY,
     ],
     more: |entry| More { about: entry.build.about, ..More::default() },
 };
@@ -66,7 +86,29 @@ pub enum Regularizer {
         /// The noise's variance.
         variance: Curve,
     },
+    /// Changes a cross-entropy.
+    Loss {
+        /// How much.
+        value: Curve,
+        /// Where that belongs.
+        set: fn(&mut LossTerms, f64),
+    },
+    /// Is random in the forward pass.
+    Noise {
+        /// How much.
+        value: Curve,
+        /// Where that belongs.
+        set: fn(&mut Noise, f64),
+    },
+    /// Mixes samples, in the forward pass and in the loss.
+    Mixup {
+        /// Both parameters of the weight's Beta distribution.
+        alpha: Curve,
+    },
 }
+
+/// What can be the probability of being dropped.
+const PROBABILITY: Range = Range::from(0.0).below(1.0);
 
 /// Which parameters are meant.
 const PARAMS: Field = Field::optional(

@@ -15,25 +15,36 @@ const PIECE: usize = 1 << 14;
 pub(crate) struct Terms {
     pub label_smoothing: f64,
     pub z_loss: f64,
+    pub confidence_penalty: f64,
 }
 
-/// What one walk over a row finds.
-#[derive(Clone, Copy)]
-struct RowStats {
+/// What walks over a row find.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RowStats {
     /// The logarithm of the sum of exponentials.
     lse: f64,
     sum: f64,
+    /// That of the row's softmax; 0 where nobody asks.
+    entropy: f64,
 }
 
 impl Terms {
+    fn stats<T: Stored>(self, row: &[T]) -> RowStats {
+        let stats = dispatch(Stats { row });
+        if self.confidence_penalty == 0.0 {
+            return stats;
+        }
+        RowStats { entropy: dispatch(Entropy { row, lse: stats.lse }), ..stats }
+    }
+
     fn loss<T: Stored>(self, row: &[T], target: usize, stats: RowStats) -> f64 {
-        let Self { label_smoothing: e, z_loss } = self;
+        let Self { label_smoothing: e, z_loss, .. } = self;
         let mut loss = stats.lse - (1.0 - e) * row[target].to_f64();
         // Without smoothing a logit of minus infinity, which forbids a token, costs nothing.
         if e != 0.0 {
             loss -= e * stats.sum / row.len() as f64;
         }
-        loss + z_loss * stats.lse * stats.lse
+        loss + z_loss * stats.lse * stats.lse - self.confidence_penalty * stats.entropy
     }
 
     /// The slope of [`Self::loss`] times `scale`, written to `to`, which may be the row itself.
@@ -46,38 +57,49 @@ impl Terms {
         to: *mut T,
         width: usize,
         target: usize,
-        lse: f64,
+        stats: RowStats,
         scale: f64,
     ) {
+        let RowStats { lse, entropy, .. } = stats;
         let factor = scale * (2.0 * self.z_loss).mul_add(lse, 1.0);
         let shift = scale * self.label_smoothing / width as f64;
         // SAFETY: the caller's promise.
         unsafe {
             let at_target = (*row.add(target)).to_f64();
-            dispatch(Slope { row, to, width, lse, factor, shift });
+            let mut factor_at_target = factor;
+            if self.confidence_penalty == 0.0 {
+                dispatch(Slope { row, to, width, lse, factor, shift });
+            } else {
+                // The slope of minus the entropy is p (ln p + entropy).
+                let bend = scale * self.confidence_penalty;
+                let factor = bend.mul_add(entropy, factor);
+                factor_at_target = bend.mul_add((at_target - lse).max(LEAST_LN), factor);
+                dispatch(BentSlope { slope: Slope { row, to, width, lse, factor, shift }, bend });
+            }
             let hit = scale * (1.0 - self.label_smoothing);
-            *to.add(target) = T::from_f64(factor * (at_target - lse).exp() - shift - hit);
+            let p = (at_target - lse).exp();
+            *to.add(target) = T::from_f64(factor_at_target * p - shift - hit);
         }
     }
 }
 
-/// The loss of each row of `width` logits, and its logarithm of the sum of exponentials.
+/// The loss of each row of `width` logits, and what its slope needs.
 pub(crate) fn losses<T: Stored>(
     logits: &[T],
     width: usize,
     targets: &[Option<usize>],
     terms: Terms,
-) -> Vec<(f64, f64)> {
+) -> Vec<(f64, RowStats)> {
     let _timer = timed("cross_entropy", 0.0, size_of_val(logits) as f64);
-    let mut out = vec![(0.0, 0.0); targets.len()];
+    let mut out = vec![(0.0, RowStats::default()); targets.len()];
     let results = Shared::new(&mut out);
     for_pieces(targets.len(), (PIECE / width).max(1), |range| {
         for i in range {
             let Some(target) = targets[i] else { continue };
             let row = &logits[i * width..(i + 1) * width];
-            let stats = dispatch(Stats { row });
+            let stats = terms.stats(row);
             // SAFETY: each row writes its own result.
-            unsafe { *results.at(i) = (terms.loss(row, target, stats), stats.lse) };
+            unsafe { *results.at(i) = (terms.loss(row, target, stats), stats) };
         }
     });
     out
@@ -89,7 +111,7 @@ pub(crate) fn slopes<T: Stored>(
     out: &mut [T],
     width: usize,
     targets: &[Option<usize>],
-    found: &[(f64, f64)],
+    found: &[(f64, RowStats)],
     terms: Terms,
     scale: f64,
 ) {
@@ -132,11 +154,11 @@ pub(super) fn losses_in_place<T: Stored>(
             // SAFETY: rows and results are disjoint.
             unsafe {
                 let row = rows.slice(i * width..(i + 1) * width);
-                let stats = dispatch(Stats { row: &*row });
+                let stats = terms.stats(&*row);
                 *results.at(i) = terms.loss(row, targets[i], stats);
                 if let Some(scale) = scale {
                     let row = row.as_mut_ptr();
-                    terms.slope(row, row, width, targets[i], stats.lse, scale);
+                    terms.slope(row, row, width, targets[i], stats, scale);
                 }
             }
         }
@@ -171,7 +193,7 @@ impl<T: Stored> Kernel for Stats<'_, T> {
             }
             total += exponentials::<T, S>(block, &tail, top);
         }
-        RowStats { lse: top + total.ln(), sum }
+        RowStats { lse: top + total.ln(), sum, entropy: 0.0 }
     }
 }
 
@@ -227,6 +249,78 @@ fn exponentials<T: Stored, S: Simd>(block: &[T], tail: &[T; MAX_LANES], top: f64
         }
         let [a, b, c, d] = sums;
         ((a + b) + (c + d)).reduce_sum().into()
+    }
+}
+
+/// Logarithms of probabilities below this have a probability of 0, and stay finite.
+const LEAST_LN: f64 = -1e5;
+
+/// `-sum p ln p` with `ln p = row - lse`.
+struct Entropy<'a, T> {
+    row: &'a [T],
+    lse: f64,
+}
+
+impl<T: Stored> Kernel for Entropy<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f64 {
+        let lanes = T::Wide::<S>::LANES;
+        let (lse, least) = (T::Wide::<S>::of(self.lse), T::Wide::<S>::of(LEAST_LN));
+        let part = |x: T::Wide<S>| {
+            let ln = (x - lse).max(least);
+            ln.exp() * ln
+        };
+        let mut total = 0.0;
+        for block in self.row.chunks(BLOCK) {
+            // Minus infinity beyond the end has a probability of 0.
+            let whole = block.len() - block.len() % lanes;
+            let mut tail = [T::from_f64(f64::NEG_INFINITY); MAX_LANES];
+            tail[..block.len() - whole].copy_from_slice(&block[whole..]);
+            // SAFETY: registers lie within the block; the tail holds one.
+            let sum = unsafe {
+                let at = |i: usize| T::load::<S>(block.as_ptr().add(i));
+                let first = part(T::load::<S>(tail.as_ptr()));
+                (0..whole).step_by(lanes).fold(first, |sum, i| sum + part(at(i)))
+            };
+            total += Into::<f64>::into(sum.reduce_sum());
+        }
+        -total
+    }
+}
+
+/// [`Slope`] with `factor + bend max(row - lse, LEAST_LN)` for its factor.
+struct BentSlope<T> {
+    slope: Slope<T>,
+    bend: f64,
+}
+
+impl<T: Stored> Kernel for BentSlope<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let lanes = T::Wide::<S>::LANES;
+        let of = T::Wide::<S>::of;
+        let Slope { row, to, width, lse, factor, shift } = self.slope;
+        let (lse, factor, shift) = (of(lse), of(factor), of(-shift));
+        let (bend, least) = (of(self.bend), of(LEAST_LN));
+        let slope = |x: T::Wide<S>| {
+            let ln = (x - lse).max(least);
+            ln.exp().mul_add(bend.mul_add(ln, factor), shift)
+        };
+        let mut i = 0;
+        // SAFETY: both are valid for `width` elements, says whoever made this.
+        unsafe {
+            while i + lanes <= width {
+                T::store::<S>(slope(T::load::<S>(row.add(i))), to.add(i));
+                i += lanes;
+            }
+            let left = width - i;
+            if left > 0 {
+                let x = T::load_partial::<S>(row.add(i), left);
+                T::store_partial::<S>(slope(x), to.add(i), left);
+            }
+        }
     }
 }
 

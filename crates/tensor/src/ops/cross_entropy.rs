@@ -14,7 +14,8 @@ use crate::with_float;
 /// The loss of one row of logits `x [vocab]` with target `t` is
 ///
 /// ```text
-/// lse - (1 - label_smoothing) x[t] - label_smoothing mean(x) + z_loss lse^2,  lse = ln sum exp(x)
+/// lse - (1 - label_smoothing) x[t] - label_smoothing mean(x) + z_loss lse^2 - confidence_penalty H
+/// lse = ln sum exp(x),  H = -sum p ln p,  p = softmax(x)
 /// ```
 ///
 /// and the result is the sum over rows whose target is not `ignore_index`, over the denominator.
@@ -28,6 +29,9 @@ pub struct CrossEntropy {
     /// Weight of the squared logarithm of the partition function, which keeps logits from drifting
     /// (Chowdhery et al., PaLM, <https://arxiv.org/abs/2204.02311>). Default 0.
     pub z_loss: f64,
+    /// Weight of the prediction's entropy, which is rewarded: it keeps a model from being too sure
+    /// (Pereyra et al., <https://arxiv.org/abs/1701.06548>). Default 0.
+    pub confidence_penalty: f64,
     /// What the sum is divided by: `None`, the default, is the number of targets that are not
     /// ignored (PyTorch's `mean`), 1 gives PyTorch's `sum`. Where several batches make one step, the
     /// number of targets in all of them makes their losses add up to the mean over all.
@@ -36,13 +40,20 @@ pub struct CrossEntropy {
 
 impl Default for CrossEntropy {
     fn default() -> Self {
-        Self { ignore_index: -100, label_smoothing: 0.0, z_loss: 0.0, denominator: None }
+        Self {
+            ignore_index: -100,
+            label_smoothing: 0.0,
+            z_loss: 0.0,
+            confidence_penalty: 0.0,
+            denominator: None,
+        }
     }
 }
 
 impl CrossEntropy {
     fn terms(&self) -> Terms {
-        Terms { label_smoothing: self.label_smoothing, z_loss: self.z_loss }
+        let Self { label_smoothing, z_loss, confidence_penalty, .. } = *self;
+        Terms { label_smoothing, z_loss, confidence_penalty }
     }
 
     /// The class of each row, `None` where it is ignored, and the denominator.
@@ -215,13 +226,20 @@ pub(super) const OPERATION: Operation = Operation {
         let (b, t) = (draw.size(1, 3), draw.size(1, 4));
         let (width, vocab) = (draw.size(1, 5), draw.size(2, 7));
         let mut samples = Vec::new();
-        for (what, label_smoothing, z_loss, denominator) in [
-            ("plain", 0.0, 0.0, None),
-            ("smoothing", 0.2, 0.0, None),
-            ("z loss", 0.0, 0.1, Some(3.0)),
-            ("all", 0.1, 0.01, Some(7.0)),
+        for (what, label_smoothing, z_loss, confidence_penalty, denominator) in [
+            ("plain", 0.0, 0.0, 0.0, None),
+            ("smoothing", 0.2, 0.0, 0.0, None),
+            ("z loss", 0.0, 0.1, 0.0, Some(3.0)),
+            ("confidence", 0.0, 0.0, 0.3, None),
+            ("all", 0.1, 0.01, 0.2, Some(7.0)),
         ] {
-            let options = CrossEntropy { ignore_index: 0, label_smoothing, z_loss, denominator };
+            let options = CrossEntropy {
+                ignore_index: 0,
+                label_smoothing,
+                z_loss,
+                confidence_penalty,
+                denominator,
+            };
             let mut ids = draw.indices([b * t], vocab).to_vec::<i64>();
             // Not every target is ignored.
             ids[0] = 1;

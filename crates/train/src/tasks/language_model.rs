@@ -4,10 +4,12 @@ use std::path::Path;
 
 use rappel_data::{Batch, Batches, DATA, DataConfig, Dataset, Order, byte_trigram};
 use rappel_model::{
-    ARCHITECTURES, Forward, GenerateOptions, LanguageModel, Sampling, save_pretrained,
+    ARCHITECTURES, Forward, GenerateOptions, LanguageModel, Sampling, regularized_cross_entropy,
+    save_pretrained,
 };
 use rappel_registry::{Field, Kind, Range};
-use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
+use rappel_regularize::LossTerms;
+use rappel_tensor::{Params, Tensor, no_grad};
 
 use super::{Task, TaskEntry};
 use crate::pretrained::continue_text;
@@ -116,12 +118,18 @@ fn check_length(config: &Config, positions: usize) -> Result<(), TrainError> {
 
 impl Text {
     /// The loss of a batch, its sum over tokens divided by `denominator`.
-    fn loss_over(&self, batch: &Batch, denominator: usize, forward: &Forward) -> Tensor {
+    fn loss_over(
+        &self,
+        batch: &Batch,
+        denominator: usize,
+        forward: &Forward,
+        terms: &LossTerms,
+    ) -> Tensor {
         let [ids, targets, documents] = tensors(batch);
-        let options =
-            CrossEntropy { denominator: Some(denominator as f64), ..CrossEntropy::default() };
         let documents = self.document_attention.then_some(&documents);
-        self.model.loss(&ids, &targets, documents, &options, forward)
+        let hidden = |forward: &Forward| self.model.hidden(&ids, documents, forward);
+        let (head, denominator) = (self.model.head(), Some(denominator as f64));
+        regularized_cross_entropy(hidden, Some(&head), &targets, denominator, terms, forward)
     }
 }
 
@@ -164,7 +172,17 @@ impl Task for Text {
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {
         let batch = self.train.micro_batch(pass.step, pass.part, self.parts);
-        (batch.batch > 0).then(|| self.loss_over(&batch, self.tokens(pass.step), &pass.forward))
+        let loss = || self.loss_over(&batch, self.tokens(pass.step), &pass.forward, &pass.terms);
+        (batch.batch > 0).then(loss)
+    }
+
+    fn honours(&self, regularizer: &str) -> Result<(), &'static str> {
+        if regularizer == "mixup" && self.document_attention {
+            return Err(
+                "mixed samples have no documents of their own; set document_attention to false",
+            );
+        }
+        Ok(())
     }
 
     fn metrics(&self) -> &'static [Metric] {
@@ -178,8 +196,8 @@ impl Task for Text {
     fn validate(&self) -> Option<Vec<f64>> {
         let batches = self.validation.as_ref()?;
         let tokens = batches.target_range().len();
-        let loss =
-            |step| self.loss_over(&batches.batch(step), tokens, &Forward::evaluation()).item();
+        let (forward, terms) = (Forward::evaluation(), LossTerms::default());
+        let loss = |step| self.loss_over(&batches.batch(step), tokens, &forward, &terms).item();
         Some(vec![no_grad(|| (0..batches.order().steps(1.0)).map(loss).sum())])
     }
 

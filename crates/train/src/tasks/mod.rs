@@ -39,6 +39,15 @@ pub trait Task {
     /// parts add up to the mean over all tokens of the step. None where the part is empty.
     fn loss(&self, pass: &Pass) -> Option<Tensor>;
 
+    /// Why a regularizer of forward passes or losses, by its name, would do nothing, or wrong; so that
+    /// it is an error of the config.
+    ///
+    /// # Errors
+    /// The reason. By default the task knows of none.
+    fn honours(&self, _regularizer: &str) -> Result<(), &'static str> {
+        Err("the task has nothing that it could act on; leave it out")
+    }
+
     /// What a validation measures, the loss first.
     fn metrics(&self) -> &'static [Metric];
 

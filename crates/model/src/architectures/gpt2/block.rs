@@ -41,7 +41,7 @@ impl Block {
             activation: config.activation(),
             n_head: config.n_head,
             scale: if config.scale_attn_weights { head_width.sqrt().recip() } else { 1.0 },
-            attn_dropout: Dropout::new(config.attn_pdrop),
+            attn_dropout: Dropout::of_attention(config.attn_pdrop),
             resid_dropout: Dropout::new(config.resid_pdrop),
         }
     }
@@ -84,9 +84,11 @@ impl Block {
         attend: impl FnOnce(&Tensor) -> Tensor,
     ) -> Tensor {
         let attended = self.attn_proj.forward(&attend(&self.c_attn.forward(&self.ln_1.forward(x))));
-        let x = x + self.resid_dropout.forward(attended, &forward.layer("attn.resid_dropout"));
+        let attended = self.resid_dropout.forward(attended, &forward.layer("attn.resid_dropout"));
+        let x = forward.layer("attn").residual(x, attended);
         let inner = self.activation.forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
         let added = self.mlp_proj.forward(&inner);
-        x + self.resid_dropout.forward(added, &forward.layer("mlp.dropout"))
+        let added = self.resid_dropout.forward(added, &forward.layer("mlp.dropout"));
+        forward.layer("mlp").residual(&x, added)
     }
 }

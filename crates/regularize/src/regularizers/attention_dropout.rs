@@ -1,0 +1,29 @@
+//! Dropped weights of attention.
+
+use rappel_registry::Field;
+use rappel_schedule::{Curve, scheduled};
+
+use super::{Entry, PROBABILITY, Regularizer, Technique};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "attention_dropout",
+    summary: "each weight of attention, after the softmax, is 0 with probability p, else a / (1 - p)",
+    reference: "Vaswani et al., 2017, https://arxiv.org/abs/1706.03762, as PyTorch's attention",
+    fields: &[Field::required("p", scheduled(PROBABILITY), "the probability").aka(&[
+        "attn_pdrop",
+        "rate",
+        "probability",
+    ])],
+    build: Technique {
+        about: ABOUT,
+        build: |options, horizon| {
+            let value = Curve::from_option(options, "p", horizon)?;
+            let set = |noise: &mut crate::Noise, value| noise.attention_dropout = Some(value);
+            Ok(Regularizer::Noise { value, set })
+        },
+    },
+};
+
+const ABOUT: &str = "\
+In training the weights `a = softmax(q k^T / sqrt(d))` become `m a / (1 - p)`, where each element of `m` is 0
+with probability `p`, else 1. It takes the place of the model's own probability.";

@@ -1,0 +1,31 @@
+//! Targets that leave the other classes a share.
+
+use rappel_registry::{Field, Range};
+use rappel_schedule::{Curve, scheduled};
+
+use super::{Entry, Regularizer, Technique};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "label_smoothing",
+    summary: "cross-entropy against (1 - e) target + e / classes: keeps a model from being too sure",
+    reference: "Szegedy et al., 2015, https://arxiv.org/abs/1512.00567, as PyTorch's CrossEntropyLoss",
+    fields: &[Field::required(
+        "label_smoothing",
+        scheduled(Range::from(0.0).to(1.0)),
+        "e: the share of each target that is spread evenly over all classes",
+    )
+    .aka(&["smoothing", "epsilon", "lambda"])],
+    build: Technique {
+        about: ABOUT,
+        build: |options, horizon| {
+            let value = Curve::from_option(options, "label_smoothing", horizon)?;
+            Ok(Regularizer::Loss { value, set: |terms, value| terms.label_smoothing = value })
+        },
+    },
+};
+
+const ABOUT: &str = "\
+The target `t` becomes the distribution `q = (1 - e) [t] + e / K` over the `K` classes, with
+`e = label_smoothing`: the loss is `-sum_i q_i ln p_i = lse(x) - (1 - e) x_t - e mean(x)` for logits `x`.
+
+It is the loss of training alone: validation measures the plain cross-entropy.";

@@ -1,0 +1,30 @@
+//! Samples between samples.
+
+use rappel_registry::{Field, Range};
+use rappel_schedule::{Curve, scheduled};
+
+use super::{Entry, Regularizer, Technique};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "mixup",
+    summary: "embeddings of pairs of samples are mixed, and their losses in the same proportion",
+    reference: "Zhang et al., 2017, https://arxiv.org/abs/1710.09412; on embeddings: Guo et al., 2019, https://arxiv.org/abs/1905.08941",
+    fields: &[Field::new(
+        "alpha",
+        scheduled(Range::from(0.0)),
+        "0.2",
+        "both parameters of the weight's Beta distribution; 0: no mixing",
+    )],
+    build: Technique {
+        about: ABOUT,
+        build: |options, horizon| {
+            let alpha = Curve::from_option(options, "alpha", horizon)?;
+            Ok(Regularizer::Mixup { alpha })
+        },
+    },
+};
+
+const ABOUT: &str = "\
+In training each sample `i` of a forward pass has a partner `j`, by a random permutation, and all share a weight
+`w` from `Beta(alpha, alpha)`. The model sees the embeddings `w x_i + (1 - w) x_j`; the loss is
+`w loss(y_i) + (1 - w) loss(y_j)`. A batch of one sample is its own partner.";
