@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use rappel_data::{DRAWING, Order, Permutation};
-use rappel_model::{ARCHITECTURES, Forward, LanguageModel, save_pretrained};
+use rappel_model::{
+    ARCHITECTURES, Forward, LanguageModel, regularized_cross_entropy, save_pretrained,
+};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range};
 use rappel_tensor::{CrossEntropy, Params, Tensor, WeightLayout, cross_entropy, linear, no_grad};
 
@@ -197,11 +199,16 @@ impl Task for Table {
     fn loss(&self, pass: &Pass) -> Option<Tensor> {
         let facts = self.part(pass);
         let denominator = Some(self.order.batch_size(pass.step) as f64);
-        let options = CrossEntropy { denominator, ..CrossEntropy::default() };
         (!facts.is_empty()).then(|| {
-            let [logits, results] = self.answers(&facts, &pass.forward);
-            cross_entropy(&logits, &results, &options)
+            let ([ids, results], head) = (self.facts.tensors(&facts), self.model.head());
+            let last = |forward: &Forward| self.last(&ids, forward);
+            let Pass { terms, forward, .. } = pass;
+            regularized_cross_entropy(last, Some(&head), &results, denominator, terms, forward)
         })
+    }
+
+    fn honours(&self, _: &str) -> Result<(), &'static str> {
+        Ok(())
     }
 
     fn metrics(&self) -> &'static [Metric] {
