@@ -24,6 +24,8 @@ pub struct Field {
     pub default: Default,
     /// One line of help: what it is, with its unit.
     pub doc: &'static str,
+    /// A second name that the config may give it by, where one original has two.
+    pub also: Option<&'static str>,
     /// Names the same thing bears elsewhere: they are suggested from, never accepted.
     pub aka: &'static [&'static str],
 }
@@ -36,17 +38,28 @@ impl Field {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, kind, default: Default::Toml(default), doc, aka: &[] }
+        Self { name, kind, default: Default::Toml(default), doc, also: None, aka: &[] }
     }
 
     /// An option that the config must give.
     pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, default: Default::Required, doc, aka: &[] }
+        Self { name, kind, default: Default::Required, doc, also: None, aka: &[] }
     }
 
     /// An option that may stay unset.
     pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, default: Default::Absent, doc, aka: &[] }
+        Self { name, kind, default: Default::Absent, doc, also: None, aka: &[] }
+    }
+
+    /// The same option, which may be given by this name too.
+    #[must_use]
+    pub const fn also(self, name: &'static str) -> Self {
+        Self { also: Some(name), ..self }
+    }
+
+    /// Whether `key` is a name of this option.
+    pub fn is_named(&self, key: &str) -> bool {
+        self.name == key || self.also == Some(key)
     }
 
     /// The same option with names it bears elsewhere, for suggestions.

@@ -38,7 +38,7 @@ fn collect(prefix: &str, fields: &[Field], rows: &mut Vec<[String; 4]>) {
             Kind::Tables(fields) => Some((format!("{key}[]."), fields)),
             _ => None,
         };
-        rows.push([key, field.kind.to_string(), default, field.doc.to_owned()]);
+        rows.push([key, field.kind.to_string(), default, doc(field)]);
         if let Some((prefix, fields)) = nested {
             collect(&prefix, fields, rows);
         }
@@ -139,6 +139,11 @@ impl fmt::Display for Info {
         }
         describe(&self.fields).lines().try_for_each(|line| writeln!(f, "  {line}"))
     }
+}
+
+fn doc(field: &Field) -> String {
+    let also = field.also.map_or_else(String::new, |name| format!("; also `{name}`"));
+    format!("{}{also}", field.doc)
 }
 
 #[cfg(test)]

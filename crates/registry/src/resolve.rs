@@ -32,13 +32,14 @@ use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 /// # Ok::<(), rappel_registry::ConfigError>(())
 /// ```
 pub fn resolve(path: &str, fields: &[Field], given: &Table) -> Result<Options, ConfigError> {
-    if let Some(key) = given.keys().find(|key| fields.iter().all(|field| field.name != **key)) {
+    if let Some(key) = given.keys().find(|key| !fields.iter().any(|field| field.is_named(key))) {
         return Err(unknown_key(path, fields, key));
     }
     let mut values = Vec::with_capacity(fields.len());
     for field in fields {
-        let key = join(path, field.name);
-        let value = match (given.get(field.name), field.default) {
+        let (name, value) = given_for(path, field, given)?;
+        let key = join(path, name);
+        let value = match (value, field.default) {
             (Some(value), _) => Some(check(&key, field.kind, value)?),
             (None, Default::Toml(text)) => {
                 Some(check(&key, field.kind, &parse_default(&key, text))?)
@@ -54,6 +55,23 @@ pub fn resolve(path: &str, fields: &[Field], given: &Table) -> Result<Options, C
     Ok(Options::new(path.to_owned(), values))
 }
 
+/// The value that a config gives an option, and the name that it gives it by.
+fn given_for<'a>(
+    path: &str,
+    field: &Field,
+    given: &'a Table,
+) -> Result<(&'static str, Option<&'a Value>), ConfigError> {
+    let also = field.also.and_then(|name| Some((name, given.get(name)?)));
+    match (given.get(field.name), also) {
+        (value, None) => Ok((field.name, value)),
+        (None, Some((name, value))) => Ok((name, Some(value))),
+        (Some(_), Some((name, _))) => {
+            let reason = format!("that is `{}`, which is given too; give one", field.name);
+            Err(ConfigError::Invalid { key: join(path, name), reason })
+        }
+    }
+}
+
 /// The key `name` under `path`; the path of the whole file is empty.
 pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
@@ -61,7 +79,10 @@ pub(crate) fn join(path: &str, name: &str) -> String {
 
 fn unknown_key(path: &str, fields: &[Field], key: &str) -> ConfigError {
     let words = fields.iter().flat_map(|field| {
-        std::iter::once(field.name).chain(field.aka.iter().copied()).map(|word| (word, field.name))
+        std::iter::once(field.name)
+            .chain(field.also)
+            .chain(field.aka.iter().copied())
+            .map(|word| (word, field.name))
     });
     let words: Vec<_> = words.collect();
     let nearest = suggest(key, words.iter().map(|(word, _)| *word));

@@ -138,3 +138,22 @@ fn a_default_outside_its_range_is_found() {
         Registry { kind: "bad", common: &[], entries: &[BAD], more: no_more };
     assert_sound(&BADS);
 }
+
+#[test]
+fn a_second_name_is_taken_and_written_as_the_first() {
+    const FIELDS: &[Field] =
+        &[Field::new("warmup_steps", Kind::int_from(0), "0", "ramp").also("num_warmup_steps")];
+    let of = |text: &str| resolve("schedule", FIELDS, &toml::from_str(text).unwrap());
+    let options = of("num_warmup_steps = 7").unwrap();
+    assert_eq!(options.to_toml().to_string(), "warmup_steps = 7\n");
+    assert_eq!(of("warmup_steps = 7").unwrap(), options);
+    let told = |text| of(text).unwrap_err().to_string();
+    assert_eq!(
+        told("warmup_steps = 1\nnum_warmup_steps = 1"),
+        "config key `schedule.num_warmup_steps`: that is `warmup_steps`, which is given too; give one"
+    );
+    assert!(
+        told("num_warmup_steps = -1").starts_with("config key `schedule.num_warmup_steps`: -1")
+    );
+    assert!(rappel_registry::describe(FIELDS).contains("ramp; also `num_warmup_steps`"));
+}

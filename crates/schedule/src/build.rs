@@ -97,7 +97,8 @@ pub(crate) const WARMUP_STEPS: Field = Field::new(
     "0",
     "steps of linear ramp from 0; step s has factor s / warmup_steps, so step 0 has 0",
 )
-.aka(&["num_warmup_steps", "warmup"]);
+.also("num_warmup_steps")
+.aka(&["warmup"]);
 
 /// Where a schedule ends.
 pub(crate) const NUM_TRAINING_STEPS: Field = Field::optional(

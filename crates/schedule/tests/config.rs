@@ -39,8 +39,8 @@ fn what_cannot_be_is_refused_with_its_reason() {
              warm-up of 50 steps",
         ),
         (
-            "name = 'cosine'\nnum_warmup_steps = 5",
-            "config key `schedule.num_warmup_steps`: unknown; did you mean `warmup_steps`? \
+            "name = 'cosine'\nnum_warmup_step = 5",
+            "config key `schedule.num_warmup_step`: unknown; did you mean `warmup_steps`? \
              (known: name, warmup_steps, num_training_steps, num_cycles)",
         ),
         (

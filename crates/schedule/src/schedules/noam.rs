@@ -12,7 +12,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     fields: &[
         Field::required("d_model", Kind::int_from(1), "width of the model"),
         Field::new("warmup_steps", Kind::int_from(1), "4000", "steps until the peak")
-            .aka(&["num_warmup_steps", "warmup"]),
+            .also("num_warmup_steps")
+            .aka(&["warmup"]),
     ],
     build: Build::values(|options, _| {
         let (width, warmup) = (options.u64("d_model") as f64, options.u64("warmup_steps") as f64);
