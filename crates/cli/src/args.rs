@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, eval, generate, list, lr_find, predict, replay, schedule, train,
+    completions, eval, generate, list, lr_find, predict, replay, schedule, surface, train,
 };
 
 const EXAMPLES: &str = "\
@@ -21,6 +21,7 @@ Examples:
   rappel list optimizers adamw
   rappel schedule configs/quickstart.toml
   rappel lr-find configs/quickstart.toml
+  rappel surface --function rosenbrock --optimizer sgd,adam,lbfgs --out rosenbrock.svg
   rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
 
 Exit codes: 0 done; 1 an error, told on standard error; 2 wrong arguments; 130 and 143 stopped by
@@ -47,6 +48,7 @@ enum Command {
     Predict(predict::Args),
     Replay(replay::Args),
     Schedule(schedule::Args),
+    Surface(surface::Args),
     Completions(completions::Args),
 }
 
@@ -64,6 +66,7 @@ impl Cli {
             Command::Predict(args) => predict::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Schedule(args) => schedule::run(&args),
+            Command::Surface(args) => surface::run(&args),
             Command::Completions(args) => completions::run(&args),
         })
     }

@@ -6,7 +6,7 @@ use rappel_regularize::REGULARIZERS;
 use rappel_schedule::SCHEDULES;
 use rappel_telemetry::SINKS;
 
-use crate::TASKS;
+use crate::{FUNCTIONS, TASKS};
 
 /// The registries by what their entries are called together: the tasks, what the sections of each
 /// task can name, and what is the same for all.
@@ -19,8 +19,8 @@ pub fn families() -> Vec<(String, &'static dyn Family)> {
             families.push(family);
         }
     }
-    let shared: [&'static dyn Family; 5] =
-        [&OPTIMIZERS, &SCHEDULES, &REGULARIZERS, &AVERAGES, &SINKS];
+    let shared: [&'static dyn Family; 6] =
+        [&OPTIMIZERS, &SCHEDULES, &REGULARIZERS, &AVERAGES, &SINKS, &FUNCTIONS];
     let named = |family: &'static dyn Family| (format!("{}s", family.kind()), family);
     families.into_iter().chain(shared).map(named).collect()
 }

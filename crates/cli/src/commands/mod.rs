@@ -8,4 +8,5 @@ pub mod lr_find;
 pub mod predict;
 pub mod replay;
 pub mod schedule;
+pub mod surface;
 pub mod train;

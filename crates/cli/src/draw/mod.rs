@@ -1,6 +1,7 @@
 //! Pictures: curves in a terminal, and shapes that become SVG or PNG files.
 
 mod axes;
+mod contour;
 mod raster;
 mod svg;
 pub mod terminal;
@@ -9,7 +10,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-pub use axes::{Axis, Curve, plot};
+pub use axes::{Axes, Axis, Curve, plot};
+pub use contour::Grid;
 
 /// Red, green, blue.
 pub type Color = [u8; 3];
