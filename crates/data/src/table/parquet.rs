@@ -17,7 +17,7 @@ pub(super) use with_parquet::read;
 #[cfg(feature = "parquet")]
 mod with_parquet {
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    use parquet::record::{Field, Row};
+    use parquet::record::Field;
 
     use super::super::Column;
     use super::super::column::{Cells, Texts};
@@ -35,21 +35,21 @@ mod with_parquet {
         let schema = reader.metadata().file_metadata().schema_descr();
         let names: Vec<String> =
             schema.root_schema().get_fields().iter().map(|f| f.name().to_owned()).collect();
-        let rows: Vec<Row> =
-            reader.get_row_iter(None).and_then(Iterator::collect).map_err(wrong)?;
-        let column = |(at, name): (usize, &String)| {
-            let cells: Option<Vec<Cell>> =
-                rows.iter().map(|row| cell(row.get_column_iter().nth(at)?.1)).collect();
-            let cells = cells.ok_or_else(|| {
-                let reason =
-                    format!("column `{name}` holds neither numbers nor text; leave it out");
-                DataError::table(path, reason)
-            })?;
-            Ok(Column::new(name, together(cells)))
-        };
-        let columns: Result<Vec<Column>, DataError> =
-            names.iter().enumerate().map(column).collect();
-        Ok(Table { path: path.to_owned(), columns: columns?, rows: rows.len(), lines: vec![] })
+        let mut columns: Vec<Vec<Cell>> = names.iter().map(|_| Vec::new()).collect();
+        for row in reader.get_row_iter(None).map_err(wrong)? {
+            for ((name, field), column) in row.map_err(wrong)?.get_column_iter().zip(&mut columns) {
+                let cell = cell(field).ok_or_else(|| {
+                    let reason =
+                        format!("column `{name}` holds neither numbers nor text; take it out");
+                    DataError::table(path, reason)
+                })?;
+                column.push(cell);
+            }
+        }
+        let rows = columns.first().map_or(0, Vec::len);
+        let columns = names.iter().zip(columns);
+        let columns = columns.map(|(name, cells)| Column::new(name, together(cells))).collect();
+        Ok(Table { path: path.to_owned(), columns, rows, lines: vec![] })
     }
 
     enum Cell {
