@@ -117,7 +117,7 @@ fn a_network_beats_the_baseline_and_its_folder_tells_the_same() {
     let text = format!(
         "task='classification'\nseed=3\n[data]\nfile='{}'\ntarget='diagnosis'\n\
          [model]\nname='mlp'\nhidden_sizes=[16]\ndropout=0.1\n[optimizer]\nname='adamw'\nlr=1e-2\n\
-         [train]\nepochs=20\nbatch_size=32\n[loss]\nclass_weight='balanced'\nlabel_smoothing=0.05\n",
+         [train]\nepochs=20\nbatch_size=32\n[loss]\nclass_weight='balanced'\n[[regularize]]\nname='label_smoothing'\nlabel_smoothing=0.05\n",
         table.display()
     );
     let config = Config::parse(&text, &["telemetry.sinks=[]"]).unwrap();
@@ -151,4 +151,70 @@ fn a_network_beats_the_baseline_and_its_folder_tells_the_same() {
         let [a, b] = [&row[2], &row[3]].map(|p| p.parse::<f64>().unwrap());
         assert!((a + b - 1.0).abs() < 1e-9 && (b > a) == (row[1] == "malignant"));
     }
+}
+
+/// A run of a few steps with a regularizer; the bits of its weights, or why there is none.
+fn regularized(task: &str, model: &str, regularizer: &str) -> Result<Vec<u64>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, target) = match task {
+        "regression" => ("diabetes", "target"),
+        _ => ("breast_cancer", "diagnosis"),
+    };
+    let text = format!(
+        "task='{task}'\n[data]\nfile='{}'\ntarget='{target}'\n[model]\nname='{model}'\ndtype='float64'\n\
+         [optimizer]\nname='sgd'\nlr=1e-2\n[train]\nsteps=5\nbatch_size=16\n{regularizer}",
+        testdata(&format!("tabular/{table}.csv")).display()
+    );
+    let out = format!("out='{}'", folder.path().join("run").display());
+    let config = Config::parse(&text, &[&out, "telemetry.sinks=[]"]).unwrap();
+    let run = Run::create(&config, "t", &|| Box::new(std::io::sink()), &mut ());
+    let Ended::Finished(report) = run.map_err(|error| error.to_string())?.train(&mut ()).unwrap()
+    else {
+        panic!("nobody asked to stop")
+    };
+    let file = TensorFile::open(report.model.join("model.safetensors")).unwrap();
+    let values =
+        file.names().into_iter().flat_map(|name| file.tensor(&name).unwrap().to_vec::<f64>());
+    Ok(values.map(f64::to_bits).collect())
+}
+
+#[test]
+fn regularizers_act_or_are_refused() {
+    let section = |name: &str, key: &str| format!("[[regularize]]\nname='{name}'\n{key}=0.25\n");
+    let of_classes = [
+        ("label_smoothing", "label_smoothing"),
+        ("confidence_penalty", "lambda"),
+        ("z_loss", "lambda"),
+        ("r_drop", "alpha"),
+    ];
+    let of_any = [("mixup", "alpha"), ("neftune", "alpha"), ("dropout", "p")];
+    for task in ["classification", "regression"] {
+        let plain = regularized(task, "mlp", "").unwrap();
+        for (name, key) in of_any {
+            assert_ne!(
+                regularized(task, "mlp", &section(name, key)).unwrap(),
+                plain,
+                "{task} {name}"
+            );
+        }
+        for (name, key) in of_classes {
+            let with = section(name, key)
+                + if name == "r_drop" { "[[regularize]]\nname='dropout'\np=0.1\n" } else { "" };
+            let found = regularized(task, "mlp", &with);
+            if task == "regression" {
+                let told = found.unwrap_err();
+                assert!(told.contains("the task tells numbers"), "{told}");
+            } else {
+                assert_ne!(found.unwrap(), plain, "{name}");
+            }
+        }
+    }
+    let told = regularized("regression", "linear", &section("dropout", "p")).unwrap_err();
+    assert!(told.contains("the model has no layer that drops"), "{told}");
+    let weighted = section("r_drop", "alpha") + "[loss]\nclass_weight='balanced'\n";
+    let told = regularized("classification", "mlp", &weighted).unwrap_err();
+    assert!(told.contains("does not go with loss.class_weight"), "{told}");
+    let smoothed =
+        section("label_smoothing", "label_smoothing") + "[loss]\nclass_weight='balanced'\n";
+    assert!(regularized("classification", "linear", &smoothed).is_ok());
 }

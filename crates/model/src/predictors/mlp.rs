@@ -67,6 +67,10 @@ impl PredictorConfig for Config {
 }
 
 impl Predictor for Perceptron {
+    fn has_dropout(&self) -> bool {
+        self.layers.len() > 1
+    }
+
     fn forward(&self, x: &Tensor, forward: &Forward) -> Tensor {
         let mut layers = self.layers.iter().enumerate();
         let first = layers.next().map_or_else(|| x.clone(), |(_, layer)| layer.forward(x));

@@ -14,6 +14,11 @@ use crate::Forward;
 pub trait Predictor: Send + Sync {
     /// The outputs `[rows, outputs]` of `[rows, inputs]`.
     fn forward(&self, x: &Tensor, forward: &Forward) -> Tensor;
+
+    /// Whether it has dropout layers, whatever their probability.
+    fn has_dropout(&self) -> bool {
+        false
+    }
 }
 
 /// A predictor whose options are checked.

@@ -26,21 +26,13 @@ pub(crate) const REGRESSION: &[Field] = &[
 ];
 
 /// The keys of the section `loss` of a classification.
-pub(crate) const CLASSIFICATION: &[Field] = &[
-    Field::new(
-        "label_smoothing",
-        Kind::Float(Range::from(0.0).below(1.0)),
-        "0.0",
-        "share of the target that is spread evenly over the classes",
-    ),
-    Field::optional(
-        "class_weight",
-        Kind::Raw,
-        "\"balanced\": rows / (classes * rows of the class), or a table of a weight for each class; \
+pub(crate) const CLASSIFICATION: &[Field] = &[Field::optional(
+    "class_weight",
+    Kind::Raw,
+    "\"balanced\": rows / (classes * rows of the class), or a table of a weight for each class; \
          unset: 1",
-    )
-    .aka(&["weight", "class_weights"]),
-];
+)
+.aka(&["weight", "class_weights"])];
 
 /// The loss of a batch: its sum over rows, divided by the sum of the rows' weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +45,7 @@ pub(crate) enum Loss {
     Huber { delta: f64 },
     /// `-sum over c of w_c ((1 - s) [c = t] + s / classes) ln p_c`, PyTorch's `CrossEntropyLoss` with
     /// the weights `w` and the label smoothing `s`; a row weighs `w_t`.
-    CrossEntropy { weights: Vec<f64>, label_smoothing: f64 },
+    CrossEntropy { weights: Vec<f64> },
 }
 
 impl Loss {
@@ -66,8 +58,17 @@ impl Loss {
                 _ => Self::Squared,
             });
         };
-        let weights = class_weights(section, classes, targets)?;
-        Ok(Self::CrossEntropy { weights, label_smoothing: section.f64("label_smoothing") })
+        Ok(Self::CrossEntropy { weights: class_weights(section, classes, targets)? })
+    }
+
+    /// Whether it is a cross-entropy in which all rows weigh the same.
+    pub fn is_plain_cross_entropy(&self) -> bool {
+        matches!(self, Self::CrossEntropy { weights } if weights.iter().all(|weight| *weight == 1.0))
+    }
+
+    /// Whether it is a cross-entropy.
+    pub fn is_cross_entropy(&self) -> bool {
+        matches!(self, Self::CrossEntropy { .. })
     }
 
     /// What rows weigh, together.
@@ -80,10 +81,11 @@ impl Loss {
         }
     }
 
-    /// The sum over rows of the outputs `[rows, outputs]` of a model.
-    pub fn sum(&self, outputs: &Tensor, targets: &[f64]) -> Tensor {
+    /// The sum over rows of the outputs `[rows, outputs]` of a model; the share `label_smoothing` of a
+    /// cross-entropy's targets is spread evenly.
+    pub fn sum(&self, outputs: &Tensor, targets: &[f64], label_smoothing: f64) -> Tensor {
         let rows = targets.len();
-        let Self::CrossEntropy { weights, label_smoothing } = self else {
+        let Self::CrossEntropy { weights } = self else {
             let targets = Tensor::from_slice(targets, [rows, 1]).to_dtype(outputs.dtype());
             return self.of_residuals(&(outputs - &targets)).sum();
         };

@@ -9,6 +9,7 @@ use std::path::Path;
 use rappel_data::{
     BatchSize, Drawing, Order, Preprocessing, Table, TableConfig, TargetKind, Wanted,
 };
+use rappel_model::{Forward, regularized_cross_entropy};
 use rappel_tensor::{Key, Params, Tensor};
 
 use crate::checkpoint::sha256;
@@ -18,7 +19,7 @@ use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
 pub(crate) use loss::{CLASSIFICATION, REGRESSION};
 pub use model::{Predictions, Scores, TabularModel, write_csv};
 
-use loss::{Loss, values};
+use loss::{Loss, logits, values};
 
 /// Rows that are encoded.
 struct Rows {
@@ -106,7 +107,7 @@ fn encode(model: &TabularModel, table: &Table, rows: &[usize]) -> Result<Rows, T
 impl Tabular {
     /// The mean loss of outputs.
     fn mean_loss(&self, outputs: &Tensor, targets: &[f64]) -> f64 {
-        self.loss.sum(outputs, targets).item() / self.loss.weight(targets)
+        self.loss.sum(outputs, targets, 0.0).item() / self.loss.weight(targets)
     }
 
     fn targets(&self, rows: &[usize]) -> Vec<f64> {
@@ -180,16 +181,61 @@ impl Task for Tabular {
     }
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {
-        let Pass { step, part, forward, .. } = pass;
+        let Pass { step, part, forward, terms } = pass;
         let rows = self.order.part(*step, *part, self.parts);
         if rows.is_empty() {
             return None;
         }
         let ids: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
         let x = self.train.x.index_select(0, &Tensor::from_slice(&ids, [ids.len()]));
-        let outputs = self.model.predictor.forward(&x, forward);
+        let outputs = |forward: &Forward| {
+            self.model.predictor.forward(&forward.embeddings(x.clone()), forward)
+        };
         let of_step = self.loss.weight(&self.targets(&self.order.samples(*step)));
-        Some(self.loss.sum(&outputs, &self.targets(&rows)) / of_step)
+        let targets = self.targets(&rows);
+        if self.loss.is_plain_cross_entropy() {
+            let classes: Vec<i64> = targets.iter().map(|class| *class as i64).collect();
+            let classes = Tensor::from_slice(&classes, [classes.len()]);
+            let logits = |forward: &Forward| logits(&outputs(forward));
+            let of_step = Some(of_step);
+            return Some(regularized_cross_entropy(
+                logits, None, &classes, of_step, terms, forward,
+            ));
+        }
+        let outputs = outputs(forward);
+        let sum = |targets: &[f64]| self.loss.sum(&outputs, targets, terms.label_smoothing);
+        let loss = match forward.noise.mixup {
+            None => sum(&targets),
+            Some(mixup) => {
+                let partners = mixup.partners(targets.len()).to_vec::<i64>();
+                let partners: Vec<f64> = partners.iter().map(|at| targets[*at as usize]).collect();
+                sum(&targets) * mixup.weight() + sum(&partners) * (1.0 - mixup.weight())
+            }
+        };
+        Some(loss / of_step)
+    }
+
+    fn honours(&self, regularizer: &str) -> Result<(), &'static str> {
+        match regularizer {
+            "neftune" => Ok(()),
+            "dropout" if self.model.predictor.has_dropout() => Ok(()),
+            "dropout" => Err("the model has no layer that drops; take `mlp`, or leave it out"),
+            "mixup" if !self.loss.is_cross_entropy() => Ok(()),
+            "label_smoothing" if self.loss.is_cross_entropy() => Ok(()),
+            "mixup" | "z_loss" | "confidence_penalty" | "r_drop" => {
+                match (self.loss.is_cross_entropy(), self.loss.is_plain_cross_entropy()) {
+                    (_, true) => Ok(()),
+                    (true, false) => {
+                        Err("does not go with loss.class_weight; leave one of them out")
+                    }
+                    (false, false) => {
+                        Err("acts on classes, and the task tells numbers; leave it out")
+                    }
+                }
+            }
+            "label_smoothing" => Err("acts on classes, and the task tells numbers; leave it out"),
+            _ => Err("the model has nothing that it could act on; leave it out"),
+        }
     }
 
     fn metrics(&self) -> &'static [Metric] {
