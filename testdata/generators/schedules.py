@@ -34,6 +34,7 @@ CONFIGS = {
         "min_lr_rate": 0.37,
         "num_cycles": 1.5,
         "warmup_steps": 13,
+        "num_training_steps": 2500,
     },
     "cosine_with_restarts": {"name": "cosine_with_restarts", "warmup_steps": 100, "num_cycles": 3},
     "cosine_with_restarts, once": {"name": "cosine_with_restarts", "num_training_steps": 1501},

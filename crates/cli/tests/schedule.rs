@@ -107,3 +107,35 @@ fn a_picture_has_a_part_for_each_value() {
     let told = place.error(&["schedule", "run.toml", "--png", "all.gif"]);
     assert!(told.contains("all.gif: a picture's name ends in .png or .svg"), "{told}");
 }
+
+#[test]
+fn a_run_refuses_what_cannot_be_before_anything_is_written() {
+    let place = Place::new();
+    for (setting, expected) in [
+        ("schedule={ name = 'cosin' }", "no schedule is named `cosin`; did you mean `cosine`?"),
+        (
+            "schedule={ name = 'warmup_stable_decay', num_stable_steps = 20, num_decay_steps = 5 }",
+            "0 + 20 + 5 steps do not add up to the 24 of the schedule; 19 would",
+        ),
+        (
+            "schedule={ name = 'lambda', lr_lambda = '0.9 ** (step' }",
+            "the formula ends where `)` is wanted",
+        ),
+        (
+            "schedule={ name = 'lambda', lr_lambda = '1 - step / 8' }",
+            "config key `schedule.lr_lambda`: the schedule gives -0.125 at step 9",
+        ),
+        (
+            "optimizer.weight_decay={ name = 'linear', value = -0.1 }",
+            "config key `optimizer.weight_decay`: the schedule gives -0.1 at step 0",
+        ),
+        (
+            "train.max_grad_norm={ name = 'cyclic', base_lr = 1, max_lr = -1, step_size_up = 4 }",
+            "config key `train.max_grad_norm`: the schedule gives -0.5 at step 3",
+        ),
+    ] {
+        let told = place.error(&["train", "tiny.toml", "--out", "never", "--set", setting]);
+        assert!(told.contains(expected), "{told}");
+        assert!(!place.at("never").exists());
+    }
+}

@@ -1,6 +1,17 @@
 //! Formulas of the step, as Python writes them.
+//!
+//! `winnow` orders operands and operators; what they are is said here. Crates that evaluate expressions
+//! have a language of their own: `exmex` reads `-2 ** 2` as 4, and others divide whole numbers to whole
+//! numbers.
 
 use std::f64::consts::{E, PI};
+
+use winnow::Parser;
+use winnow::ascii::{float, multispace0};
+use winnow::combinator::Infix::{Left, Neither, Right};
+use winnow::combinator::{Infix, Prefix, alt, expression, preceded};
+use winnow::error::{ErrMode, ParserError};
+use winnow::token::take_while;
 
 /// What stands for numbers in a formula: the step, under both its names, and the length of the run.
 const VARIABLES: [(&str, Node); 5] = [
@@ -29,25 +40,10 @@ const UNARY: [(&str, Unary); 11] = [
 ];
 const BINARY: [(&str, Binary); 3] = [("min", f64::min), ("max", f64::max), ("pow", f64::powf)];
 
-/// Operators with how tightly they bind; between equals the left one comes first, but `**`.
-const OPERATORS: [(&str, u8, Binary); 12] = [
-    ("**", 5, f64::powf),
-    ("//", 3, |a, b| (a / b).floor()),
-    ("<=", 1, |a, b| f64::from(a <= b)),
-    (">=", 1, |a, b| f64::from(a >= b)),
-    ("==", 1, |a, b| f64::from(a == b)),
-    ("<", 1, |a, b| f64::from(a < b)),
-    (">", 1, |a, b| f64::from(a > b)),
-    ("+", 2, |a, b| a + b),
-    ("-", 2, |a, b| a - b),
-    ("*", 3, |a, b| a * b),
-    ("/", 3, |a, b| a / b),
-    ("%", 3, |a, b| a - b * (a / b).floor()),
-];
-/// A minus before a number binds tighter than `*`, and less than `**`.
-const MINUS: u8 = 4;
-/// Formulas nested deeper are refused, before they exhaust the stack.
-const DEEPEST: usize = 64;
+/// How tightly a sign binds: tighter than `*`, and less than `**`.
+const SIGN: i64 = 9;
+/// Longer formulas are refused, before they exhaust the stack.
+const LONGEST: usize = 500;
 
 /// A function of the step.
 #[derive(Debug, Clone)]
@@ -65,9 +61,22 @@ enum Node {
 impl Formula {
     /// Parses a formula; the error says what is wrong where.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut parser = Parser { text, at: 0, depth: 0 };
-        let node = parser.expression(0)?;
-        if parser.rest().is_empty() { Ok(Self(node)) } else { Err(parser.wanted("an operator")) }
+        if text.len() > LONGEST {
+            return Err(format!("it has {} characters, more than {LONGEST}", text.len()));
+        }
+        let mut rest = text;
+        let parsed = formula(&mut rest).and_then(|node| {
+            multispace0(&mut rest)?;
+            if rest.is_empty() { Ok(Self(node)) } else { Err(wanted(rest, "an operator")) }
+        });
+        parsed.map_err(|error| {
+            let Wrong { left, what } =
+                error.into_inner().unwrap_or(Wrong { left: 0, what: String::new() });
+            match (&text[text.len() - left..], what) {
+                ("", what) => format!("the formula ends where {what}"),
+                (rest, what) => format!("{what} at `{rest}`"),
+            }
+        })
     }
 
     /// Its value at a step of a run of `steps`.
@@ -90,126 +99,126 @@ impl Node {
     }
 }
 
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-    depth: usize,
+/// What is wrong where: how many bytes are left there.
+#[derive(Debug)]
+struct Wrong {
+    left: usize,
+    what: String,
 }
 
-impl<'a> Parser<'a> {
-    /// What is left, from the next character that is no space.
-    fn rest(&mut self) -> &'a str {
-        let rest = self.text[self.at..].trim_start();
-        self.at = self.text.len() - rest.len();
-        rest
+impl ParserError<&str> for Wrong {
+    type Inner = Self;
+
+    fn from_input(input: &&str) -> Self {
+        Self { left: input.len(), what: "something else is wanted".to_owned() }
     }
 
-    fn wanted(&mut self, what: &str) -> String {
-        match self.rest() {
-            "" => format!("the formula ends where {what} is wanted"),
-            rest => format!("{what} is wanted at `{rest}`"),
-        }
+    fn into_inner(self) -> Result<Self, Self> {
+        Ok(self)
     }
+}
 
-    fn take(&mut self, token: &str) -> bool {
-        let taken = self.rest().starts_with(token);
-        self.at += if taken { token.len() } else { 0 };
-        taken
-    }
+type Parsed<T> = Result<T, ErrMode<Wrong>>;
 
-    fn expect(&mut self, token: &str) -> Result<(), String> {
-        if self.take(token) { Ok(()) } else { Err(self.wanted(&format!("`{token}`"))) }
-    }
+/// What is to stand where `rest` begins.
+fn wanted(rest: &str, what: &str) -> ErrMode<Wrong> {
+    ErrMode::Cut(Wrong { left: rest.len(), what: format!("{what} is wanted") })
+}
 
-    /// Operands and the operators between them that bind at least as tightly as `least`.
-    fn expression(&mut self, least: u8) -> Result<Node, String> {
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(format!("the formula is nested deeper than {DEEPEST} times"));
-        }
-        let mut left = self.operand()?;
-        let mut compared = false;
-        loop {
-            let rest = self.rest();
-            let found = OPERATORS.iter().find(|(token, ..)| rest.starts_with(token));
-            let Some(&(token, binds, function)) = found.filter(|(_, binds, _)| *binds >= least)
-            else {
-                self.depth -= 1;
-                return Ok(left);
-            };
-            if binds == 1 && compared {
-                return Err(format!("write two comparisons in parentheses, at `{rest}`"));
-            }
-            compared |= binds == 1;
-            self.at += token.len();
-            // What stands right of `**` may begin with a minus, and be a power itself.
-            let right = self.expression(if token == "**" { MINUS } else { binds + 1 })?;
-            left = Node::Binary(function, Box::new([left, right]));
-        }
-    }
+fn formula(input: &mut &str) -> Parsed<Node> {
+    expression(operand)
+        .prefix(preceded(multispace0, sign))
+        .infix(preceded(multispace0, operator))
+        .parse_next(input)
+}
 
-    fn operand(&mut self) -> Result<Node, String> {
-        if self.take("-") {
-            let operand = self.expression(MINUS)?;
-            return Ok(Node::Unary(|x| -x, Box::new(operand)));
-        }
-        if self.take("+") {
-            return self.expression(MINUS);
-        }
-        if self.take("(") {
-            let inner = self.expression(0)?;
-            self.expect(")")?;
-            return Ok(inner);
-        }
-        let rest = self.rest();
-        match rest.chars().next() {
-            Some(c) if c.is_ascii_digit() || c == '.' => self.number(rest),
-            Some(c) if c.is_alphabetic() || c == '_' => self.name(rest),
-            _ => Err(self.wanted("a number, a name or `(`")),
-        }
-    }
+fn sign<'i>(input: &mut &'i str) -> Parsed<Prefix<&'i str, Node, ErrMode<Wrong>>> {
+    alt((
+        '-'.value(Prefix(SIGN, |_, a| Ok(Node::Unary(|x| -x, Box::new(a))))),
+        '+'.value(Prefix(SIGN, |_, a| Ok(a))),
+    ))
+    .parse_next(input)
+}
 
-    fn number(&mut self, rest: &str) -> Result<Node, String> {
-        let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let mut end = digits(rest);
-        if rest[end..].starts_with('.') {
-            end += 1 + digits(&rest[end + 1..]);
-        }
-        if let Some(power) = rest[end..].strip_prefix(['e', 'E']) {
-            let unsigned = power.strip_prefix(['+', '-']).unwrap_or(power);
-            end += 1 + power.len() - unsigned.len() + digits(unsigned);
-        }
-        let number = &rest[..end];
-        self.at += end;
-        number.parse().map(Node::Number).map_err(|_| format!("`{number}` is no number"))
-    }
+/// Operators with how tightly they bind.
+fn operator<'i>(input: &mut &'i str) -> Parsed<Infix<&'i str, Node, ErrMode<Wrong>>> {
+    alt((
+        "**".value(Right(11, |_, a, b| binary(f64::powf, a, b))),
+        "//".value(Left(7, |_, a, b| binary(|a, b| (a / b).floor(), a, b))),
+        '*'.value(Left(7, |_, a, b| binary(|a, b| a * b, a, b))),
+        '/'.value(Left(7, |_, a, b| binary(|a, b| a / b, a, b))),
+        '%'.value(Left(7, |_, a, b| binary(|a, b| a - b * (a / b).floor(), a, b))),
+        '+'.value(Left(5, |_, a, b| binary(|a, b| a + b, a, b))),
+        '-'.value(Left(5, |_, a, b| binary(|a, b| a - b, a, b))),
+        alt((
+            "<=".value(Neither(3, |_, a, b| binary(|a, b| f64::from(a <= b), a, b))),
+            ">=".value(Neither(3, |_, a, b| binary(|a, b| f64::from(a >= b), a, b))),
+            "==".value(Neither(3, |_, a, b| binary(|a, b| f64::from(a == b), a, b))),
+            '<'.value(Neither(3, |_, a, b| binary(|a, b| f64::from(a < b), a, b))),
+            '>'.value(Neither(3, |_, a, b| binary(|a, b| f64::from(a > b), a, b))),
+        )),
+    ))
+    .parse_next(input)
+}
 
-    fn name(&mut self, rest: &str) -> Result<Node, String> {
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        let name = &rest[..end];
-        self.at += end;
-        if let Some((_, node)) = VARIABLES.iter().find(|(known, _)| *known == name) {
-            return Ok(node.clone());
+#[allow(clippy::unnecessary_wraps)] // What folds operands may fail.
+fn binary(function: Binary, a: Node, b: Node) -> Parsed<Node> {
+    Ok(Node::Binary(function, Box::new([a, b])))
+}
+
+fn operand(input: &mut &str) -> Parsed<Node> {
+    multispace0(input)?;
+    match input.chars().next() {
+        Some('(') => bracketed(input),
+        Some('-' | '+') => Err(ErrMode::Backtrack(Wrong::from_input(input))),
+        Some(c) if c.is_ascii_digit() || c == '.' => {
+            let rest = *input;
+            float(input).map(Node::Number).map_err(|_: ErrMode<Wrong>| wanted(rest, "a number"))
         }
-        if let Some((_, function)) = UNARY.iter().find(|(known, _)| *known == name) {
-            self.expect("(")?;
-            let argument = self.expression(0)?;
-            self.expect(")")?;
-            return Ok(Node::Unary(*function, Box::new(argument)));
-        }
-        if let Some((_, function)) = BINARY.iter().find(|(known, _)| *known == name) {
-            self.expect("(")?;
-            let left = self.expression(0)?;
-            self.expect(",")?;
-            let right = self.expression(0)?;
-            self.expect(")")?;
-            return Ok(Node::Binary(*function, Box::new([left, right])));
-        }
-        let known = VARIABLES.iter().map(|(name, _)| *name);
-        let known = known.chain(UNARY.iter().map(|(name, _)| *name));
-        let known: Vec<_> = known.chain(BINARY.iter().map(|(name, _)| *name)).collect();
-        Err(format!("`{name}` is not known here (known: {})", known.join(", ")))
+        Some(c) if c.is_alphabetic() || c == '_' => name(input),
+        _ => Err(wanted(input, "a number, a name or `(`")),
     }
+}
+
+fn name(input: &mut &str) -> Parsed<Node> {
+    let whole = *input;
+    let name = take_while(1.., |c: char| c.is_alphanumeric() || c == '_').parse_next(input)?;
+    if let Some((_, node)) = VARIABLES.iter().find(|(known, _)| *known == name) {
+        return Ok(node.clone());
+    }
+    if let Some((_, function)) = UNARY.iter().find(|(known, _)| *known == name) {
+        return Ok(Node::Unary(*function, Box::new(bracketed(input)?)));
+    }
+    if let Some((_, function)) = BINARY.iter().find(|(known, _)| *known == name) {
+        expect(input, "(")?;
+        let left = formula(input)?;
+        expect(input, ",")?;
+        let right = formula(input)?;
+        expect(input, ")")?;
+        return binary(*function, left, right);
+    }
+    let known = VARIABLES.iter().map(|(name, _)| *name);
+    let known = known.chain(UNARY.iter().map(|(name, _)| *name));
+    let known: Vec<_> = known.chain(BINARY.iter().map(|(name, _)| *name)).collect();
+    let what = format!("`{name}` is not known here (known: {})", known.join(", "));
+    Err(ErrMode::Cut(Wrong { left: whole.len(), what }))
+}
+
+/// A formula in parentheses.
+fn bracketed(input: &mut &str) -> Parsed<Node> {
+    expect(input, "(")?;
+    let inner = formula(input)?;
+    expect(input, ")")?;
+    Ok(inner)
+}
+
+fn expect(input: &mut &str, token: &str) -> Parsed<()> {
+    multispace0(input)?;
+    let Some(rest) = input.strip_prefix(token) else {
+        return Err(wanted(input, &format!("`{token}`")));
+    };
+    *input = rest;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -261,8 +270,8 @@ mod tests {
             ("max(1)", "`,` is wanted at `)`"),
             ("exp 3", "`(` is wanted at `3`"),
             ("1.2.3", "an operator is wanted at `.3`"),
-            ("1e", "`1e` is no number"),
-            ("1 < 2 < 3", "write two comparisons in parentheses, at `< 3`"),
+            ("1e", "a number is wanted at `1e`"),
+            ("1 < 2 < 3", "an operator is wanted at `< 3`"),
             ("lambda step: 1", "`lambda` is not known here (known: step, epoch, steps, pi, e, exp"),
             ("größe", "`größe` is not known here"),
             ("1 × 2", "an operator is wanted at `× 2`"),
@@ -271,7 +280,11 @@ mod tests {
             assert!(error.starts_with(expected), "{text}: {error}");
         }
         let deep = "(".repeat(100_000) + "1" + &")".repeat(100_000);
-        assert!(Formula::parse(&deep).unwrap_err().contains("deeper than 64"));
-        assert!(Formula::parse(&"-".repeat(100_000)).is_err());
+        assert_eq!(Formula::parse(&deep).unwrap_err(), "it has 200001 characters, more than 500");
+        // What is let through is parsed within any stack.
+        assert!(Formula::parse(&("(".repeat(249) + "1" + &")".repeat(249))).is_ok());
+        assert!(Formula::parse(&("exp(".repeat(99) + "1" + &")".repeat(99))).is_ok());
+        assert!(Formula::parse(&("-".repeat(499) + "1")).is_ok());
+        assert!(Formula::parse(&("1**".repeat(166) + "1")).is_ok());
     }
 }

@@ -130,6 +130,68 @@ fn a_learning_rate_must_not_be_negative_or_infinite() {
 }
 
 #[test]
+fn a_formula_must_parse_and_stay_a_rate() {
+    let lambda = |formula: &str| format!("name = 'lambda'\nlr_lambda = \"{formula}\"");
+    for (formula, expected) in [
+        (
+            "0.95 **",
+            "config key `schedule.lr_lambda`: \"0.95 **\" is no formula: the formula ends where a number, a \
+             name or `(` is wanted",
+        ),
+        (
+            "0.95 ** epoc",
+            "config key `schedule.lr_lambda`: \"0.95 ** epoc\" is no formula: `epoc` is not known here",
+        ),
+        (
+            "1 - step / 50",
+            "config key `schedule.lr_lambda`: the schedule gives -0.020000000000000018 at step 51, where a \
+             learning rate takes a finite factor from 0",
+        ),
+        (
+            "1 / (step - 7) ** 2",
+            "config key `schedule.lr_lambda`: the schedule gives inf at step 7",
+        ),
+        ("sqrt(30 - step)", "config key `schedule.lr_lambda`: the schedule gives NaN at step 31"),
+    ] {
+        refused(&lambda(formula), expected);
+    }
+    refused(
+        "name = 'multiplicative'\nlr_lambda = '2 +'",
+        "config key `schedule.lr_lambda`: \"2 +\" is no formula: the formula ends where a number",
+    );
+    let inline = "weight_decay = { name = 'lambda', value = 1, lr_lambda = '0.01 * step' }";
+    let error = weight_decay(inline).unwrap_err().to_string();
+    let expected =
+        "config key `optimizer.weight_decay`: the schedule gives 0.51 at step 51, out of [0, 0.5]";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn combinators_change_what_stands_within_them() {
+    let within = "schedule = { name = 'linear', warmup_steps = 20 }";
+    let at = |head: &str, steps: &[u64]| -> Vec<f64> {
+        let curve = factors(&format!("{head}\n{within}")).unwrap();
+        steps.iter().map(|step| curve.at(*step)).collect()
+    };
+    assert_eq!(at("name = 'scale'\nfactor = 3", &[0, 10, 60]), [0.0, 1.5, 1.5]);
+    assert_eq!(at("name = 'floor'\nfloor = 0.5", &[0, 20, 60, 100]), [0.5, 1.0, 0.75, 0.5]);
+    assert_eq!(at("name = 'clamp'\nmin = 0.2\nmax = 0.6", &[0, 20, 60]), [0.2, 0.6, 0.5]);
+    assert_eq!(at("name = 'restarted'\nevery = 40", &[10, 30, 50, 70]), [0.5; 4]);
+    refused(
+        "name = 'clamp'\nmin = 2\nmax = 1\nschedule = { name = 'constant' }",
+        "config key `schedule.min`: 2 is above max, 1",
+    );
+    refused(
+        "name = 'restarted'\nevery = 19\nschedule = { name = 'linear', warmup_steps = 20 }",
+        "config key `schedule.schedule.warmup_steps`: a warm-up of 20 steps is longer than the run of 19",
+    );
+    refused(
+        "name = 'scale'\nfactor = 1\nschedule = 'linear'",
+        "config key `schedule.schedule`: wants a schedule table",
+    );
+}
+
+#[test]
 fn inline_a_value_is_a_value() {
     let curve = weight_decay(
         "weight_decay = { name = 'cosine_annealing', value = 0.4, eta_min = 0.1, t_max = 50 }",

@@ -9,6 +9,8 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use toml::Table;
 
+const FILES: [&str; 3] =
+    ["schedules.safetensors", "schedules_torch.safetensors", "schedules_metrics.safetensors"];
 const TOLERANCE: f64 = 1e-12;
 
 /// A golden file's variant: what a config says, whether as a hyperparameter's table, and its values.
@@ -130,13 +132,41 @@ fn agree_after_each_value_of_a_metric() {
 
 #[test]
 fn every_schedule_has_a_variant_to_agree_with() {
-    let files =
-        ["schedules.safetensors", "schedules_torch.safetensors", "schedules_metrics.safetensors"];
-    let variants = files.into_iter().flat_map(|file| golden(file).1);
+    let variants = FILES.into_iter().flat_map(|file| golden(file).1);
     let shown: BTreeSet<_> =
         variants.map(|variant| variant.config["name"].as_str().unwrap().to_owned()).collect();
     let named: BTreeSet<_> = SCHEDULES.names().into_iter().map(str::to_owned).collect();
     assert_eq!(named, shown);
+}
+
+/// Every option of every schedule is given in a variant, but those of ours alone.
+#[test]
+fn every_option_is_held_against_its_reference() {
+    let mut shown = BTreeSet::new();
+    for file in FILES {
+        for variant in golden(file).1 {
+            options_of(&variant.config, &mut shown);
+        }
+    }
+    let ours = ["name", "metric"];
+    let all = SCHEDULES.infos().into_iter().flat_map(|info| {
+        let options = info.fields.into_iter().filter(|field| !ours.contains(&field.name));
+        options.map(move |field| (info.name.to_owned(), field.name.to_owned()))
+    });
+    let missing: Vec<_> = all.filter(|option| !shown.contains(option)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The options that a schedule and those within it give, each with its schedule's name.
+fn options_of(config: &Table, shown: &mut BTreeSet<(String, String)>) {
+    let name = config["name"].as_str().unwrap();
+    for (key, value) in config {
+        shown.insert((name.to_owned(), key.clone()));
+        let within = value.as_array().into_iter().flatten().chain([value]);
+        for table in within.filter_map(toml::Value::as_table) {
+            options_of(table, shown);
+        }
+    }
 }
 
 #[test]
