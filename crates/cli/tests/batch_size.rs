@@ -116,3 +116,40 @@ fn the_noise_scale_is_measured_and_nothing_changes() {
     let told = place.error(&train("one", &["train.noise_scale=true"]));
     assert!(told.contains("`train.noise_scale`: it is measured between the parts"), "{told}");
 }
+
+#[test]
+fn tables_are_descended_in_all_ways_too() {
+    let place = Place::new();
+    let row = |i: usize| format!("{},{},{}\n", i % 7, i * i % 11, 3 * (i % 7) + i * i % 11);
+    place.write("table.csv", "a,b,y\n".to_owned() + &(0..60).map(row).collect::<String>());
+    place.write(
+        "tiny.toml",
+        "task = 'regression'\ndata = { file = 'table.csv', target = 'y' }\nmodel.name = 'linear'\n\
+         optimizer = { name = 'sgd', lr = 0.1 }\ntrain = { steps = 24, log_every = 1 }\n\
+         checkpoint.every = 5",
+    );
+    let replaced = ["train.batch_size=1", "data.replacement=true"];
+    for (run, settings) in
+        [("all", &["train.batch_size=all"][..]), ("one", &replaced), ("ramp", &[RAMP])]
+    {
+        resumes(&place, run, settings);
+    }
+    let sizes = values(&place, "ramp", "train/batch_size");
+    assert_eq!((sizes[0], sizes[1]), (3.0, 4.0));
+    // Without noise, and with a step that is short enough, the loss falls at each step.
+    let losses = values(&place, "all", "train/loss");
+    assert!(losses.len() == 24 && losses.windows(2).all(|pair| pair[1] < pair[0]), "{losses:?}");
+    let told = place.error(&train(
+        "none",
+        &[
+            "train.batch_size={ name = \"lambda\", value = 1, lr_lambda = \"30 + step\" }",
+            "data.drop_last=true",
+        ],
+    ));
+    assert!(
+        told.contains("`train.batch_size`: step 19 takes 49 samples, but there are 48")
+            && told.contains("drop_last = true drops"),
+        "{told}"
+    );
+    assert!(!place.at("none").exists());
+}

@@ -1,7 +1,7 @@
 //! Every way a config can be wrong, with the text its user reads.
 
 use rappel_registry::{
-    ConfigError, Entry, Field, Kind, Options, Range, Registry, no_more, resolve,
+    ConfigError, Entry, Field, Kind, Options, Range, Registry, Scheduled, no_more, resolve,
 };
 
 type Build = fn(&Options) -> Result<u64, ConfigError>;
@@ -177,4 +177,29 @@ fn an_integer_literal_stands_for_a_float_and_nothing_else_is_coerced() {
 fn asking_for_another_kind_is_a_mistake_of_the_code() {
     let options = resolve("", FIELDS, &toml::from_str("lr = 1").unwrap()).unwrap();
     let _ = options.str("lr");
+}
+
+#[test]
+fn counts_are_numbers_words_or_curves() {
+    let count = Kind::Count { min: 1, words: &["all"], by: &SHAPES };
+    let fields: &[Field] = &[Field::new("batch_size", count, "8", "samples")];
+    let resolved = |given: &str| resolve("train", fields, &toml::from_str(given).unwrap());
+    let number = resolved("").unwrap();
+    assert_eq!(number.word("batch_size"), None);
+    assert_eq!(number.scheduled("batch_size"), Scheduled::Number(8.0));
+    assert_eq!(resolved("batch_size = 'all'").unwrap().word("batch_size"), Some("all"));
+    let curve = resolved("batch_size = { name = 'warmup' }").unwrap();
+    assert_eq!(curve.word("batch_size"), None);
+    let Scheduled::Table(table, range) = curve.scheduled("batch_size") else { panic!("{curve:?}") };
+    assert_eq!((table.u64("warmup_steps"), range.contains(1.0)), (10, true));
+    assert!(!range.contains(0.5));
+    let wants = "integer >= 1, \"all\", or a shape table";
+    for (given, expected) in [
+        ("0", format!("0 is out of range; wants {wants}")),
+        ("'some'", format!("\"some\" is out of range; wants {wants}")),
+        ("1.5", format!("wants {wants}, got the float 1.5")),
+    ] {
+        let told = resolved(&format!("batch_size = {given}")).unwrap_err().to_string();
+        assert_eq!(told, format!("config key `train.batch_size`: {expected}"));
+    }
 }

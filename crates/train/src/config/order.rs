@@ -45,7 +45,13 @@ impl Config {
             }
             made => made.map_err(TrainError::from),
         };
-        let of = |steps| self.batch_size(Horizon { steps }).and_then(with);
+        let of = |steps| {
+            let batch_size = self.batch_size(Horizon { steps })?;
+            if drawing.drop_last {
+                self.check_fits(&batch_size, steps, samples)?;
+            }
+            with(batch_size)
+        };
         match self.length() {
             Length::Steps(steps) => of(steps),
             Length::Epochs(epochs) if self.has_ramp() => shortest(epochs, samples, of),
@@ -90,6 +96,18 @@ impl Config {
         let curve = Curve::from_option(train, BATCH_SIZE, horizon)?;
         let size = move |step| (curve.at(step).round() as usize).saturating_mul(parts);
         Ok(BatchSize::Ramp(Arc::new(size)))
+    }
+
+    /// With `drop_last` no step wants more samples than there are: it would drop them all.
+    fn check_fits(&self, size: &BatchSize, steps: u64, samples: usize) -> Result<(), TrainError> {
+        let BatchSize::Ramp(size) = size else { return Ok(()) };
+        let Some(step) = (0..steps).find(|step| size(*step) > samples) else { return Ok(()) };
+        let reason = format!(
+            "step {step} takes {} samples, but there are {samples}, and drop_last = true drops what fills \
+             no batch; lower the schedule, or set drop_last = false",
+            size(step)
+        );
+        Err(self.section("train").invalid(BATCH_SIZE, reason).into())
     }
 
     /// Whether the batch size changes from step to step.
