@@ -48,7 +48,8 @@ pub fn text(report: &Report, seconds: Duration) -> String {
         line(&format!("validation {}", metric.name), &format!("{value:.4}"), metric.unit);
     }
     if let Some(Baseline { name, loss }) = &report.baseline {
-        line(&format!("{name} loss"), &format!("{loss:.4}"), &format!("{unit}, on the same data"));
+        let about = format!("{unit}, on the same data");
+        line(&format!("{name} loss"), &format!("{loss:.4}"), about.trim_start_matches(", "));
     }
     line("run", &report.dir.display().to_string(), "");
     line("model", &report.model.display().to_string(), "");

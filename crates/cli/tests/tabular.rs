@@ -54,6 +54,11 @@ fn a_table_becomes_a_model_and_the_model_predictions() {
     assert_eq!(worth["rows"], 120);
     assert!(worth["rmse"].as_f64().unwrap() < 20.0, "{worth}");
 
+    let apart = ["train", "regression.toml", "--set", "data.validation_file=houses.csv"];
+    let apart = place.json(&[&apart[..], &["--out", "v", "--json"]].concat());
+    let worth = place.json(&["eval", "--model", "v/model", "--file", "houses.csv", "--json"]);
+    assert_eq!(apart["validation_rmse"], worth["rmse"]);
+
     // Without the target, with the id passed through; a city that nobody knew is told of.
     let rows: Vec<String> = houses(6)
         .lines()

@@ -71,8 +71,8 @@ impl Default for Drawing {
 /// The samples of each step as a pure function of the step, whatever a sample is.
 ///
 /// An epoch `e` is a sequence of `N` samples: `p_e(0), p_e(1), ...` where `p_e` is the epoch's
-/// [`Permutation`], the samples' own order without `shuffle`, or `N` independent draws with
-/// `replacement`. Each step takes the next ones of them, as many as its batch has; what is left at an
+/// [`Permutation`], the samples' own order without `shuffle` or where each step takes all, or `N`
+/// independent draws with `replacement`. Each step takes the next ones of them, as many as its batch has; what is left at an
 /// epoch's end and does not fill a batch is a smaller batch, or with `drop_last` none. So no batch has
 /// samples of two epochs, nor more than all.
 ///

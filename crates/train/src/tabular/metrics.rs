@@ -10,6 +10,8 @@ const fn more(name: &'static str) -> Metric {
     Metric { name, unit: "", greater_is_better: true }
 }
 
+const NATS: Metric = Metric { unit: "nats", ..less("loss") };
+
 /// Of predicted numbers, after the loss; in the target's own units.
 pub(crate) const REGRESSION: &[Metric] = &[less("loss"), less("rmse"), less("mae"), more("r2")];
 
@@ -19,7 +21,7 @@ pub(crate) const BINARY: &[Metric] =
 
 /// Of more classes; `auc` is the mean over classes, each against the rest.
 pub(crate) const MULTICLASS: &[Metric] =
-    &[less("loss"), more("accuracy"), less("log_loss"), more("f1_macro"), more("auc")];
+    &[NATS, more("accuracy"), less("log_loss"), more("f1_macro"), more("auc")];
 
 /// Root mean squared error, mean absolute error, and `1 - sum (t - y)^2 / sum (t - mean t)^2`; the
 /// latter is 1 or 0 where all targets are the same, as theirs is (`force_finite`).

@@ -110,6 +110,14 @@ impl Tabular {
         self.loss.sum(outputs, targets, 0.0).item() / self.loss.weight(targets)
     }
 
+    /// What the rows of a step weigh, together.
+    fn step_weight(&self, step: u64) -> f64 {
+        if self.loss.is_cross_entropy() && !self.loss.is_plain_cross_entropy() {
+            return self.loss.weight(&self.targets(&self.order.samples(step)));
+        }
+        self.order.batch_size(step) as f64
+    }
+
     fn targets(&self, rows: &[usize]) -> Vec<f64> {
         rows.iter().map(|row| self.train.targets[*row]).collect()
     }
@@ -191,7 +199,7 @@ impl Task for Tabular {
         let outputs = |forward: &Forward| {
             self.model.predictor.forward(&forward.embeddings(x.clone()), forward)
         };
-        let of_step = self.loss.weight(&self.targets(&self.order.samples(*step)));
+        let of_step = self.step_weight(*step);
         let targets = self.targets(&rows);
         if self.loss.is_plain_cross_entropy() {
             let classes: Vec<i64> = targets.iter().map(|class| *class as i64).collect();
