@@ -373,4 +373,17 @@ impl Lanes32 for F32 {
             (Self(_mm256_castsi256_ps(m)), Self(e))
         }
     }
+    #[inline(always)]
+    fn bits(self) -> Self {
+        // SAFETY: see the module's first lines.
+        unsafe { Self(_mm256_cvtepi32_ps(_mm256_castps_si256(self.0))) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 8]) -> Self {
+        // SAFETY: see the module's first lines; the table is a whole register.
+        unsafe {
+            let table = _mm256_loadu_ps(table.as_ptr());
+            Self(_mm256_permutevar8x32_ps(table, _mm256_castps_si256(self.0)))
+        }
+    }
 }

@@ -352,4 +352,18 @@ impl Lanes32 for F32 {
             (Self(_mm512_castsi512_ps(m)), Self(e))
         }
     }
+    #[inline(always)]
+    fn bits(self) -> Self {
+        // SAFETY: see the module's first lines.
+        unsafe { Self(_mm512_cvtepi32_ps(_mm512_castps_si512(self.0))) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 8]) -> Self {
+        // SAFETY: see the module's first lines; the table is half a register, and stands there twice.
+        unsafe {
+            let table = _mm256_castps_pd(_mm256_loadu_ps(table.as_ptr()));
+            let twice = _mm512_castpd_ps(_mm512_broadcast_f64x4(table));
+            Self(_mm512_permutexvar_ps(_mm512_castps_si512(self.0), twice))
+        }
+    }
 }

@@ -162,6 +162,11 @@ pub trait Lanes32: Lanes<Scalar = f32> {
     fn exp2_integral(self) -> Self;
     /// Splits positive, normal lanes into a mantissa in `[sqrt(1/2), sqrt(2))` and an exponent.
     fn split_exponent(self) -> (Self, Self);
+    /// The bits of each lane, a positive number's, as an integer: `2^23 (127 + log2 self)`, where the
+    /// logarithm is a straight line between powers of two, too small by 0.087 at most.
+    fn bits(self) -> Self;
+    /// For each lane the number of `table` that its last three bits count.
+    fn lookup(self, table: &[f32; 8]) -> Self;
 }
 
 /// The numbers that a buffer holds, as a kernel of instruction set `S` reads and writes them.

@@ -341,4 +341,15 @@ impl Lanes32 for F32 {
         // SAFETY: both arrays hold a whole register.
         unsafe { (Self::load(m.as_ptr()), Self::load(e.as_ptr())) }
     }
+    #[inline(always)]
+    fn bits(self) -> Self {
+        // SAFETY: see the module's first lines.
+        unsafe { Self(vcvtq_f32_u32(vreinterpretq_u32_f32(self.0))) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 8]) -> Self {
+        let found = self.to_array().map(|lane| lane.lookup(table));
+        // SAFETY: the array holds a whole register.
+        unsafe { Self::load(found.as_ptr()) }
+    }
 }

@@ -144,4 +144,12 @@ impl Lanes32 for f32 {
         let mantissa = f32::from_bits((bits & 0x007f_ffff) | ((127 - up) << 23));
         (mantissa, exponent as f32)
     }
+    #[inline(always)]
+    fn bits(self) -> Self {
+        self.to_bits() as f32
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 8]) -> Self {
+        table[(self.to_bits() & 7) as usize]
+    }
 }

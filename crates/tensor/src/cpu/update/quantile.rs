@@ -3,40 +3,47 @@
 //! The codes are bitsandbytes' dynamic map (Dettmers et al., 2021, <https://arxiv.org/abs/2110.02861>):
 //! seven decades below 1, each cut evenly into twice as many parts as the one below it, whose middles
 //! are the values; beside them 0 and 1. Within a decade value and rank are linear in each other, so
-//! both ways are arithmetic on registers, without tables.
+//! both ways are one line whose two numbers are looked up by the decade, in tables of eight that fit a
+//! register; the decade is read from the exponent.
 
 use crate::random::hash;
-use crate::real::{Lanes, Real, Simd, Stored};
+use crate::real::{Lanes, Lanes32, Real, Simd, Stored};
 
 /// Numbers that share a scale, their largest magnitude.
 pub const BLOCK: usize = 256;
 
 const DECADES: usize = 7;
 
+/// A number for each decade, and for what is below.
+type Table = [f32; DECADES + 1];
+
 /// 2^23: added to a whole number below, it leaves that number in the last bits. That is how codes become
 /// single-precision numbers and come back, a register at a time; a cast would go one by one.
 const WHOLE: f32 = 8_388_608.0;
 
-/// One decade of positive values: those of the ranks from `start`, counted from 1 over all.
-#[derive(Clone, Copy, Default)]
-struct Decade {
-    /// The rank of its first value.
-    start: f32,
-    /// The rank of its last.
-    last: f32,
-    /// Numbers above belong to it, or to one above it.
-    from: f32,
-    /// The value of rank `k` is `step k + base`.
-    step: f32,
-    base: f32,
-    /// The rank of the part that `x` lies in is `slope x + shift`, rounded.
-    slope: f32,
-    shift: f32,
-}
+/// What the last bit of an exponent stands for among the bits of a number.
+const LAST_PLACE: f64 = 1.0 / 8_388_608.0;
+
+/// Added to a decade, it leaves the last three bits, and nothing negative.
+const AROUND: f64 = 8.0;
+
+/// Numbers below are in no decade; their logarithm would leave the tables.
+const LEAST: f64 = 3.2e-8;
 
 /// The values that codes stand for, and the way back.
 pub struct Codes {
-    decades: [Decade; DECADES],
+    /// Of each decade, counted from 1, and 0 of what is below them all. The value of rank `k` is
+    /// `step k + base`.
+    step: Table,
+    base: Table,
+    /// The rank of the part that `x` lies in is `slope x + shift`, rounded, at most `last`.
+    slope: Table,
+    shift: Table,
+    last: Table,
+    /// Numbers above the `d`-th belong to decade `d + 1`, or to one above it.
+    from: Table,
+    /// The decade of rank `k` is the exponent of `grow k + 1`.
+    grow: f32,
     /// The code of 0: ranks of negative numbers lie below, of positive ones above.
     zero: f32,
     /// Numbers above are 1.
@@ -57,16 +64,8 @@ impl Codes {
     }
 
     const fn new(signed: bool) -> Self {
-        let nothing = Decade {
-            start: 0.0,
-            last: 0.0,
-            from: 0.0,
-            step: 0.0,
-            base: 0.0,
-            slope: 0.0,
-            shift: 0.0,
-        };
-        let mut decades = [nothing; DECADES];
+        let [mut steps, mut bases, mut slopes, mut shifts, mut lasts] = [[0.0; DECADES + 1]; 5];
+        let mut froms = [f32::INFINITY; DECADES + 1];
         let zero = if signed { 127 } else { 0 };
         let mut values = [0.0; 256];
         let (mut rank, mut before) = (1, 0.0);
@@ -77,11 +76,11 @@ impl Codes {
             let start = rank as f64;
             let step = 0.9 * top / parts as f64;
             let base = top * 0.1 + step / 2.0 - start * step;
-            let from = f64::midpoint(before, step * start + base) as f32;
-            let (slope, shift) = ((1.0 / step) as f32, (start - 0.1 * top / step - 0.5) as f32);
-            let last = (rank + parts - 1) as f32;
-            let (start, step32, base32) = (start as f32, step as f32, base as f32);
-            decades[d] = Decade { start, last, from, step: step32, base: base32, slope, shift };
+            froms[d] = f64::midpoint(before, step * start + base) as f32;
+            (steps[d + 1], bases[d + 1]) = (step as f32, base as f32);
+            (slopes[d + 1], shifts[d + 1]) =
+                ((1.0 / step) as f32, (start - 0.1 * top / step - 0.5) as f32);
+            lasts[d + 1] = (rank + parts - 1) as f32;
             let mut part = 0;
             while part < parts {
                 before = step * rank as f64 + base;
@@ -97,33 +96,48 @@ impl Codes {
         }
         values[255] = 1.0;
         let one_from = f64::midpoint(before, 1.0) as f32;
-        Self { decades, zero: zero as f32, one_from, one: rank as f32, values }
+        Self {
+            step: steps,
+            base: bases,
+            slope: slopes,
+            shift: shifts,
+            last: lasts,
+            from: froms,
+            // Decades begin at the ranks 2^d, or 2^(d + 1) - 1.
+            grow: if signed { 2.0 } else { 1.0 },
+            zero: zero as f32,
+            one_from,
+            one: rank as f32,
+            values,
+        }
     }
 
     /// The value of rank `k`, from 0.
     #[inline(always)]
-    fn value<R: Real>(&self, k: R) -> R {
-        let mut value = R::of(0.0);
-        for decade in &self.decades {
-            let here = k.mul_add(R::of(decade.step.into()), R::of(decade.base.into()));
-            value = R::select(k.lt(R::of(decade.start.into())), value, here);
-        }
-        R::select(k.lt(R::of(self.one.into())), value, R::of(1.0))
+    fn value<L: Lanes32>(&self, k: L) -> L {
+        let at = k.mul_add(L::of(self.grow.into()), L::of(1.0)).bits();
+        // Rounded down: a whole exponent lies just above the half.
+        let decade = at.mul_add(L::of(LAST_PLACE), L::of(AROUND - 127.5 + 1.0 / 1024.0))
+            + L::of(WHOLE.into());
+        let value = k.mul_add(decade.lookup(&self.step), decade.lookup(&self.base));
+        L::select(k.lt(L::of(self.one.into())), value, L::of(1.0))
     }
 
     /// The rank of the value nearest to `x`, which lies in 0 to 1.
     #[inline(always)]
-    fn rank<R: Real>(&self, x: R) -> R {
-        let [mut slope, mut shift, mut last] = [R::of(0.0); 3];
-        for decade in &self.decades {
-            let here = R::of(decade.from.into()).lt(x);
-            slope = R::select(here, R::of(decade.slope.into()), slope);
-            shift = R::select(here, R::of(decade.shift.into()), shift);
-            last = R::select(here, R::of(decade.last.into()), last);
-        }
+    fn rank<L: Lanes32>(&self, x: L) -> L {
+        // The logarithm to base 10, too small by 0.026 at most, lifted so that rounding gives the
+        // decade or the one above it: decades begin at 1 to 2.75 times a power of ten.
+        let log = x.max(L::of(LEAST)).bits();
+        let line = L::of(LAST_PLACE * std::f64::consts::LOG10_2);
+        let above = log.mul_add(line, L::of(AROUND + 7.05 - 127.0 * std::f64::consts::LOG10_2))
+            + L::of(WHOLE.into());
+        let is_there = above.lookup(&self.from).lt(x);
+        let decade = above + L::select(is_there, L::of(1.0), L::of(0.0));
         // The last part of a decade reaches beyond it, to where the next decade's first is nearer.
-        let rank = x.mul_add(slope, shift).round().min(last);
-        R::select(R::of(self.one_from.into()).lt(x), R::of(self.one.into()), rank)
+        let rank = x.mul_add(decade.lookup(&self.slope), decade.lookup(&self.shift)).round();
+        let rank = rank.min(decade.lookup(&self.last));
+        L::select(L::of(self.one_from.into()).lt(x), L::of(self.one.into()), rank)
     }
 
     /// Reads a block.
@@ -139,7 +153,8 @@ impl Codes {
             // SAFETY: the array holds a whole number of registers.
             unsafe {
                 let k = <f32 as Stored>::load::<S>(wide.as_ptr().add(i)) - zero;
-                let value = k.sign() * self.value(k.abs()) * scale;
+                let value = self.value(k.abs()) * scale;
+                let value = S::F32::select(k.lt(S::F32::of(0.0)), -value, value);
                 <f32 as Stored>::store::<S>(value, wide.as_mut_ptr().add(i));
             }
         }
@@ -177,13 +192,10 @@ impl Codes {
             // SAFETY: as above.
             unsafe {
                 let x = <f32 as Stored>::load::<S>(wide.as_ptr().add(i)) * inverse;
-                let mut rank = self.rank(x.abs());
-                if self.zero > 0.0 {
-                    // Minus one has no code.
-                    let last = S::F32::of(f64::from(self.zero));
-                    rank = S::F32::select(x.lt(S::F32::of(0.0)), rank.min(last), rank);
-                }
-                let code = x.sign().mul_add(rank, zero);
+                let rank = self.rank(x.abs());
+                // Minus one has no code; where no number is negative, none is below 0.
+                let below = -rank.min(S::F32::of(self.zero.into()));
+                let code = S::F32::select(x.lt(S::F32::of(0.0)), below, rank) + zero;
                 <f32 as Stored>::store::<S>(code, wide.as_mut_ptr().add(i));
             }
         }
