@@ -220,6 +220,12 @@ fn tables_that_cannot_be_learned_are_told_before_anything_is_written() {
             "config key `data.categorical`: `id` is no feature",
         ),
         (
+            "regression",
+            houses(60),
+            &["data.features=[\"area\", \"city\", \"area\"]", "data.exclude=[]"],
+            "config key `data.features`: `area` is named twice; name it once",
+        ),
+        (
             "classification",
             houses(60),
             &["loss.class_weight={ dera = 2.0 }"],

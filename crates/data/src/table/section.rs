@@ -112,6 +112,11 @@ impl TableConfig {
             let reason = format!("`{}` is the target, too; leave it out", self.target);
             return Err(options.invalid("features", reason));
         }
+        let features = self.features.as_deref().unwrap_or_default();
+        if let Some(i) = (1..features.len()).find(|i| features[..*i].contains(&features[*i])) {
+            let reason = format!("`{}` is named twice; name it once", features[i]);
+            return Err(options.invalid("features", reason));
+        }
         if let Some(name) = self.exclude.iter().find(|name| self.features.is_some() && listed(name))
         {
             let reason = format!("`{name}` is among data.features, too; name it in one of both");
