@@ -53,6 +53,21 @@ fn a_chart_says_where_the_ends_are() {
     let norm = "train.max_grad_norm={ name = 'linear', value = 2 }";
     let text = place.ok(&["schedule", "tiny.toml", "--set", norm]);
     assert!(text.contains("\ntrain.max_grad_norm: at least 0.08333"), "{text}");
+    let output = place.rappel(&["schedule", "tiny.toml", "--set", "schedule={ name = 'greedy' }"]);
+    assert!(
+        stderr(&output).starts_with("note: learning rates also follow the validations, by greedy")
+    );
+    let dropped = "regularize=[{ name = 'label_smoothing', label_smoothing = 0.1 }, { name = 'dropout', p = { name = 'cosine', value = 0.5 } }]";
+    let text = place.ok(&["schedule", "tiny.toml", "--set", dropped]);
+    assert!(text.contains("\nregularize[1].p: at least 0.00213"), "{text}");
+    assert!(!text.contains("regularize[0]"), "{text}");
+    let text = place.ok(&[
+        "schedule",
+        "tiny.toml",
+        "--set",
+        "train.batch_size={ name = 'linear_lr', value = 8 }",
+    ]);
+    assert!(text.contains("train.batch_size"), "{text}");
     let text = place.ok(&["schedule", "tiny.toml", "--set", "schedule={ name = 'constant' }"]);
     assert_eq!(text, "lr: 0.01 at all 24 steps\n");
 }

@@ -258,3 +258,13 @@ fn a_schedule_must_keep_the_range_of_its_hyperparameter() {
     let error = weight_decay("weight_decay = { name = 'linear' }").unwrap_err().to_string();
     assert!(error.starts_with("config key `optimizer.weight_decay.value`: missing"), "{error}");
 }
+
+/// Libraries mean different things by a warm-up, so that each schedule says what it means.
+#[test]
+fn every_schedule_names_its_warm_up() {
+    for info in SCHEDULES.infos() {
+        let told = info.more.about.contains("arm-up");
+        let option = info.fields.iter().any(|field| field.name == "warmup_steps");
+        assert!(told || option, "{}", info.name);
+    }
+}

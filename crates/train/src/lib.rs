@@ -49,7 +49,7 @@ pub use replay::{ReplayError, Replayed, replay};
 pub use report::{Baseline, Ended, Report};
 pub use run::{Console, Run};
 pub use run_dir::RunDir;
-pub use scheduled::scheduled;
+pub use scheduled::{Varied, scheduled};
 pub use surface::{Path, Surface};
 pub use tabular::{Predictions, Scores, TabularModel, write_csv};
 pub use tasks::{Build, TASKS, Task, TaskEntry};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
+use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{Curve, Horizon, SCHEDULES, scheduled};
 use rappel_tensor::{DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors};
 use thiserror::Error;
@@ -67,6 +68,8 @@ const SECTIONS: &[Field] = &[
     Field::required("optimizer", Kind::Section(&OPTIMIZERS), "the optimizer"),
     Field::new("schedule", Kind::Section(&SCHEDULES), "{ name = \"constant\" }", "factor of lr"),
     Field::new("train", Kind::Table(TRAIN), "{}", "clipping, and the length of schedules"),
+    // Drawn with the other schedules.
+    Field::new("regularize", Kind::Sections(&REGULARIZERS), "[]", "regularizers"),
 ];
 const TRAIN: &[Field] = &[
     Field::optional("steps", Kind::int_from(1), "the length of schedules; unset: the file's"),

@@ -1,11 +1,23 @@
 //! What a config varies over the steps, without a run.
 
 use rappel_optim::{Scalar, ScheduledValue, scheduled_values};
-use rappel_registry::{ConfigError, Options, Scheduled};
-use rappel_schedule::{Curve, Horizon};
+use rappel_registry::{ConfigError, Kind, Options, Scheduled};
+use rappel_regularize::REGULARIZERS;
+use rappel_schedule::{Curve, Feedback, Horizon};
 
 use crate::replay::sections;
 use crate::{Config, TrainError};
+
+/// What a config varies over the steps of its run.
+#[derive(Debug, Clone)]
+pub struct Varied {
+    /// The length of the run.
+    pub steps: u64,
+    /// Every learning rate, and all else that follows a schedule.
+    pub values: Vec<ScheduledValue>,
+    /// The names of schedules that follow the validations, which multiply learning rates as well.
+    pub followed: Vec<String>,
+}
 
 /// The length of a config's run and what it varies over the steps: learning rates, and whatever else
 /// follows a schedule.
@@ -19,15 +31,16 @@ use crate::{Config, TrainError};
 /// let config = "
 ///     optimizer = { name = 'sgd', lr = 0.1 }
 ///     schedule = { name = 'linear', warmup_steps = 10 }";
-/// let (steps, values) = rappel_train::scheduled(config, &[], Some(110))?;
-/// assert_eq!((steps, values[0].name.as_str(), values[0].curve.at(60)), (110, "lr", 0.05));
+/// let varied = rappel_train::scheduled(config, &[], Some(110))?;
+/// let lr = &varied.values[0];
+/// assert_eq!((varied.steps, lr.name.as_str(), lr.curve.at(60)), (110, "lr", 0.05));
 /// # Ok::<(), rappel_train::TrainError>(())
 /// ```
 pub fn scheduled(
     config: &str,
     settings: &[&str],
     steps: Option<u64>,
-) -> Result<(u64, Vec<ScheduledValue>), TrainError> {
+) -> Result<Varied, TrainError> {
     let options = sections(&Config::table(config, settings)?)?;
     let train = options.table("train");
     let Some(steps) = steps.or(train.opt_u64("steps")) else {
@@ -47,7 +60,19 @@ pub fn scheduled(
         let curve = Curve::from_fn(size.length(), move |step| size.at(step).round());
         values.push(ScheduledValue { name: "train.batch_size".to_owned(), curve });
     }
-    Ok((steps, values))
+    for (i, section) in options.tables("regularize").iter().enumerate() {
+        let fields = REGULARIZERS.lookup(section.str("name"))?.fields.iter();
+        for field in fields.filter(|field| matches!(field.kind, Kind::Scheduled { .. })) {
+            if let Some(Scheduled::Table(..)) = section.opt_scheduled(field.name) {
+                let curve = Curve::from_option(section, field.name, horizon)?;
+                let name = format!("regularize[{i}].{}", field.name);
+                values.push(ScheduledValue { name, curve });
+            }
+        }
+    }
+    let feedback = Feedback::from_section(options.table("schedule"))?;
+    let followed = feedback.watches().iter().map(|watch| watch.options().str("name").to_owned());
+    Ok(Varied { steps, values, followed: followed.collect() })
 }
 
 /// The norm that gradients are clipped to, if they are: 0 stands for never, at one step or at all.

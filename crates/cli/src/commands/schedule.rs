@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use rappel_train::ScheduledValue;
+use rappel_train::{ScheduledValue, Varied};
 
 use crate::draw::{self, Axis, Curve, PALETTE, Picture, terminal};
 
@@ -41,8 +41,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = std::fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read the config {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
-    let (steps, values) = rappel_train::scheduled(&config, &settings, args.steps)
-        .with_context(|| args.config.display().to_string())?;
+    let Varied { steps, values, followed } =
+        rappel_train::scheduled(&config, &settings, args.steps)
+            .with_context(|| args.config.display().to_string())?;
+    if !followed.is_empty() {
+        let names = followed.join(" and ");
+        eprintln!(
+            "note: learning rates also follow the validations, by {names}, which no picture can foresee"
+        );
+    }
     if let Some(path) = &args.png {
         picture(steps, &values).save(path)?;
         return Ok(ExitCode::SUCCESS);

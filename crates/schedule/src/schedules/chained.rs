@@ -18,6 +18,6 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     .about(
         "PyTorch's is this product where each of its schedulers multiplies the last rate: constant_lr, \
          linear_lr, exponential, step, multistep, polynomial_lr, multiplicative, cosine_annealing to 0. \
-         Its others overwrite what those before them did; here they are factors too.",
+         Its others overwrite what those before them did; here they are factors too. A warm-up is one of them, or within one of them.",
     ),
 };

@@ -21,5 +21,5 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         }
         Ok(inner(options, setting)?.clamp(min, max))
     })
-    .about("`min(max(f, min), max)`"),
+    .about("`min(max(f, min), max)` The warm-up is that of the schedule within."),
 };

@@ -9,7 +9,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     summary: "factor 1 at every step",
     reference: "transformers get_constant_schedule",
     fields: &[],
-    build: Build::factors(|_, _| Ok(constant(1.0))),
+    build: Build::factors(|_, _| Ok(constant(1.0))).about("No warm-up: step 0 has factor 1."),
 };
 
 /// `value` at every step; it never ends.

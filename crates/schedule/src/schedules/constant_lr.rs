@@ -21,5 +21,6 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     build: Build::factors(|options, _| {
         let (factor, steps) = (options.f64("factor"), options.u64("total_iters"));
         Ok(Curve::from_fn(Some(steps), move |step| if step < steps { factor } else { 1.0 }))
-    }),
+    })
+    .about("A warm-up of two stairs: the steps before `total_iters` have `factor`, step 0 too, and from there on 1."),
 };

@@ -28,7 +28,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     })
     .about(
         "`r + (1 - r) (1 + cos(pi t_cur / t_i)) / 2`, where `r` is `eta_min` in `[schedule]` and \
-            `eta_min / value` inline.",
+            `eta_min / value` inline. No warm-up: its restarts are warm for the parameters, \
+            and step 0 and the first of each wave have factor 1.",
     ),
 };
 

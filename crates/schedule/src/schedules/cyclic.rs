@@ -30,7 +30,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     build: Build::values(build).about(ABOUT),
 };
 
-const ABOUT: &str = "`base_lr + (max_lr - base_lr) h s`, where `h` goes from 0 to 1 and back in each cycle and `s` \
+const ABOUT: &str = "No warm-up: step 0 has `base_lr`, and step `step_size_up` is the first with `max_lr`. `base_lr + (max_lr - base_lr) h s`, where `h` goes from 0 to 1 and back in each cycle and `s` \
     is 1 for triangular, `2 ** -n` in the n-th cycle from 0 for triangular2, `gamma ** step` for exp_range.\n\n\
     PyTorch cycles the momentum too, from `max_momentum` to `base_momentum` and back. Here that is a schedule \
     of the momentum, with `base_lr = max_momentum` and `max_lr = base_momentum`.";

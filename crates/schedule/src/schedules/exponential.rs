@@ -11,7 +11,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     reference: "torch.optim.lr_scheduler.ExponentialLR",
     fields: &[Field::required("gamma", Kind::Float(Range::from(0.0)), "factor of each step")],
     build: Build::factors(|options, _| Ok(exponential(options.f64("gamma"))))
-        .about("`gamma ** step`"),
+        .about("`gamma ** step`. No warm-up: step 0 has factor 1."),
 };
 
 /// `gamma ** step`; it never ends.

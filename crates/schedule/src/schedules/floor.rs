@@ -20,6 +20,6 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         Ok(inner(options, setting)?.floor(options.f64("floor")))
     })
     .about(
-        "`floor + (1 - floor) f`, as transformers' `min_lr_rate` does; `clamp` cuts off instead.",
+        "`floor + (1 - floor) f`, as transformers' `min_lr_rate` does; `clamp` cuts off instead. A warm-up is one of them, or within one of them.",
     ),
 };

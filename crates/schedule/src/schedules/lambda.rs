@@ -27,7 +27,7 @@ pub(crate) const LR_LAMBDA: Field = Field::required(
 pub(crate) const ABOUT: &str = "A formula has Python's operators `+ - * / // % **` and comparisons, which give 1 or 0; \
     `exp log sqrt sin cos tan tanh abs floor ceil float`, and `min max pow` of two; `pi` and `e`; \
     `step`, counted from 0, also called `epoch` as in PyTorch, where a scheduler's epochs are its calls; \
-    and `steps`, the length of the run.";
+    and `steps`, the length of the run. No warm-up but what the formula says, such as `min(1, step / 100)`.";
 
 /// The formula of [`LR_LAMBDA`].
 pub(crate) fn formula(options: &Options) -> Result<Formula, ConfigError> {

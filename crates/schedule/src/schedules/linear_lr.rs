@@ -26,5 +26,6 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
             start + (end - start) * step.min(steps) as f64 / steps as f64
         }))
     })
-    .about("`start_factor + (end_factor - start_factor) min(step, total_iters) / total_iters`"),
+    .about("`start_factor + (end_factor - start_factor) min(step, total_iters) / total_iters`. A warm-up \
+            whose step 0 has `start_factor`, not 0, and whose step `total_iters` is the first with `end_factor`."),
 };

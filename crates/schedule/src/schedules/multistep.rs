@@ -19,7 +19,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         GAMMA,
     ],
     build: Build::factors(|options, _| Ok(multistep(milestones(options)?, options.f64("gamma"))))
-        .about("`gamma ** (how many milestones are at or before step)`"),
+        .about("`gamma ** (how many milestones are at or before step)`. No warm-up: step 0 has factor 1."),
 };
 
 /// `gamma ** n`, where `n` of the milestones are at or before the step; it never ends.

@@ -42,7 +42,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     build: Build::values(build).about(ABOUT),
 };
 
-const ABOUT: &str = "Between the ends of a phase, `end + (start - end) (1 + cos(pi p)) / 2` or a straight line, \
+const ABOUT: &str = "The warm-up is the first phase: step 0 has `max_lr / div_factor`, and the peak is at `pct_start total_steps - 1`, so that it is \
+    one step shorter than its part of the steps. Between the ends of a phase, `end + (start - end) (1 + cos(pi p)) / 2` or a straight line, \
     where `p` is the part of the phase that is over. The phases end at the steps \
     `pct_start total_steps - 1` and `total_steps - 1`; with three_phase, at \
     `pct_start total_steps - 1`, `2 pct_start total_steps - 2` and `total_steps - 1`.\n\n\

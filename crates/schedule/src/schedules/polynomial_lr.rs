@@ -16,7 +16,9 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     build: Build::factors(|options, _| {
         Ok(polynomial_decay(options.u64("total_iters"), options.f64("power")))
     })
-    .about("`(1 - min(step, total_iters) / total_iters) ** power`"),
+    .about(
+        "`(1 - min(step, total_iters) / total_iters) ** power`. No warm-up: step 0 has factor 1.",
+    ),
 };
 
 /// `(1 - step / steps) ** power` until `steps`, 0 from there on; it lasts `steps` steps.

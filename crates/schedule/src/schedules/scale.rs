@@ -14,5 +14,6 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build::factors(|options, setting| {
         Ok(inner(options, setting)?.scale(options.f64("factor")))
-    }),
+    })
+    .about("The warm-up is that of the schedule within."),
 };

@@ -15,7 +15,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build::factors(build).about(
         "Steps count from 0 in each of the schedules. A length that defaults to the run's is here the \
-         length of the piece.",
+         length of the piece. A warm-up is a first piece that rises, or that of a piece, which comes anew where the piece begins.",
     ),
 };
 

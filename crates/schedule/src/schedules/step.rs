@@ -13,7 +13,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     build: Build::factors(|options, _| {
         Ok(step_decay(options.u64("step_size"), options.f64("gamma")))
     })
-    .about("`gamma ** floor(step / step_size)`"),
+    .about("`gamma ** floor(step / step_size)`. No warm-up: step 0 has factor 1."),
 };
 
 pub(crate) const GAMMA: Field =
