@@ -30,9 +30,9 @@ fn train(config: &str, folder: &Path) -> PathBuf {
 /// log-losses: `1 / (2 C n)` and `1 / (C n)`.
 fn config(case: &Value) -> String {
     let text = |key: &str| case[key].as_str().unwrap().to_owned();
-    let (table, target, model) = (text("table"), text("target"), text("model"));
+    let (table, target) = (text("table"), text("target"));
     let task = if target == "target" { "regression" } else { "classification" };
-    let loss = if task == "regression" { "loss.standardize_target = false" } else { "" };
+    let loss = if task == "regression" { "[loss]\nstandardize_target=false\n" } else { "" };
     let exclude = match (table.as_str(), target.as_str()) {
         ("breast_cancer", _) => "",
         (_, "grade") => "exclude = ['sex_word', 'target']",
@@ -53,7 +53,8 @@ fn config(case: &Value) -> String {
     let smooth = penalties[0].is_none() && penalties[2].is_none();
     let (optimizer, steps) = if smooth {
         (
-            "name='lbfgs'\nlr=1.0\nline_search_fn='strong_wolfe'\nmax_iter=200\ntolerance_grad=1e-13\ntolerance_change=0.0\nhistory_size=50",
+            "name='lbfgs'\nlr=1.0\nline_search_fn='strong_wolfe'\nmax_iter=200\nhistory_size=50\n\
+             tolerance_grad=1e-13\ntolerance_change=0.0",
             3,
         )
     } else if task == "regression" {
@@ -65,15 +66,9 @@ fn config(case: &Value) -> String {
     format!(
         "task='{task}'\n[data]\nfile='{}'\ntarget='{target}'\n{exclude}\nvalidation_fraction=0.0\n\
          [model]\nname='linear'\ndtype='float64'\n[optimizer]\n{optimizer}\n\
-         [train]\nsteps={steps}\nbatch_size='all'\nmax_grad_norm=0.0\n{regularize}\
-         {}",
+         [train]\nsteps={steps}\nbatch_size='all'\nmax_grad_norm=0.0\n{regularize}{loss}",
         testdata(&format!("tabular/{table}.csv")).display(),
-        if loss.is_empty() {
-            String::new()
-        } else {
-            "[loss]\nstandardize_target=false\n".to_owned()
-        },
-    ) + &format!("# {model}\n")
+    )
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
