@@ -20,6 +20,10 @@
 //! values (`max_lr`, `eta_min`), these are fractions of the learning rate in `[schedule]`, and the
 //! values themselves inline; `cyclic`, `one_cycle` and `noam` need no `value` there.
 //!
+//! Combinators are methods of [`Curve`] and entries of [`SCHEDULES`] alike: `then` is `sequential`, the product
+//! `chained`, and `scale`, `floor`, `clamp` and `restarted` have their names. What follows a metric of the
+//! validations instead of the step is a [`Feedback`].
+//!
 //! # Adding a schedule
 //! One file in `schedules/` with its function and its `ENTRY`, its two lines in `schedules/mod.rs`, and
 //! its variants in a generator in `testdata/generators/`, against which the tests hold it.
