@@ -199,3 +199,55 @@ fn what_cannot_be_is_refused_and_nothing_written() {
         assert_eq!(place.names("."), before, "{list} wrote something");
     }
 }
+
+const TABLE: &str = "
+task = 'classification'
+data = { file = 'table.csv', target = 'band' }
+model = { name = 'mlp', hidden_sizes = [8] }
+optimizer = { name = 'adam', lr = 0.02 }
+train = { steps = 12, batch_size = 16 }
+checkpoint = { every = 5 }
+";
+
+#[test]
+fn tables_are_regularized_as_text_is() {
+    let place = Place::new();
+    let row = |i: usize| {
+        format!("{},{},{}\n", i * 37 % 90, i % 7, if i * 37 % 90 > 40 { "dear" } else { "fair" })
+    };
+    place.write("table.csv", format!("x,y,band\n{}", (0..60).map(row).collect::<String>()));
+    place.write("table.toml", TABLE);
+    place.ok(&["train", "table.toml", "--out", "plain"]);
+    let plain = place.model("plain");
+    let all = [
+        "{ name = \"l2\", lambda = 1e-2 }",
+        "{ name = \"dropout\", p = 0.3 }",
+        "{ name = \"label_smoothing\", label_smoothing = 0.2 }",
+        "{ name = \"z_loss\", lambda = 0.1 }",
+        "{ name = \"confidence_penalty\" }",
+        "{ name = \"r_drop\" }, { name = \"dropout\", p = 0.3 }",
+        "{ name = \"mixup\" }",
+        "{ name = \"neftune\" }",
+    ];
+    for (i, one) in all.iter().enumerate() {
+        let (run, list) = (format!("run-{i}"), format!("regularize=[{one}]"));
+        place.ok(&["train", "table.toml", "--out", &run, "--set", &list]);
+        assert_ne!(place.model(&run), plain, "{one} does nothing");
+    }
+    for (list, settings, expected) in [
+        (
+            "{ name = \"stochastic_depth\", p = 0.1 }",
+            "seed=1",
+            "`regularize[0].name`: the model has nothing that it could act on",
+        ),
+        (
+            "{ name = \"dropout\", p = 0.1 }",
+            "model={ name = \"linear\" }",
+            "`regularize[0].name`: the model has no layer that drops",
+        ),
+    ] {
+        let list = format!("regularize=[{list}]");
+        let told = place.error(&["train", "table.toml", "--set", &list, "--set", settings]);
+        assert!(told.contains(expected), "{told}");
+    }
+}

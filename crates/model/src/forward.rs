@@ -57,6 +57,12 @@ impl Forward {
         Self { depth: (index + 1) as f64 / count as f64, ..self.number(index) }
     }
 
+    /// Two passes with other random numbers: what R-Drop compares.
+    #[must_use]
+    pub fn twice(&self) -> [Self; 2] {
+        [0, 1].map(|i| self.layer("r_drop").number(i))
+    }
+
     /// The same pass with what regularizers make random.
     #[must_use]
     pub fn with_noise(&self, noise: Noise) -> Self {

@@ -39,9 +39,8 @@ pub fn regularized_cross_entropy(
     if terms.r_drop == 0.0 {
         return mixed(&outputs(forward), head, targets, &options, forward);
     }
-    let forward_of = |i| forward.layer("r_drop").number(i);
-    let [a, b] = [0, 1].map(|i| {
-        let outputs = outputs(&forward_of(i));
+    let [a, b] = forward.twice().map(|forward| {
+        let outputs = outputs(&forward);
         head.map_or(outputs.clone(), |head| linear(&outputs, head, None, WeightLayout::OutIn))
     });
     let [loss_a, loss_b] = [&a, &b].map(|logits| mixed(logits, None, targets, &options, forward));
