@@ -251,3 +251,35 @@ fn tables_are_regularized_as_text_is() {
         assert!(told.contains(expected), "{told}");
     }
 }
+
+#[test]
+fn weights_in_other_forms_resume_to_the_same_bits_and_are_saved_as_weights() {
+    let place = place(
+        "[[regularize]]\nname = \"weight_norm\"\nparams = [\"*.mlp.*\"]\ngroups = \"columns\"\n\
+         [[regularize]]\nname = \"spectral_norm\"\nparams = [\"*.attn.*\"]\n\
+         [[regularize]]\nname = \"l2\"\nlambda = 1e-3",
+    );
+    place.ok(&["train", "tiny.toml", "--out", "plain"]);
+    place.ok(&["train", "regular.toml", "--out", "whole"]);
+    place.ok(&["train", "regular.toml", "--out", "cut", "--set", "checkpoint.keep=9"]);
+    for checkpoint in place.names("cut/checkpoints") {
+        if checkpoint != "step-10" {
+            std::fs::remove_dir_all(place.at("cut/checkpoints").join(checkpoint)).unwrap();
+        }
+    }
+    std::fs::remove_dir_all(place.at("cut/model")).unwrap();
+    place.ok(&["train", "--resume", "cut"]);
+    assert_eq!(place.model("cut"), place.model("whole"));
+    assert_ne!(place.model("plain"), place.model("whole"));
+    // The folder is one of Hugging Face's, whatever stood in the weights' place.
+    let names = |run: &str| {
+        let file = TensorFile::open(place.at(run).join("model/model.safetensors")).unwrap();
+        file.names()
+    };
+    assert_eq!(names("whole"), names("plain"));
+    let evaluated = place.json(&["eval", "--model", "whole/model", "--file", "corpus.txt", "--json"]);
+    assert!(evaluated["loss"].as_f64().is_some_and(|loss| loss < 5.0), "{evaluated}");
+    let list = "regularize=[{ name = \"weight_norm\", params = [\"*.kernel\"] }]";
+    let told = place.error(&["train", "tiny.toml", "--set", list]);
+    assert!(told.contains("`regularize[0].params`: `*.kernel` matches no trainable"), "{told}");
+}

@@ -20,6 +20,7 @@
 //! A file in `regularizers/` with its equation and its `ENTRY`, and its two lines in
 //! `regularizers/mod.rs`.
 
+mod forms;
 mod loss;
 mod noise;
 mod penalty;
@@ -27,6 +28,7 @@ mod regularization;
 mod regularizers;
 mod weights;
 
+pub use forms::set_forms;
 pub use loss::{LossTerms, symmetric_divergence};
 pub use noise::{Mixup, Noise};
 pub use penalty::{Axis, Constraint, Penalty};

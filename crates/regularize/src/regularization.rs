@@ -4,6 +4,7 @@ use rappel_registry::{ConfigError, Options};
 use rappel_schedule::{Curve, Horizon};
 use rappel_tensor::{Key, Param, Params, ParamsError, Tensor, no_grad};
 
+use crate::forms::check_forms;
 use crate::{LossTerms, Mixup, NoWeights, Noise, REGULARIZERS, Regularizer, Weights};
 
 /// All that a config's list `regularize` asks for.
@@ -60,11 +61,15 @@ impl Regularization {
     /// A pattern that matches no trainable parameter.
     pub fn bind(&mut self, params: &Params) -> Result<(), ConfigError> {
         for member in self.members.iter_mut().filter(|member| member.options.declares("params")) {
+            let refused = |error: NoWeights| member.options.invalid("params", error.to_string());
+            if let Regularizer::Form(_) = member.regularizer {
+                check_forms(&member.options, params).map_err(refused)?;
+                continue;
+            }
             let found = match member.options.opt_strings("params") {
                 Some(patterns) => Weights::matching(params, &patterns),
                 None => Weights::matrices(params),
             };
-            let refused = |error: NoWeights| member.options.invalid("params", error.to_string());
             member.weights = Some(found.map_err(refused)?);
         }
         Ok(())

@@ -62,10 +62,7 @@ impl Weights {
         let mut picked = vec![false; names.len()];
         for glob in patterns {
             let glob = glob.as_ref();
-            let pattern = Pattern::new(glob).map_err(|error| NoWeights::Pattern {
-                pattern: glob.to_owned(),
-                reason: error.to_string(),
-            })?;
+            let pattern = pattern(glob)?;
             let mut matched = false;
             for (name, picked) in names.iter().zip(&mut picked) {
                 if pattern.matches(name) {
@@ -108,6 +105,12 @@ impl Weights {
         let weights = Self::from(params);
         if weights.params.is_empty() { Err(NoWeights::NoMatrix) } else { Ok(weights) }
     }
+}
+
+/// A glob over names.
+pub(crate) fn pattern(glob: &str) -> Result<Pattern, NoWeights> {
+    Pattern::new(glob)
+        .map_err(|error| NoWeights::Pattern { pattern: glob.to_owned(), reason: error.to_string() })
 }
 
 impl From<&Params> for Weights {

@@ -30,7 +30,9 @@ pub use ops::{Comparand, concat, gated_silu, select, stack};
 pub use ops::{CrossEntropy, cross_entropy, dropout, embedding, linear_cross_entropy};
 pub use ops::{WeightLayout, linear, mse};
 pub use params::Scope;
-pub use params::{ArenaLayout, Arenas, Entry, Grads, Init, OpenParam, Param, Params, ParamsError};
+pub use params::{
+    ArenaLayout, Arenas, Entry, Form, Grads, Init, OpenParam, Param, Params, ParamsError,
+};
 pub use random::Key;
 pub use real::{Kernel, Lanes, Level, Real, Simd, Stored, dispatch, level};
 pub use shape::{MAX_RANK, Shape};

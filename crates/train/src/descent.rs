@@ -150,6 +150,7 @@ impl Run {
             .map_err(|error| guards::explain(step + 1, error, self.task.as_ref(), &passes))?;
         let lr = |param: &Param| self.optimizer.lr_of(step, param.index());
         self.regularization.after_step(step, self.task.params_mut(), &lr)?;
+        self.task.params_mut().refresh()?;
         self.state.step += 1;
         self.remember(loss);
         Ok(Step {

@@ -41,7 +41,7 @@ pub fn save_pretrained(
     })?;
     // transformers refuses files that do not say which framework's layout they have.
     let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-    replace(&dir.join(WEIGHTS), |path| Ok(write_tensors(path, params.tensors(), &format)?))
+    replace(&dir.join(WEIGHTS), |path| Ok(write_tensors(path, params.merged(), &format)?))
 }
 
 /// Lets `write` make a file under another name, and puts it at `path` once it is on the disk.

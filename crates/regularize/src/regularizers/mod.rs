@@ -16,11 +16,14 @@ mod mixup;
 mod neftune;
 pub(crate) mod orthogonal;
 mod r_drop;
+mod spectral_norm;
 mod stochastic_depth;
+mod weight_norm;
 mod z_loss;
 
 use rappel_registry::{ConfigError, Field, Kind, More, Options, Range, Registry};
 use rappel_schedule::{Curve, Horizon, scheduled};
+use rappel_tensor::Form;
 
 use crate::{Constraint, LossTerms, Noise, Penalty};
 
@@ -44,7 +47,9 @@ pub static REGULARIZERS: Registry<Technique> = Registry {
         neftune::ENTRY,
         orthogonal::ENTRY,
         r_drop::ENTRY,
+        spectral_norm::ENTRY,
         stochastic_depth::ENTRY,
+        weight_norm::ENTRY,
         z_loss::ENTRY,
     ],
     more: |entry| More { about: entry.build.about, ..More::default() },
@@ -81,6 +86,8 @@ pub enum Regularizer {
         /// Its size.
         value: Curve,
     },
+    /// Computes weights from other parameters.
+    Form(Form),
     /// Adds normal noise to gradients.
     GradientNoise {
         /// The noise's variance.

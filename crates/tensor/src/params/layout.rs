@@ -39,11 +39,13 @@ pub struct Entry {
     /// Its first element's position in the arena of its type.
     pub offset: usize,
     pub(super) init: Init,
+    /// The name that its initial values are drawn for.
+    pub(super) drawn_as: String,
 }
 
 impl Entry {
     pub(super) fn new(name: String, shape: Shape, dtype: DType, init: Init) -> Self {
-        Self { name, shape, dtype, trainable: true, offset: 0, init }
+        Self { drawn_as: name.clone(), name, shape, dtype, trainable: true, offset: 0, init }
     }
 
     /// Its positions in the arena of its type.

@@ -4,6 +4,7 @@
 //! cache line's boundary. Gradients and optimizer state use the same positions, so that a step is
 //! one walk over memory whatever the number of tensors.
 
+mod form;
 mod grads;
 mod init;
 mod layout;
@@ -23,6 +24,8 @@ use crate::storage::{StorageError, TensorFile};
 use crate::tensor::Tensor;
 use crate::with_float;
 
+pub use form::Form;
+use form::{Choose, Formed};
 pub(crate) use grads::GradStore;
 pub use grads::Grads;
 pub use init::Init;
@@ -71,6 +74,9 @@ struct State {
     seed: u64,
     dtype: DType,
     entries: Vec<Entry>,
+    /// Which weights have a form, and those that have one.
+    choose: Option<Choose>,
+    formed: Vec<Formed>,
     built: Option<Built>,
 }
 
@@ -88,6 +94,8 @@ struct Built {
 pub struct Param {
     shared: Arc<RwLock<State>>,
     index: usize,
+    /// What it is computed from, where it is not stored.
+    formed: Option<Arc<Formed>>,
 }
 
 fn read(shared: &RwLock<State>) -> RwLockReadGuard<'_, State> {
@@ -114,6 +122,7 @@ impl State {
             let mut built = Built { nodes: nodes.collect(), layout, arenas, windows: Vec::new() };
             built.initialise(self.seed);
             built.windows = open::windows(&built.layout, &built.arenas);
+            self.formed.iter().for_each(|formed| formed.complete(&mut built));
             self.built = Some(built);
         }
         self.built.as_mut().expect("just built")
@@ -127,7 +136,7 @@ impl State {
 impl Built {
     fn initialise(&mut self, seed: u64) {
         for entry in self.layout.entries() {
-            let key = Key::new(seed).with_name("init").with_name(&entry.name);
+            let key = Key::new(seed).with_name("init").with_name(&entry.drawn_as);
             let arena = self.arenas[float_index(entry.dtype)].as_mut().expect("holds the entry");
             let buffer = Arc::get_mut(arena).expect("nobody read it yet");
             with_float!(entry.dtype, "init", T => {
@@ -148,6 +157,10 @@ impl Param {
     /// The value, as a view that must be gone before the next step. Gradients flow to it where the
     /// parameter is trainable.
     pub fn tensor(&self) -> Tensor {
+        if let Some(formed) = &self.formed {
+            let part = |index| Self { shared: self.shared.clone(), index, formed: None };
+            return formed.weight(|index| part(index).tensor());
+        }
         let state = read(&self.shared);
         let Some(built) = &state.built else {
             drop(state);
@@ -188,7 +201,14 @@ impl Params {
     #[track_caller]
     pub fn with_dtype(seed: u64, dtype: DType) -> Self {
         assert!(dtype.is_float(), "params: {dtype} cannot be trained");
-        let state = State { seed, dtype, entries: Vec::new(), built: None };
+        let state = State {
+            seed,
+            dtype,
+            entries: Vec::new(),
+            choose: None,
+            formed: Vec::new(),
+            built: None,
+        };
         Self { shared: Arc::new(RwLock::new(state)) }
     }
 
@@ -202,10 +222,32 @@ impl Params {
     fn register(&mut self, entry: Entry) -> Param {
         let mut state = write(&self.shared);
         assert!(state.built.is_none(), "params: `{}` comes after a value was read", entry.name);
-        let taken = state.entries.iter().any(|other| other.name == entry.name);
+        let taken = state.entries.iter().any(|other| other.name == entry.name)
+            || state.formed.iter().any(|other| other.name == entry.name);
         assert!(!taken, "params: `{}` is registered already", entry.name);
-        state.entries.push(entry);
-        Param { shared: self.shared.clone(), index: state.entries.len() - 1 }
+        let form = state.choose.as_ref().filter(|_| entry.shape.rank() >= 2);
+        let Some(form) = form.and_then(|choose| choose(&entry.name, entry.shape)) else {
+            state.entries.push(entry);
+            let index = state.entries.len() - 1;
+            return Param { shared: self.shared.clone(), index, formed: None };
+        };
+        let (scope, last) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
+        let scope = if scope.is_empty() { String::new() } else { format!("{scope}.") };
+        let (mut parts, mut index) = ([0; 3], 0);
+        for (i, part) in form.parts(entry.shape, entry.init).into_iter().enumerate() {
+            let name = format!("{scope}parametrizations.{last}.{}", part.name);
+            let mut of_part = Entry::new(name, part.shape, entry.dtype, part.init);
+            of_part.trainable = part.trained;
+            parts[i] = state.entries.len();
+            if part.is_weight {
+                of_part.drawn_as.clone_from(&entry.name);
+                index = parts[i];
+            }
+            state.entries.push(of_part);
+        }
+        let formed = Formed { name: entry.name, form, parts };
+        state.formed.push(formed.clone());
+        Param { shared: self.shared.clone(), index, formed: Some(Arc::new(formed)) }
     }
 
     /// Makes the parameters for which `frozen` holds constants: no gradient, no optimizer state.
@@ -248,7 +290,7 @@ impl Params {
     /// The hold on the parameter called `name`.
     pub fn get(&self, name: &str) -> Option<Param> {
         let index = read(&self.shared).entries().iter().position(|entry| entry.name == name)?;
-        Some(Param { shared: self.shared.clone(), index })
+        Some(Param { shared: self.shared.clone(), index, formed: None })
     }
 
     /// All parameters by name, in order, without gradients.

@@ -26,7 +26,7 @@ pub(super) fn windows(
 
 /// All parameters, open for change.
 pub struct Arenas<'a> {
-    built: &'a mut Built,
+    pub(super) built: &'a mut Built,
 }
 
 impl<'a> Arenas<'a> {

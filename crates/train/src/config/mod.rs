@@ -5,7 +5,9 @@ mod order;
 mod overrides;
 
 use rappel_registry::{Options, map_paths, resolve};
+use rappel_regularize::set_forms;
 use rappel_telemetry::SINKS;
+use rappel_tensor::{DType, Params};
 use toml::{Table, Value};
 
 use crate::TrainError;
@@ -133,6 +135,17 @@ impl Config {
     #[track_caller]
     pub fn section(&self, name: &str) -> &Options {
         self.options.table(name)
+    }
+
+    /// An empty set of parameters of `dtype`, initialised from the run's seed, for a task to build its
+    /// model in: weights have the forms that regularizers give them.
+    ///
+    /// # Errors
+    /// A pattern that is none.
+    pub(crate) fn params(&self, dtype: DType) -> Result<Params, TrainError> {
+        let mut params = Params::with_dtype(self.seed(), dtype);
+        set_forms(self.options.tables("regularize"), &mut params)?;
+        Ok(params)
     }
 
     /// The run's seed.

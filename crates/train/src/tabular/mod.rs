@@ -56,7 +56,8 @@ pub(crate) fn build(
     let table = Table::read(&data.file)?;
     let (rows, held) = split(config, &table, data.validation_fraction)?;
     let preprocessing = Preprocessing::fit(&table, &rows, &data, wanted)?;
-    let model = TabularModel::new(config.section("model"), preprocessing, config.seed())?;
+    let model =
+        TabularModel::new(config.section("model"), preprocessing, |dtype| config.params(dtype))?;
     let train_rows = encode(&model, &table, &rows)?;
     let loss =
         Loss::new(config.section("loss"), &model.preprocessing().target, &train_rows.targets)?;

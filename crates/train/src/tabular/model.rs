@@ -57,11 +57,11 @@ impl TabularModel {
     pub(super) fn new(
         section: &Options,
         preprocessing: Preprocessing,
-        seed: u64,
+        params: impl FnOnce(DType) -> Result<Params, TrainError>,
     ) -> Result<Self, TrainError> {
         let entry = PREDICTORS.lookup_at("model.name", section.str("name"))?;
         let Configured { predictor, dtype } = Configured::new(entry, section)?;
-        let mut params = Params::with_dtype(seed, dtype);
+        let mut params = params(dtype)?;
         let inputs = preprocessing.inputs().len();
         let predictor = predictor.build(&mut params, inputs, outputs(&preprocessing.target));
         let json = |(key, value): (String, toml::Value)| {
@@ -88,7 +88,8 @@ impl TabularModel {
             let (path, reason) = (path, error.to_string());
             TrainError::File { path, reason }
         })?;
-        let mut model = Self::new(&section, preprocessing, 0)?;
+        let mut model =
+            Self::new(&section, preprocessing, |dtype| Ok(Params::with_dtype(0, dtype)))?;
         model.params.load(&TensorFile::open(folder.join(WEIGHTS))?)?;
         Ok(model)
     }
@@ -100,7 +101,7 @@ impl TabularModel {
         let preprocessing = preprocessing.expect("numbers and texts are JSON") + "\n";
         write_synced(&folder.join(PREPROCESSING), preprocessing.as_bytes())?;
         let weights = folder.join(WEIGHTS);
-        write_tensors(&weights, self.params.tensors(), &std::collections::BTreeMap::new())?;
+        write_tensors(&weights, self.params.merged(), &std::collections::BTreeMap::new())?;
         sync_file(&weights)
     }
 

@@ -70,7 +70,7 @@ fn build(
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
 
     observer.stage("initialising the model");
-    let mut params = Params::with_dtype(config.seed(), sizes.dtype());
+    let mut params = config.params(sizes.dtype())?;
     let model = sizes.build(&mut params);
     let task = Text {
         model,

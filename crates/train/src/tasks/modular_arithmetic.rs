@@ -82,7 +82,7 @@ fn build(config: &Config, _: &mut dyn Observer) -> Result<(Box<dyn Task>, Config
     }
     let order = config.order(facts.trained)?;
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
-    let mut params = Params::with_dtype(config.seed(), sizes.dtype());
+    let mut params = config.params(sizes.dtype())?;
     let model = sizes.build(&mut params);
     let parts = config.section("train").usize("gradient_accumulation_steps");
     let task = Table { model, params, facts, order, parts, seed: config.seed() };
