@@ -277,7 +277,8 @@ fn weights_in_other_forms_resume_to_the_same_bits_and_are_saved_as_weights() {
         file.names()
     };
     assert_eq!(names("whole"), names("plain"));
-    let evaluated = place.json(&["eval", "--model", "whole/model", "--file", "corpus.txt", "--json"]);
+    let evaluated =
+        place.json(&["eval", "--model", "whole/model", "--file", "corpus.txt", "--json"]);
     assert!(evaluated["loss"].as_f64().is_some_and(|loss| loss < 5.0), "{evaluated}");
     let list = "regularize=[{ name = \"weight_norm\", params = [\"*.kernel\"] }]";
     let told = place.error(&["train", "tiny.toml", "--set", list]);

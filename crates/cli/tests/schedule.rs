@@ -154,3 +154,15 @@ fn a_run_refuses_what_cannot_be_before_anything_is_written() {
         assert!(!place.at("never").exists());
     }
 }
+
+#[test]
+fn what_regularizers_vary_is_drawn() {
+    let place = Place::new();
+    let list = "regularize=[{ name = \"dropout\", p = { name = \"linear\", value = 0.2 } }]";
+    let told = place.ok(&["schedule", "tiny.toml", "--csv", "--steps", "4", "--set", list]);
+    let head = told.lines().next().unwrap();
+    assert!(head.ends_with(",regularize[0].p"), "{head}");
+    let last: Vec<f64> =
+        told.lines().skip(1).map(|l| l.rsplit(',').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(last, [0.2, 0.15000000000000002, 0.1, 0.05]);
+}

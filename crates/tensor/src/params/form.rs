@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 
 /// How a weight is computed from what is trained in its place.
 ///
-/// The layer that registers the weight need not know: its [`Param::tensor`] is the weight, and
+/// The layer that registers the weight need not know: its [`Param::tensor`](super::Param::tensor) is the weight, and
 /// gradients flow on. What stands in the weight's place has the names that PyTorch's
 /// `torch.nn.utils.parametrizations` give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +57,9 @@ impl Form {
                 let mut norms = shape;
                 let last = shape.rank() - 1;
                 if columns {
-                    norms[..last].fill(1)
+                    norms[..last].fill(1);
                 } else {
-                    norms[1..].fill(1)
+                    norms[1..].fill(1);
                 }
                 let g = Part {
                     shape: norms,
