@@ -6,11 +6,15 @@ use rappel_tensor::{
 };
 
 use crate::modifiers::SLOW;
-use crate::{MAX_NUMBERS, Modifiers, OptimError, Plan, Slot, StateDtype, Stepper};
+use crate::{MAX_NUMBERS, Modifiers, OptimError, Plan, Scalar, Slot, StateDtype, Stepper};
 
 /// Parameters that one rule updates.
 pub(crate) struct Group {
     pub stepper: Box<dyn Stepper>,
+    /// Multiplies its learning rate by the step.
+    pub lr_factor: Scalar,
+    /// Multiplies its learning rate by the course of the run.
+    pub lr_scale: f64,
     pub modifiers: Modifiers,
     /// Whether what is stored in less precision rounds at random.
     pub stochastic_rounding: bool,
@@ -197,11 +201,11 @@ pub(crate) fn assign(
         for dtype in TRAINED {
             parts.extend(parts_of(layout, dtype, &mine, &plan)?);
         }
-        let Plan { stepper, modifiers, stochastic_rounding, .. } = plan;
+        let Plan { stepper, lr_factor, modifiers, stochastic_rounding, .. } = plan;
         if stepper.shares_numbers() && parts.len() > 1 {
             return Err(OptimError::Mixed { group: group.checked_sub(1) });
         }
-        Ok(Group { stepper, modifiers, stochastic_rounding, parts })
+        Ok(Group { stepper, lr_factor, lr_scale: 1.0, modifiers, stochastic_rounding, parts })
     };
     plans.into_iter().enumerate().map(group).collect()
 }

@@ -236,6 +236,14 @@ impl Optimizer {
         self.lr_scale = scale;
     }
 
+    /// Multiplies the learning rate of each group by what `factor` makes of the rate that it begins
+    /// with, as [`set_lr_scale`](Optimizer::set_lr_scale) does with all.
+    pub fn follow(&mut self, factor: &dyn Fn(f64) -> f64) {
+        for group in &mut self.groups {
+            group.lr_scale = factor(group.stepper.lr().at(0));
+        }
+    }
+
     /// What multiplies the learning rate of every group.
     pub(crate) fn lr_factor(&self, step: u64) -> f64 {
         self.lr_factor.at(step) * self.lr_scale
@@ -243,7 +251,7 @@ impl Optimizer {
 
     /// The learning rate at `step` of the parameters that no group took.
     pub fn lr(&self, step: u64) -> f64 {
-        self.groups[0].stepper.lr().at(step) * self.lr_factor(step)
+        self.lr_in(&self.groups[0], step)
     }
 
     /// The learning rate at `step` of the parameter at position `index` of its set; 0 where that is
@@ -252,8 +260,13 @@ impl Optimizer {
         let trains = |group: &&Group| {
             group.parts.iter().flat_map(|part| &part.members).any(|member| member.index == index)
         };
-        let group = self.groups.iter().find(trains);
-        group.map_or(0.0, |group| group.stepper.lr().at(step) * self.lr_factor.at(step))
+        self.groups.iter().find(trains).map_or(0.0, |group| self.lr_in(group, step))
+    }
+
+    fn lr_in(&self, group: &Group, step: u64) -> f64 {
+        let lr_factor = self.lr_factor(step);
+        let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
+        group.own(now).lr(group.stepper.lr())
     }
 
     /// Why nobody else may change parameters between steps, if that is so: the optimizer remembers

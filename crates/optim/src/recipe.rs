@@ -1,7 +1,7 @@
 //! What to make an optimizer from: a rule, groups, clipping.
 
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range, resolve};
-use rappel_schedule::Horizon;
+use rappel_schedule::{Curve, Horizon};
 use toml::{Table, Value};
 
 use crate::averages::Averaging;
@@ -201,6 +201,24 @@ impl Recipe {
             recipe.groups.push(Self::group_from(&path, given, options, horizon)?);
         }
         check_alone(&recipe).map_err(|error| options.invalid(error.option, error.reason))?;
+        Ok(recipe)
+    }
+
+    /// The recipe of a resolved `[optimizer]` section under a resolved `[schedule]`: a factor of each
+    /// group's learning rate, which its options that are learning rates themselves are held against.
+    ///
+    /// # Errors
+    /// As [`from_section`](Recipe::from_section), and what is wrong with the schedule.
+    pub fn from_sections(
+        options: &Options,
+        schedule: &Options,
+        horizon: Horizon,
+    ) -> Result<Self, ConfigError> {
+        let mut recipe = Self::from_section(options, horizon, 1.0)?;
+        let groups = recipe.groups.iter_mut().map(|(_, plan)| plan);
+        for plan in std::iter::once(&mut recipe.default).chain(groups) {
+            plan.lr_factor = Curve::from_section(schedule, horizon, plan.first_lr())?.into();
+        }
         Ok(recipe)
     }
 

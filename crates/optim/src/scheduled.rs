@@ -1,7 +1,7 @@
 //! What a config's optimizer varies over the steps.
 
 use rappel_registry::{ConfigError, Field, Kind, Options, Scheduled};
-use rappel_schedule::{Curve, Horizon};
+use rappel_schedule::{Curve, Horizon, constant};
 use toml::Value;
 
 use crate::Scalar;
@@ -19,7 +19,7 @@ pub struct ScheduledValue {
     pub curve: Curve,
 }
 
-/// Every learning rate of a resolved `[optimizer]` section, times the run's `factor`, and every other
+/// Every learning rate of a resolved `[optimizer]` section under a resolved `[schedule]`, and every other
 /// option that follows a schedule. Of a group, what it sets itself.
 ///
 /// # Errors
@@ -28,19 +28,20 @@ pub struct ScheduledValue {
 /// ```
 /// use rappel_optim::{OPTIMIZERS, scheduled_values};
 /// use rappel_registry::Family;
-/// use rappel_schedule::{Horizon, linear_decay};
+/// use rappel_schedule::{Horizon, SCHEDULES};
 /// let section = "name = 'sgd'\nlr = 0.1\ngroups = [{ params = ['*.bias'], lr = 0.2 }]";
 /// let options = OPTIMIZERS.resolve_options("optimizer", &toml::from_str(section).unwrap())?;
-/// let values = scheduled_values(&options, Horizon { steps: 10 }, &linear_decay(10))?;
+/// let schedule = SCHEDULES.resolve_options("schedule", &toml::from_str("name = 'linear'").unwrap())?;
+/// let values = scheduled_values(&options, &schedule, Horizon { steps: 10 })?;
 /// assert_eq!((values[1].name.as_str(), values[1].curve.at(5)), ("groups[0].lr", 0.1));
 /// # Ok::<(), rappel_registry::ConfigError>(())
 /// ```
 pub fn scheduled_values(
     options: &Options,
+    schedule: &Options,
     horizon: Horizon,
-    factor: &Curve,
 ) -> Result<Vec<ScheduledValue>, ConfigError> {
-    let mut found = Found { values: Vec::new(), horizon, factor };
+    let mut found = Found { values: Vec::new(), horizon, schedule };
     let entry = OPTIMIZERS.lookup(options.str("name"))?;
     found.take("", options, &[entry.fields, COMMON].concat())?;
     for (i, given) in groups(options)?.iter().enumerate() {
@@ -56,7 +57,7 @@ pub fn scheduled_values(
 struct Found<'a> {
     values: Vec<ScheduledValue>,
     horizon: Horizon,
-    factor: &'a Curve,
+    schedule: &'a Options,
 }
 
 impl Found<'_> {
@@ -91,7 +92,12 @@ impl Found<'_> {
         let is_lr = name == "lr";
         if is_lr || matches!(value, Scheduled::Table(..)) {
             let curve = Curve::from_option(options, name, self.horizon)?;
-            let curve = if is_lr { curve * self.factor.clone() } else { curve };
+            let factor = if is_lr {
+                Curve::from_section(self.schedule, self.horizon, curve.at(0))?
+            } else {
+                constant(1.0)
+            };
+            let curve = curve * factor;
             self.values.push(ScheduledValue { name: format!("{prefix}{name}"), curve });
         }
         Ok(())

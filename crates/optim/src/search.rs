@@ -333,6 +333,7 @@ impl Optimizer {
             let maximize = self.groups[0].stepper.maximize();
             let lr_factor = self.lr_factor(step);
             let now = Now { step, count: 0, lr_factor, numbers: [0.0; MAX_NUMBERS] };
+            let now = self.groups[0].own(now);
             let optimizer = &*self;
             let (places, first) = (&[][..], None);
             let field = Field { source, optimizer, places, step, scale, maximize, first };

@@ -74,6 +74,11 @@ impl Ground for Alone<'_, '_> {
 }
 
 impl Group {
+    /// The step as this group takes it: with its own factors of the learning rate.
+    pub fn own(&self, now: Now) -> Now {
+        Now { lr_factor: now.lr_factor * self.lr_factor.at(now.step) * self.lr_scale, ..now }
+    }
+
     /// Updates member `k` of a part, alone, by its gradient.
     pub fn step_one(
         &mut self,
@@ -83,6 +88,7 @@ impl Group {
         grad: &Tensor,
     ) {
         let Stride { now, prepare, key, .. } = stride;
+        let now = self.own(now);
         let prepare = prepare.turned(self.stepper.maximize());
         let rounding = self.stochastic_rounding.then_some(key.with(part as u64));
         let means =
@@ -97,6 +103,7 @@ impl Group {
     /// Updates the members that have gradients.
     pub fn step(&mut self, stride: Stride, arenas: &mut Arenas<'_>, grads: &Grads) {
         let Stride { now, prepare, key, whole } = stride;
+        let now = self.own(now);
         let prepare = prepare.turned(self.stepper.maximize());
         for (k, part) in self.parts.iter_mut().enumerate() {
             let rounding = self.stochastic_rounding.then_some(key.with(k as u64));

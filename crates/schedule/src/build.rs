@@ -17,7 +17,10 @@ type MakeFollow = fn(&Options) -> Box<dyn Follow>;
 #[derive(Debug, Clone, Copy)]
 pub struct Build {
     pub(crate) make: Make,
+    /// Whether it stands inline without a `value`.
     pub(crate) sets_values: bool,
+    /// Whether its values are those of the original, and not factors of them.
+    absolute: bool,
     /// Reads what follows the validations, where it does.
     pub(crate) follow: Option<MakeFollow>,
     about: &'static str,
@@ -26,18 +29,23 @@ pub struct Build {
 impl Build {
     /// A schedule of factors: inline it needs the `value` that they multiply.
     pub(crate) const fn factors(make: Make) -> Self {
-        Self { make, sets_values: false, follow: None, about: "" }
+        Self { make, sets_values: false, absolute: false, follow: None, about: "" }
     }
 
     /// A schedule whose options are the values themselves, such as `max_lr`: inline it needs no
-    /// `value`.
+    /// `value`, and in `[schedule]` it is the learning rate, whatever `optimizer.lr` is.
     pub(crate) const fn values(make: Make) -> Self {
-        Self { make, sets_values: true, follow: None, about: "" }
+        Self { absolute: true, ..Self::whole(make) }
+    }
+
+    /// A schedule of factors that inline needs no `value`, for its formula has no peak of 1.
+    pub(crate) const fn whole(make: Make) -> Self {
+        Self { make, sets_values: true, absolute: false, follow: None, about: "" }
     }
 
     /// A schedule that follows a metric of the validations instead of the step: as a curve it is 1.
     pub(crate) const fn following(follow: MakeFollow) -> Self {
-        Self { make: stand_still, sets_values: false, follow: Some(follow), about: "" }
+        Self { follow: Some(follow), ..Self::factors(stand_still) }
     }
 
     /// The same with its formula and what else there is to know, in Markdown.
@@ -65,7 +73,7 @@ pub(crate) fn more(entry: &Entry<Build>) -> More {
 pub(crate) struct Setting {
     /// The run, or the part of it that a piece of a sequence is for.
     pub horizon: Horizon,
-    /// What the factors multiply; 1 where that is not known, as in `[schedule]`.
+    /// What the factors multiply: the `value` inline, in `[schedule]` the learning rate.
     pub base: f64,
     /// Whether it may follow the validations: it is a factor of the run's learning rate.
     pub follows: bool,
@@ -83,7 +91,8 @@ impl Setting {
         if given == 0.0 {
             Ok(0.0)
         } else if self.base == 0.0 {
-            Err(options.invalid(key, "the schedule's value is 0, so that only 0 can be given here"))
+            let reason = "what the schedule multiplies is 0, so that only 0 can be given here";
+            Err(options.invalid(key, reason))
         } else {
             Ok(given / self.base)
         }
@@ -177,7 +186,17 @@ pub(crate) fn inner(options: &Options, setting: Setting) -> Result<Curve, Config
 
 /// The curve of a schedule within a schedule.
 pub(crate) fn part(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
-    (SCHEDULES.lookup(options.str("name"))?.build.make)(options, setting)
+    let build = &SCHEDULES.lookup(options.str("name"))?.build;
+    let curve = (build.make)(options, setting)?;
+    if !build.absolute || setting.base == 1.0 {
+        return Ok(curve);
+    }
+    if setting.base == 0.0 {
+        let reason =
+            "its values are learning rates, which cannot be factors of a learning rate of 0";
+        return Err(options.invalid("name", reason));
+    }
+    Ok(curve * setting.base.recip())
 }
 
 /// The steps of `milestones`, which must not fall.

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::build::{Setting, more, part};
 use crate::schedules::ENTRIES;
-use crate::{Build, Curve, constant};
+use crate::{Build, Curve, SCHEDULES, constant};
 
 /// The run a schedule is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,9 @@ pub const fn counted(min: u32, words: &'static [&'static str]) -> Kind {
 const MOST_CHECKED: u64 = 1_000_000;
 
 impl Curve {
-    /// The curve of factors that a resolved section of [`SCHEDULES`](crate::SCHEDULES) describes.
+    /// The curve of factors that a resolved section of [`SCHEDULES`](crate::SCHEDULES) describes, for
+    /// a learning rate of `lr`: what its options give as learning rates, such as PyTorch's `eta_min`
+    /// and `max_lr`, is divided by it.
     ///
     /// # Errors
     /// What the entry finds wrong, such as a warm-up longer than the run, or a factor that is negative
@@ -87,12 +89,12 @@ impl Curve {
     /// use rappel_schedule::{Curve, Horizon, SCHEDULES};
     /// let given = toml::from_str("name = 'cosine'\nwarmup_steps = 10").unwrap();
     /// let options = SCHEDULES.resolve_options("schedule", &given)?;
-    /// let factors = Curve::from_section(&options, Horizon { steps: 110 })?;
+    /// let factors = Curve::from_section(&options, Horizon { steps: 110 }, 1e-3)?;
     /// assert_eq!((factors.at(5), factors.at(10), factors.at(110)), (0.5, 1.0, 0.0));
     /// # Ok::<(), rappel_registry::ConfigError>(())
     /// ```
-    pub fn from_section(options: &Options, horizon: Horizon) -> Result<Self, ConfigError> {
-        let curve = part(options, Setting { horizon, base: 1.0, follows: true })?;
+    pub fn from_section(options: &Options, horizon: Horizon, lr: f64) -> Result<Self, ConfigError> {
+        let curve = part(options, Setting { horizon, base: lr, follows: true })?;
         let Some((step, value)) = curve.outside(Range::from(0.0), horizon) else {
             return Ok(curve);
         };
@@ -120,8 +122,10 @@ impl Curve {
             Scheduled::Number(value) => return Ok(constant(value)),
             Scheduled::Table(table, range) => (table, range),
         };
-        let base = table.f64("value");
-        let curve = part(table, Setting { horizon, base, follows: false })? * base;
+        let value = table.f64("value");
+        let sets_values = SCHEDULES.lookup(table.str("name"))?.build.sets_values;
+        let base = if sets_values { 1.0 } else { value };
+        let curve = part(table, Setting { horizon, base, follows: false })? * value;
         match curve.outside(range, horizon) {
             None => Ok(curve),
             Some((step, value)) => {

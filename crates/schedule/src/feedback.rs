@@ -7,11 +7,11 @@ use rappel_registry::{ConfigError, Field, Kind, Options, Range};
 use crate::SCHEDULES;
 use crate::build::{SCHEDULE_LIST, parts};
 
-/// A factor of the learning rate as a pure function of the values of a metric so far.
+/// A learning rate as a pure function of the values of a metric so far.
 pub(crate) trait Follow: Send + Sync + fmt::Debug {
-    /// The factor after the validations that found `values`, oldest first. What is not finite
-    /// is worse than anything.
-    fn factor(&self, values: &[f64], greater_is_better: bool) -> f64;
+    /// The learning rate after the validations that found `values`, oldest first, where it began with
+    /// `lr`. What is not finite is worse than anything.
+    fn lr(&self, lr: f64, values: &[f64], greater_is_better: bool) -> f64;
 }
 
 /// The schedules of a `[schedule]` that follow the validations: `reduce_lr_on_plateau` and `greedy`.
@@ -25,7 +25,7 @@ pub(crate) trait Follow: Send + Sync + fmt::Debug {
 /// let given = toml::from_str("name = 'reduce_lr_on_plateau'\npatience = 1").unwrap();
 /// let options = SCHEDULES.resolve_options("schedule", &given)?;
 /// let feedback = Feedback::from_section(&options)?;
-/// let after = |losses: &[f64]| feedback.watches()[0].factor(losses, false);
+/// let after = |losses: &[f64]| feedback.watches()[0].factor(1e-3, losses, false);
 /// assert_eq!((after(&[]), after(&[3.0, 2.0, 2.5])), (1.0, 1.0));
 /// assert_eq!(after(&[3.0, 2.0, 2.5, 2.5]), 0.1);
 /// # Ok::<(), rappel_registry::ConfigError>(())
@@ -77,11 +77,15 @@ impl Watch {
         &self.options
     }
 
-    /// The factor of the learning rate after the validations that found `values`, oldest first.
+    /// The factor of a learning rate of `lr` after the validations that found `values`, oldest first.
     /// The option `mode`, where set, stands before `greater_is_better`.
-    pub fn factor(&self, values: &[f64], greater_is_better: bool) -> f64 {
+    pub fn factor(&self, lr: f64, values: &[f64], greater_is_better: bool) -> f64 {
+        if lr == 0.0 {
+            return 1.0;
+        }
         let mode = self.options.opt_str(MODE.name);
-        self.rule.factor(values, mode.map_or(greater_is_better, |mode| mode == "max"))
+        let maximize = mode.map_or(greater_is_better, |mode| mode == "max");
+        self.rule.lr(lr, values, maximize) / lr
     }
 }
 

@@ -16,9 +16,10 @@
 //!
 //! In a config, `[schedule]` names an entry of [`SCHEDULES`]: a curve of factors for the learning
 //! rate, as in Hugging Face's `get_scheduler`. Any option declared with [`scheduled`] takes a number
-//! or such a table with the key `value`, which the factors multiply. Where PyTorch's schedulers take
-//! values (`max_lr`, `eta_min`), these are fractions of the learning rate in `[schedule]`, and the
-//! values themselves inline; `cyclic`, `one_cycle` and `noam` need no `value` there.
+//! or such a table with the key `value`, which the factors multiply. What PyTorch's and transformers'
+//! schedulers take as learning rates (`max_lr`, `eta_min`, `min_lr`, `lr_end`) is that in `[schedule]` too, for each
+//! group of parameters, whatever its own rate; inline it is a value of the option. `cyclic`, `one_cycle` and
+//! `noam` need no `value` there.
 //!
 //! Combinators are methods of [`Curve`] and entries of [`SCHEDULES`] alike: `then` is `sequential`, the product
 //! `chained`, and `scale`, `floor`, `clamp` and `restarted` have their names. What follows a metric of the

@@ -7,7 +7,7 @@ const HORIZON: Horizon = Horizon { steps: 100 };
 
 fn factors(section: &str) -> Result<Curve, ConfigError> {
     let given = toml::from_str(section).expect("valid TOML");
-    Curve::from_section(&SCHEDULES.resolve_options("schedule", &given)?, HORIZON)
+    Curve::from_section(&SCHEDULES.resolve_options("schedule", &given)?, HORIZON, 1.0)
 }
 
 const FIELDS: &[Field] =
@@ -45,8 +45,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
         ),
         (
             "name = 'cosine_with_min_lr'",
-            "config key `schedule.min_lr_rate`: missing; give float in [0, 1] (the floor, as a \
-             fraction of the full learning rate)",
+            "config key `schedule.min_lr`: missing; give min_lr or min_lr_rate",
         ),
         (
             "name = 'cosin'",
@@ -203,7 +202,9 @@ fn inline_a_value_is_a_value() {
     assert_eq!(weight_decay(one_cycle).unwrap().at(29), 0.3);
     let error = weight_decay("weight_decay = { name = 'polynomial', value = 0 }").unwrap_err();
     assert!(
-        error.to_string().contains("the schedule's value is 0, so that only 0 can be given here")
+        error
+            .to_string()
+            .contains("what the schedule multiplies is 0, so that only 0 can be given here")
     );
 }
 

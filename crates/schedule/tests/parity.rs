@@ -70,7 +70,7 @@ impl Variant {
             Curve::from_option(&options, "x", horizon).unwrap()
         } else {
             let options = SCHEDULES.resolve_options("schedule", &self.config).unwrap();
-            Curve::from_section(&options, horizon).unwrap()
+            Curve::from_section(&options, horizon, 1.0).unwrap()
         }
     }
 
@@ -120,7 +120,7 @@ fn agree_after_each_value_of_a_metric() {
         let mode = options.opt_str("mode").unwrap_or("min");
         for (i, expected) in variant.values.iter().enumerate() {
             // The mode that is given stands before the metric's own.
-            let factor = feedback.watches()[0].factor(&seen[..=i], mode == "max");
+            let factor = feedback.watches()[0].factor(1.0, &seen[..=i], mode == "max");
             assert!(
                 (factor - expected).abs() <= TOLERANCE * expected,
                 "{}, value {i}: {factor}, expected {expected}",
@@ -147,6 +147,12 @@ fn every_option_is_held_against_its_reference() {
         for variant in golden(file).1 {
             options_of(&variant.config, &mut shown);
         }
+    }
+    // Held by the test of absolute rates.
+    let absolute: serde_json::Map<String, serde_json::Value> =
+        rappel_testkit::Golden::load("schedules_lr").meta("configs");
+    for config in absolute.values() {
+        options_of(&Table::try_from(config).unwrap(), &mut shown);
     }
     let ours = ["name", "metric"];
     let all = SCHEDULES.infos().into_iter().flat_map(|info| {

@@ -41,12 +41,12 @@ impl Follower {
         Ok(Self { feedback, metrics })
     }
 
-    /// What the learning rate is multiplied by after the validations of `history`.
-    pub fn factor(&self, history: &[Validation]) -> f64 {
+    /// What a learning rate of `lr` is multiplied by after the validations of `history`.
+    pub fn factor(&self, lr: f64, history: &[Validation]) -> f64 {
         let watches = self.feedback.watches().iter().zip(&self.metrics);
         let factor = |(watch, &(place, greater_is_better)): (&Watch, &(usize, bool))| {
             let values: Vec<_> = history.iter().map(|found| found.values[place]).collect();
-            watch.factor(&values, greater_is_better)
+            watch.factor(lr, &values, greater_is_better)
         };
         watches.map(factor).product()
     }

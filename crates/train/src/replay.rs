@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
 use rappel_regularize::REGULARIZERS;
-use rappel_schedule::{Curve, Horizon, SCHEDULES, scheduled};
+use rappel_schedule::{Horizon, SCHEDULES, scheduled};
 use rappel_tensor::{DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors};
 use thiserror::Error;
 use toml::Table;
@@ -137,8 +137,8 @@ pub(crate) fn sections(given: &Table) -> Result<Options, ConfigError> {
 fn recipe(options: &Options, steps: u64) -> Result<Recipe, TrainError> {
     let train = options.table("train");
     let horizon = Horizon { steps: train.opt_u64("steps").unwrap_or(steps) };
-    let factor = Curve::from_section(options.table("schedule"), horizon)?;
-    let mut recipe = Recipe::from_section(options.table("optimizer"), horizon, factor)?;
+    let (optimizer, schedule) = (options.table("optimizer"), options.table("schedule"));
+    let mut recipe = Recipe::from_sections(optimizer, schedule, horizon)?;
     if let Some(norm) = max_grad_norm(train, horizon)? {
         recipe = recipe.max_grad_norm(norm);
     }

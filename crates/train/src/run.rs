@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rappel_optim::{AVERAGES, Optimizer, Recipe};
 use rappel_regularize::Regularization;
-use rappel_schedule::{Curve, Horizon};
+use rappel_schedule::Horizon;
 use rappel_telemetry::{Opening, Sinks, Start, open};
 
 use crate::checkpoint::{Checkpoints, State, Whole};
@@ -157,7 +157,8 @@ impl Run {
 
     /// What the validations so far make of the learning rate.
     pub(crate) fn follow(&mut self) {
-        self.optimizer.set_lr_scale(self.follower.factor(&self.state.history));
+        let (follower, history) = (&self.follower, &self.state.history);
+        self.optimizer.follow(&|lr| follower.factor(lr, history));
     }
 
     /// The run's directory.
@@ -277,8 +278,8 @@ fn recipe(
     horizon: Horizon,
     regularization: &Regularization,
 ) -> Result<Recipe, TrainError> {
-    let factor = Curve::from_section(config.section("schedule"), horizon)?;
-    let mut recipe = Recipe::from_section(config.section("optimizer"), horizon, factor)?;
+    let (optimizer, schedule) = (config.section("optimizer"), config.section("schedule"));
+    let mut recipe = Recipe::from_sections(optimizer, schedule, horizon)?;
     let train = config.section("train");
     if recipe.searches() && train.usize("gradient_accumulation_steps") > 1 {
         let reason = "the optimizer evaluates the loss many times in a step, so that its batch must be one; \

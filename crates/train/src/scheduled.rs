@@ -48,8 +48,8 @@ pub fn scheduled(
         return Err(train.invalid("steps", reason).into());
     };
     let horizon = Horizon { steps };
-    let factor = Curve::from_section(options.table("schedule"), horizon)?;
-    let mut values = scheduled_values(options.table("optimizer"), horizon, &factor)?;
+    let (optimizer, schedule) = (options.table("optimizer"), options.table("schedule"));
+    let mut values = scheduled_values(optimizer, schedule, horizon)?;
     if let Some(Scalar::Curve(curve)) = max_grad_norm(train, horizon)? {
         values.push(ScheduledValue { name: "train.max_grad_norm".to_owned(), curve });
     }

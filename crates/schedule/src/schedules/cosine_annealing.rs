@@ -30,12 +30,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 };
 
 const ABOUT: &str = "`r + (1 - r) (1 + cos(pi step / t_max)) / 2`, PyTorch's closed form, where `r` is \
-    `eta_min` in `[schedule]` and `eta_min / value` inline. PyTorch's own recursion drifts from \
+    `eta_min` over the learning rate, or over `value` inline. PyTorch's own recursion drifts from \
     its closed form after `t_max` by what rounding leaves of a difference near 0. No warm-up: step 0 has factor 1.";
 
-pub(crate) const ETA_MIN: Field = Field::new(
-    "eta_min",
-    Kind::Float(Range::from(0.0)),
-    "0.0",
-    "the lowest value; in [schedule] as a fraction of the learning rate, inline as it is",
-);
+pub(crate) const ETA_MIN: Field =
+    Field::new("eta_min", Kind::Float(Range::from(0.0)), "0.0", "the lowest value");

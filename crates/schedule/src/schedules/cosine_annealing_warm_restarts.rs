@@ -27,8 +27,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         Ok(waves.floor(setting.fraction(options, "eta_min")?))
     })
     .about(
-        "`r + (1 - r) (1 + cos(pi t_cur / t_i)) / 2`, where `r` is `eta_min` in `[schedule]` and \
-            `eta_min / value` inline. No warm-up: its restarts are warm for the parameters, \
+        "`r + (1 - r) (1 + cos(pi t_cur / t_i)) / 2`, where `r` is `eta_min` over \
+         the learning rate, or over `value` inline. No warm-up: its restarts are warm for the parameters, \
             and step 0 and the first of each wave have factor 1.",
     ),
 };

@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, Field, Kind, Range};
 
 use super::cosine::NUM_CYCLES;
+use super::cosine_with_min_lr::{MIN_LR, MIN_LR_RATE, least};
 use crate::build::{Build, NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
 use crate::{Curve, cosine_cycles};
 
@@ -14,12 +15,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         WARMUP,
         NUM_TRAINING_STEPS,
         NUM_CYCLES,
-        Field::required(
-            "min_lr_rate",
-            Kind::Float(Range::from(0.0).to(1.0)),
-            "the floor, as a fraction of the full learning rate",
-        )
-        .aka(&["min_lr", "floor", "min_lr_ratio"]),
+        MIN_LR,
+        MIN_LR_RATE,
         Field::optional(
             "warmup_lr_rate",
             Kind::Float(Range::from(0.0)),
@@ -36,7 +33,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         let wave = cosine_cycles(rest, options.f64("num_cycles"));
         // The last step, and not the one after it, is at the floor.
         let ahead = Curve::from_fn(Some(rest), move |step| wave.at(step + 1));
-        Ok(ramp.then(ahead.floor(options.f64("min_lr_rate"))))
+        Ok(ramp.then(ahead.floor(least(options, setting)?)))
     })
     .about("Unlike the other ramps this one is full at the step `warmup_steps - 1`, and the wave is one \
             step ahead, so that the last step of the run is at the floor."),

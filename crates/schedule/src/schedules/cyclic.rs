@@ -11,12 +11,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     reference: "Smith, Cyclical Learning Rates, https://arxiv.org/abs/1506.01186; \
                 torch.optim.lr_scheduler.CyclicLR",
     fields: &[
-        Field::required(
-            "base_lr",
-            Kind::Float(Range::FINITE),
-            "where cycles start; in [schedule] as a multiple of the learning rate, inline as it is",
-        ),
-        Field::required("max_lr", Kind::Float(Range::FINITE), "where they turn; as base_lr"),
+        Field::required("base_lr", Kind::Float(Range::FINITE), "where cycles start"),
+        Field::required("max_lr", Kind::Float(Range::FINITE), "where they turn"),
         Field::new("step_size_up", Kind::int_from(1), "2000", "steps from base_lr to max_lr"),
         Field::optional("step_size_down", Kind::int_from(1), "steps back; by default as many"),
         Field::new(

@@ -34,13 +34,13 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
             "min_lr",
             Kind::Float(Range::from(0.0)),
             "1e-3",
-            "lower bound, as a multiple of the learning rate",
+            "lower bound of the learning rate",
         ),
         Field::new(
             "max_lr",
             Kind::Float(Range::from(0.0)),
             "1.0",
-            "upper bound, as a multiple of the learning rate",
+            "upper bound of the learning rate",
         ),
         Field::new("eps", Kind::Float(Range::from(0.0)), "1e-8", "smaller changes are left out"),
         Field::new("smooth", Kind::Bool, "false", "look at means of the last values"),
@@ -67,8 +67,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     })
     .about(
         "No warm-up of the rate (`warmup` is a pause): chain `constant_with_warmup` to it. Steps count nothing, \
-         validations do: every `train.eval_every` steps. In transformers `min_lr`, `max_lr` and `eps` are learning \
-         rates, and here multiples of the run's: by default it never rises above where it started.",
+         validations do: every `train.eval_every` steps. `min_lr`, `max_lr` and `eps` are learning rates, as in \
+         transformers, where the default `min_lr` of 1e-3 stands above what large models are trained with: set it.",
     ),
 };
 
@@ -102,9 +102,9 @@ struct State {
 }
 
 impl Greedy {
-    fn begin(&self, maximize: bool) -> State {
+    fn begin(&self, lr: f64, maximize: bool) -> State {
         State {
-            lr: 1.0,
+            lr,
             best: Better::worst(maximize),
             bad: 0,
             good: 0,
@@ -123,13 +123,13 @@ impl Greedy {
         state.good = 0;
     }
 
-    fn lower(&self, state: &mut State, maximize: bool) {
+    fn lower(&self, state: &mut State, lr: f64, maximize: bool) {
         let lower = self.bounds[0].max(state.lr * self.factor);
         state.lr = if state.lr - lower > self.eps { lower } else { state.lr };
         if state.lr <= self.bounds[0] {
             state.left = state.left.saturating_sub(1);
             if state.left == 0 {
-                *state = self.begin(maximize);
+                *state = self.begin(lr, maximize);
             }
         }
         state.pause = self.cooldown;
@@ -138,8 +138,8 @@ impl Greedy {
 }
 
 impl Follow for Greedy {
-    fn factor(&self, values: &[f64], maximize: bool) -> f64 {
-        let mut state = self.begin(maximize);
+    fn lr(&self, lr: f64, values: &[f64], maximize: bool) -> f64 {
+        let mut state = self.begin(lr, maximize);
         for &value in values {
             let value = self.window.map_or(value, |size| state.smooth(value, size));
             if state.pause > 0 {
@@ -156,7 +156,7 @@ impl Follow for Greedy {
             if state.good > self.patience {
                 self.raise(&mut state);
             } else if state.bad > self.patience {
-                self.lower(&mut state, maximize);
+                self.lower(&mut state, lr, maximize);
             }
         }
         state.lr

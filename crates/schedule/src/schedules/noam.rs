@@ -15,7 +15,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
             .also("num_warmup_steps")
             .aka(&["warmup"]),
     ],
-    build: Build::values(|options, _| {
+    build: Build::whole(|options, _| {
         let (width, warmup) = (options.u64("d_model") as f64, options.u64("warmup_steps") as f64);
         Ok(Curve::from_fn(None, move |step| {
             let number = step as f64 + 1.0;

@@ -13,11 +13,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     reference: "Smith and Topin, Super-Convergence, https://arxiv.org/abs/1708.07120; \
                 torch.optim.lr_scheduler.OneCycleLR",
     fields: &[
-        Field::required(
-            "max_lr",
-            Kind::Float(Range::FINITE),
-            "the peak; in [schedule] as a multiple of the learning rate, inline as it is",
-        ),
+        Field::required("max_lr", Kind::Float(Range::FINITE), "the peak"),
         Field::optional(
             "total_steps",
             Kind::int_from(1),

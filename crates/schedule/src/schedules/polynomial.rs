@@ -16,7 +16,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
             "lr_end",
             Kind::Float(Range::from(0.0)),
             "1e-7",
-            "the last value; in [schedule] as a fraction of the learning rate, inline as it is",
+            "the last value",
         ),
         Field::new("power", Kind::Float(Range::above(0.0)), "1.0", "1 is a straight line"),
     ],
@@ -31,5 +31,5 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         Ok(linear_warmup(warmup).then(bow))
     })
     .about("After the warm-up, `r + (1 - r) (1 - p) ** power`, where `p` is the part of the way that is \
-            over and `r` is `lr_end` in `[schedule]`, `lr_end / value` inline."),
+            over and `r` is `lr_end` over the learning rate, or over `value` inline."),
 };

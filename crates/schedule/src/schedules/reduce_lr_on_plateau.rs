@@ -26,7 +26,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
             "min_lr",
             Kind::Float(Range::from(0.0)),
             "0.0",
-            "lower bound, as a multiple of the learning rate",
+            "lower bound of the learning rate",
         ),
         Field::new("eps", Kind::Float(Range::from(0.0)), "1e-8", "smaller reductions are left out"),
     ],
@@ -43,7 +43,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     .about(
         "No warm-up: chain `constant_with_warmup` to it. Steps count nothing, validations do: every `train.eval_every` \
          steps. The metric is the task's loss or another by its name; a value that is not finite improves nothing. \
-         PyTorch's `min_lr` and `eps` are learning rates, and here multiples of the run's.",
+         `min_lr` and `eps` are learning rates, as in PyTorch.",
     ),
 };
 
@@ -58,8 +58,8 @@ struct Plateau {
 }
 
 impl Follow for Plateau {
-    fn factor(&self, values: &[f64], maximize: bool) -> f64 {
-        let (mut lr, mut best) = (1.0, Better::worst(maximize));
+    fn lr(&self, mut lr: f64, values: &[f64], maximize: bool) -> f64 {
+        let mut best = Better::worst(maximize);
         let (mut bad, mut cooling) = (0, 0);
         for &value in values {
             if self.better.than(best, value, maximize) {

@@ -105,7 +105,7 @@ pub fn lr_find(
     let first = Run::rehearse(&rehearsed, observer)?;
     // What is wrong with the schedule is told before any step.
     let horizon = Horizon { steps: first.steps };
-    let factors = Curve::from_section(config.section("schedule"), horizon)?;
+    let factors = Curve::from_section(config.section("schedule"), horizon, given)?;
     observer.stage("range test");
     let Some((range, diverged)) = range_test(first, plan, observer)? else { return Ok(None) };
     let (steepest, lowest) = (reading::steepest(&range), reading::lowest(&range));
