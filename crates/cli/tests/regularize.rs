@@ -144,6 +144,20 @@ fn proximal_steps_leave_exact_zeros_and_max_norm_no_long_column() {
 }
 
 #[test]
+fn an_average_takes_weights_in_as_regularizers_leave_them() {
+    let place = place(
+        "[[regularize]]\nname = \"l1\"\nlambda = 0.2\nproximal = true\nparams = [\"*.c_proj.weight\"]\n\
+         [[regularize]]\nname = \"max_norm\"\nmax_norm = 0.3\nparams = [\"*.c_attn.weight\"]",
+    );
+    place.ok(&["train", "regular.toml", "--out", "run"]);
+    let latest = "average={ name = \"latest\", k = 1 }";
+    place.ok(&["train", "regular.toml", "--out", "averaged", "--set", latest]);
+    assert_eq!(place.model("averaged"), place.model("run"));
+    let (_, projection) = weight(&place, "averaged", "h.0.mlp.c_proj.weight");
+    assert!(projection.iter().filter(|x| **x == 0.0).count() > 50);
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_nothing_written() {
     let place = Place::new();
     let before = place.names(".");
@@ -160,11 +174,6 @@ fn what_cannot_be_is_refused_and_nothing_written() {
             "`regularize[0].name`: it changes parameters after a step, but its rule averages",
         ),
         ("{ name = \"gradient_noise\" }", "optimizer={ name = \"lbfgs\" }", "gradient_noise"),
-        (
-            "{ name = \"l1\", lambda = 1, proximal = true }",
-            "average={ name = \"ema\" }",
-            "after a step, but the average takes the parameters in before",
-        ),
         (
             "{ name = \"dropout\", p = 1.0 }",
             "seed=7",

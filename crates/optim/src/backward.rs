@@ -68,7 +68,7 @@ impl Optimizer {
         loss.backward_each_of(&layout, &mut |index, grad| pass.take(index, grad));
         drop(loss);
         let report = pass.finish()?;
-        self.average_in(step, params)?;
+        self.end_step(step, params)?;
         Ok(StepReport { loss: Some(value), ..report })
     }
 

@@ -84,7 +84,7 @@ impl Optimizer {
     ) -> Result<StepReport, O::Error> {
         if self.searches() {
             let report = Source::of(objective, |source| self.search(step, source, 1.0))?;
-            self.average_in(step, objective.params_mut())?;
+            self.end_step(step, objective.params_mut())?;
             return Ok(report);
         }
         let (loss, mut grads) = objective.evaluate()?;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use rappel_tensor::{ArenaLayout, Grads, Key, Params};
+use rappel_tensor::{ArenaLayout, Grads, Key, Param, Params};
 
 use crate::averaging::WeightAverage;
 use crate::clip;
 use crate::group::{Group, Part, assign};
 use crate::modifiers::GradientNoise;
+use crate::recipe::AfterStep;
 use crate::search::{Halt, Search, Source, check_alone};
 use crate::step::Stride;
 use crate::stepper::Prepare;
@@ -34,6 +35,7 @@ pub struct Optimizer {
     pub(crate) search: Option<Search>,
     /// Goes along beside the parameters.
     pub(crate) average: Option<WeightAverage>,
+    after_step: Option<AfterStep>,
     lr_factor: Scalar,
     lr_scale: f64,
     pub(crate) max_grad_norm: Option<Scalar>,
@@ -98,6 +100,7 @@ impl Optimizer {
             search: Search::new(&layout, &groups)?,
             groups,
             layout,
+            after_step: recipe.after_step,
             lr_factor: recipe.lr_factor,
             lr_scale: 1.0,
             max_grad_norm: recipe.max_grad_norm,
@@ -145,7 +148,7 @@ impl Optimizer {
                 Halt::NotFinite(error) | Halt::Error(error) => error,
                 Halt::Objective => unreachable!("there is none"),
             })?;
-            self.average_in(step, params)?;
+            self.end_step(step, params)?;
             return Ok(report);
         }
         if self.groups.iter().any(|group| group.modifiers.sam.is_some()) {
@@ -180,12 +183,17 @@ impl Optimizer {
                 group.step(Stride { now, prepare, key, whole }, arenas, grads);
             }
         })?;
-        self.average_in(step, params)?;
+        self.end_step(step, params)?;
         Ok(StepReport { grad_norm, clip_coef, lr: self.lr(step), loss: None })
     }
 
-    /// Takes the parameters after step `step` into the average, if there is one.
-    pub(crate) fn average_in(&mut self, step: u64, params: &mut Params) -> Result<(), OptimError> {
+    /// What comes after the update of `step`, however it was taken: what the recipe adds, then the
+    /// average takes the parameters in.
+    pub(crate) fn end_step(&mut self, step: u64, params: &mut Params) -> Result<(), OptimError> {
+        if let Some(after_step) = &self.after_step {
+            let lr = |param: &Param| self.lr_of(step, param.index());
+            after_step(step, params, &lr)?;
+        }
         match &mut self.average {
             Some(average) => Ok(average.take(step + 1, params)?),
             None => Ok(()),
@@ -277,8 +285,6 @@ impl Optimizer {
             Some("its rule compares the gradients of steps by where they were taken")
         } else if self.groups.iter().any(|group| group.stepper.mode().is_some()) {
             Some("its rule averages the points that it trains")
-        } else if self.average.is_some() {
-            Some("the average takes the parameters in before that")
         } else if parts.any(Part::has_master) {
             Some("master copies take the parameters' place at the next step")
         } else {

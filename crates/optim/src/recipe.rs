@@ -2,6 +2,7 @@
 
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range, resolve};
 use rappel_schedule::{Curve, Horizon};
+use rappel_tensor::{Param, Params, ParamsError};
 use toml::{Table, Value};
 
 use crate::averages::Averaging;
@@ -16,6 +17,10 @@ const GROUPS: &str = "list of { params = [patterns], other options }: parameters
 
 /// The option that every section of an optimizer has beside [`COMMON`].
 pub(crate) const GROUPS_FIELD: Field = Field::optional("groups", Kind::Raw, GROUPS);
+
+/// See [`Recipe::after_step`].
+pub(crate) type AfterStep =
+    Box<dyn Fn(u64, &mut Params, &dyn Fn(&Param) -> f64) -> Result<(), ParamsError> + Send + Sync>;
 
 /// What to make an [`Optimizer`](crate::Optimizer) from: a rule for all parameters, other rules or
 /// options for groups of them, and what is done to gradients first.
@@ -32,6 +37,7 @@ pub struct Recipe {
     pub(crate) groups: Vec<(Vec<String>, Plan)>,
     pub(crate) invalid: Option<InvalidOption>,
     pub(crate) average: Option<Box<dyn Averaging>>,
+    pub(crate) after_step: Option<AfterStep>,
     pub(crate) lr_factor: Scalar,
     pub(crate) max_grad_norm: Option<Scalar>,
     pub(crate) norm_type: f64,
@@ -57,6 +63,7 @@ impl Recipe {
             default,
             groups: Vec::new(),
             average: None,
+            after_step: None,
             lr_factor: Scalar::Number(1.0),
             max_grad_norm: None,
             norm_type: 2.0,
@@ -111,6 +118,40 @@ impl Recipe {
     #[must_use]
     pub fn boxed_average(mut self, average: Box<dyn Averaging>) -> Self {
         self.average = Some(average);
+        self
+    }
+
+    /// Calls `change` at the end of every step, before an average takes the parameters in: proximal
+    /// steps, constraints. It gets the step, the parameters, and the learning rate of each at that
+    /// step, 0 where it is not trained. Its error is the step's, whose update then stays.
+    ///
+    /// ```
+    /// use rappel_optim::{Optimizer, Recipe, Sgd};
+    /// use rappel_tensor::{Init, Params, no_grad};
+    /// let mut params = Params::new(0);
+    /// let w = params.scope("").add("w", [2], Init::ONES);
+    /// let positive = Recipe::new(Sgd { lr: 2.0.into(), ..Default::default() }).after_step({
+    ///     let w = w.clone();
+    ///     move |_, params, _| {
+    ///         let clamped = no_grad(|| w.tensor().relu());
+    ///         params.set(&w, &clamped)
+    ///     }
+    /// });
+    /// let mut sgd = Optimizer::new(positive, &params)?;
+    /// let loss = w.tensor().square().sum();
+    /// sgd.step(0, &mut params, &loss.backward())?;
+    /// assert_eq!(w.tensor().to_vec::<f32>(), [0.0, 0.0]);
+    /// # Ok::<(), rappel_optim::OptimError>(())
+    /// ```
+    #[must_use]
+    pub fn after_step(
+        mut self,
+        change: impl Fn(u64, &mut Params, &dyn Fn(&Param) -> f64) -> Result<(), ParamsError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.after_step = Some(Box::new(change));
         self
     }
 

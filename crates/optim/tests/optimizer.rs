@@ -261,3 +261,14 @@ fn a_scale_multiplies_every_learning_rate() {
     let moved: Vec<f64> = params.tensors().iter().map(|(_, p)| p.to_vec::<f64>()[0]).collect();
     assert_eq!(moved, [-0.125, -0.25]);
 }
+
+#[test]
+fn the_learning_rate_of_a_parameter_is_scaled_as_all_are() {
+    let params = model();
+    let recipe = Recipe::new(sgd(0.5)).group(["*.bias"], sgd(0.25)).lr_factor(linear_decay(4));
+    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    optimizer.set_lr_scale(0.125);
+    let lr_of = |name: &str| optimizer.lr_of(2, params.get(name).unwrap().index());
+    assert_eq!(lr_of("h.0.weight"), optimizer.lr(2));
+    assert_eq!((lr_of("h.0.weight"), lr_of("h.1.bias")), (0.03125, 0.015_625));
+}

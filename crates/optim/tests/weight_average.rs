@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use common::{grads_of, params_of};
 use rappel_optim::{
-    AVERAGES, Averaging, Ema, Latest, Lbfgs, OptimError, Optimizer, Period, Recipe,
-    ScheduleFreeAdamW, Sgd, Swa,
+    AVERAGES, Averaging, Ema, Latest, Lbfgs, Modifiers, OptimError, Optimizer, Period, Plan,
+    Recipe, Sam, ScheduleFreeAdamW, Sgd, Swa,
 };
 use rappel_registry::Family;
 use rappel_tensor::{DType, Element, Params, Tensor, TensorFile, write_tensors};
@@ -182,6 +182,65 @@ fn steps_within_the_backward_pass_are_taken_in_too() {
         values(&params)
     };
     assert_eq!(average(true), average(false));
+}
+
+/// The ways to take a step.
+const KINDS: [&str; 5] = ["gradients", "closure", "backward", "sam", "search"];
+
+fn recipe_of(kind: &str) -> Recipe {
+    let sgd = Sgd { lr: 0.1.into(), ..Default::default() };
+    let sam = Sam { rho: 0.05.into(), adaptive: false };
+    match kind {
+        "sam" => {
+            Plan::from(sgd).modifiers(Modifiers { sam: Some(sam), ..Default::default() }).into()
+        }
+        "search" => Lbfgs { lr: 0.1.into(), max_iter: 1, ..Default::default() }.into(),
+        _ => sgd.into(),
+    }
+}
+
+/// Where three steps end, with small elements made 0 after each.
+fn thresholded(kind: &str, averaged: bool) -> Vec<f64> {
+    let recipe = recipe_of(kind).after_step(|step, params, lr| {
+        let param = params.get("p0").unwrap();
+        assert_eq!(lr(&param), 0.1, "step {step}");
+        let kept = |x: &f64| if x.abs() < 0.4 { 0.0 } else { *x };
+        let values: Vec<f64> = param.tensor().to_f64_vec().iter().map(kept).collect();
+        params.set(&param, &Tensor::from_slice(&values, SHAPE))
+    });
+    let latest = Latest { k: 1, period: Period::ALL };
+    let recipe = if averaged { recipe.average(latest) } else { recipe };
+    let mut params = start::<f64>();
+    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let targets: Vec<f64> = (0..15).map(|i| f64::from(i) / 5.0).collect();
+    for k in 0..3 {
+        let [w, b] = ["p0", "p1"].map(|name| params.get(name).unwrap());
+        let loss = || {
+            let apart = w.tensor() - Tensor::from_slice(&targets, SHAPE);
+            apart.square().sum() + b.tensor().square().sum()
+        };
+        let evaluate = |_: &Params| {
+            let loss = loss();
+            Ok::<_, OptimError>((loss.item(), loss.backward()))
+        };
+        let stepped = match kind {
+            "gradients" => optimizer.step(k, &mut params, &loss().backward()),
+            "backward" => optimizer.step_backward(k, &mut params, loss()),
+            _ => optimizer.step_closure(k, &mut params, evaluate),
+        };
+        stepped.unwrap();
+    }
+    optimizer.eval(&mut params).unwrap();
+    values(&params)
+}
+
+#[test]
+fn what_is_done_after_a_step_is_done_before_it_is_taken_in() {
+    for kind in KINDS {
+        let (plain, averaged) = (thresholded(kind, false), thresholded(kind, true));
+        assert!(plain.contains(&0.0) && plain.iter().any(|x| *x > 0.4), "{kind}: {plain:?}");
+        assert_eq!(averaged, plain, "{kind}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use rappel_optim::{Objective, StepReport};
 use rappel_regularize::Regularization;
 use rappel_telemetry::{Event, Sink};
-use rappel_tensor::{Grads, Param, Params, Tensor};
+use rappel_tensor::{Grads, Params, Tensor};
 
 use crate::early_stopping::EarlyStopping;
 use crate::noise::{Meter, Squares};
@@ -148,9 +148,6 @@ impl Run {
         let (report, Losses { data: loss, penalty }) = self
             .update(step, &passes)
             .map_err(|error| guards::explain(step + 1, error, self.task.as_ref(), &passes))?;
-        let lr = |param: &Param| self.optimizer.lr_of(step, param.index());
-        self.regularization.after_step(step, self.task.params_mut(), &lr)?;
-        self.task.params_mut().refresh()?;
         self.state.step += 1;
         self.remember(loss);
         Ok(Step {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rappel_optim::{AVERAGES, Optimizer, Recipe};
@@ -37,7 +38,7 @@ pub struct Run {
     pub(crate) config: Config,
     pub(crate) task: Box<dyn Task>,
     pub(crate) optimizer: Optimizer,
-    pub(crate) regularization: Regularization,
+    pub(crate) regularization: Arc<Regularization>,
     pub(crate) sinks: Sinks,
     pub(crate) checkpoints: Checkpoints,
     /// How far it has come.
@@ -56,7 +57,7 @@ struct Parts {
     optimizer: Optimizer,
     early_stopping: Option<EarlyStopping>,
     follower: Follower,
-    regularization: Regularization,
+    regularization: Arc<Regularization>,
     steps: u64,
 }
 
@@ -177,7 +178,14 @@ impl Parts {
         let (task, config) = (config.task().build)(config, observer)?;
         let horizon = config.horizon(task.order());
         let mut regularization = regularization(&config, horizon)?;
+        regularization.bind(task.params())?;
         let recipe = recipe(&config, horizon, &regularization)?;
+        let regularization = Arc::new(regularization);
+        let shared = regularization.clone();
+        let recipe = recipe.after_step(move |step, params, lr| {
+            shared.after_step(step, params, lr)?;
+            params.refresh()
+        });
         let optimizer = Optimizer::new(recipe, task.params())?;
         let follower = Follower::new(&config, task.as_ref())?;
         let train = config.section("train");
@@ -185,7 +193,6 @@ impl Parts {
             let reason = format!("{what}; set it to false, or leave that out");
             return Err(train.invalid("update_in_backward", reason).into());
         }
-        regularization.bind(task.params())?;
         check_moves(&regularization, &optimizer)?;
         for options in regularization.within_a_pass() {
             task.honours(options.str("name")).map_err(|reason| options.invalid("name", reason))?;
