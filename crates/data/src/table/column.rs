@@ -27,7 +27,6 @@ impl Texts {
 #[derive(Debug, Clone)]
 pub(super) enum Cells {
     Texts(Texts),
-    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "CSV is text"))]
     Numbers(Vec<Option<f64>>),
 }
 
