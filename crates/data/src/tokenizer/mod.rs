@@ -119,8 +119,10 @@ impl Tokenizer {
             let reason = "its model has dropout, which encodes at random; set it to null there";
             return Err(DataError::tokenizer(name, reason));
         }
-        let mut inner = tokenizers::Tokenizer::from_bytes(json.as_bytes())
-            .map_err(|error| DataError::tokenizer(&name, error.to_string()))?;
+        // Not `from_bytes`, which is generic: the reader of every model there is would be built anew.
+        let mut inner: tokenizers::Tokenizer = json
+            .parse()
+            .map_err(|error: tokenizers::Error| DataError::tokenizer(&name, error.to_string()))?;
         inner.with_padding(None);
         inner
             .with_truncation(None)
