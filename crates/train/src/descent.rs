@@ -2,95 +2,12 @@
 
 use std::time::Instant;
 
-use rappel_optim::{Objective, StepReport};
-use rappel_regularize::Regularization;
-use rappel_telemetry::{Event, Sink};
-use rappel_tensor::{Grads, Params, Tensor};
+use rappel_optim::StepReport;
+use rappel_telemetry::Sink;
+use rappel_tensor::Tensor;
 
-use crate::early_stopping::EarlyStopping;
-use crate::noise::{Meter, Squares};
-use crate::run::{best_step, wall_time};
-use crate::tasks::Task;
-use crate::{
-    Ended, Note, Observer, Pass, Report, Run, Started, Step, TrainError, Validation, guards,
-};
-
-/// Newest losses that the mean at the end is taken over.
-const RECENT: usize = 100;
-
-/// The loss of one step's samples: the same each time that the step looks at it.
-struct Batch<'a> {
-    task: &'a mut dyn Task,
-    regularization: &'a Regularization,
-    step: u64,
-    passes: &'a [Pass],
-    /// What it came to where the step began.
-    first: Option<Losses>,
-    /// Whether the gradients' noise is to be measured there, and what came of it.
-    measures: bool,
-    squares: Option<Squares>,
-}
-
-impl Batch<'_> {
-    /// What measures the noise of the gradients where the step begins, if anything does.
-    fn meter(&self) -> Option<Meter> {
-        let wanted = self.measures && self.first.is_none();
-        let samples = || self.task.order().batch_size(self.step);
-        wanted.then(|| Meter::new(self.task.params().layout(), samples()))
-    }
-}
-
-/// The loss of a batch, and what is added to it.
-#[derive(Clone, Copy)]
-struct Losses {
-    data: f64,
-    penalty: Option<f64>,
-}
-
-impl Objective for Batch<'_> {
-    type Error = TrainError;
-
-    fn params_mut(&mut self) -> &mut Params {
-        self.task.params_mut()
-    }
-
-    fn evaluate(&mut self) -> Result<(f64, Grads), TrainError> {
-        let mut grads = Grads::default();
-        let mut data = 0.0;
-        let mut penalty = None;
-        let mut meter = self.meter();
-        // Its gradient is no sample's.
-        let mut apart = None;
-        for pass in self.passes {
-            let Some(of_part) = self.task.loss(pass) else { continue };
-            data += of_part.item();
-            // Once a step, and in one graph with a loss: as where updates are within the pass.
-            let once = penalty.is_none().then(|| self.regularization.penalty(self.step)).flatten();
-            penalty = penalty.or(once.as_ref().map(Tensor::item));
-            let Some(meter) = &mut meter else {
-                with_penalty(of_part, once).backward_into(&mut grads);
-                continue;
-            };
-            apart = apart.or(once);
-            of_part.backward_into(&mut grads);
-            let samples = self.task.order().part(self.step, pass.part, self.passes.len());
-            meter.part(samples.len(), &grads);
-        }
-        self.squares = self.squares.take().or(meter.map(Meter::finish));
-        if let Some(penalty) = apart {
-            penalty.backward_into(&mut grads);
-        }
-        self.first.get_or_insert(Losses { data, penalty });
-        Ok((data + penalty.unwrap_or(0.0), grads))
-    }
-}
-
-fn with_penalty(loss: Tensor, penalty: Option<Tensor>) -> Tensor {
-    match penalty {
-        Some(penalty) => loss + penalty,
-        None => loss,
-    }
-}
+use crate::objective::{Batch, Losses, with_penalty};
+use crate::{Ended, Observer, Pass, Run, Started, Step, TrainError, Validation, guards};
 
 impl Run {
     /// Takes the steps that are left, then writes the model; or saves a checkpoint and returns when
@@ -117,32 +34,8 @@ impl Run {
         self.finish(observer).map(Ended::Finished)
     }
 
-    /// One optimizer step with a learning rate of `lr`, and its loss; none where that diverged.
-    pub(crate) fn step_at(
-        &mut self,
-        lr: f64,
-        steps: u64,
-        observer: &mut dyn Observer,
-    ) -> Result<Option<f64>, TrainError> {
-        self.optimizer.set_lr_scale(1.0);
-        self.optimizer.set_lr_scale(lr / self.optimizer.lr(self.state.step));
-        match self.descend() {
-            Ok(step) => {
-                observer.step(&Step { steps, ..step });
-                Ok(Some(step.loss).filter(|loss| loss.is_finite()))
-            }
-            Err(TrainError::NonFinite { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The loss on the validation data, if there is any.
-    pub(crate) fn validation_loss(&mut self) -> Result<Option<f64>, TrainError> {
-        Ok(self.validate()?.map(|values| values[0]))
-    }
-
     /// One optimizer step.
-    fn descend(&mut self) -> Result<Step, TrainError> {
+    pub(crate) fn descend(&mut self) -> Result<Step, TrainError> {
         let (since, step) = (Instant::now(), self.state.step);
         let passes: Vec<Pass> = self.passes(step).collect();
         let (report, Losses { data: loss, penalty }) = self
@@ -194,50 +87,8 @@ impl Run {
         (0..parts).map(move |part| Pass::new(seed, step, part, &self.regularization))
     }
 
-    fn log_every(&self) -> usize {
-        self.config.section("train").usize("log_every")
-    }
-
-    fn remember(&mut self, loss: f64) {
-        let most = RECENT.max(self.log_every());
-        let losses = &mut self.state.losses;
-        losses.push_back(loss);
-        losses.drain(..losses.len().saturating_sub(most));
-    }
-
-    /// The mean of the newest losses, `count` at most.
-    fn recent_loss(&self, count: usize) -> f64 {
-        let losses = self.state.losses.iter().rev().take(count);
-        losses.sum::<f64>() / self.state.losses.len().min(count) as f64
-    }
-
-    fn tell(&mut self, step: &Step) -> Result<(), TrainError> {
-        let every = self.log_every();
-        if !self.due(every as u64) {
-            return Ok(());
-        }
-        let mut values = vec![
-            ("train/loss", self.recent_loss(every)),
-            ("train/lr", step.lr),
-            ("train/grad_norm", step.grad_norm),
-            ("train/tokens_per_second", step.tokens_per_second),
-        ];
-        values.extend(step.penalty.map(|penalty| ("train/penalty", penalty)));
-        values.extend(self.state.noise.samples().map(|samples| ("train/noise_scale", samples)));
-        if self.config.has_ramp() {
-            let samples = self.task.order().batch_size(step.step - 1);
-            values.push(("train/batch_size", samples as f64));
-        }
-        self.log(&values)
-    }
-
-    fn log(&mut self, values: &[(&str, f64)]) -> Result<(), TrainError> {
-        let step = self.state.step;
-        Ok(self.sinks.log(&Event::Scalars { step, wall_time: wall_time(), values })?)
-    }
-
     /// Whether what happens every so many steps happens now: at the end always, 0: only there.
-    fn due(&self, every: u64) -> bool {
+    pub(crate) fn due(&self, every: u64) -> bool {
         let step = self.state.step;
         step == self.steps || (every > 0 && step.is_multiple_of(every))
     }
@@ -260,7 +111,7 @@ impl Run {
     }
 
     /// What the task measures; none without validation data.
-    fn validate(&mut self) -> Result<Option<Vec<f64>>, TrainError> {
+    pub(crate) fn validate(&mut self) -> Result<Option<Vec<f64>>, TrainError> {
         // What is kept in the end is what is measured, where a rule hands out an average.
         self.optimizer.eval(self.task.params_mut())?;
         let values = self.task.validate();
@@ -269,30 +120,13 @@ impl Run {
     }
 
     fn save_if_due(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let best = best_step(self.early_stopping.as_ref(), &self.state);
+        let best = self.best_step();
         self.checkpoints.spare = best;
         let is_best = best == Some(self.state.step);
         if is_best || self.due(self.config.section("checkpoint").u64("every")) {
             self.save(observer)?;
         }
         Ok(())
-    }
-
-    /// Whether all steps are taken, or validation says that no more are worth it.
-    fn is_over(&self) -> bool {
-        let stops = |stopping: &EarlyStopping| stopping.stops(&self.state.history);
-        self.state.step >= self.steps || self.early_stopping.as_ref().is_some_and(stops)
-    }
-
-    /// Makes the model that of the best validation, where that is asked for. Returns its step.
-    fn restore_best(&mut self) -> Result<Option<u64>, TrainError> {
-        let best = best_step(self.early_stopping.as_ref(), &self.state);
-        if let Some(step) = best.filter(|step| *step != self.state.step) {
-            let whole = self.checkpoints.of(step)?;
-            self.task.params_mut().load(&whole.params()?)?;
-            self.optimizer.load_state(&whole.optimizer()?)?;
-        }
-        Ok(best)
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
@@ -311,14 +145,6 @@ impl Run {
         Ok(())
     }
 
-    fn note_early_end(&self, observer: &mut dyn Observer) {
-        let step = self.state.step;
-        if let (Some(stopping), true) = (&self.early_stopping, step < self.steps) {
-            let best = stopping.best(&self.state.history).map_or(step, |best| best.step);
-            observer.note(Note::StoppedEarly { step, metric: stopping.metric.name, best });
-        }
-    }
-
     fn started(&self) -> Started {
         Started {
             dir: self.dir.path().to_owned(),
@@ -327,30 +153,5 @@ impl Run {
             parameters: self.task.params().trainable_count(),
             data: self.task.describe(),
         }
-    }
-
-    fn finish(&mut self, observer: &mut dyn Observer) -> Result<Report, TrainError> {
-        self.sinks.flush()?;
-        self.note_early_end(observer);
-        let best_step = self.restore_best()?;
-        self.optimizer.eval(self.task.params_mut())?;
-        let model = self.dir.publish_model(|folder| self.task.save(folder))?;
-        observer.stage("fitting the baseline");
-        let baseline = self.task.baseline()?;
-        observer.stage("generating a sample");
-        let metrics = self.task.metrics();
-        let of = |found: &Validation| best_step.is_none_or(|step| found.step == step);
-        let found = self.state.history.iter().rev().find(|found| of(found));
-        let values = found.map_or(vec![], |found| found.values.clone());
-        Ok(Report {
-            dir: self.dir.path().to_owned(),
-            model,
-            steps: self.state.step,
-            best_step,
-            train_loss: self.recent_loss(RECENT),
-            validation: metrics.iter().copied().zip(values).collect(),
-            baseline,
-            sample: self.task.sample()?,
-        })
     }
 }

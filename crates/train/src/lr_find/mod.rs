@@ -1,6 +1,7 @@
 //! Looking for a learning rate: the range test, and a sweep of short runs.
 
 mod reading;
+mod rehearsal;
 
 use rappel_registry::{ConfigError, Scheduled};
 use rappel_schedule::{Curve, Horizon};

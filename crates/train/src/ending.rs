@@ -1,0 +1,66 @@
+//! The end of a run: when it comes, which model is kept, what is reported.
+
+use rappel_telemetry::Sink;
+
+use crate::early_stopping::EarlyStopping;
+use crate::events::RECENT;
+use crate::{Note, Observer, Report, Run, TrainError, Validation};
+
+impl Run {
+    /// Whether all steps are taken, or validation says that no more are worth it.
+    pub(crate) fn is_over(&self) -> bool {
+        let stops = |stopping: &EarlyStopping| stopping.stops(&self.state.history);
+        self.state.step >= self.steps || self.early_stopping.as_ref().is_some_and(stops)
+    }
+
+    /// The step whose model the run keeps in the end; none where that is the last one.
+    pub(crate) fn best_step(&self) -> Option<u64> {
+        let stopping = self.early_stopping.as_ref().filter(|stopping| stopping.restore_best)?;
+        stopping.best(&self.state.history).map(|best| best.step)
+    }
+
+    /// Writes the model and gathers what the run came to.
+    pub(crate) fn finish(&mut self, observer: &mut dyn Observer) -> Result<Report, TrainError> {
+        self.sinks.flush()?;
+        self.note_early_end(observer);
+        let best_step = self.restore_best()?;
+        self.optimizer.eval(self.task.params_mut())?;
+        let model = self.dir.publish_model(|folder| self.task.save(folder))?;
+        observer.stage("fitting the baseline");
+        let baseline = self.task.baseline()?;
+        observer.stage("generating a sample");
+        let metrics = self.task.metrics();
+        let of = |found: &Validation| best_step.is_none_or(|step| found.step == step);
+        let found = self.state.history.iter().rev().find(|found| of(found));
+        let values = found.map_or(vec![], |found| found.values.clone());
+        Ok(Report {
+            dir: self.dir.path().to_owned(),
+            model,
+            steps: self.state.step,
+            best_step,
+            train_loss: self.recent_loss(RECENT),
+            validation: metrics.iter().copied().zip(values).collect(),
+            baseline,
+            sample: self.task.sample()?,
+        })
+    }
+
+    fn note_early_end(&self, observer: &mut dyn Observer) {
+        let step = self.state.step;
+        if let (Some(stopping), true) = (&self.early_stopping, step < self.steps) {
+            let best = stopping.best(&self.state.history).map_or(step, |best| best.step);
+            observer.note(Note::StoppedEarly { step, metric: stopping.metric.name, best });
+        }
+    }
+
+    /// Makes the model that of the best validation, where that is asked for. Returns its step.
+    fn restore_best(&mut self) -> Result<Option<u64>, TrainError> {
+        let best = self.best_step();
+        if let Some(step) = best.filter(|step| *step != self.state.step) {
+            let whole = self.checkpoints.of(step)?;
+            self.task.params_mut().load(&whole.params()?)?;
+            self.optimizer.load_state(&whole.optimizer()?)?;
+        }
+        Ok(best)
+    }
+}

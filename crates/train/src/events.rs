@@ -1,0 +1,55 @@
+//! What sinks are told of a run as it goes.
+
+use rappel_telemetry::{Event, Sink};
+
+use crate::run::wall_time;
+use crate::{Run, Step, TrainError};
+
+/// Newest losses that the mean at the end is taken over.
+pub(crate) const RECENT: usize = 100;
+
+impl Run {
+    fn log_every(&self) -> usize {
+        self.config.section("train").usize("log_every")
+    }
+
+    /// Keeps the loss of the newest step.
+    pub(crate) fn remember(&mut self, loss: f64) {
+        let most = RECENT.max(self.log_every());
+        let losses = &mut self.state.losses;
+        losses.push_back(loss);
+        losses.drain(..losses.len().saturating_sub(most));
+    }
+
+    /// The mean of the newest losses, `count` at most.
+    pub(crate) fn recent_loss(&self, count: usize) -> f64 {
+        let losses = self.state.losses.iter().rev().take(count);
+        losses.sum::<f64>() / self.state.losses.len().min(count) as f64
+    }
+
+    /// Logs what a step came to, where that is due.
+    pub(crate) fn tell(&mut self, step: &Step) -> Result<(), TrainError> {
+        let every = self.log_every();
+        if !self.due(every as u64) {
+            return Ok(());
+        }
+        let mut values = vec![
+            ("train/loss", self.recent_loss(every)),
+            ("train/lr", step.lr),
+            ("train/grad_norm", step.grad_norm),
+            ("train/tokens_per_second", step.tokens_per_second),
+        ];
+        values.extend(step.penalty.map(|penalty| ("train/penalty", penalty)));
+        values.extend(self.state.noise.samples().map(|samples| ("train/noise_scale", samples)));
+        if self.config.has_ramp() {
+            let samples = self.task.order().batch_size(step.step - 1);
+            values.push(("train/batch_size", samples as f64));
+        }
+        self.log(&values)
+    }
+
+    pub(crate) fn log(&mut self, values: &[(&str, f64)]) -> Result<(), TrainError> {
+        let step = self.state.step;
+        Ok(self.sinks.log(&Event::Scalars { step, wall_time: wall_time(), values })?)
+    }
+}

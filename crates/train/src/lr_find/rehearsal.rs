@@ -1,0 +1,44 @@
+//! Steps of a run that writes nothing.
+
+use rappel_telemetry::Start;
+
+use crate::origin::origin;
+use crate::parts::Parts;
+use crate::{Config, Observer, Run, RunDir, Step, TrainError};
+
+impl Run {
+    /// A run that writes nothing, for steps whose learning rate is set from outside.
+    pub(super) fn rehearse(
+        config: &Config,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let origin = origin(config, observer)?;
+        let mut parts = Parts::build(config, observer)?;
+        let state = parts.begin(origin.as_ref())?;
+        Self::open(RunDir::nowhere(), parts, state, Start::Fresh, &|| Box::new(std::io::sink()))
+    }
+
+    /// One optimizer step with a learning rate of `lr`, and its loss; none where that diverged.
+    pub(super) fn step_at(
+        &mut self,
+        lr: f64,
+        steps: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<f64>, TrainError> {
+        self.optimizer.set_lr_scale(1.0);
+        self.optimizer.set_lr_scale(lr / self.optimizer.lr(self.state.step));
+        match self.descend() {
+            Ok(step) => {
+                observer.step(&Step { steps, ..step });
+                Ok(Some(step.loss).filter(|loss| loss.is_finite()))
+            }
+            Err(TrainError::NonFinite { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The loss on the validation data, if there is any.
+    pub(super) fn validation_loss(&mut self) -> Result<Option<f64>, TrainError> {
+        Ok(self.validate()?.map(|values| values[0]))
+    }
+}

@@ -1,0 +1,186 @@
+//! What a run is built from, by its config, before anything is written.
+
+use std::sync::Arc;
+
+use rappel_optim::{AVERAGES, Optimizer, Recipe};
+use rappel_registry::{ConfigError, Options};
+use rappel_regularize::Regularization;
+use rappel_schedule::Horizon;
+
+use crate::checkpoint::{State, Whole};
+use crate::early_stopping::EarlyStopping;
+use crate::follower::Follower;
+use crate::origin::FROM;
+use crate::scheduled::max_grad_norm;
+use crate::tasks::Task;
+use crate::{Config, Observer, TrainError};
+
+/// What is built before anything is written.
+pub(crate) struct Parts {
+    pub config: Config,
+    pub task: Box<dyn Task>,
+    pub optimizer: Optimizer,
+    pub early_stopping: Option<EarlyStopping>,
+    pub follower: Follower,
+    pub regularization: Arc<Regularization>,
+    pub steps: u64,
+}
+
+impl Parts {
+    /// Builds all that the config names.
+    pub fn build(config: &Config, observer: &mut dyn Observer) -> Result<Self, TrainError> {
+        // With epochs the length is known only when the data is.
+        if let Some(horizon) = config.known_horizon() {
+            recipe(config, horizon, &regularization(config, horizon)?)?;
+            config.batch_size(horizon)?;
+        }
+        let (task, config) = (config.task().build)(config, observer)?;
+        let horizon = config.horizon(task.order());
+        let mut regularization = regularization(&config, horizon)?;
+        regularization.bind(task.params())?;
+        let recipe = recipe(&config, horizon, &regularization)?;
+        let regularization = Arc::new(regularization);
+        let shared = regularization.clone();
+        let recipe = recipe.after_step(move |step, params, lr| {
+            shared.after_step(step, params, lr)?;
+            params.refresh()
+        });
+        let optimizer = Optimizer::new(recipe, task.params())?;
+        let follower = Follower::new(&config, task.as_ref())?;
+        let train = config.section("train");
+        if let Some(what) = optimizer.needs_all().filter(|_| train.bool("update_in_backward")) {
+            let reason = format!("{what}; set it to false, or leave that out");
+            return Err(train.invalid("update_in_backward", reason).into());
+        }
+        check_moves(&regularization, &optimizer)?;
+        for options in regularization.within_a_pass() {
+            task.honours(options.str("name")).map_err(|reason| options.invalid("name", reason))?;
+        }
+        let early_stopping = early_stopping(&config, task.as_ref())?;
+        Ok(Self {
+            config,
+            task,
+            optimizer,
+            follower,
+            regularization,
+            early_stopping,
+            steps: horizon.steps,
+        })
+    }
+
+    /// That of a run before its first step.
+    pub fn state(&self) -> State {
+        State::new(self.config.sha256(), self.task.fingerprint())
+    }
+
+    /// The state that the run begins in: from nothing, or at the step of another run's checkpoint.
+    pub fn begin(&mut self, origin: Option<&Whole>) -> Result<State, TrainError> {
+        let Some(whole) = origin else { return Ok(self.state()) };
+        let step = whole.state.step;
+        if step >= self.steps {
+            let reason = format!(
+                "{} is at step {step}, and the run ends at {}; give more steps than that in train.steps",
+                whole.path.display(),
+                self.steps
+            );
+            return Err(self.config.options().invalid(FROM, reason).into());
+        }
+        self.load(whole)?;
+        Ok(State { step, ..self.state() })
+    }
+
+    /// Takes up a checkpoint.
+    pub fn load(&mut self, whole: &Whole) -> Result<(), TrainError> {
+        self.task.params_mut().load(&whole.params()?)?;
+        self.optimizer.load_state(&whole.optimizer()?)?;
+        Ok(())
+    }
+}
+
+/// Nobody changes parameters behind the back of an optimizer that remembers them.
+fn check_moves(regularization: &Regularization, optimizer: &Optimizer) -> Result<(), TrainError> {
+    match (regularization.moves_parameters(), optimizer.remembers_parameters()) {
+        (Some(options), Some(why)) => {
+            let reason =
+                format!("it changes parameters after a step, but {why}; leave one of them out");
+            Err(options.invalid("name", reason).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the section `early_stopping` says, if there is one.
+fn early_stopping(config: &Config, task: &dyn Task) -> Result<Option<EarlyStopping>, TrainError> {
+    let Some(section) = config.options().opt_table("early_stopping") else { return Ok(None) };
+    if !task.validates() {
+        let reason = "there is no validation data to watch; give some, or leave early_stopping out";
+        return Err(section.invalid("metric", reason).into());
+    }
+    let train = config.section("train");
+    if train.u64("eval_every") == 0 {
+        let reason = "early_stopping watches validations, and 0 means one at the end; set it to the \
+                      steps between two";
+        return Err(train.invalid("eval_every", reason).into());
+    }
+    Ok(Some(EarlyStopping::from_section(section, task.metrics())?))
+}
+
+/// What the list `regularize` says.
+fn regularization(config: &Config, horizon: Horizon) -> Result<Regularization, TrainError> {
+    Ok(Regularization::from_sections(config.options().tables("regularize"), horizon)?)
+}
+
+/// What the sections `optimizer`, `schedule` and `train`, and regularizers of gradients, say of a
+/// step.
+fn recipe(
+    config: &Config,
+    horizon: Horizon,
+    regularization: &Regularization,
+) -> Result<Recipe, TrainError> {
+    let (optimizer, schedule) = (config.section("optimizer"), config.section("schedule"));
+    let mut recipe = Recipe::from_sections(optimizer, schedule, horizon)?;
+    let train = config.section("train");
+    let clipped = max_grad_norm(train, horizon)?;
+    check_together(train, recipe.searches(), clipped.is_some())?;
+    if let Some(norm) = clipped {
+        recipe = recipe.max_grad_norm(norm);
+    }
+    if let Some(limit) = train.opt_f64("clip_value") {
+        recipe = recipe.clip_value(limit);
+    }
+    if let Some(section) = config.options().opt_table("average") {
+        let average = AVERAGES.lookup(section.str("name"))?.build;
+        recipe = recipe.boxed_average(average(section)?);
+    }
+    if let Some(variance) = regularization.gradient_noise() {
+        recipe = recipe.gradient_noise(variance.clone());
+    }
+    Ok(recipe.seed(config.seed()))
+}
+
+/// What of the section `train` excludes each other, or a rule that `searches`.
+fn check_together(train: &Options, searches: bool, clips: bool) -> Result<(), ConfigError> {
+    if searches && train.usize("gradient_accumulation_steps") > 1 {
+        let reason = "the optimizer evaluates the loss many times in a step, so that its batch must be one; \
+                      set it to 1, and raise batch_size instead";
+        return Err(train.invalid("gradient_accumulation_steps", reason));
+    }
+    if train.bool("noise_scale") && train.usize("gradient_accumulation_steps") < 2 {
+        let reason = "it is measured between the parts of a step; set gradient_accumulation_steps to 2 or \
+                      more, with a batch_size as much smaller";
+        return Err(train.invalid("noise_scale", reason));
+    }
+    if train.bool("update_in_backward") {
+        if train.usize("gradient_accumulation_steps") > 1 {
+            let reason = "gradients that are used in the backward pass cannot be added up; set it to 1, \
+                          or update_in_backward to false";
+            return Err(train.invalid("gradient_accumulation_steps", reason));
+        }
+        if clips {
+            let reason = "gradients that are used in the backward pass have no norm together; set it to \
+                          0, or update_in_backward to false";
+            return Err(train.invalid("max_grad_norm", reason));
+        }
+    }
+    Ok(())
+}
