@@ -151,8 +151,8 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn numbers(step: &Step) -> String {
-    let Step { loss, lr, tokens_per_second, .. } = step;
-    format!("loss {loss:.4}  lr {lr:.2e}  {tokens_per_second:.0} tokens/s")
+    let Step { loss, lr, unit, units_per_second, .. } = step;
+    format!("loss {loss:.4}  lr {lr:.2e}  {units_per_second:.0} {unit}/s")
 }
 
 /// Puts whole lines above the bar.

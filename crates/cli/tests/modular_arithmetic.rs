@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::Place;
+use common::{Place, stderr};
 use serde_json::Value;
 
 const CONFIG: &str = r#"
@@ -40,6 +40,15 @@ fn train<'a>(run: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
         args.extend(["--set", setting]);
     }
     args
+}
+
+#[test]
+fn speed_is_told_in_pairs() {
+    let place = place();
+    let told = stderr(&place.rappel(&train("run", &["train.steps=4"])));
+    assert!(told.contains(" pairs/s\n") && !told.contains("token"), "{told}");
+    let record = place.read("run/metrics.jsonl");
+    assert!(record.contains("train/pairs_per_second") && !record.contains("token"), "{record}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use std::fmt::Write;
 
-use common::Place;
+use common::{Place, stderr};
 
 /// Houses: a number with holes, a name, a number to predict and a class.
 fn houses(rows: usize) -> String {
@@ -42,6 +42,18 @@ fn place() -> Place {
     place.write("regression.toml", REGRESSION);
     place.write("classification.toml", CLASSIFICATION);
     place
+}
+
+#[test]
+fn speed_is_told_in_rows_and_no_sample_is_promised() {
+    let place = place();
+    for (config, run) in [("regression.toml", "r"), ("classification.toml", "c")] {
+        let told = stderr(&place.rappel(&["train", config, "--out", run]));
+        assert!(told.contains(" rows/s\n"), "{told}");
+        assert!(!told.contains("token") && !told.contains("sample"), "{told}");
+        let record = place.read(&format!("{run}/metrics.jsonl"));
+        assert!(record.contains("train/rows_per_second") && !record.contains("token"), "{record}");
+    }
 }
 
 #[test]

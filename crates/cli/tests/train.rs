@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, stderr};
 use rappel_tensor::TensorFile;
 use serde_json::Value;
 
@@ -54,6 +54,16 @@ fn the_scalars_of_each_step_are_told_and_the_loss_falls() {
     assert_eq!((lr[0].1, lr[2].1, lr[4].1), (0.0, 0.005, 0.01));
     assert!(of("train/grad_norm").iter().all(|(_, norm)| *norm > 0.0));
     assert!(of("train/tokens_per_second").iter().all(|(_, speed)| *speed > 0.0));
+}
+
+#[test]
+fn a_sample_is_announced_where_one_is_made() {
+    let place = Place::new();
+    let train = ["train", "tiny.toml"];
+    let told = stderr(&place.rappel(&train));
+    assert!(told.contains(" tokens/s\n") && told.contains("generating a sample\n"), "{told}");
+    let told = stderr(&place.rappel(&[&train[..], &["--set", "sample.max_tokens=0"]].concat()));
+    assert!(!told.contains("a sample"), "{told}");
 }
 
 #[test]

@@ -50,7 +50,8 @@ impl Run {
             penalty,
             lr: report.lr,
             grad_norm: report.grad_norm.unwrap_or(f64::NAN),
-            tokens_per_second: self.task.tokens(step) as f64 / since.elapsed().as_secs_f64(),
+            unit: self.task.unit(),
+            units_per_second: self.task.units(step) as f64 / since.elapsed().as_secs_f64(),
         })
     }
 

@@ -26,9 +26,7 @@ impl Run {
         let best_step = self.restore_best()?;
         self.optimizer.eval(self.task.params_mut())?;
         let model = self.dir.publish_model(|folder| self.task.save(folder))?;
-        observer.stage("fitting the baseline");
-        let baseline = self.task.baseline()?;
-        observer.stage("generating a sample");
+        let baseline = self.task.baseline(observer)?;
         let metrics = self.task.metrics();
         let of = |found: &Validation| best_step.is_none_or(|step| found.step == step);
         let found = self.state.history.iter().rev().find(|found| of(found));
@@ -41,7 +39,7 @@ impl Run {
             train_loss: self.recent_loss(RECENT),
             validation: metrics.iter().copied().zip(values).collect(),
             baseline,
-            sample: self.task.sample()?,
+            sample: self.task.sample(observer)?,
         })
     }
 

@@ -33,11 +33,12 @@ impl Run {
         if !self.due(every as u64) {
             return Ok(());
         }
+        let speed = format!("train/{}_per_second", step.unit);
         let mut values = vec![
             ("train/loss", self.recent_loss(every)),
             ("train/lr", step.lr),
             ("train/grad_norm", step.grad_norm),
-            ("train/tokens_per_second", step.tokens_per_second),
+            (speed.as_str(), step.units_per_second),
         ];
         values.extend(step.penalty.map(|penalty| ("train/penalty", penalty)));
         values.extend(self.state.noise.samples().map(|samples| ("train/noise_scale", samples)));

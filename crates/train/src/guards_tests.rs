@@ -8,7 +8,7 @@ use rappel_regularize::Regularization;
 use rappel_tensor::{DType, Grads, Init, Param, Tensor};
 
 use super::*;
-use crate::{Baseline, Metric};
+use crate::{Baseline, Metric, Observer};
 
 /// `mean(scale * weight)`, and a bias that the loss may leave out.
 struct Toy {
@@ -80,7 +80,10 @@ impl Task for Toy {
     fn describe(&self) -> String {
         String::new()
     }
-    fn tokens(&self, _: u64) -> usize {
+    fn unit(&self) -> &'static str {
+        "numbers"
+    }
+    fn units(&self, _: u64) -> usize {
         3
     }
     fn loss(&self, _: &Pass) -> Option<Tensor> {
@@ -104,10 +107,10 @@ impl Task for Toy {
     fn save(&self, _: &Path) -> Result<(), TrainError> {
         Ok(())
     }
-    fn baseline(&self) -> Result<Option<Baseline>, TrainError> {
+    fn baseline(&self, _: &mut dyn Observer) -> Result<Option<Baseline>, TrainError> {
         Ok(None)
     }
-    fn sample(&self) -> Result<Option<String>, TrainError> {
+    fn sample(&self, _: &mut dyn Observer) -> Result<Option<String>, TrainError> {
         Ok(None)
     }
 }

@@ -64,7 +64,7 @@ pub struct Step {
     pub step: u64,
     /// Steps in all.
     pub steps: u64,
-    /// Training loss of this step's batch, before the step, in nats per token.
+    /// Training loss of this step's batch, before the step.
     pub loss: f64,
     /// What regularizers added to that loss; none where nothing does.
     pub penalty: Option<f64>,
@@ -72,8 +72,10 @@ pub struct Step {
     pub lr: f64,
     /// Global norm of the gradient, before clipping.
     pub grad_norm: f64,
-    /// Tokens that a second of this step took in.
-    pub tokens_per_second: f64,
+    /// What the loss is a mean over, in the plural, such as `tokens`.
+    pub unit: &'static str,
+    /// How many of these a second of this step took in.
+    pub units_per_second: f64,
 }
 
 /// Something that the user should know and the run could go on from.

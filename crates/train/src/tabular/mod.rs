@@ -185,7 +185,11 @@ impl Task for Tabular {
         [line].iter().chain(&self.train.notes).cloned().collect::<Vec<_>>().join("\n            ")
     }
 
-    fn tokens(&self, step: u64) -> usize {
+    fn unit(&self) -> &'static str {
+        "rows"
+    }
+
+    fn units(&self, step: u64) -> usize {
         self.order.batch_size(step)
     }
 
@@ -270,13 +274,13 @@ impl Task for Tabular {
         self.model.save(folder)
     }
 
-    fn baseline(&self) -> Result<Option<Baseline>, TrainError> {
+    fn baseline(&self, _: &mut dyn Observer) -> Result<Option<Baseline>, TrainError> {
         let Some(Rows { targets, .. }) = &self.validation else { return Ok(None) };
         let (name, outputs) = self.featureless(targets.len());
         Ok(Some(Baseline { name, loss: self.mean_loss(&outputs, targets) }))
     }
 
-    fn sample(&self) -> Result<Option<String>, TrainError> {
+    fn sample(&self, _: &mut dyn Observer) -> Result<Option<String>, TrainError> {
         Ok(None)
     }
 }

@@ -166,13 +166,17 @@ impl Task for Text {
         )
     }
 
-    fn tokens(&self, step: u64) -> usize {
+    fn unit(&self) -> &'static str {
+        "tokens"
+    }
+
+    fn units(&self, step: u64) -> usize {
         self.train.order().batch_size(step) * self.train.sequence_length()
     }
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {
         let batch = self.train.micro_batch(pass.step, pass.part, self.parts);
-        let loss = || self.loss_over(&batch, self.tokens(pass.step), &pass.forward, &pass.terms);
+        let loss = || self.loss_over(&batch, self.units(pass.step), &pass.forward, &pass.terms);
         (batch.batch > 0).then(loss)
     }
 
@@ -219,17 +223,19 @@ impl Task for Text {
         Ok(self.data.tokenizer.save(folder)?)
     }
 
-    fn baseline(&self) -> Result<Option<Baseline>, TrainError> {
+    fn baseline(&self, observer: &mut dyn Observer) -> Result<Option<Baseline>, TrainError> {
         let Some(batches) = &self.validation else { return Ok(None) };
+        observer.stage("fitting the baseline");
         let Dataset { tokenizer, train, validation, .. } = &self.data;
         let trigram = byte_trigram(tokenizer, train, validation, batches.target_range())?;
         Ok(Some(Baseline { name: "trigram", loss: trigram.nats_per_token() }))
     }
 
-    fn sample(&self) -> Result<Option<String>, TrainError> {
+    fn sample(&self, observer: &mut dyn Observer) -> Result<Option<String>, TrainError> {
         if self.sample.max_new_tokens == 0 {
             return Ok(None);
         }
+        observer.stage("generating a sample");
         let mut text = self.prompt.clone();
         let (model, tokenizer) = (self.model.as_ref(), &self.data.tokenizer);
         continue_text(model, tokenizer, &self.prompt, &self.sample, &mut |piece| {

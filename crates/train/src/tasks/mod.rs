@@ -32,11 +32,14 @@ pub trait Task {
     /// The data in a line.
     fn describe(&self) -> String;
 
-    /// Tokens, or other units that speed is told in, of step `step`, counted from 0.
-    fn tokens(&self, step: u64) -> usize;
+    /// What the loss is a mean over and speed is told in, in the plural: `tokens`, `rows`.
+    fn unit(&self) -> &'static str;
 
-    /// The loss of one part of a step's batch, times the part's share of the step's tokens: the
-    /// parts add up to the mean over all tokens of the step. None where the part is empty.
+    /// How many of these step `step` takes in, counted from 0.
+    fn units(&self, step: u64) -> usize;
+
+    /// The loss of one part of a step's batch, times the part's share of the step's units: the parts
+    /// add up to the mean over all units of the step. None where the part is empty.
     fn loss(&self, pass: &Pass) -> Option<Tensor>;
 
     /// Why a regularizer of forward passes or losses, by its name, would do nothing, or wrong; so that
@@ -67,17 +70,18 @@ pub trait Task {
     /// The system's refusals.
     fn save(&self, folder: &Path) -> Result<(), TrainError>;
 
-    /// A simple model of the same kind on the validation data; none where there is no such data.
+    /// A simple model of the same kind on the validation data; none where there is no such data. What
+    /// takes time is told to the observer.
     ///
     /// # Errors
     /// What keeps it from being fitted.
-    fn baseline(&self) -> Result<Option<Baseline>, TrainError>;
+    fn baseline(&self, observer: &mut dyn Observer) -> Result<Option<Baseline>, TrainError>;
 
-    /// Something that the trained model made, to look at.
+    /// Something that the trained model made, to look at. What takes time is told to the observer.
     ///
     /// # Errors
     /// What keeps it from being made.
-    fn sample(&self) -> Result<Option<String>, TrainError>;
+    fn sample(&self, observer: &mut dyn Observer) -> Result<Option<String>, TrainError>;
 }
 
 /// How an entry of [`TASKS`] is built: its data is read and its model made, nothing is written.

@@ -192,8 +192,12 @@ impl Task for Table {
         format!("a {operation} b mod {modulus}: {trained} pairs to train on, {rest} to validate")
     }
 
-    fn tokens(&self, step: u64) -> usize {
-        self.order.batch_size(step) * TIME
+    fn unit(&self) -> &'static str {
+        "pairs"
+    }
+
+    fn units(&self, step: u64) -> usize {
+        self.order.batch_size(step)
     }
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {
@@ -251,11 +255,11 @@ impl Task for Table {
         Ok(save_pretrained(folder, self.model.as_ref(), &self.params, &[])?)
     }
 
-    fn baseline(&self) -> Result<Option<Baseline>, TrainError> {
+    fn baseline(&self, _: &mut dyn Observer) -> Result<Option<Baseline>, TrainError> {
         Ok(Some(Baseline { name: "chance", loss: (self.facts.modulus as f64).ln() }))
     }
 
-    fn sample(&self) -> Result<Option<String>, TrainError> {
+    fn sample(&self, _: &mut dyn Observer) -> Result<Option<String>, TrainError> {
         let Facts { modulus, operation, .. } = &self.facts;
         let facts = self.facts.validation();
         let facts = &facts[..facts.len().min(SHOWN)];
