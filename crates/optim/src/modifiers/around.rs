@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use rappel_tensor::{Element, Key, Piece, Real, Run, Runs, StateArena, StateKind, Trained, walk};
+use rappel_tensor::{
+    Element, Gather, Key, Piece, Real, Run, Runs, StateArena, StateKind, Stored, Trained, Update,
+    apply, gather, walk,
+};
 
 use super::{Modifiers, Numbers};
 use crate::Now;
@@ -166,34 +169,32 @@ impl<'a> Around<'a> {
     }
 
     /// Copies: the parameter as the rule sees it, its gradient, and the parameter again.
-    fn before<T: Real + Element>(&self, piece: Piece<'_, '_, T>, means: &[Vec<f64>]) {
+    fn before<T: Real + Stored>(&self, piece: Piece<'_, '_, T>, means: &[Vec<f64>]) {
         let Piece { run, params, grads, state: [p, g, old] } = piece else {
             unreachable!("three copies")
         };
         let Numbers { l1, l2, left, .. } = self.numbers;
+        let Prepare { scale, limit } = self.prepare;
+        let before =
+            Before { scale, limit: limit.unwrap_or(f64::INFINITY), mean: 0.0, l1, l2, left };
         let tensor = self.tensor(run);
-        let (row, start) = (self.rows[tensor], run.state - self.places[tensor].state);
-        let (scale, [l1, l2, left]) = (T::of(self.prepare.scale), [l1, l2, left].map(T::of));
-        let noise = self.noise.as_ref().map(|(std, keys)| {
-            let mut noise = vec![T::of(0.0); params.len()];
-            keys[tensor].fill_normal_from(start, &mut noise, 0.0, *std);
-            noise
-        });
-        for i in 0..params.len() {
-            let mut x = grads[i] * scale;
-            if let Some(limit) = self.prepare.limit {
-                x = T::select(T::of(limit).lt(x), T::of(limit), x);
-                x = T::select(x.lt(T::of(-limit)), T::of(-limit), x);
-            }
-            if let Some(means) = means.get(tensor).filter(|means| !means.is_empty()) {
-                x = x - T::of(means[(start + i) / row]);
-            }
-            if let Some(noise) = &noise {
-                x = x + noise[i];
-            }
-            g[i] = l1.mul_add(params[i].sign(), l2.mul_add(params[i], x));
-            p[i] = params[i] * left;
-            old[i] = p[i];
+        let start = run.state - self.places[tensor].state;
+        // The copy of the gradient, all zeros yet, brings the noise.
+        if let Some((std, keys)) = &self.noise {
+            keys[tensor].fill_normal_from(start, g, 0.0, *std);
+        }
+        let Some(means) = means.get(tensor).filter(|means| !means.is_empty()) else {
+            apply(&before, params, grads, [p, g, old]);
+            return;
+        };
+        let row = self.rows[tensor];
+        let mut at = 0;
+        while at < params.len() {
+            let end = params.len().min(at + row - (start + at) % row);
+            let before = Before { mean: means[(start + at) / row], ..before };
+            let copies = [&mut p[at..end], &mut g[at..end], &mut old[at..end]];
+            apply(&before, &mut params[at..end], &grads[at..end], copies);
+            at = end;
         }
     }
 
@@ -214,7 +215,7 @@ impl<'a> Around<'a> {
     }
 
     /// What the cautious update of each tensor is multiplied by.
-    fn scales<T: Trained<Acc = T> + Real>(
+    fn scales<T: Trained<Acc = T> + Real + Stored>(
         &self,
         params: &mut [T],
         grads: &[T],
@@ -222,12 +223,12 @@ impl<'a> Around<'a> {
         places: &[Run],
     ) -> Vec<f64> {
         let counts = Mutex::new(BTreeMap::<usize, u64>::new());
+        let keep = self.keep;
         walk(&Runs::new(places.to_vec()), params, grads, old, None, &|piece: Piece<'_, '_, T>| {
-            let kept =
-                |i: usize| self.goes_down(piece.params[i], piece.grads[i], piece.state[0][i]);
-            let count = (0..piece.params.len()).filter(|i| kept(*i)).count() as u64;
+            let [old] = piece.state else { unreachable!("one copy") };
+            let [count] = gather(&Kept { keep }, piece.params, piece.grads, [old]);
             let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-            *counts.entry(self.tensor(piece.run)).or_default() += count;
+            *counts.entry(self.tensor(piece.run)).or_default() += count as u64;
         });
         let counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let scale = |(tensor, place): (usize, &Run)| {
@@ -237,27 +238,97 @@ impl<'a> Around<'a> {
         places.iter().enumerate().map(scale).collect()
     }
 
-    /// Whether an element's update goes down its gradient.
-    fn goes_down<T: Real + Element>(&self, new: T, grad: T, old: T) -> bool {
-        ((T::of(self.keep) * old - new) * grad).to_f64() > 0.0
-    }
-
     /// The parameter after the step.
-    fn after<T: Real + Element>(&self, piece: Piece<'_, '_, T>, scales: Option<&[f64]>) {
-        let Piece { run, params, state: [p, g, old], .. } = piece else {
+    fn after<T: Real + Stored>(&self, piece: Piece<'_, '_, T>, scales: Option<&[f64]>) {
+        let Piece { run, params, grads, state: [p, g, old] } = piece else {
             unreachable!("three copies")
         };
-        let (keep, threshold) = (T::of(self.keep), T::of(self.numbers.threshold));
-        let scale = scales.map(|scales| T::of(scales[self.tensor(run)]));
-        for i in 0..params.len() {
-            let mut x = p[i];
-            if let Some(scale) = scale {
-                let update = keep * old[i] - x;
-                let kept = self.goes_down(x, g[i], old[i]);
-                x = if kept { keep * old[i] - update * scale } else { keep * old[i] };
-            }
-            let shrunk = (x.abs() - threshold).max(T::of(0.0));
-            params[i] = if self.numbers.threshold > 0.0 { x.sign() * shrunk } else { x };
+        let scale = scales.map(|scales| scales[self.tensor(run)]);
+        let after = After { keep: self.keep, scale, threshold: self.numbers.threshold };
+        apply(&after, params, grads, [p, g, old]);
+    }
+}
+
+/// Whether an element's update goes down its gradient.
+#[inline(always)]
+fn goes_down<R: Real>(keep: R, new: R, grad: R, old: R) -> R::Mask {
+    R::of(0.0).lt((keep * old - new) * grad)
+}
+
+/// What the rule is to see of a parameter and its gradient.
+#[derive(Clone, Copy)]
+struct Before {
+    scale: f64,
+    limit: f64,
+    mean: f64,
+    l1: f64,
+    l2: f64,
+    left: f64,
+}
+
+impl Update<3> for Before {
+    type Scalars<R: Real> = [R; 6];
+
+    fn scalars<R: Real>(&self) -> [R; 6] {
+        let Self { scale, limit, mean, l1, l2, left } = *self;
+        [scale, limit, mean, l1, l2, left].map(R::of)
+    }
+
+    #[inline(always)]
+    fn update<R: Real>(&self, numbers: &[R; 6], p: R, g: R, [_, noise, _]: [R; 3]) -> (R, [R; 3]) {
+        let [scale, limit, mean, l1, l2, left] = *numbers;
+        let mut x = g * scale;
+        x = R::select(limit.lt(x), limit, x);
+        x = R::select(x.lt(-limit), -limit, x);
+        let seen = l1.mul_add(p.sign(), l2.mul_add(p, x - mean + noise));
+        (p, [p * left, seen, p * left])
+    }
+}
+
+/// How many updates go down their gradient.
+struct Kept {
+    keep: f64,
+}
+
+impl Gather<1, 1> for Kept {
+    type Scalars<R: Real> = R;
+
+    fn scalars<R: Real>(&self) -> R {
+        R::of(self.keep)
+    }
+
+    #[inline(always)]
+    fn gather<R: Real>(&self, keep: &R, new: R, grad: R, [old]: [R; 1]) -> ([R; 1], [R; 1]) {
+        let kept = goes_down(*keep, new, grad, old);
+        ([old], [R::select(kept, R::of(1.0), R::of(0.0))])
+    }
+}
+
+/// What the step comes to: masked where it is cautious, then shrunk.
+struct After {
+    keep: f64,
+    scale: Option<f64>,
+    threshold: f64,
+}
+
+impl Update<3> for After {
+    type Scalars<R: Real> = [R; 3];
+
+    fn scalars<R: Real>(&self) -> [R; 3] {
+        [self.keep, self.scale.unwrap_or(1.0), self.threshold].map(R::of)
+    }
+
+    #[inline(always)]
+    fn update<R: Real>(&self, numbers: &[R; 3], _: R, _: R, [p, g, old]: [R; 3]) -> (R, [R; 3]) {
+        let [keep, scale, threshold] = *numbers;
+        let mut x = p;
+        if self.scale.is_some() {
+            let (kept, still) = (goes_down(keep, x, g, old), keep * old);
+            x = R::select(kept, still - (still - x) * scale, still);
         }
+        if self.threshold > 0.0 {
+            x = x.sign() * (x.abs() - threshold).max(R::of(0.0));
+        }
+        (x, [p, g, old])
     }
 }
