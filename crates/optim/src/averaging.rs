@@ -229,7 +229,7 @@ fn mean(layout: &ArenaLayout, copies: &mut [Copies]) -> Copies {
 }
 
 /// `to <- to + share (from - to)`; a whole share is `from` to the bit.
-fn pull<T: Stored>(to: &mut [T], from: &[T], share: f64) {
+pub(crate) fn pull<T: Stored>(to: &mut [T], from: &[T], share: f64) {
     if share == 1.0 {
         to.copy_from_slice(from);
     } else {

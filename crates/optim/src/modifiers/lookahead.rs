@@ -1,8 +1,9 @@
 //! Slow weights that the parameters return to.
 
-use rappel_tensor::{Piece, Real, Runs, StateArena, Trained, walk};
+use rappel_tensor::{Piece, Runs, StateArena, Trained, walk};
 
 use super::Lookahead;
+use crate::averaging;
 use crate::stepper::{Slot, Views};
 
 /// The slot of slow weights.
@@ -23,11 +24,9 @@ pub(crate) fn pull<P: Trained>(
     runs: &Runs,
     rounding: Option<rappel_tensor::Key>,
 ) {
-    let alpha = P::Acc::of(lookahead.alpha);
     walk(runs, views.params, views.grads, slow, rounding, &|piece: Piece<'_, '_, P::Acc>| {
-        for (p, slow) in piece.params.iter_mut().zip(piece.state[0].iter_mut()) {
-            *slow = alpha.mul_add(*p - *slow, *slow);
-            *p = *slow;
-        }
+        let slow = &mut piece.state[0];
+        averaging::pull(slow, piece.params, lookahead.alpha);
+        piece.params.copy_from_slice(slow);
     });
 }
