@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use rappel_registry::{ConfigError, Family, Field, Info, Kind, Options, Range};
+use rappel_registry::{ConfigError, Family, Field, Info, Kind, Options, Range, joined};
 use toml::{Table, Value};
 
 use crate::DRAWING;
 use crate::sources::{SOURCES, Source};
 
 /// The options that every source takes.
-pub(crate) const COMMON: &[Field] =
+pub(crate) const COMMON: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(OWN, DRAWING);
+
+const OWN: &[Field] =
     &[
         Field::new(
             "tokenizer",
@@ -51,9 +53,6 @@ pub(crate) const COMMON: &[Field] =
             "false",
             "a token attends only to those of its own document, where samples span several",
         ),
-        DRAWING[0],
-        DRAWING[1],
-        DRAWING[2],
     ];
 
 /// Which tokenizer a run uses.

@@ -1,6 +1,6 @@
 //! A rule with what applies to any rule: the precision of its state, and how it is rounded.
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, More, Options, resolve};
+use rappel_registry::{ConfigError, Entry, Field, Kind, More, Options, joined, resolve};
 use rappel_schedule::Horizon;
 use rappel_tensor::DType;
 use toml::Table;
@@ -44,20 +44,10 @@ impl<A: Algorithm> From<A> for Plan {
 }
 
 /// The options of every optimizer, beside its own.
-pub(crate) const COMMON: &[Field] = &joined();
+pub(crate) const COMMON: &[Field] =
+    &joined::<{ PRECISION.len() + modifiers::FIELDS.len() }>(PRECISION, modifiers::FIELDS);
 
-const fn joined() -> [Field; PRECISION.len() + modifiers::FIELDS.len()] {
-    let mut fields = [PRECISION[0]; PRECISION.len() + modifiers::FIELDS.len()];
-    let mut i = 0;
-    while i < fields.len() {
-        fields[i] =
-            if i < PRECISION.len() { PRECISION[i] } else { modifiers::FIELDS[i - PRECISION.len()] };
-        i += 1;
-    }
-    fields
-}
-
-const PRECISION: [Field; 4] = [
+const PRECISION: &[Field] = &[
     Field::new(
         "state_dtype",
         Kind::OneOf(&["float32", "bfloat16", "8bit"]),

@@ -68,3 +68,26 @@ impl Field {
         Self { aka: names, ..self }
     }
 }
+
+/// Two lists of options, one after the other, as one constant of `N`.
+///
+/// # Panics
+/// If `N` is not the length of both, which for a constant is an error of the build.
+///
+/// ```
+/// use rappel_registry::{Field, Kind, joined};
+/// const OWN: &[Field] = &[Field::new("k", Kind::int_from(1), "5", "how many")];
+/// const SHARED: &[Field] = &[Field::new("every", Kind::int_from(1), "1", "steps")];
+/// const ALL: &[Field] = &joined::<{ OWN.len() + SHARED.len() }>(OWN, SHARED);
+/// assert_eq!(ALL.iter().map(|field| field.name).collect::<Vec<_>>(), ["k", "every"]);
+/// ```
+pub const fn joined<const N: usize>(first: &[Field], second: &[Field]) -> [Field; N] {
+    assert!(N == first.len() + second.len(), "N is the length of both lists");
+    let mut fields = [Field::required("", Kind::Bool, ""); N];
+    let mut i = 0;
+    while i < N {
+        fields[i] = if i < first.len() { first[i] } else { second[i - first.len()] };
+        i += 1;
+    }
+    fields
+}

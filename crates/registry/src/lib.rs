@@ -53,7 +53,7 @@ mod suggest;
 pub use conformance::{assert_folder_matches, assert_sound};
 pub use entry::{Entry, Family, Info, More, Registry, no_more};
 pub use error::ConfigError;
-pub use field::{Default, Field};
+pub use field::{Default, Field, joined};
 pub use help::{describe, list};
 pub use kind::Kind;
 pub use options::{Options, Scheduled};

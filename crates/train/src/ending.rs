@@ -55,9 +55,8 @@ impl Run {
     fn restore_best(&mut self) -> Result<Option<u64>, TrainError> {
         let best = self.best_step();
         if let Some(step) = best.filter(|step| *step != self.state.step) {
-            let whole = self.checkpoints.of(step)?;
-            self.task.params_mut().load(&whole.params()?)?;
-            self.optimizer.load_state(&whole.optimizer()?)?;
+            let best = self.checkpoints.of(step)?;
+            best.restore(self.task.params_mut(), &mut self.optimizer)?;
         }
         Ok(best)
     }

@@ -91,9 +91,7 @@ impl Parts {
 
     /// Takes up a checkpoint.
     pub fn load(&mut self, whole: &Whole) -> Result<(), TrainError> {
-        self.task.params_mut().load(&whole.params()?)?;
-        self.optimizer.load_state(&whole.optimizer()?)?;
-        Ok(())
+        whole.restore(self.task.params_mut(), &mut self.optimizer)
     }
 }
 

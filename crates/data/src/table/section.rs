@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Range};
+use rappel_registry::{ConfigError, Field, Kind, Options, Range, joined};
 
 use super::Missing;
 use crate::DRAWING;
 
 /// The keys of the section.
-pub static TABLE: &[Field] = &[
+pub static TABLE: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(OWN, DRAWING);
+
+const OWN: &[Field] = &[
     Field::required("file", Kind::Path(&[]), "the table: .csv, .tsv or .parquet")
         .aka(&["path", "train_file", "files"]),
     Field::required("target", Kind::Str, "the column that is predicted")
@@ -52,9 +54,6 @@ pub static TABLE: &[Field] = &[
         "share of the rows, drawn by the seed, to validate on; unset: 0.2, or 0 with a validation_file",
     )
     .aka(&["val_fraction", "validation_split", "test_size"]),
-    DRAWING[0],
-    DRAWING[1],
-    DRAWING[2],
 ];
 
 /// The section, checked.

@@ -108,7 +108,7 @@ const LOOKAHEAD: &[Field] = &[
 ];
 
 /// The modifiers as options of every optimizer.
-pub(crate) const FIELDS: [Field; 8] = [
+pub(crate) const FIELDS: &[Field] = &[
     Field::new("l1", scheduled(Range::from(0.0)), "0.0", "added to the gradient, times sign(p)"),
     Field::new("l2", scheduled(Range::from(0.0)), "0.0", "added to the gradient, times p"),
     Field::new(

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rappel_tensor::{Tensor, TensorFile, write_tensors};
+use rappel_optim::Optimizer;
+use rappel_tensor::{Params, Tensor, TensorFile, write_tensors};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{fresh_folder, publish, remove, sync_file, write_synced};
@@ -84,11 +85,21 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    pub fn params(&self) -> Result<TensorFile, TrainError> {
+    /// Puts what was saved into the parameters and the optimizer that it was saved from.
+    pub fn restore(
+        &self,
+        params: &mut Params,
+        optimizer: &mut Optimizer,
+    ) -> Result<(), TrainError> {
+        params.load(&self.params()?)?;
+        Ok(optimizer.load_state(&self.optimizer()?)?)
+    }
+
+    fn params(&self) -> Result<TensorFile, TrainError> {
         Ok(TensorFile::open(self.path.join(PARAMS))?)
     }
 
-    pub fn optimizer(&self) -> Result<TensorFile, TrainError> {
+    fn optimizer(&self) -> Result<TensorFile, TrainError> {
         Ok(TensorFile::open(self.path.join(OPTIMIZER))?)
     }
 }

@@ -6,7 +6,7 @@ use rappel_data::{DRAWING, Order, Permutation};
 use rappel_model::{
     ARCHITECTURES, Forward, LanguageModel, regularized_cross_entropy, save_pretrained,
 };
-use rappel_registry::{ConfigError, Field, Kind, Options, Range};
+use rappel_registry::{ConfigError, Field, Kind, Options, Range, joined};
 use rappel_tensor::{CrossEntropy, Params, Tensor, WeightLayout, cross_entropy, linear, no_grad};
 
 use super::{Task, TaskEntry};
@@ -23,7 +23,9 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     build,
 };
 
-const DATA: &[Field] = &[
+const DATA: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(OWN, DRAWING);
+
+const OWN: &[Field] = &[
     Field::new("modulus", Kind::Int { min: 2, max: 1 << 12 }, "97", "p: a and b are in 0..p")
         .aka(&["p", "prime"]),
     Field::new(
@@ -38,9 +40,6 @@ const DATA: &[Field] = &[
         "0.5",
         "share of the pairs that is trained on; the others are for validation",
     ),
-    DRAWING[0],
-    DRAWING[1],
-    DRAWING[2],
 ];
 
 /// A pair and the equals sign.
