@@ -7,6 +7,7 @@
 mod autograd;
 mod cpu;
 mod dtype;
+mod kernels;
 #[allow(unsafe_code)]
 mod memory;
 pub mod ops;
@@ -21,9 +22,9 @@ mod storage;
 mod tensor;
 
 pub use autograd::{checkpoint, is_recording, no_grad};
-pub use cpu::update::{Gather, MAX_SLOTS, Piece, Run, Runs, STATE_BLOCK, StateArena, StateKind};
-pub use cpu::update::{Trained, Update, apply, gather, nonzero_rows, walk};
 pub use dtype::{DType, Element, Float};
+pub use kernels::update::{Gather, MAX_SLOTS, Piece, Run, Runs, STATE_BLOCK, StateArena};
+pub use kernels::update::{StateKind, Trained, Update, apply, gather, nonzero_rows, walk};
 pub use memory::{PoolStats, pool_stats, release_unused_memory};
 pub use ops::{AttentionOptions, attention, attention_packed, layer_norm, rms_norm, rotary};
 pub use ops::{Comparand, concat, gated_silu, select, stack};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::engine::{Pending, PendingNodes};
 use super::{Kind, Node};
-use crate::cpu;
 use crate::dtype::{DType, Element};
+use crate::kernels;
 use crate::memory::{bytes_of_mut, elements_of_mut};
 use crate::params::GradStore;
 use crate::shape::Shape;
@@ -37,7 +37,7 @@ impl Target<'_> {
 
     /// Adds, or copies, a tensor of the same shape.
     pub fn put(&mut self, grad: &Tensor) {
-        cpu::copy::accumulate(grad, self);
+        kernels::copy::accumulate(grad, self);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rows of logits: their cross-entropy with a target, and its slope.
 
 use super::parallel::{Shared, for_pieces};
+use crate::kernels::args::Terms;
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, MAX_LANES, Real, Simd, Stored, dispatch};
 
@@ -9,14 +10,6 @@ use crate::real::{Kernel, Lanes, MAX_LANES, Real, Simd, Stored, dispatch};
 const BLOCK: usize = 2048;
 /// Elements in one task.
 const PIECE: usize = 1 << 14;
-
-/// What is added up for each row.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub label_smoothing: f64,
-    pub z_loss: f64,
-    pub confidence_penalty: f64,
-}
 
 /// What walks over a row find.
 #[derive(Clone, Copy, Default)]

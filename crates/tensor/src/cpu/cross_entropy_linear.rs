@@ -1,9 +1,10 @@
 //! Cross-entropy of logits that a matrix product makes, a few rows at a time.
 
-use super::cross_entropy::{Terms, losses_in_place};
+use super::cross_entropy::losses_in_place;
 use super::gemm::{self, Operand, Output, Threads, View};
 use super::parallel::{Shared, for_pieces};
 use crate::dtype::{DType, Element};
+use crate::kernels::args::{Head, HeadLoss};
 use crate::memory::Buffer;
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
@@ -17,41 +18,20 @@ const FEWEST_ROWS: usize = 64;
 /// Elements that one task multiplies.
 const PIECE: usize = 1 << 15;
 
-/// `logits = hidden weight^T` with a target for each row.
-pub(crate) struct Head<'a> {
-    /// `[rows, width]`.
-    pub hidden: &'a Tensor,
-    /// `[vocab, width]`.
-    pub weight: &'a Tensor,
-    pub targets: &'a [usize],
-    pub terms: Terms,
-    /// What slopes are multiplied by.
-    pub scale: f64,
-}
-
-/// The sum of the losses, and the slopes that were asked for.
-pub(crate) struct HeadLoss {
-    pub loss: f64,
-    /// Of `hidden`, in its type.
-    pub hidden: Option<Tensor>,
-    /// Of `weight`, in the accumulator of its type.
-    pub weight: Option<Tensor>,
+/// Computes the loss, and slopes of `hidden` and `weight` where they are asked for.
+///
+/// Slopes come with the loss, because the logits are gone afterwards: to compute them again
+/// would be a fourth product beside the three that training needs.
+pub(crate) fn head(head: &Head<'_>, slope_hidden: bool, slope_weight: bool) -> HeadLoss {
+    match head.hidden.dtype() {
+        DType::F32 => head.chunks::<f32, f32>(slope_hidden, slope_weight),
+        DType::F64 => head.chunks::<f64, f64>(slope_hidden, slope_weight),
+        DType::BF16 => head.chunks::<half::bf16, f32>(slope_hidden, slope_weight),
+        other => panic!("linear_cross_entropy: needs floating-point numbers, got {other}"),
+    }
 }
 
 impl Head<'_> {
-    /// Computes the loss, and slopes of `hidden` and `weight` where they are asked for.
-    ///
-    /// Slopes come with the loss, because the logits are gone afterwards: to compute them again
-    /// would be a fourth product beside the three that training needs.
-    pub fn run(&self, slope_hidden: bool, slope_weight: bool) -> HeadLoss {
-        match self.hidden.dtype() {
-            DType::F32 => self.chunks::<f32, f32>(slope_hidden, slope_weight),
-            DType::F64 => self.chunks::<f64, f64>(slope_hidden, slope_weight),
-            DType::BF16 => self.chunks::<half::bf16, f32>(slope_hidden, slope_weight),
-            other => panic!("linear_cross_entropy: needs floating-point numbers, got {other}"),
-        }
-    }
-
     fn chunks<T, A>(&self, slope_hidden: bool, slope_weight: bool) -> HeadLoss
     where
         T: Output<Acc = A> + Element,

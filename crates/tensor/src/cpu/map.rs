@@ -1,17 +1,12 @@
 //! Elementwise formulas over broadcast, strided operands.
 
 use super::parallel::{Shared, for_pieces};
+use crate::kernels::args::Formula;
 use crate::profile::timed;
-use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
+use crate::real::{Kernel, Lanes, Simd, Stored, dispatch};
 use crate::shape::{Layout, MAX_RANK, Shape};
 use crate::tensor::Tensor;
 use crate::with_float;
-
-/// A formula of `N` numbers, written once.
-pub(crate) trait Formula<const N: usize>: Copy + Send + Sync {
-    /// The value at one place (or at several side by side).
-    fn eval<R: Real>(&self, x: [R; N]) -> R;
-}
 
 /// Elements in one task: long enough to pay for waking a thread.
 const PIECE: usize = 1 << 15;

@@ -4,38 +4,11 @@ use super::gemm::{self, Epilogue, Operand, Output, Threads, View};
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
+use crate::kernels::args::Matrices;
 use crate::profile::{Timer, timed};
 use crate::tensor::Tensor;
 
-/// The last two dimensions of a tensor as matrices, one for each place of the others.
-#[derive(Clone)]
-pub(crate) struct Matrices {
-    tensor: Tensor,
-    pub rows: usize,
-    pub cols: usize,
-    batch: usize,
-    step: usize,
-}
-
 impl Matrices {
-    /// A tensor of rank 2, or of rank 3 whose first dimension counts matrices.
-    pub fn new(tensor: &Tensor) -> Self {
-        let rank = tensor.rank();
-        debug_assert!(rank == 2 || rank == 3);
-        let (rows, cols) = (tensor.size(rank - 2), tensor.size(rank - 1));
-        let (batch, step) =
-            if rank == 3 { (tensor.size(0), tensor.layout.strides[0]) } else { (1, 0) };
-        Self { tensor: tensor.detach(), rows, cols, batch, step }
-    }
-
-    /// Every matrix transposed.
-    #[must_use]
-    pub fn t(&self) -> Self {
-        let rank = self.tensor.rank();
-        let tensor = self.tensor.transpose(rank - 2, rank - 1);
-        Self { tensor, rows: self.cols, cols: self.rows, ..*self }
-    }
-
     fn view<T: Element>(&self, index: usize) -> View<T> {
         let strides = &self.tensor.layout.strides[self.tensor.rank() - 2..];
         View::new(self.tensor.ptr::<T>().wrapping_add(index * self.step), strides[0], strides[1])

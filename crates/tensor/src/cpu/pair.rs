@@ -1,19 +1,14 @@
 //! Formulas with two results from one walk.
 
 use super::parallel::{Shared, for_pieces};
+use crate::kernels::args::Pair;
 use crate::profile::timed;
-use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
+use crate::real::{Kernel, Lanes, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
 
 /// Elements in one task.
 const PIECE: usize = 1 << 14;
-
-/// A formula of `N` numbers with two results.
-pub(crate) trait Pair<const N: usize>: Copy + Send + Sync {
-    /// The values at one place (or at several side by side).
-    fn eval<R: Real>(&self, x: [R; N]) -> [R; 2];
-}
 
 /// Both values at every place of operands of one shape and type.
 pub(crate) fn map_pair<const N: usize, F: Pair<N>>(

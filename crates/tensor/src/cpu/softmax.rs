@@ -1,6 +1,7 @@
 //! Softmax and its kin, row by row.
 
 use super::parallel::{Shared, for_pieces};
+use crate::kernels::args::RowKind;
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
@@ -8,21 +9,6 @@ use crate::with_float;
 
 /// Elements in one task.
 const PIECE: usize = 1 << 14;
-
-/// What is made of the rows of one or two matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RowKind {
-    /// `exp(x - lse(x))`.
-    Softmax,
-    /// `x - lse(x)`.
-    LogSoftmax,
-    /// `lse(x) = ln(sum(exp(x)))`, one number per row.
-    LogSumExp,
-    /// From `y` and `g`: `y (g - sum(g y))`.
-    SoftmaxGrad,
-    /// From `y` and `g`: `g - exp(y) sum(g)`.
-    LogSoftmaxGrad,
-}
 
 /// Applies `kind` to the rows of the contiguous `x` (the input, or the output for gradients) and
 /// of `grad`.

@@ -1,8 +1,9 @@
 //! Attention of queries to keys, without a stored score matrix.
 
 use super::{Operation, Sample};
-use crate::cpu::attention::{Problem, Saved, backward, backward_packed, forward};
 use crate::dtype::DType;
+use crate::kernels::args::{Problem, Saved};
+use crate::kernels::attention::{backward, backward_packed, forward};
 use crate::random::Key;
 use crate::tensor::Tensor;
 

@@ -1,8 +1,8 @@
 //! Comparisons, and choosing by their answers.
 
 use super::{Operation, Sample, unbroadcast};
-use crate::cpu::lines;
 use crate::dtype::{DType, Element};
+use crate::kernels::lines;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::with_element;

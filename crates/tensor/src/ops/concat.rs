@@ -1,7 +1,7 @@
 //! Tensors put one after another.
 
 use super::{Operation, Sample};
-use crate::cpu::copy::place;
+use crate::kernels::copy::place;
 use crate::shape::Layout;
 use crate::tensor::Tensor;
 use crate::with_element;

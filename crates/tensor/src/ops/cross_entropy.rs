@@ -2,10 +2,10 @@
 
 use super::{Operation, Sample};
 use crate::autograd::is_recording;
-use crate::cpu::cross_entropy::{Terms, losses, slopes};
-use crate::cpu::cross_entropy_linear::{Head, multiply};
-use crate::cpu::index::{add_taken, take};
 use crate::dtype::DType;
+use crate::kernels::args::{Head, Terms};
+use crate::kernels::cross_entropy::{head, losses, multiply, slopes};
+use crate::kernels::index::{add_taken, take};
 use crate::tensor::Tensor;
 use crate::with_float;
 
@@ -169,7 +169,7 @@ pub fn linear_cross_entropy(
         rows = take(&rows.contiguous(), dims, &kept).reshape([kept.len(), dims[2]]);
     }
     let targets: Vec<usize> = targets.into_iter().flatten().collect();
-    let head = Head {
+    let problem = Head {
         hidden: &rows,
         weight: &weight.detach(),
         targets: &targets,
@@ -177,7 +177,7 @@ pub fn linear_cross_entropy(
         scale: 1.0 / denominator,
     };
     let wants = |x: &Tensor| is_recording() && x.needs_grad();
-    let found = head.run(wants(hidden), wants(weight));
+    let found = head(&problem, wants(hidden), wants(weight));
     let loss = Tensor::scalar(found.loss / denominator, dtype.accumulator());
     loss.record(&[hidden, weight], move |grad, sink| {
         let factor = grad.item();

@@ -1,7 +1,7 @@
 //! Dropout.
 
 use super::{Operation, Sample};
-use crate::cpu;
+use crate::kernels;
 use crate::random::Key;
 use crate::tensor::Tensor;
 
@@ -29,8 +29,8 @@ pub fn dropout(x: &Tensor, p: f64, key: Key) -> Tensor {
     if p == 0.0 {
         return x.clone();
     }
-    cpu::dropout::dropout(&x.detach().contiguous(), p, key).record(&[x], move |grad, sink| {
-        sink.add(0, || cpu::dropout::dropout(&grad.contiguous(), p, key));
+    kernels::dropout::dropout(&x.detach().contiguous(), p, key).record(&[x], move |grad, sink| {
+        sink.add(0, || kernels::dropout::dropout(&grad.contiguous(), p, key));
     })
 }
 

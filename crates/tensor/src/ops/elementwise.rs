@@ -3,9 +3,10 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Operation, Sample, unbroadcast};
-use crate::cpu::lines::zip;
-use crate::cpu::map::{Formula, map};
 use crate::dtype::DType;
+use crate::kernels::args::Formula;
+use crate::kernels::lines::zip;
+use crate::kernels::map::map;
 use crate::real::Real;
 use crate::tensor::Tensor;
 

@@ -1,7 +1,7 @@
 //! Rows of a table, looked up by token id.
 
 use super::{Operation, Sample};
-use crate::cpu::index::{add_taken, checked, take};
+use crate::kernels::index::{add_taken, checked, take};
 use crate::tensor::Tensor;
 
 /// `table[ids]`: for each id the row of that number, `[..]` and `[vocab, width]` to `[.., width]`.

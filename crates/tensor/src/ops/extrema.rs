@@ -1,7 +1,7 @@
 //! Largest and smallest elements.
 
 use super::{Operation, Sample};
-use crate::cpu::lines::first_best;
+use crate::kernels::lines::first_best;
 use crate::tensor::Tensor;
 use crate::with_element;
 

@@ -1,8 +1,8 @@
 //! Gated activations.
 
 use super::{Operation, Sample};
-use crate::cpu::map::{Formula, map};
-use crate::cpu::pair::{Pair, map_pair};
+use crate::kernels::args::{Formula, Pair};
+use crate::kernels::map::{map, map_pair};
 use crate::real::Real;
 use crate::tensor::Tensor;
 

@@ -1,10 +1,10 @@
 //! Elements chosen by indices, and added up at indices.
 
 use super::{Operation, Sample};
-use crate::cpu::copy::place;
-use crate::cpu::index::{add_taken, checked, take};
-use crate::cpu::lines;
 use crate::dtype::Element;
+use crate::kernels::copy::place;
+use crate::kernels::index::{add_taken, checked, take};
+use crate::kernels::lines;
 use crate::shape::{Layout, Shape};
 use crate::tensor::Tensor;
 use crate::{with_element, with_float};

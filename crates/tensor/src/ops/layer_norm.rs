@@ -1,7 +1,8 @@
 //! Layer normalisation.
 
 use super::{Operation, Sample};
-use crate::cpu::norm::{Norm, backward, forward};
+use crate::kernels::args::Norm;
+use crate::kernels::norm::{add_up, backward, forward};
 use crate::tensor::Tensor;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias`, over the last dimension.
@@ -60,9 +61,9 @@ pub(super) fn normalise(norm: Norm, x: &Tensor, weight: &Tensor, bias: Option<&T
         if let Some(dx) = dx {
             sink.add(0, || dx.reshape(shape));
         }
-        sink.write(1, width.into(), dtype, |target| partial.weight_into(target));
+        sink.write(1, width.into(), dtype, |target| add_up(&partial, 0, target));
         if biased {
-            sink.write(2, width.into(), dtype, |target| partial.bias_into(target));
+            sink.write(2, width.into(), dtype, |target| add_up(&partial, 1, target));
         }
     })
 }

@@ -1,9 +1,10 @@
 //! The affine map of a layer: a matrix product with its bias added while results are in cache.
 
 use super::{Operation, Sample};
-use crate::cpu::map::add_rows;
-use crate::cpu::matmul::{Matrices, product_then, products, products_into};
-use crate::cpu::reduce::sum_middle;
+use crate::kernels::args::Matrices;
+use crate::kernels::map::add_rows;
+use crate::kernels::matmul::{product_then, products, products_into};
+use crate::kernels::reduce::sum_middle;
 use crate::tensor::Tensor;
 use crate::with_float;
 

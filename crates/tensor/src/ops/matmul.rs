@@ -1,7 +1,8 @@
 //! Matrix products, batched.
 
 use super::{Operation, Sample};
-use crate::cpu::matmul::{Matrices, products, products_into};
+use crate::kernels::args::Matrices;
+use crate::kernels::matmul::{products, products_into};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

@@ -1,8 +1,9 @@
 //! Mean squared error.
 
 use super::{Operation, Sample};
-use crate::cpu::map::{Formula, map};
-use crate::cpu::reduce::sum_middle;
+use crate::kernels::args::Formula;
+use crate::kernels::map::map;
+use crate::kernels::reduce::sum_middle;
 use crate::real::Real;
 use crate::tensor::Tensor;
 

@@ -2,7 +2,7 @@
 
 use super::layer_norm::normalise;
 use super::{Operation, Sample};
-use crate::cpu::norm::Norm;
+use crate::kernels::args::Norm;
 use crate::tensor::Tensor;
 
 /// `x / sqrt(mean(x^2) + eps) * weight`, over the last dimension.

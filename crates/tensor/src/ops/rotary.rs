@@ -1,7 +1,7 @@
 //! Rotary positions.
 
 use super::{Operation, Sample};
-use crate::cpu::rotary::rotate;
+use crate::kernels::rotary::rotate;
 use crate::tensor::Tensor;
 
 /// Turns pairs of channels by angles that grow with the position: `x cos + rotate_half(x) sin`

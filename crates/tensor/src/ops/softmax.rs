@@ -1,7 +1,8 @@
 //! Softmax, its logarithm, and the logarithm of a sum of exponentials.
 
 use super::{Operation, Sample};
-use crate::cpu::softmax::{RowKind, rows};
+use crate::kernels::args::RowKind;
+use crate::kernels::softmax::rows;
 use crate::tensor::Tensor;
 
 impl Tensor {

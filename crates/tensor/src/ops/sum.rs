@@ -1,7 +1,7 @@
 //! Sums and means.
 
 use super::{Operation, Sample};
-use crate::cpu::reduce::sum_middle;
+use crate::kernels::reduce::sum_middle;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

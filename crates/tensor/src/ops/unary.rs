@@ -1,9 +1,10 @@
 //! Functions of one number at each place.
 
 use super::{Operation, Sample};
-use crate::cpu::copy;
-use crate::cpu::map::{Formula, map};
 use crate::dtype::DType;
+use crate::kernels::args::Formula;
+use crate::kernels::copy;
+use crate::kernels::map::map;
 use crate::real::Real;
 use crate::tensor::Tensor;
 

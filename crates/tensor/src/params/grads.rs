@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::layout::{ArenaLayout, FLOATS, Slot, dtype_of, float_index};
 use super::{Param, read, write};
 use crate::autograd::{Node, Target};
-use crate::cpu;
 use crate::dtype::{DType, Element};
+use crate::kernels;
 use crate::memory::Buffer;
 use crate::tensor::Tensor;
 use crate::with_float;
@@ -207,7 +207,7 @@ impl Grads {
             let arena = set.arenas[float_index(entry.dtype)].as_ref().filter(|_| set.filled[i]);
             arena.map_or(0.0, |arena| {
                 with_float!(entry.dtype.accumulator(), "norm", T => {
-                    cpu::reduce::sum_of_squares(&arena.as_slice::<T>()[entry.range()])
+                    kernels::reduce::sum_of_squares(&arena.as_slice::<T>()[entry.range()])
                 })
             })
         };

@@ -1,7 +1,7 @@
 //! Reading values.
 
-use crate::cpu;
 use crate::dtype::{DType, Element};
+use crate::kernels;
 use crate::tensor::Tensor;
 use crate::{with_element, with_float};
 
@@ -21,7 +21,7 @@ impl Tensor {
         if self.is_contiguous() {
             return self.slice().to_vec();
         }
-        cpu::copy::contiguous(self).slice().to_vec()
+        kernels::copy::contiguous(self).slice().to_vec()
     }
 
     /// The values in row-major order, where they lie.
@@ -63,7 +63,7 @@ impl Tensor {
     #[track_caller]
     pub fn sum_of_squares(&self) -> f64 {
         let lies = self.contiguous();
-        with_float!(self.dtype, "sum of squares", T => cpu::reduce::sum_of_squares(lies.slice::<T>()))
+        with_float!(self.dtype, "sum of squares", T => kernels::reduce::sum_of_squares(lies.slice::<T>()))
     }
 
     /// The position in row-major order of the first NaN or infinity.

@@ -1,6 +1,6 @@
 //! Views: the same elements under another shape, without a copy.
 
-use crate::cpu;
+use crate::kernels;
 use crate::shape::{Layout, Shape};
 use crate::tensor::Tensor;
 
@@ -91,7 +91,7 @@ impl Tensor {
         let mut layout = self.layout;
         layout.offset += start * layout.strides[axis];
         layout.shape[axis] = len;
-        self.view(layout, move |grad| cpu::copy::embed(grad, shape, axis, start))
+        self.view(layout, move |grad| kernels::copy::embed(grad, shape, axis, start))
     }
 
     /// Repeated along dimensions of size one, as NumPy broadcasts, without a copy.
@@ -148,13 +148,13 @@ impl Tensor {
         if self.is_contiguous() {
             return self.clone();
         }
-        cpu::copy::contiguous(self).record(&[self], |grad, sink| sink.add(0, || grad))
+        kernels::copy::contiguous(self).record(&[self], |grad, sink| sink.add(0, || grad))
     }
 
     /// The same values in memory of its own, out of the graph: to keep a parameter's value beyond the
     /// step that changes it.
     #[must_use]
     pub fn copied(&self) -> Self {
-        cpu::copy::contiguous(&self.detach())
+        kernels::copy::contiguous(&self.detach())
     }
 }

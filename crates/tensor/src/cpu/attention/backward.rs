@@ -2,27 +2,17 @@
 
 use super::rows::{Block, dots, scaled, slopes};
 use super::scratch::{Scratch, padded};
-use super::{Heads, KEYS, Number, Problem};
+use super::{Heads, KEYS, Number};
 use crate::cpu::gemm::{Float, Operand, Threads, View, gemm};
 use crate::cpu::parallel::for_pieces;
 use crate::dtype::Element;
+use crate::kernels::args::{Problem, Saved};
 use crate::profile::timed;
 use crate::tensor::Tensor;
 use crate::with_float;
 
 /// Queries in a block.
 const QUERIES: usize = 56;
-
-/// What the forward pass read and left.
-pub(crate) struct Saved {
-    pub q: Tensor,
-    pub k: Tensor,
-    pub v: Tensor,
-    /// The output, contiguous.
-    pub out: Tensor,
-    /// As [`forward`](super::forward) gave it.
-    pub lse: Tensor,
-}
 
 /// The gradients of queries, keys and values, each contiguous; `grad` is contiguous.
 pub(crate) fn backward(p: &Problem, saved: &Saved, grad: &Tensor) -> [Tensor; 3] {

@@ -2,10 +2,11 @@
 
 use super::rows::{Block, Running, exponentials, scaled};
 use super::scratch::{Scratch, padded};
-use super::{Heads, KEYS, Number, Problem};
+use super::{Heads, KEYS, Number};
 use crate::cpu::gemm::{Float, Threads, View, gemm};
 use crate::cpu::parallel::{Shared, for_pieces};
 use crate::dtype::DType;
+use crate::kernels::args::Problem;
 use crate::profile::timed;
 use crate::tensor::Tensor;
 use crate::with_float;

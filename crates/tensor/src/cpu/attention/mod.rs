@@ -17,11 +17,11 @@ mod tests;
 
 use super::gemm::{Float, Output, View};
 use crate::dtype::Element;
-use crate::random::Key;
+use crate::kernels::args::Problem;
 use crate::real::Stored;
 use crate::tensor::Tensor;
 
-pub(crate) use backward::{Saved, backward, backward_packed};
+pub(crate) use backward::{backward, backward_packed};
 pub(crate) use forward::forward;
 
 /// Keys in a block: what a block of queries scores at a time.
@@ -40,25 +40,6 @@ impl Number for f64 {
 }
 impl Number for half::bf16 {
     type Sum = f32;
-}
-
-/// Sizes and options of one attention.
-#[derive(Clone)]
-pub(crate) struct Problem {
-    pub batch: usize,
-    pub time: usize,
-    pub keys: usize,
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub dim: usize,
-    pub scale: f64,
-    pub causal: bool,
-    /// `[batch, keys]` of `u8`, zero where a key is to be ignored; contiguous.
-    pub key_padding: Option<Tensor>,
-    /// `[batch, time]` of `i64`; contiguous.
-    pub documents: Option<Tensor>,
-    /// The probability of dropping a probability, and where the numbers come from.
-    pub dropout: Option<(f64, Key)>,
 }
 
 impl Problem {

@@ -1,8 +1,9 @@
 //! The way back through a normalisation: all gradients from one walk over the rows.
 
-use super::{At, Norm, ROWS, read, write};
+use super::{At, ROWS, read, write};
 use crate::autograd::Target;
 use crate::cpu::parallel::{Shared, for_pieces};
+use crate::kernels::args::Norm;
 use crate::memory::Buffer;
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
@@ -155,23 +156,12 @@ impl<T: Stored> Row<T> {
     }
 }
 
-impl Partial {
-    /// Writes, or adds, the weight's gradient.
-    pub fn weight_into(&self, target: &mut Target<'_>) {
-        self.reduce(0, target);
-    }
-
-    /// Writes, or adds, the bias's gradient.
-    pub fn bias_into(&self, target: &mut Target<'_>) {
-        self.reduce(1, target);
-    }
-
-    fn reduce(&self, which: usize, target: &mut Target<'_>) {
-        let accumulate = target.accumulate;
-        with_float!(target.dtype, "norm", T => {
-            dispatch(Reduce { partial: self, which, to: target.slice::<T>(), accumulate });
-        });
-    }
+/// Writes, or adds, the sums of the weight's gradient (`which` 0) or of the bias's (1).
+pub(crate) fn add_up(partial: &Partial, which: usize, target: &mut Target<'_>) {
+    let accumulate = target.accumulate;
+    with_float!(target.dtype, "norm", T => {
+        dispatch(Reduce { partial, which, to: target.slice::<T>(), accumulate });
+    });
 }
 
 struct Reduce<'a, T> {

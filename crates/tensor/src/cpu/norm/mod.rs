@@ -6,26 +6,16 @@ mod tests;
 
 use super::parallel::{Shared, for_pieces};
 use crate::dtype::DType;
+use crate::kernels::args::Norm;
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, MAX_LANES, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
 
-pub(crate) use backward::backward;
+pub(crate) use backward::{add_up, backward};
 
 /// Rows that one task takes; each such piece has partial rows of its own for the weight's gradient.
 const ROWS: usize = 32;
-
-/// Which normalisation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Norm {
-    /// What messages call it.
-    pub name: &'static str,
-    /// Whether the mean is subtracted.
-    pub centred: bool,
-    /// Added to the variance, or to the mean square.
-    pub eps: f64,
-}
 
 /// `[rows, width]` normalised, and for each row its mean and the reciprocal of its deviation.
 ///

@@ -1,0 +1,133 @@
+//! What kernels are given beside tensors, whatever processor they run on.
+
+use crate::random::Key;
+use crate::real::Real;
+use crate::tensor::Tensor;
+
+/// A formula of `N` numbers, written once.
+pub(crate) trait Formula<const N: usize>: Copy + Send + Sync {
+    /// The value at one place (or at several side by side).
+    fn eval<R: Real>(&self, x: [R; N]) -> R;
+}
+
+/// A formula of `N` numbers with two results.
+pub(crate) trait Pair<const N: usize>: Copy + Send + Sync {
+    /// The values at one place (or at several side by side).
+    fn eval<R: Real>(&self, x: [R; N]) -> [R; 2];
+}
+
+/// The last two dimensions of a tensor as matrices, one for each place of the others.
+#[derive(Clone)]
+pub(crate) struct Matrices {
+    pub tensor: Tensor,
+    pub rows: usize,
+    pub cols: usize,
+    pub batch: usize,
+    /// Elements from one matrix to the next.
+    pub step: usize,
+}
+
+impl Matrices {
+    /// A tensor of rank 2, or of rank 3 whose first dimension counts matrices.
+    pub fn new(tensor: &Tensor) -> Self {
+        let rank = tensor.rank();
+        debug_assert!(rank == 2 || rank == 3);
+        let (rows, cols) = (tensor.size(rank - 2), tensor.size(rank - 1));
+        let (batch, step) =
+            if rank == 3 { (tensor.size(0), tensor.layout.strides[0]) } else { (1, 0) };
+        Self { tensor: tensor.detach(), rows, cols, batch, step }
+    }
+
+    /// Every matrix transposed.
+    #[must_use]
+    pub fn t(&self) -> Self {
+        let rank = self.tensor.rank();
+        let tensor = self.tensor.transpose(rank - 2, rank - 1);
+        Self { tensor, rows: self.cols, cols: self.rows, ..*self }
+    }
+}
+
+/// Which normalisation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Norm {
+    /// What messages call it.
+    pub name: &'static str,
+    /// Whether the mean is subtracted.
+    pub centred: bool,
+    /// Added to the variance, or to the mean square.
+    pub eps: f64,
+}
+
+/// What is made of the rows of one or two matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowKind {
+    /// `exp(x - lse(x))`.
+    Softmax,
+    /// `x - lse(x)`.
+    LogSoftmax,
+    /// `lse(x) = ln(sum(exp(x)))`, one number per row.
+    LogSumExp,
+    /// From `y` and `g`: `y (g - sum(g y))`.
+    SoftmaxGrad,
+    /// From `y` and `g`: `g - exp(y) sum(g)`.
+    LogSoftmaxGrad,
+}
+
+/// What is added up for each row of logits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub label_smoothing: f64,
+    pub z_loss: f64,
+    pub confidence_penalty: f64,
+}
+
+/// `logits = hidden weight^T` with a target for each row.
+pub(crate) struct Head<'a> {
+    /// `[rows, width]`.
+    pub hidden: &'a Tensor,
+    /// `[vocab, width]`.
+    pub weight: &'a Tensor,
+    pub targets: &'a [usize],
+    pub terms: Terms,
+    /// What slopes are multiplied by.
+    pub scale: f64,
+}
+
+/// The sum of the losses, and the slopes that were asked for.
+pub(crate) struct HeadLoss {
+    pub loss: f64,
+    /// Of `hidden`, in its type.
+    pub hidden: Option<Tensor>,
+    /// Of `weight`, in the accumulator of its type.
+    pub weight: Option<Tensor>,
+}
+
+/// Sizes and options of one attention.
+#[derive(Clone)]
+pub(crate) struct Problem {
+    pub batch: usize,
+    pub time: usize,
+    pub keys: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub dim: usize,
+    pub scale: f64,
+    pub causal: bool,
+    /// `[batch, keys]` of `u8`, zero where a key is to be ignored; contiguous.
+    pub key_padding: Option<Tensor>,
+    /// `[batch, time]` of `i64`; contiguous.
+    pub documents: Option<Tensor>,
+    /// The probability of dropping a probability, and where the numbers come from.
+    pub dropout: Option<(f64, Key)>,
+}
+
+/// What the forward pass of attention read and left.
+pub(crate) struct Saved {
+    pub q: Tensor,
+    pub k: Tensor,
+    pub v: Tensor,
+    /// The output, contiguous.
+    pub out: Tensor,
+    /// The logarithm of the sum of exponentials of each query.
+    pub lse: Tensor,
+}
