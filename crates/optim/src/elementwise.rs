@@ -5,7 +5,7 @@ use rappel_tensor::{Key, Piece, Real, Runs, Trained, Update, apply, walk};
 use crate::rows::Touched;
 use crate::rule::Lifted;
 use crate::stepper::{Job, Mode, Prepare, Slot, Stepper, Views};
-use crate::{Lift, Now, Rule, Scalar, with_views};
+use crate::{Lift, Now, Rule, Schedule, with_views};
 
 /// The stepper of an elementwise rule with `S` slots of state.
 pub fn elementwise<const S: usize, A: Rule<S>>(rule: &A) -> Box<dyn Stepper> {
@@ -35,7 +35,7 @@ impl<const S: usize, A: Rule<S>> Stepper for Elementwise<S, A> {
         A::NUMBERS
     }
 
-    fn lr(&self) -> &Scalar {
+    fn lr(&self) -> &Schedule {
         self.rule.lr()
     }
 

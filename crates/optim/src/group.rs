@@ -6,13 +6,13 @@ use rappel_tensor::{
 };
 
 use crate::modifiers::SLOW;
-use crate::{MAX_NUMBERS, Modifiers, OptimError, Plan, Scalar, Slot, StateDtype, Stepper};
+use crate::{MAX_NUMBERS, Modifiers, OptimError, Plan, Schedule, Slot, StateDtype, Stepper};
 
 /// Parameters that one rule updates.
 pub(crate) struct Group {
     pub stepper: Box<dyn Stepper>,
     /// Multiplies its learning rate by the step.
-    pub lr_factor: Scalar,
+    pub lr_factor: Schedule,
     /// Multiplies its learning rate by the course of the run.
     pub lr_scale: f64,
     pub modifiers: Modifiers,

@@ -12,7 +12,7 @@ use crate::recipe::AfterStep;
 use crate::search::{Halt, Search, Source, check_alone};
 use crate::step::Stride;
 use crate::stepper::Prepare;
-use crate::{InvalidOption, MAX_NUMBERS, Now, OptimError, Recipe, Scalar};
+use crate::{InvalidOption, MAX_NUMBERS, Now, OptimError, Recipe, Schedule};
 
 /// Takes the steps of a run: a rule for every trainable parameter, and its state.
 ///
@@ -36,9 +36,9 @@ pub struct Optimizer {
     /// Goes along beside the parameters.
     pub(crate) average: Option<WeightAverage>,
     after_step: Option<AfterStep>,
-    lr_factor: Scalar,
+    lr_factor: Schedule,
     lr_scale: f64,
-    pub(crate) max_grad_norm: Option<Scalar>,
+    pub(crate) max_grad_norm: Option<Schedule>,
     pub(crate) norm_type: f64,
     pub(crate) clip_value: Option<f64>,
     pub(crate) allow_missing: bool,

@@ -1,10 +1,8 @@
 //! Options of rules: declared once, for the struct, the config, its help and its checks.
 
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
-use rappel_schedule::{Curve, Horizon, scheduled};
+use rappel_schedule::{Horizon, Schedule, scheduled};
 use toml::{Table, Value};
-
-use crate::Scalar;
 
 /// An option that cannot be, alone or beside the others.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +44,7 @@ pub trait OptionSet: Clone + Send + Sync + Sized + 'static {
     fn from_options(options: &Options, horizon: Horizon) -> Result<Self, ConfigError>;
 
     /// The learning rate.
-    fn lr(&self) -> &Scalar;
+    fn lr(&self) -> &Schedule;
 
     /// Whether steps go up the gradient.
     fn maximize(&self) -> bool;
@@ -133,28 +131,19 @@ impl<const N: usize> OptionValue for [f64; N] {
     }
 }
 
-impl OptionValue for Scalar {
+impl OptionValue for Schedule {
     fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
-        use rappel_registry::Scheduled;
-        Ok(match options.scheduled(key) {
-            Scheduled::Number(value) => Self::Number(value),
-            Scheduled::Table(..) => Self::Curve(Curve::from_option(options, key, horizon)?),
-        })
+        Self::from_option(options, key, horizon)
     }
 
     fn check(&self, range: Range) -> Result<(), String> {
-        match self {
-            Self::Number(value) if !range.contains(*value) => {
-                Err(format!("{value} is out of range; wants {range}"))
-            }
-            _ => Ok(()),
-        }
+        self.number().map_or(Ok(()), |value| value.check(range))
     }
 }
 
-impl OptionValue for Option<Scalar> {
+impl OptionValue for Option<Schedule> {
     fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
-        options.opt_scheduled(key).map(|_| Scalar::read(options, key, horizon)).transpose()
+        options.opt_scheduled(key).map(|_| Schedule::read(options, key, horizon)).transpose()
     }
 
     fn check(&self, range: Range) -> Result<(), String> {
@@ -165,7 +154,7 @@ impl OptionValue for Option<Scalar> {
 /// The range of each decay rate of a moving average.
 pub const BETA: Range = Range::from(0.0).below(1.0);
 
-impl<const N: usize> OptionValue for [Scalar; N] {
+impl<const N: usize> OptionValue for [Schedule; N] {
     /// The option is [`Kind::Raw`]: a list of `N`, each a number or a schedule's table.
     fn read(options: &Options, key: &str, horizon: Horizon) -> Result<Self, ConfigError> {
         let value = options.raw(key);
@@ -175,7 +164,7 @@ impl<const N: usize> OptionValue for [Scalar; N] {
             let wants = format!("wants a list of {N} floats in {BETA} or schedules, got {got}");
             return Err(options.invalid(key, wants));
         };
-        let read: Vec<Scalar> = list
+        let read: Vec<Schedule> = list
             .iter()
             .enumerate()
             .map(|(i, value)| item(options, key, i, value, horizon))
@@ -195,11 +184,11 @@ pub(crate) fn item(
     i: usize,
     value: &Value,
     horizon: Horizon,
-) -> Result<Scalar, ConfigError> {
+) -> Result<Schedule, ConfigError> {
     let name = INDICES[i];
     let fields = [Field::required(name, scheduled(BETA), "decay rate")];
     let given = Table::from_iter([(name.to_owned(), value.clone())]);
-    Scalar::read(&resolve(&format!("{}.{key}", options.path()), &fields, &given)?, name, horizon)
+    Schedule::read(&resolve(&format!("{}.{key}", options.path()), &fields, &given)?, name, horizon)
 }
 
 /// What the items of a list are called in errors.
@@ -235,7 +224,7 @@ pub const fn range_of(kind: Kind) -> Range {
 /// [`Field`]s that configs, help texts and resolved configs are made from.
 ///
 /// Each option is its doc comment, name and type, the default as a TOML literal (`""`: unset), and its
-/// [`Kind`]. There must be `lr: Scalar` and `maximize: bool`.
+/// [`Kind`]. There must be `lr: Schedule` and `maximize: bool`.
 #[macro_export]
 macro_rules! options {
     ($(#[doc = $about:literal])* pub struct $name:ident {
@@ -267,7 +256,7 @@ macro_rules! options {
                 })
             }
 
-            fn lr(&self) -> &$crate::Scalar {
+            fn lr(&self) -> &$crate::Schedule {
                 &self.lr
             }
 

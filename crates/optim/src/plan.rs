@@ -8,7 +8,7 @@ use toml::Table;
 use crate::modifiers;
 use crate::rules::Build;
 use crate::stepper::MIN_8BIT_SIZE;
-use crate::{Algorithm, InvalidOption, Modifiers, Scalar, StateDtype, Stepper};
+use crate::{Algorithm, InvalidOption, Modifiers, Schedule, StateDtype, Stepper};
 
 /// A rule for some parameters, and what applies to any rule.
 ///
@@ -19,7 +19,7 @@ use crate::{Algorithm, InvalidOption, Modifiers, Scalar, StateDtype, Stepper};
 pub struct Plan {
     pub(crate) about: &'static str,
     pub(crate) stepper: Box<dyn Stepper>,
-    pub(crate) lr_factor: Scalar,
+    pub(crate) lr_factor: Schedule,
     pub(crate) invalid: Option<InvalidOption>,
     pub(crate) state_dtype: StateDtype,
     pub(crate) stochastic_rounding: bool,
@@ -33,7 +33,7 @@ impl<A: Algorithm> From<A> for Plan {
         Self {
             about: A::ABOUT,
             stepper: rule.stepper(),
-            lr_factor: Scalar::Number(1.0),
+            lr_factor: Schedule::from(1.0),
             invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
             state_dtype: StateDtype::Full,
             stochastic_rounding: false,
@@ -78,7 +78,7 @@ const PRECISION: &[Field] = &[
 impl Plan {
     /// Multiplies the rule's learning rate.
     #[must_use]
-    pub fn lr_factor(mut self, factor: impl Into<Scalar>) -> Self {
+    pub fn lr_factor(mut self, factor: impl Into<Schedule>) -> Self {
         self.lr_factor = factor.into();
         self
     }

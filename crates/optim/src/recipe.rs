@@ -1,7 +1,7 @@
 //! What to make an optimizer from: a rule, groups, clipping.
 
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range, resolve};
-use rappel_schedule::{Curve, Horizon};
+use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::{Param, Params, ParamsError};
 use toml::{Table, Value};
 
@@ -9,7 +9,7 @@ use crate::averages::Averaging;
 use crate::plan::COMMON;
 use crate::rules::{Build, OPTIMIZERS};
 use crate::search::check_alone;
-use crate::{InvalidOption, OptionValue, Plan, Scalar};
+use crate::{InvalidOption, OptionValue, Plan};
 
 /// What the config's `groups` are, for help texts.
 const GROUPS: &str = "list of { params = [patterns], other options }: parameters whose whole name a \
@@ -38,14 +38,14 @@ pub struct Recipe {
     pub(crate) invalid: Option<InvalidOption>,
     pub(crate) average: Option<Box<dyn Averaging>>,
     pub(crate) after_step: Option<AfterStep>,
-    pub(crate) lr_factor: Scalar,
-    pub(crate) max_grad_norm: Option<Scalar>,
+    pub(crate) lr_factor: Schedule,
+    pub(crate) max_grad_norm: Option<Schedule>,
     pub(crate) norm_type: f64,
     pub(crate) clip_value: Option<f64>,
     pub(crate) allow_missing: bool,
     pub(crate) check_finite: bool,
     pub(crate) seed: u64,
-    pub(crate) gradient_noise: Option<Scalar>,
+    pub(crate) gradient_noise: Option<Schedule>,
 }
 
 impl<P: Into<Plan>> From<P> for Recipe {
@@ -64,7 +64,7 @@ impl Recipe {
             groups: Vec::new(),
             average: None,
             after_step: None,
-            lr_factor: Scalar::Number(1.0),
+            lr_factor: Schedule::from(1.0),
             max_grad_norm: None,
             norm_type: 2.0,
             clip_value: None,
@@ -95,7 +95,7 @@ impl Recipe {
     /// The noise is a pure function of the seed, the step, the parameter's place among all and the
     /// element's in it.
     #[must_use]
-    pub fn gradient_noise(mut self, variance: impl Into<Scalar>) -> Self {
+    pub fn gradient_noise(mut self, variance: impl Into<Schedule>) -> Self {
         self.gradient_noise = Some(variance.into());
         self
     }
@@ -157,7 +157,7 @@ impl Recipe {
 
     /// Multiplies every group's learning rate: a run's `[schedule]`.
     #[must_use]
-    pub fn lr_factor(mut self, factor: impl Into<Scalar>) -> Self {
+    pub fn lr_factor(mut self, factor: impl Into<Schedule>) -> Self {
         self.lr_factor = factor.into();
         self
     }
@@ -165,7 +165,7 @@ impl Recipe {
     /// Scales all gradients by `min(1, max_norm / (norm + 1e-6))`, where `norm` is that of all of
     /// them as one vector: PyTorch's `clip_grad_norm_`.
     #[must_use]
-    pub fn max_grad_norm(mut self, max_norm: impl Into<Scalar>) -> Self {
+    pub fn max_grad_norm(mut self, max_norm: impl Into<Schedule>) -> Self {
         let max_norm = max_norm.into();
         if let Err(reason) = max_norm.check(Range::from(0.0).or_infinite()) {
             self.invalid.get_or_insert(InvalidOption::new("max_grad_norm", reason));
@@ -232,7 +232,7 @@ impl Recipe {
     pub fn from_section(
         options: &Options,
         horizon: Horizon,
-        schedule: impl Into<Scalar>,
+        schedule: impl Into<Schedule>,
     ) -> Result<Self, ConfigError> {
         let entry = OPTIMIZERS.lookup(options.str("name"))?;
         let plan = Plan::from_options(entry, options, horizon)?;
@@ -258,7 +258,7 @@ impl Recipe {
         let mut recipe = Self::from_section(options, horizon, 1.0)?;
         let groups = recipe.groups.iter_mut().map(|(_, plan)| plan);
         for plan in std::iter::once(&mut recipe.default).chain(groups) {
-            plan.lr_factor = Curve::from_section(schedule, horizon, plan.first_lr())?.into();
+            plan.lr_factor = Schedule::from_section(schedule, horizon, plan.first_lr())?.into();
         }
         Ok(recipe)
     }

@@ -2,7 +2,7 @@
 
 use rappel_tensor::Real;
 
-use crate::{InvalidOption, OptionSet, Scalar, Stepper};
+use crate::{InvalidOption, OptionSet, Schedule, Stepper};
 
 /// Which step it is, for the numbers that change with it.
 #[derive(Debug, Clone, Copy)]
@@ -24,12 +24,12 @@ pub const MAX_NUMBERS: usize = 6;
 
 impl Now {
     /// A hyperparameter's value.
-    pub fn value(&self, scalar: &Scalar) -> f64 {
+    pub fn value(&self, scalar: &Schedule) -> f64 {
         scalar.at(self.step)
     }
 
     /// The learning rate's value, with the run's schedule.
-    pub fn lr(&self, lr: &Scalar) -> f64 {
+    pub fn lr(&self, lr: &Schedule) -> f64 {
         lr.at(self.step) * self.lr_factor
     }
 

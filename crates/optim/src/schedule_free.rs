@@ -2,7 +2,7 @@
 
 use rappel_tensor::Real;
 
-use crate::{Average, InvalidOption, Now, Scalar, lerp};
+use crate::{Average, InvalidOption, Now, Schedule, lerp};
 
 /// What the rules keep beside their state.
 pub(crate) const NUMBERS: &[(&str, f64)] =
@@ -66,7 +66,7 @@ pub(crate) fn warming(now: &Now, warmup: u64) -> f64 {
 }
 
 /// Refuses a first beta of 0, from which there is no way back to the average.
-pub(crate) fn check_betas(betas: &[Scalar; 2]) -> Result<(), InvalidOption> {
+pub(crate) fn check_betas(betas: &[Schedule; 2]) -> Result<(), InvalidOption> {
     if betas[0].is(0.0) {
         let reason = "the first must be above 0, for the average is found through it; use 0.9";
         return Err(InvalidOption::new("betas", reason));

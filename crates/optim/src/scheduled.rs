@@ -1,10 +1,9 @@
 //! What a config's optimizer varies over the steps.
 
 use rappel_registry::{ConfigError, Field, Kind, Options, Scheduled};
-use rappel_schedule::{Curve, Horizon, constant};
+use rappel_schedule::{Horizon, Schedule, constant};
 use toml::Value;
 
-use crate::Scalar;
 use crate::option::item;
 use crate::plan::COMMON;
 use crate::recipe::{group_options, groups};
@@ -16,7 +15,7 @@ pub struct ScheduledValue {
     /// Where it stands in the optimizer's section: `lr`, `betas[0]`, `groups[1].weight_decay`.
     pub name: String,
     /// Its values; of learning rates, with the run's schedule.
-    pub curve: Curve,
+    pub curve: Schedule,
 }
 
 /// Every learning rate of a resolved `[optimizer]` section under a resolved `[schedule]`, and every other
@@ -91,9 +90,9 @@ impl Found<'_> {
         let Some(value) = options.opt_scheduled(name) else { return Ok(()) };
         let is_lr = name == "lr";
         if is_lr || matches!(value, Scheduled::Table(..)) {
-            let curve = Curve::from_option(options, name, self.horizon)?;
+            let curve = Schedule::from_option(options, name, self.horizon)?;
             let factor = if is_lr {
-                Curve::from_section(self.schedule, self.horizon, curve.at(0))?
+                Schedule::from_section(self.schedule, self.horizon, curve.at(0))?
             } else {
                 constant(1.0)
             };
@@ -112,9 +111,8 @@ impl Found<'_> {
     ) -> Result<(), ConfigError> {
         let Some(Value::Array(list)) = options.raw(name) else { return Ok(()) };
         for (i, value) in list.iter().enumerate().filter(|(_, value)| value.is_table()) {
-            if let Scalar::Curve(curve) = item(options, name, i, value, self.horizon)? {
-                self.values.push(ScheduledValue { name: format!("{prefix}{name}[{i}]"), curve });
-            }
+            let curve = item(options, name, i, value, self.horizon)?;
+            self.values.push(ScheduledValue { name: format!("{prefix}{name}[{i}]"), curve });
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use rappel_tensor::{DType, Element, Key, Runs, Shape, StateArena, StateKind, Ten
 
 use crate::group::Member;
 use crate::search::Engine;
-use crate::{Now, Scalar};
+use crate::{Now, Schedule};
 
 /// What is done to a gradient before the rule sees it: `scale * g`, then clamped to
 /// `-limit..=limit`.
@@ -129,7 +129,7 @@ pub trait Stepper: Send + Sync {
     }
 
     /// The learning rate, before the run's schedule.
-    fn lr(&self) -> &Scalar;
+    fn lr(&self) -> &Schedule;
 
     /// Whether steps go up the gradient.
     fn maximize(&self) -> bool;

@@ -10,7 +10,7 @@ use rappel_tensor::{
 use crate::elementwise::{Ready, array, slots};
 use crate::rule::Lifted;
 use crate::stepper::{Job, Prepare, Slot, Stepper, Views};
-use crate::{Lift, Now, OptionSet, Scalar, with_views};
+use crate::{Lift, Now, OptionSet, Schedule, with_views};
 
 /// An update rule in two walks: the first updates state and adds up `K` numbers, the second updates
 /// the parameter by what the sums say.
@@ -97,7 +97,7 @@ impl<const S: usize, const K: usize, A: TwoPass<S, K>> Stepper for Twice<S, K, A
         })
     }
 
-    fn lr(&self) -> &Scalar {
+    fn lr(&self) -> &Schedule {
         self.0.lr()
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rappel_tensor::{Element, Key, Piece, Shape, Tensor, Trained, no_grad, walk};
 
 use crate::stepper::{Job, Prepare, Slot, Stepper, Views, load};
-use crate::{Now, OptionSet, Scalar, with_views};
+use crate::{Now, OptionSet, Schedule, with_views};
 
 /// An update rule over whole tensors, written with tensor operations.
 pub trait TensorRule: OptionSet {
@@ -72,7 +72,7 @@ impl<A: TensorRule> Stepper for Wholly<A> {
         self.0.refuses(shape)
     }
 
-    fn lr(&self) -> &Scalar {
+    fn lr(&self) -> &Schedule {
         self.0.lr()
     }
 

@@ -9,7 +9,7 @@ use rappel_optim::{
     AdamW, OptimError, Optimizer, Plan, Recipe, ScheduleFreeAdamW, ScheduleFreeRAdam,
     ScheduleFreeSgd, StateDtype,
 };
-use rappel_schedule::Curve;
+use rappel_schedule::Schedule;
 use rappel_tensor::{DType, Element, Params, TensorFile, write_tensors};
 use rappel_testkit::{Random, assert_close_floor};
 
@@ -163,7 +163,7 @@ fn rules_without_an_average_are_left_alone() {
 #[test]
 fn the_average_stays_right_where_momentum_is_a_curve() {
     let momentum = |step: u64| 0.9 - 0.05 * step as f64;
-    let curve = Curve::from_fn(None, momentum);
+    let curve = Schedule::from_fn(None, momentum);
     let (lr, decay) = (0.3, 0.1);
     let rule = ScheduleFreeSgd {
         lr: lr.into(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::{Float, grads_of, params_of, table};
 use rappel_optim::{Lbfgs, Modifiers, OPTIMIZERS, OptimError, Optimizer, Plan, Recipe, Sam, Sgd};
 use rappel_registry::Family;
-use rappel_schedule::{Curve, Horizon, constant};
+use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{DType, Grads, Init, Params, Tensor, TensorFile};
 use rappel_testkit::{Golden, assert_close};
 use serde::Deserialize;
@@ -52,7 +52,7 @@ impl Reference {
         let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
         let (_, scale) = self.golden.f64("lr_scale");
         let schedule = if config.scheduled {
-            Curve::from_fn(None, move |step| scale[step as usize])
+            Schedule::from_fn(None, move |step| scale[step as usize])
         } else {
             constant(1.0)
         };

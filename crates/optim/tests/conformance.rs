@@ -9,7 +9,7 @@ use common::{grads_of, params_of};
 use half::bf16;
 use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, Recipe};
 use rappel_registry::{Family, Info, Kind, assert_folder_matches, assert_sound};
-use rappel_schedule::{Curve, Horizon, constant, linear_decay};
+use rappel_schedule::{Horizon, Schedule, constant, linear_decay};
 use rappel_tensor::{DType, Element, Params, Shape, TensorFile, write_tensors};
 use rappel_testkit::Random;
 use rappel_testkit::functions::{self, TestFunction};
@@ -271,7 +271,7 @@ fn the_runs_schedule_multiplies_the_learning_rate() {
             let mut params = params_of::<f64>(&shapes, &init);
             let mut section = section(&info);
             section.insert("lr".to_owned(), lr.into());
-            let curve = Curve::from_fn(None, move |_| factor);
+            let curve = Schedule::from_fn(None, move |_| factor);
             let recipe = recipe(&section).unwrap().lr_factor(curve);
             let mut optimizer = Optimizer::new(recipe, &params).unwrap();
             // Some rules only look around at the first steps.

@@ -1,8 +1,7 @@
 //! Gradient descent does what theory says: on convex functions, and on one that is not.
 
 use nalgebra::{DMatrix, DVector};
-use rappel_optim::{Optimizer, Recipe, Scalar, Sgd};
-use rappel_schedule::Curve;
+use rappel_optim::{Optimizer, Recipe, Schedule, Sgd};
 use rappel_tensor::{DType, Init, Param, Params, Tensor};
 use rappel_testkit::Random;
 
@@ -149,7 +148,7 @@ impl Samples {
     /// Stochastic descent, samples drawn with replacement; calls `seen` with each step's point.
     fn descend(
         &self,
-        lr: impl Into<Scalar>,
+        lr: impl Into<Schedule>,
         steps: u64,
         seed: u64,
         mut seen: impl FnMut(u64, [f64; 2]),
@@ -195,7 +194,7 @@ fn stochastic_descent_stays_in_the_noise_ball_of_its_step() {
 #[test]
 fn stochastic_descent_converges_with_steps_of_one_over_t() {
     let samples = Samples::new();
-    let error = |lr: &dyn Fn() -> Scalar, at: u64| {
+    let error = |lr: &dyn Fn() -> Schedule, at: u64| {
         let seeds = 0..30_u64;
         let one = |seed| {
             let mut last = [0.0; 2];
@@ -205,18 +204,18 @@ fn stochastic_descent_converges_with_steps_of_one_over_t() {
         seeds.map(one).sum::<f64>() / 30.0
     };
     // In the flat direction the step is 1 / t over the curvature: the mean of the samples so far.
-    let falling = || Scalar::Curve(Curve::from_fn(None, |step| 1.0 / (step + 4) as f64));
+    let falling = || Schedule::from_fn(None, |step| 1.0 / (step + 4) as f64);
     let (early, late) = (error(&falling, 250), error(&falling, 4_000));
     // A sixteenth, but for chance.
     assert!((8.0..32.0).contains(&(early / late)), "{early} {late}");
-    let constant = || Scalar::Number(0.1);
+    let constant = || Schedule::from(0.1);
     let (early, late) = (error(&constant, 250), error(&constant, 4_000));
     assert!((0.4..2.5).contains(&(early / late)), "{early} {late}");
     // With steps of exactly 1 / t it is the mean.
     let mut sum = 0.0;
     let mut random = Random::new(3);
-    let exact = Curve::from_fn(None, |step| 1.0 / (step + 1) as f64);
-    samples.descend(Scalar::Curve(exact), 2_000, 3, |step, w| {
+    let exact = Schedule::from_fn(None, |step| 1.0 / (step + 1) as f64);
+    samples.descend(exact, 2_000, 3, |step, w| {
         sum += samples.samples[random.below(100)][0];
         let mean = sum / (step + 1) as f64;
         assert!((w[0] - mean).abs() < 1e-10, "step {step}: {} {mean}", w[0]);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{grads_of, params_of};
 use rappel_optim::{Modifiers, Optimizer, Plan, Recipe, Sgd};
-use rappel_schedule::Curve;
+use rappel_schedule::Schedule;
 
 /// What three steps of SGD with a learning rate of 1 and gradients of 0 leave: minus the noise.
 fn noise(recipe: impl Fn(Plan) -> Recipe, n: usize) -> Vec<Vec<f64>> {
@@ -25,7 +25,7 @@ fn noise(recipe: impl Fn(Plan) -> Recipe, n: usize) -> Vec<Vec<f64>> {
 }
 
 fn falling(plan: Plan) -> Recipe {
-    let variance = Curve::from_fn(None, |step| 0.3 / (1.0 + step as f64).powf(0.55));
+    let variance = Schedule::from_fn(None, |step| 0.3 / (1.0 + step as f64).powf(0.55));
     Recipe::new(plan).gradient_noise(variance).seed(5)
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::{Float, grads_of, params_of, table};
 use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
 use rappel_registry::Family;
-use rappel_schedule::{Curve, Horizon, constant};
+use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::Params;
 use rappel_testkit::{Golden, compare};
 use serde::Deserialize;
@@ -65,7 +65,7 @@ impl Case {
         let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
         let schedule = if self.config.scheduled {
             let (_, scale) = self.golden.f64("lr_scale");
-            Curve::from_fn(None, move |step| scale[step as usize])
+            Schedule::from_fn(None, move |step| scale[step as usize])
         } else {
             constant(1.0)
         };

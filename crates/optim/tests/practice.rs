@@ -5,7 +5,7 @@ mod common;
 use common::{Float, grads_of, params_of};
 use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
 use rappel_registry::Family;
-use rappel_schedule::{Curve, Horizon, constant};
+use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{Params, Tensor};
 use rappel_testkit::{Golden, SCALE_FLOOR, compare};
 use serde::Deserialize;
@@ -61,7 +61,7 @@ fn optimizer(config: &Config, scale: &[f64], params: &Params) -> Optimizer {
     let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
     let scale = scale.to_vec();
     let schedule = if config.scheduled {
-        Curve::from_fn(None, move |step| scale[step as usize])
+        Schedule::from_fn(None, move |step| scale[step as usize])
     } else {
         constant(1.0)
     };

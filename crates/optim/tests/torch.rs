@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::{Float, grads_of, params_of, table};
 use rappel_optim::{OPTIMIZERS, Optimizer, Recipe, Sgd};
 use rappel_registry::Family as _;
-use rappel_schedule::{Curve, Horizon, constant};
+use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{Params, Tensor};
 use rappel_testkit::{Golden, assert_close, assert_close_floor};
 use serde::Deserialize;
@@ -50,7 +50,7 @@ fn optimizer(config: &Config, golden: &Golden, params: &Params) -> Optimizer {
     let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
     let (_, scale) = golden.f64("lr_scale");
     let schedule = if config.scheduled {
-        Curve::from_fn(None, move |step| scale[step as usize])
+        Schedule::from_fn(None, move |step| scale[step as usize])
     } else {
         constant(1.0)
     };

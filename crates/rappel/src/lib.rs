@@ -48,10 +48,10 @@ pub fn default<T: Default>() -> T {
 pub mod prelude {
     pub use crate::default;
     pub use rappel_model::*;
-    pub use rappel_optim::{Adam, AdamW, OptimError, Optimizer, Recipe, Scalar, Sgd, StepReport};
+    pub use rappel_optim::{Adam, AdamW, OptimError, Optimizer, Recipe, Sgd, StepReport};
     pub use rappel_regularize::*;
     pub use rappel_schedule::{
-        Curve, constant, cosine, cosine_cycles, linear_decay, linear_warmup,
+        Schedule, ScheduleFn, constant, cosine, cosine_cycles, linear_decay, linear_warmup,
     };
     pub use rappel_tensor::{
         DType, Grads, Init, Key, Param, Params, ParamsError, Scope, Shape, Tensor, TensorFile,

@@ -1,7 +1,7 @@
 //! All regularizers of a run.
 
 use rappel_registry::{ConfigError, Options};
-use rappel_schedule::{Curve, Horizon};
+use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::{Key, Param, Params, ParamsError, Tensor, no_grad};
 
 use crate::forms::check_forms;
@@ -174,7 +174,7 @@ impl Regularization {
     }
 
     /// The variance of the noise on gradients; none where there is none.
-    pub fn gradient_noise(&self) -> Option<&Curve> {
+    pub fn gradient_noise(&self) -> Option<&Schedule> {
         self.members.iter().find_map(|member| match &member.regularizer {
             Regularizer::GradientNoise { variance } => Some(variance),
             _ => None,

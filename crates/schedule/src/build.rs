@@ -5,10 +5,10 @@ use toml::{Table, Value};
 
 use crate::config::Horizon;
 use crate::feedback::Follow;
-use crate::{Curve, SCHEDULES, constant};
+use crate::{SCHEDULES, Schedule, constant};
 
 /// Builds a curve from an entry's options.
-type Make = fn(&Options, Setting) -> Result<Curve, ConfigError>;
+type Make = fn(&Options, Setting) -> Result<Schedule, ConfigError>;
 
 /// Reads what follows the validations from an entry's options.
 type MakeFollow = fn(&Options) -> Box<dyn Follow>;
@@ -54,7 +54,7 @@ impl Build {
     }
 }
 
-fn stand_still(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+fn stand_still(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
     if setting.follows {
         return Ok(constant(1.0));
     }
@@ -176,7 +176,7 @@ pub(crate) const SCHEDULE: Field = Field::required(
 );
 
 /// The curve of [`SCHEDULE`], for `setting`'s steps.
-pub(crate) fn inner(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+pub(crate) fn inner(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
     let Some(Value::Table(given)) = options.raw(SCHEDULE.name) else {
         let reason = "wants a schedule table, such as { name = \"cosine\" }";
         return Err(options.invalid(SCHEDULE.name, reason));
@@ -185,7 +185,7 @@ pub(crate) fn inner(options: &Options, setting: Setting) -> Result<Curve, Config
 }
 
 /// The curve of a schedule within a schedule.
-pub(crate) fn part(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+pub(crate) fn part(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
     let build = &SCHEDULES.lookup(options.str("name"))?.build;
     let curve = (build.make)(options, setting)?;
     if !build.absolute || setting.base == 1.0 {

@@ -1,17 +1,17 @@
-//! What the combinators of [`Curve`] build.
+//! What the combinators of [`Schedule`] build.
 
 use std::fmt;
 
-use crate::{Curve, Schedule};
+use crate::{Schedule, ScheduleFn};
 
 #[derive(Debug)]
 pub(crate) struct Then {
-    pub first: Curve,
+    pub first: Schedule,
     pub switch: u64,
-    pub second: Curve,
+    pub second: Schedule,
 }
 
-impl Schedule for Then {
+impl ScheduleFn for Then {
     fn at(&self, step: u64) -> f64 {
         match step.checked_sub(self.switch) {
             None => self.first.at(step),
@@ -26,11 +26,11 @@ impl Schedule for Then {
 
 #[derive(Debug)]
 pub(crate) struct Floor {
-    pub curve: Curve,
+    pub curve: Schedule,
     pub floor: f64,
 }
 
-impl Schedule for Floor {
+impl ScheduleFn for Floor {
     fn at(&self, step: u64) -> f64 {
         self.curve.at(step) * (1.0 - self.floor) + self.floor
     }
@@ -42,11 +42,11 @@ impl Schedule for Floor {
 
 #[derive(Debug)]
 pub(crate) struct Scaled {
-    pub curve: Curve,
+    pub curve: Schedule,
     pub factor: f64,
 }
 
-impl Schedule for Scaled {
+impl ScheduleFn for Scaled {
     fn at(&self, step: u64) -> f64 {
         self.curve.at(step) * self.factor
     }
@@ -58,11 +58,11 @@ impl Schedule for Scaled {
 
 #[derive(Debug)]
 pub(crate) struct Product {
-    pub left: Curve,
-    pub right: Curve,
+    pub left: Schedule,
+    pub right: Schedule,
 }
 
-impl Schedule for Product {
+impl ScheduleFn for Product {
     fn at(&self, step: u64) -> f64 {
         self.left.at(step) * self.right.at(step)
     }
@@ -78,7 +78,7 @@ pub(crate) struct Function<F> {
     pub value: F,
 }
 
-impl<F: Fn(u64) -> f64 + Send + Sync> Schedule for Function<F> {
+impl<F: Fn(u64) -> f64 + Send + Sync> ScheduleFn for Function<F> {
     fn at(&self, step: u64) -> f64 {
         (self.value)(step)
     }

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::build::{Setting, more, part};
 use crate::schedules::ENTRIES;
-use crate::{Build, Curve, SCHEDULES, constant};
+use crate::{Build, SCHEDULES, Schedule};
 
 /// The run a schedule is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub const fn counted(min: u32, words: &'static [&'static str]) -> Kind {
 /// How many steps of a curve are looked at, at most, when its range is checked.
 const MOST_CHECKED: u64 = 1_000_000;
 
-impl Curve {
+impl Schedule {
     /// The curve of factors that a resolved section of [`SCHEDULES`](crate::SCHEDULES) describes, for
     /// a learning rate of `lr`: what its options give as learning rates, such as PyTorch's `eta_min`
     /// and `max_lr`, is divided by it.
@@ -86,10 +86,10 @@ impl Curve {
     ///
     /// ```
     /// use rappel_registry::Family;
-    /// use rappel_schedule::{Curve, Horizon, SCHEDULES};
+    /// use rappel_schedule::{Schedule, Horizon, SCHEDULES};
     /// let given = toml::from_str("name = 'cosine'\nwarmup_steps = 10").unwrap();
     /// let options = SCHEDULES.resolve_options("schedule", &given)?;
-    /// let factors = Curve::from_section(&options, Horizon { steps: 110 }, 1e-3)?;
+    /// let factors = Schedule::from_section(&options, Horizon { steps: 110 }, 1e-3)?;
     /// assert_eq!((factors.at(5), factors.at(10), factors.at(110)), (0.5, 1.0, 0.0));
     /// # Ok::<(), rappel_registry::ConfigError>(())
     /// ```
@@ -103,7 +103,7 @@ impl Curve {
         Err(options.invalid(key, reason + " takes a finite factor from 0"))
     }
 
-    /// The curve of the option `key`, declared with [`scheduled`] or [`counted`]: a number's constant or
+    /// The curve of the option `key`, declared with [`scheduled`] or [`counted`]: a number or
     /// a schedule.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl Curve {
         horizon: Horizon,
     ) -> Result<Self, ConfigError> {
         let (table, range) = match options.scheduled(key) {
-            Scheduled::Number(value) => return Ok(constant(value)),
+            Scheduled::Number(value) => return Ok(value.into()),
             Scheduled::Table(table, range) => (table, range),
         };
         let value = table.f64("value");

@@ -1,9 +1,9 @@
 #![forbid(unsafe_code)]
 //! Values that depend on the step: learning rates above all, and any other scalar hyperparameter.
 //!
-//! A [`Schedule`] is a pure function of the step, so a resumed run needs nothing saved. A [`Curve`]
-//! is a shared schedule that composes: pieces know how many steps they last, so that
-//! [`then`](Curve::then) needs no number.
+//! A [`Schedule`] is a number or a pure function of the step, so a resumed run needs nothing saved.
+//! Schedules compose: pieces know how many steps they last, so that [`then`](Schedule::then) needs no
+//! number. A function of one's own implements [`ScheduleFn`] or goes through [`Schedule::from_fn`].
 //!
 //! ```
 //! use rappel_schedule::{cosine, linear_warmup};
@@ -21,7 +21,7 @@
 //! group of parameters, whatever its own rate; inline it is a value of the option. `cyclic`, `one_cycle` and
 //! `noam` need no `value` there.
 //!
-//! Combinators are methods of [`Curve`] and entries of [`SCHEDULES`] alike: `then` is `sequential`, the product
+//! Combinators are methods of [`Schedule`] and entries of [`SCHEDULES`] alike: `then` is `sequential`, the product
 //! `chained`, and `scale`, `floor`, `clamp` and `restarted` have their names. What follows a metric of the
 //! validations instead of the step is a [`Feedback`].
 //!
@@ -32,14 +32,13 @@
 mod build;
 mod combine;
 mod config;
-mod curve;
 mod feedback;
 mod formula;
 mod schedules;
+mod value;
 
 pub use build::Build;
 pub use config::{Horizon, counted, scheduled};
-pub use curve::{Curve, Schedule};
 pub use feedback::{Feedback, Watch};
 pub use schedules::SCHEDULES;
 pub use schedules::constant::constant;
@@ -50,3 +49,4 @@ pub use schedules::linear::linear_decay;
 pub use schedules::multistep::multistep;
 pub use schedules::polynomial_lr::polynomial_decay;
 pub use schedules::step::step_decay;
+pub use value::{Schedule, ScheduleFn};

@@ -1,7 +1,7 @@
 //! Options that are learning rates, for groups with rates of their own.
 
 use rappel_registry::Family;
-use rappel_schedule::{Curve, Feedback, Horizon, SCHEDULES};
+use rappel_schedule::{Feedback, Horizon, SCHEDULES, Schedule};
 use rappel_testkit::Golden;
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ fn options_that_are_learning_rates_are_those_of_the_original() {
         let steps = shape[1];
         for (lr, expected) in lrs.iter().zip(expected.chunks(steps)) {
             let curve =
-                Curve::from_section(&options, Horizon { steps: steps as u64 }, *lr).unwrap();
+                Schedule::from_section(&options, Horizon { steps: steps as u64 }, *lr).unwrap();
             let feedback = Feedback::from_section(&options).unwrap();
             for (step, expected) in expected.iter().enumerate() {
                 let mut got = lr * curve.at(step as u64);
@@ -37,7 +37,7 @@ fn rates_cannot_be_factors_of_none() {
     let refused = |text: &str| {
         let options =
             SCHEDULES.resolve_options("schedule", &toml::from_str(text).unwrap()).unwrap();
-        Curve::from_section(&options, Horizon { steps: 10 }, 0.0).unwrap_err().to_string()
+        Schedule::from_section(&options, Horizon { steps: 10 }, 0.0).unwrap_err().to_string()
     };
     assert!(refused("name = 'one_cycle'\nmax_lr = 0.1").contains("a learning rate of 0"));
     assert!(refused("name = 'cosine_annealing'\neta_min = 0.1").contains("only 0 can be given"));

@@ -1,21 +1,21 @@
 //! Schedules from configs: what is refused, and curves for any hyperparameter.
 
 use rappel_registry::{ConfigError, Family, Field, Range, resolve};
-use rappel_schedule::{Curve, Horizon, SCHEDULES, scheduled};
+use rappel_schedule::{Horizon, SCHEDULES, Schedule, scheduled};
 
 const HORIZON: Horizon = Horizon { steps: 100 };
 
-fn factors(section: &str) -> Result<Curve, ConfigError> {
+fn factors(section: &str) -> Result<Schedule, ConfigError> {
     let given = toml::from_str(section).expect("valid TOML");
-    Curve::from_section(&SCHEDULES.resolve_options("schedule", &given)?, HORIZON, 1.0)
+    Schedule::from_section(&SCHEDULES.resolve_options("schedule", &given)?, HORIZON, 1.0)
 }
 
 const FIELDS: &[Field] =
     &[Field::new("weight_decay", scheduled(Range::from(0.0).to(0.5)), "0.1", "shrinkage")];
 
-fn weight_decay(config: &str) -> Result<Curve, ConfigError> {
+fn weight_decay(config: &str) -> Result<Schedule, ConfigError> {
     let given = toml::from_str(config).expect("valid TOML");
-    Curve::from_option(&resolve("optimizer", FIELDS, &given)?, "weight_decay", HORIZON)
+    Schedule::from_option(&resolve("optimizer", FIELDS, &given)?, "weight_decay", HORIZON)
 }
 
 /// The error begins so; what is known at a place may follow.

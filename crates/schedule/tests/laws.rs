@@ -1,9 +1,9 @@
 //! The algebra of curves.
 
 use proptest::prelude::*;
-use rappel_schedule::{Curve, constant, cosine, cosine_cycles, linear_decay, linear_warmup};
+use rappel_schedule::{Schedule, constant, cosine, cosine_cycles, linear_decay, linear_warmup};
 
-fn piece() -> impl Strategy<Value = Curve> {
+fn piece() -> impl Strategy<Value = Schedule> {
     prop_oneof![
         (0_u64..20).prop_map(linear_warmup),
         (0_u64..20).prop_map(linear_decay),
@@ -13,7 +13,7 @@ fn piece() -> impl Strategy<Value = Curve> {
     ]
 }
 
-fn values(curve: &Curve) -> Vec<f64> {
+fn values(curve: &Schedule) -> Vec<f64> {
     (0..80).map(|step| curve.at(step)).collect()
 }
 
@@ -47,7 +47,7 @@ proptest! {
         let scaled: Vec<_> = values(&a).iter().map(|value| value * factor).collect();
         prop_assert_eq!(&values(&(a.clone() * factor)), &scaled);
         prop_assert_eq!(&values(&(factor * a.clone())), &scaled);
-        prop_assert_eq!(values(&(a.clone() * Curve::from(factor))), scaled);
+        prop_assert_eq!(values(&(a.clone() * Schedule::from(factor))), scaled);
         prop_assert_eq!((a.clone() * constant(factor)).length(), a.length());
         prop_assert_eq!((a.clone() * b.clone()).length(), a.length().max(b.length()));
     }

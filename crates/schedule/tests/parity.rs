@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rappel_registry::{Family, Field, Range, assert_folder_matches, assert_sound, resolve};
-use rappel_schedule::{Curve, Feedback, Horizon, SCHEDULES, scheduled};
+use rappel_schedule::{Feedback, Horizon, SCHEDULES, Schedule, scheduled};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use toml::Table;
@@ -62,15 +62,15 @@ fn sequences(file: &str) -> BTreeMap<String, Vec<f64>> {
 const FIELDS: &[Field] = &[Field::required("x", scheduled(Range::FINITE), "any hyperparameter")];
 
 impl Variant {
-    fn curve(&self, steps: u64) -> Curve {
+    fn curve(&self, steps: u64) -> Schedule {
         let horizon = Horizon { steps };
         if self.inline {
             let given = Table::from_iter([("x".to_owned(), self.config.clone().into())]);
             let options = resolve("", FIELDS, &given).unwrap();
-            Curve::from_option(&options, "x", horizon).unwrap()
+            Schedule::from_option(&options, "x", horizon).unwrap()
         } else {
             let options = SCHEDULES.resolve_options("schedule", &self.config).unwrap();
-            Curve::from_section(&options, horizon, 1.0).unwrap()
+            Schedule::from_section(&options, horizon, 1.0).unwrap()
         }
     }
 

@@ -1,9 +1,9 @@
 //! What a config varies over the steps, without a run.
 
-use rappel_optim::{Scalar, ScheduledValue, scheduled_values};
+use rappel_optim::{ScheduledValue, scheduled_values};
 use rappel_registry::{ConfigError, Kind, Options, Scheduled};
 use rappel_regularize::REGULARIZERS;
-use rappel_schedule::{Curve, Feedback, Horizon};
+use rappel_schedule::{Feedback, Horizon, Schedule};
 
 use crate::replay::sections;
 use crate::{Config, TrainError};
@@ -50,21 +50,21 @@ pub fn scheduled(
     let horizon = Horizon { steps };
     let (optimizer, schedule) = (options.table("optimizer"), options.table("schedule"));
     let mut values = scheduled_values(optimizer, schedule, horizon)?;
-    if let Some(Scalar::Curve(curve)) = max_grad_norm(train, horizon)? {
+    if let Some(curve) = max_grad_norm(train, horizon)?.filter(|norm| norm.number().is_none()) {
         values.push(ScheduledValue { name: "train.max_grad_norm".to_owned(), curve });
     }
     if train.word("batch_size").is_none()
         && let Scheduled::Table(..) = train.scheduled("batch_size")
     {
-        let size = Curve::from_option(train, "batch_size", horizon)?;
-        let curve = Curve::from_fn(size.length(), move |step| size.at(step).round());
+        let size = Schedule::from_option(train, "batch_size", horizon)?;
+        let curve = Schedule::from_fn(size.length(), move |step| size.at(step).round());
         values.push(ScheduledValue { name: "train.batch_size".to_owned(), curve });
     }
     for (i, section) in options.tables("regularize").iter().enumerate() {
         let fields = REGULARIZERS.lookup(section.str("name"))?.fields.iter();
         for field in fields.filter(|field| matches!(field.kind, Kind::Scheduled { .. })) {
             if let Some(Scheduled::Table(..)) = section.opt_scheduled(field.name) {
-                let curve = Curve::from_option(section, field.name, horizon)?;
+                let curve = Schedule::from_option(section, field.name, horizon)?;
                 let name = format!("regularize[{i}].{}", field.name);
                 values.push(ScheduledValue { name, curve });
             }
@@ -79,15 +79,15 @@ pub fn scheduled(
 pub(crate) fn max_grad_norm(
     train: &Options,
     horizon: Horizon,
-) -> Result<Option<Scalar>, ConfigError> {
+) -> Result<Option<Schedule>, ConfigError> {
     let key = "max_grad_norm";
     match train.opt_scheduled(key) {
         None => Ok(None),
-        Some(Scheduled::Number(norm)) => Ok((norm > 0.0).then_some(Scalar::Number(norm))),
+        Some(Scheduled::Number(norm)) => Ok((norm > 0.0).then(|| norm.into())),
         Some(Scheduled::Table(..)) => {
-            let curve = Curve::from_option(train, key, horizon)?;
+            let curve = Schedule::from_option(train, key, horizon)?;
             let never = |norm: f64| if norm == 0.0 { f64::INFINITY } else { norm };
-            Ok(Some(Curve::from_fn(None, move |step| never(curve.at(step))).into()))
+            Ok(Some(Schedule::from_fn(None, move |step| never(curve.at(step)))))
         }
     }
 }

@@ -16,19 +16,19 @@ pub(crate) use around::step_around;
 pub(crate) use lookahead::{SLOW, begin, pull};
 pub use sam::Sam;
 
-use crate::{Now, OptionValue, Scalar};
+use crate::{Now, OptionValue, Schedule};
 
 /// What is put around a rule; nothing by default.
 #[derive(Debug, Clone)]
 pub struct Modifiers {
     /// `g <- g + l1 sign(p)`: the subgradient of a penalty `l1 |p|`.
-    pub l1: Scalar,
+    pub l1: Schedule,
     /// `g <- g + l2 p`: the gradient of a penalty `l2 / 2 p^2`, seen by the rule's averages.
-    pub l2: Scalar,
+    pub l2: Schedule,
     /// After the step, `p <- sign(p) max(|p| - lr l1_proximal, 0)`: exact zeros.
-    pub l1_proximal: Scalar,
+    pub l1_proximal: Schedule,
     /// Before the step, `p <- (1 - lr decoupled_decay) p`.
-    pub decoupled_decay: Scalar,
+    pub decoupled_decay: Schedule,
     /// Subtracts from each row of a gradient (its first dimension) the row's mean
     /// (Yong et al., 2020, <https://arxiv.org/abs/2004.01461>).
     pub gradient_centralization: bool,
@@ -52,7 +52,7 @@ pub struct Modifiers {
 #[derive(Debug, Clone)]
 pub struct GradientNoise {
     /// Its variance.
-    pub variance: Scalar,
+    pub variance: Schedule,
     /// What it is drawn from, beside the step and the place.
     pub seed: u64,
 }
@@ -82,7 +82,7 @@ impl Default for Lookahead {
 
 impl Default for Modifiers {
     fn default() -> Self {
-        let zero = Scalar::Number(0.0);
+        let zero = Schedule::from(0.0);
         Self {
             l1: zero.clone(),
             l2: zero.clone(),
@@ -151,7 +151,7 @@ pub(crate) const FIELDS: &[Field] = &[
 impl Modifiers {
     /// Reads checked [`FIELDS`].
     pub(crate) fn from_options(options: &Options, horizon: Horizon) -> Result<Self, ConfigError> {
-        let scalar = |key| Scalar::read(options, key, horizon);
+        let scalar = |key| Schedule::read(options, key, horizon);
         let lookahead =
             options.declares("lookahead").then(|| options.opt_table("lookahead")).flatten();
         let sam = options.declares("sam").then(|| options.opt_table("sam")).flatten();

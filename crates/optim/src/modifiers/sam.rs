@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::group::{Group, Member, Part};
 use crate::vector::{PIECE, sum};
-use crate::{OptimError, Optimizer, OptionValue, Scalar};
+use crate::{OptimError, Optimizer, OptionValue, Schedule};
 
 /// Sharpness-aware minimisation, for any rule: the step is taken with the gradient of `x + e`, where
 /// the loss is about as bad as it gets within `rho` of `x`.
@@ -30,7 +30,7 @@ use crate::{OptimError, Optimizer, OptionValue, Scalar};
 #[derive(Debug, Clone)]
 pub struct Sam {
     /// How far away gradients are taken.
-    pub rho: Scalar,
+    pub rho: Schedule,
     /// Whether the distance is in shares of each parameter.
     pub adaptive: bool,
 }
@@ -52,7 +52,7 @@ impl Sam {
     ];
 
     pub(super) fn from_options(options: &Options, horizon: Horizon) -> Result<Self, ConfigError> {
-        let rho = Scalar::read(options, "rho", horizon)?;
+        let rho = Schedule::read(options, "rho", horizon)?;
         Ok(Self { rho, adaptive: options.bool("adaptive") })
     }
 }

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adadelta",
@@ -34,13 +34,13 @@ crate::options! {
     /// From [Zeiler, 2012](https://arxiv.org/abs/1212.5701), which has no learning rate: `lr` 1.
     pub struct Adadelta {
         /// learning rate
-        lr: Scalar = "1.0", scheduled(Range::from(0.0));
+        lr: Schedule = "1.0", scheduled(Range::from(0.0));
         /// decay rate of both averages
-        rho: Scalar = "0.9", scheduled(RHO);
+        rho: Schedule = "0.9", scheduled(RHO);
         /// added under both roots; sets the size of the first steps
-        eps: Scalar = "1e-6", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

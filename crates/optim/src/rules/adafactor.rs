@@ -8,7 +8,7 @@ use toml::Value;
 use super::Build;
 use crate::matrix::{average, lerp, rms};
 use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, OptionValue, Plan, Scalar, Stepper, TensorRule,
+    Algorithm, InvalidOption, Now, OptionSet, OptionValue, Plan, Schedule, Stepper, TensorRule,
     Whole, one_of, whole,
 };
 
@@ -47,7 +47,7 @@ crate::options! {
     /// `eps`; transformers 5.
     pub struct Adafactor {
         /// learning rate; a step never exceeds 1 / sqrt(t)
-        lr: Scalar = "1e-2", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
         /// the weight of the gradient in the averages at update t is t to this power
         beta2_decay: f64 = "-0.8", Kind::Float(Range::FINITE.to(0.0));
         /// [least root of the squares, least size of a parameter]; the first may be "auto": the type's epsilon
@@ -55,7 +55,7 @@ crate::options! {
         /// the largest root mean square of a step, before the learning rate
         d: f64 = "1.0", Kind::Float(Range::from(1.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// which version of eps and learning rate
         variant: String = "\"torch\"", Kind::OneOf(&VARIANTS);
         /// scale the learning rate by the parameter's size
@@ -65,7 +65,7 @@ crate::options! {
         /// begin relative steps small
         warmup_init: bool = "false", Kind::Bool;
         /// decay rate of an average of steps; 0 keeps none
-        beta1: Scalar = "0.0", scheduled(crate::BETA);
+        beta1: Schedule = "0.0", scheduled(crate::BETA);
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

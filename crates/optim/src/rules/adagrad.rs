@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adagrad",
@@ -32,15 +32,15 @@ crate::options! {
     /// From [Duchi et al., 2011](https://jmlr.org/papers/v12/duchi11a.html), the diagonal form.
     pub struct Adagrad {
         /// learning rate
-        lr: Scalar = "1e-2", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
         /// how fast the learning rate falls with the count of updates
-        lr_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        lr_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// what the sum of squares begins at
-        initial_accumulator_value: Scalar = "0.0", scheduled(Range::from(0.0));
+        initial_accumulator_value: Schedule = "0.0", scheduled(Range::from(0.0));
         /// added to the root
-        eps: Scalar = "1e-10", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-10", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

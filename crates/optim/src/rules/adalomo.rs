@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 
 use super::Build;
 use super::adafactor::Epsilons;
-use crate::{Adafactor, Algorithm, OptionSet, Plan, Scalar, Stepper};
+use crate::{Adafactor, Algorithm, OptionSet, Plan, Schedule, Stepper};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adalomo",
@@ -39,9 +39,9 @@ crate::options! {
     /// From [Lv et al., 2023](https://arxiv.org/abs/2310.10195); pytorch_optimizer 4.1.0.
     pub struct AdaLomo {
         /// learning rate, times the parameter's size
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr and the parameter's size
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// the largest root mean square of a step, before the learning rate
         clip_threshold: f64 = "1.0", Kind::Float(Range::above(0.0));
         /// the weight of the gradient in the averages at update t is t to this power

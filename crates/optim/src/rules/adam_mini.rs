@@ -7,7 +7,7 @@ use rappel_tensor::{Shape, Tensor};
 use super::Build;
 use crate::matrix::{average, lerp};
 use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, one_of,
+    Algorithm, InvalidOption, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, one_of,
     whole,
 };
 
@@ -49,13 +49,13 @@ crate::options! {
     /// From [Zhang et al., 2024](https://arxiv.org/abs/2406.16793); adam-mini 1.1.1.
     pub struct AdamMini {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// what shares an average of squares
         partition: String = "\"auto\"", Kind::OneOf(&PARTITIONS);
         /// heads that the rows of a parameter belong to, for partition = "heads"

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adamax",
@@ -31,13 +31,13 @@ crate::options! {
     /// gradient that was always 0 is then 0 / 0, as it is here where `eps` is 0.
     pub struct Adamax {
         /// learning rate
-        lr: Scalar = "2e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "2e-3", scheduled(Range::from(0.0));
         /// decay rates of the average of gradients and of the norm, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the gradient's magnitude
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -4,7 +4,7 @@ use rappel_registry::{Entry, Kind, Range};
 use rappel_schedule::scheduled;
 
 use super::Build;
-use crate::{Adam, Algorithm, Plan, Scalar, Stepper};
+use crate::{Adam, Algorithm, Plan, Schedule, Stepper};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adamw",
@@ -28,13 +28,13 @@ crate::options! {
     /// of learning rate and decay.
     pub struct AdamW {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.01", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.01", scheduled(Range::from(0.0));
         /// divide by the largest average of squares so far
         amsgrad: bool = "false", Kind::Bool;
         /// go up the gradient, not down

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adan",
@@ -38,13 +38,13 @@ crate::options! {
     /// corrections of the authors' code.
     pub struct Adan {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient, difference and square, each in [0, 1)
-        betas: [Scalar; 3] = "[0.98, 0.92, 0.99]", Kind::Raw;
+        betas: [Schedule; 3] = "[0.98, 0.92, 0.99]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// shrink the parameter before the step as AdamW, not after it
         no_prox: bool = "false", Kind::Bool;
         /// go up the gradient, not down

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "ademamix",
@@ -41,19 +41,19 @@ crate::options! {
     /// From [Pagliardini et al., 2024](https://arxiv.org/abs/2409.03137), algorithm 1.
     pub struct AdEmaMix {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the fast average, of squares, and of the slow average, each in [0, 1)
-        betas: [Scalar; 3] = "[0.9, 0.999, 0.9999]", Kind::Raw;
+        betas: [Schedule; 3] = "[0.9, 0.999, 0.9999]", Kind::Raw;
         /// weight of the slow average
-        alpha: Scalar = "2.0", scheduled(Range::from(0.0));
+        alpha: Schedule = "2.0", scheduled(Range::from(0.0));
         /// updates over which the third beta grows from the first; 0: it is there at once
         beta3_warmup: u64 = "0", Kind::int_from(0);
         /// updates over which alpha grows from 0; 0: it is there at once
         alpha_warmup: u64 = "0", Kind::int_from(0);
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "adopt",
@@ -38,15 +38,15 @@ crate::options! {
     /// clipping of its later version.
     pub struct Adopt {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of normed gradient and square, each in [0, 1)
-        betas: [Scalar; 2] = "[0.9, 0.9999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.9999]", Kind::Raw;
         /// the least divisor
-        eps: Scalar = "1e-6", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
         /// a normed gradient is at most the count of updates to this power; inf: no bound
-        clip_exp: Scalar = "0.25", scheduled(Range::from(0.0).or_infinite());
+        clip_exp: Schedule = "0.25", scheduled(Range::from(0.0).or_infinite());
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// shrink the parameter instead of adding to the gradient
         decoupled: bool = "false", Kind::Bool;
         /// go up the gradient, not down

@@ -9,7 +9,7 @@ use super::galore::PROJECTIONS;
 use crate::matrix::{average, norm, norms};
 use crate::projection::Projection;
 use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, one_of,
+    Algorithm, InvalidOption, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, one_of,
     whole,
 };
 
@@ -54,13 +54,13 @@ crate::options! {
     /// From [Zhu et al., 2024](https://arxiv.org/abs/2412.05270); apollo-torch 1.0.3.
     pub struct Apollo {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-6", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// correct the averages' bias
         correct_bias: bool = "true", Kind::Bool;
         /// scale before growth is bounded

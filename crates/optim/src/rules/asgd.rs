@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "asgd",
@@ -40,15 +40,15 @@ crate::options! {
     /// From [Polyak and Juditsky, 1992](https://doi.org/10.1137/0330046).
     pub struct Asgd {
         /// learning rate
-        lr: Scalar = "1e-2", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times eta; also how fast eta falls
-        lambd: Scalar = "1e-4", scheduled(Range::from(0.0));
+        lambd: Schedule = "1e-4", scheduled(Range::from(0.0));
         /// the power by which eta falls
-        alpha: Scalar = "0.75", scheduled(Range::from(0.0));
+        alpha: Schedule = "0.75", scheduled(Range::from(0.0));
         /// the update after which the average begins
-        t0: Scalar = "1e6", scheduled(Range::FINITE);
+        t0: Schedule = "1e6", scheduled(Range::FINITE);
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -7,7 +7,7 @@ use rappel_tensor::{Shape, Tensor};
 use super::Build;
 use super::adafactor::factored_rsqrt;
 use crate::matrix::{average, lerp, rms};
-use crate::{Algorithm, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, whole};
+use crate::{Algorithm, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, whole};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "came",
@@ -40,23 +40,23 @@ crate::options! {
     /// From [Luo et al., 2023](https://arxiv.org/abs/2307.02047); pytorch_optimizer 4.1.0.
     pub struct Came {
         /// learning rate
-        lr: Scalar = "2e-4", scheduled(Range::from(0.0));
+        lr: Schedule = "2e-4", scheduled(Range::from(0.0));
         /// decay rates of the averages of steps, squares and disagreement, each in [0, 1), number or schedule
-        betas: [Scalar; 3] = "[0.9, 0.999, 0.9999]", Kind::Raw;
+        betas: [Schedule; 3] = "[0.9, 0.999, 0.9999]", Kind::Raw;
         /// weight decay
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// shrink the parameter instead of adding to the gradient
         weight_decouple: bool = "true", Kind::Bool;
         /// leave the learning rate out of the decay
         fixed_decay: bool = "false", Kind::Bool;
         /// the largest root mean square of a step before momentum
-        clip_threshold: Scalar = "1.0", scheduled(Range::above(0.0));
+        clip_threshold: Schedule = "1.0", scheduled(Range::above(0.0));
         /// divide by the largest average of squares so far
         ams_bound: bool = "false", Kind::Bool;
         /// added to squares of gradients
-        eps1: Scalar = "1e-30", scheduled(Range::from(0.0));
+        eps1: Schedule = "1e-30", scheduled(Range::from(0.0));
         /// added to squares of disagreement
-        eps2: Scalar = "1e-16", scheduled(Range::from(0.0));
+        eps2: Schedule = "1e-16", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

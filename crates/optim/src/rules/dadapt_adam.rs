@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Scalar, Stepper, TwoPass, two_pass};
+use crate::{Algorithm, Now, Plan, Schedule, Stepper, TwoPass, two_pass};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "dadapt_adam",
@@ -41,21 +41,21 @@ crate::options! {
     /// From [Defazio and Mishchenko, 2023](https://arxiv.org/abs/2301.07733), algorithm 5.
     pub struct DAdaptAdam {
         /// factor of the rate that is found
-        lr: Scalar = "1.0", scheduled(Range::from(0.0));
+        lr: Schedule = "1.0", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::above(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::above(0.0));
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// shrink the parameter instead of adding to the gradient
         decouple: bool = "false", Kind::Bool;
         /// correct the averages for having begun at zero
         use_bias_correction: bool = "false", Kind::Bool;
         /// what `d` begins at
-        d0: Scalar = "1e-6", scheduled(Range::above(0.0));
+        d0: Schedule = "1e-6", scheduled(Range::above(0.0));
         /// `d` grows by no more than this factor in a step; inf: by any
-        growth_rate: Scalar = "inf", scheduled(Range::above(0.0).or_infinite());
+        growth_rate: Schedule = "inf", scheduled(Range::above(0.0).or_infinite());
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

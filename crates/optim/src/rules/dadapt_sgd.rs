@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, BETA, Now, Plan, Scalar, Stepper, TwoPass, two_pass};
+use crate::{Algorithm, BETA, Now, Plan, Schedule, Stepper, TwoPass, two_pass};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "dadapt_sgd",
@@ -38,15 +38,15 @@ crate::options! {
     /// From [Defazio and Mishchenko, 2023](https://arxiv.org/abs/2301.07733), algorithm 4.
     pub struct DAdaptSgd {
         /// factor of the rate that is found
-        lr: Scalar = "1.0", scheduled(Range::from(0.0));
+        lr: Schedule = "1.0", scheduled(Range::from(0.0));
         /// how near a parameter keeps to where it is
-        momentum: Scalar = "0.0", scheduled(BETA);
+        momentum: Schedule = "0.0", scheduled(BETA);
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// what `d` begins at
-        d0: Scalar = "1e-6", scheduled(Range::above(0.0));
+        d0: Schedule = "1e-6", scheduled(Range::above(0.0));
         /// `d` grows by no more than this factor in a step; inf: by any
-        growth_rate: Scalar = "inf", scheduled(Range::above(0.0).or_infinite());
+        growth_rate: Schedule = "inf", scheduled(Range::above(0.0).or_infinite());
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Scalar, Stepper, TwoPass, lerp, two_pass};
+use crate::{Algorithm, Now, Plan, Schedule, Stepper, TwoPass, lerp, two_pass};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "lamb",
@@ -41,15 +41,15 @@ crate::options! {
     /// From [You et al., 2019](https://arxiv.org/abs/1904.00962), algorithm 2.
     pub struct Lamb {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// correct the averages for having begun at zero
         bias_correction: bool = "true", Kind::Bool;
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-6", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
         /// added to the direction, times the parameter
-        weight_decay: Scalar = "0.01", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.01", scheduled(Range::from(0.0));
         /// weigh a gradient by 1 - beta1 in its average, not by 1
         grad_averaging: bool = "true", Kind::Bool;
         /// bound the ratio of norms by 1
@@ -114,7 +114,7 @@ impl Algorithm for Lamb {
 
 impl Lamb {
     fn direction(&self, now: &Now) -> Direction {
-        let correction = |beta: &Scalar| {
+        let correction = |beta: &Schedule| {
             let beta = now.value(beta);
             if self.bias_correction { now.bias_correction(beta) } else { 1.0 }
         };

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Plan, Scalar, Stepper, TwoPass, two_pass};
+use crate::{Algorithm, InvalidOption, Now, Plan, Schedule, Stepper, TwoPass, two_pass};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "lars",
@@ -37,19 +37,19 @@ crate::options! {
     /// From [You et al., 2017](https://arxiv.org/abs/1708.03888), algorithm 1.
     pub struct Lars {
         /// learning rate
-        lr: Scalar = "1.0", scheduled(Range::from(0.0));
+        lr: Schedule = "1.0", scheduled(Range::from(0.0));
         /// how much of the buffer a step keeps; 0 keeps no buffer
-        momentum: Scalar = "0.0", scheduled(Range::from(0.0));
+        momentum: Schedule = "0.0", scheduled(Range::from(0.0));
         /// how much of the gradient stays out of the buffer
-        dampening: Scalar = "0.0", scheduled(Range::FINITE);
+        dampening: Schedule = "0.0", scheduled(Range::FINITE);
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// look ahead along the buffer; wants a momentum and no dampening
         nesterov: bool = "false", Kind::Bool;
         /// factor of the ratio of norms
-        trust_coeff: Scalar = "0.001", scheduled(Range::from(0.0));
+        trust_coeff: Schedule = "0.001", scheduled(Range::from(0.0));
         /// added to the ratio's divisor
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// divide the ratio by the learning rate and bound it by 1
         trust_clip: bool = "false", Kind::Bool;
         /// take the ratio of norms without weight decay, too

@@ -8,7 +8,7 @@ use super::Build;
 use crate::lbfgs::Descent;
 use crate::search::Engine;
 use crate::stepper::{Job, Slot};
-use crate::{Algorithm, InvalidOption, OptionValue, Plan, Scalar, Stepper};
+use crate::{Algorithm, InvalidOption, OptionValue, Plan, Schedule, Stepper};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "lbfgs",
@@ -64,7 +64,7 @@ crate::options! {
     /// Mathematical Programming 45 (1989).
     pub struct Lbfgs {
         /// how far the first try of an iteration goes along its direction
-        lr: Scalar = "1.0", scheduled(Range::from(0.0));
+        lr: Schedule = "1.0", scheduled(Range::from(0.0));
         /// iterations of a step at most
         max_iter: usize = "20", Kind::int_from(1);
         /// evaluations of the loss in a step at most; unset: max_iter * 5 / 4
@@ -135,7 +135,7 @@ impl Stepper for Searches {
         Vec::new()
     }
 
-    fn lr(&self) -> &Scalar {
+    fn lr(&self) -> &Schedule {
         &self.0.lr
     }
 

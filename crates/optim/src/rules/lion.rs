@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "lion",
@@ -31,11 +31,11 @@ crate::options! {
     /// From [Chen et al., 2023](https://arxiv.org/abs/2302.06675), program 1.
     pub struct Lion {
         /// learning rate
-        lr: Scalar = "1e-4", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-4", scheduled(Range::from(0.0));
         /// decay rates within the sign and of the average, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.99]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.99]", Kind::Raw;
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, OptionSet, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, Now, OptionSet, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "lomo",
@@ -33,7 +33,7 @@ crate::options! {
     /// From [Lv et al., 2023](https://arxiv.org/abs/2306.09782); pytorch_optimizer 4.1.0.
     pub struct Lomo {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

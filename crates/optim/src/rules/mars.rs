@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::{Real, Shape};
 
 use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Plan, Scalar, Stepper, TwoPass, one_of, two_pass};
+use crate::{Algorithm, InvalidOption, Now, Plan, Schedule, Stepper, TwoPass, one_of, two_pass};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "mars",
@@ -44,27 +44,27 @@ crate::options! {
     /// From [Yuan et al., 2024](https://arxiv.org/abs/2411.10438), algorithms 3 and 4.
     pub struct Mars {
         /// learning rate
-        lr: Scalar = "3e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "3e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.95, 0.99]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.95, 0.99]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// the share of a matrix that a step takes away, times lr
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// divide by the largest average of squares so far
         amsgrad: bool = "false", Kind::Bool;
         /// how much of the variance is reduced
-        gamma: Scalar = "0.025", scheduled(Range::from(0.0));
+        gamma: Schedule = "0.025", scheduled(Range::from(0.0));
         /// what is done with the corrected gradient
         mars_type: String = "\"mars-adamw\"", Kind::OneOf(TYPES);
         /// correct the gradients of all tensors, not of matrices alone
         optimize_1d: bool = "false", Kind::Bool;
         /// factor of lr for tensors that are no matrices
-        lr_1d_factor: Scalar = "1.0", scheduled(Range::from(0.0));
+        lr_1d_factor: Schedule = "1.0", scheduled(Range::from(0.0));
         /// betas for tensors that are no matrices
-        betas_1d: [Scalar; 2] = "[0.9, 0.95]", Kind::Raw;
+        betas_1d: [Schedule; 2] = "[0.9, 0.95]", Kind::Raw;
         /// weight decay for tensors that are no matrices
-        weight_decay_1d: Scalar = "0.1", scheduled(Range::from(0.0));
+        weight_decay_1d: Schedule = "0.1", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -8,7 +8,7 @@ use toml::Value;
 use super::Build;
 use crate::matrix::{batch, identity, lerp, unbatch};
 use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, OptionValue, Plan, Scalar, Stepper, TensorRule,
+    Algorithm, InvalidOption, Now, OptionSet, OptionValue, Plan, Schedule, Stepper, TensorRule,
     Whole, one_of, whole,
 };
 
@@ -60,11 +60,11 @@ crate::options! {
     /// From [Jordan et al., 2024](https://kellerjordan.github.io/posts/muon).
     pub struct Muon {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.1", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.1", scheduled(Range::from(0.0));
         /// how much of the average of gradients a step keeps
-        momentum: Scalar = "0.95", scheduled(Range::from(0.0));
+        momentum: Schedule = "0.95", scheduled(Range::from(0.0));
         /// look ahead along the average
         nesterov: bool = "true", Kind::Bool;
         /// [a, b, c] of the iteration, a list of such for its steps, or original, quintic, polar_express

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, BETA, Now, Plan, Scalar, Stepper, TwoPass, two_pass};
+use crate::{Algorithm, BETA, Now, Plan, Schedule, Stepper, TwoPass, two_pass};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "prodigy",
@@ -44,15 +44,15 @@ crate::options! {
     /// From [Mishchenko and Defazio, 2023](https://arxiv.org/abs/2306.06101), algorithm 4.
     pub struct Prodigy {
         /// factor of the rate that is found
-        lr: Scalar = "1.0", scheduled(Range::from(0.0));
+        lr: Schedule = "1.0", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// decay rate of the sums that `d` is found from; the root of beta2 unless set
-        beta3: Option<Scalar> = "", scheduled(BETA);
+        beta3: Option<Schedule> = "", scheduled(BETA);
         /// added to the root, times d
-        eps: Scalar = "1e-8", scheduled(Range::above(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::above(0.0));
         /// the share of a parameter that a step takes away, times the rate
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// shrink the parameter instead of adding to the gradient
         decouple: bool = "true", Kind::Bool;
         /// correct the averages for having begun at zero
@@ -60,11 +60,11 @@ crate::options! {
         /// leave lr out of what `d` is divided by, for schedules with a warm-up
         safeguard_warmup: bool = "false", Kind::Bool;
         /// what `d` begins at
-        d0: Scalar = "1e-6", scheduled(Range::above(0.0));
+        d0: Schedule = "1e-6", scheduled(Range::above(0.0));
         /// factor of the estimate of `d`
-        d_coef: Scalar = "1.0", scheduled(Range::above(0.0));
+        d_coef: Schedule = "1.0", scheduled(Range::above(0.0));
         /// `d` grows by no more than this factor in a step; inf: by any
-        growth_rate: Scalar = "inf", scheduled(Range::above(0.0).or_infinite());
+        growth_rate: Schedule = "inf", scheduled(Range::above(0.0).or_infinite());
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "radam",
@@ -40,13 +40,13 @@ crate::options! {
     /// `eps`; PyTorch's stands beside the root before its bias is corrected, not after as in Adam.
     pub struct RAdam {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// shrink the parameter instead of adding to the gradient, as AdamW
         decoupled_weight_decay: bool = "false", Kind::Bool;
         /// go up the gradient, not down

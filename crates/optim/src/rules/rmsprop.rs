@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "rmsprop",
@@ -45,15 +45,15 @@ crate::options! {
     /// centered, from [Graves, 2013](https://arxiv.org/abs/1308.0850).
     pub struct RmsProp {
         /// learning rate
-        lr: Scalar = "1e-2", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
         /// decay rate of the averages
-        alpha: Scalar = "0.99", scheduled(ALPHA);
+        alpha: Schedule = "0.99", scheduled(ALPHA);
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// how much of the buffer a step keeps; 0 keeps no buffer
-        momentum: Scalar = "0.0", scheduled(Range::from(0.0));
+        momentum: Schedule = "0.0", scheduled(Range::from(0.0));
         /// divide by the deviation from the mean gradient, not from 0
         centered: bool = "false", Kind::Bool;
         /// go up the gradient, not down

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, InvalidOption, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "rprop",
@@ -35,7 +35,7 @@ crate::options! {
     /// back where the sign turns: the variant known as iRprop-.
     pub struct Rprop {
         /// the first step size
-        lr: Scalar = "1e-2", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
         /// factors of a step size where the gradient's sign turns, below 1, and where it stays, above 1
         etas: [f64; 2] = "[0.5, 1.2]", Kind::Floats { len: 2, range: Range::above(0.0) };
         /// the smallest and the largest step size

@@ -6,7 +6,7 @@ use rappel_tensor::Real;
 
 use super::Build;
 use crate::schedule_free::{AVERAGE, Divisor, NUMBERS, Pace, Steps, check_betas, warming};
-use crate::{Algorithm, Average, InvalidOption, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, Average, InvalidOption, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "schedule_free_adamw",
@@ -34,19 +34,19 @@ crate::options! {
     /// From [Defazio et al., 2024](https://arxiv.org/abs/2405.15682), algorithm 1.
     pub struct ScheduleFreeAdamW {
         /// learning rate
-        lr: Scalar = "0.0025", scheduled(Range::from(0.0));
+        lr: Schedule = "0.0025", scheduled(Range::from(0.0));
         /// nearness of the trained point to the average, in (0, 1), and decay rate of the squares
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// added to the direction, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// updates over which the learning rate grows from nothing
         warmup_steps: u64 = "0", Kind::int_from(0);
         /// later points weigh more in the average, by the count to this power
-        r: Scalar = "0.0", scheduled(Range::FINITE);
+        r: Schedule = "0.0", scheduled(Range::FINITE);
         /// points weigh by the largest learning rate so far to this power
-        weight_lr_power: Scalar = "2.0", scheduled(Range::FINITE);
+        weight_lr_power: Schedule = "2.0", scheduled(Range::FINITE);
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -6,7 +6,7 @@ use rappel_tensor::Real;
 
 use super::Build;
 use crate::schedule_free::{AVERAGE, NUMBERS, Pace, Steps, warming};
-use crate::{Algorithm, Average, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, Average, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "schedule_free_sgd",
@@ -52,17 +52,17 @@ crate::options! {
     /// From [Defazio et al., 2024](https://arxiv.org/abs/2405.15682), equations 3 to 5.
     pub struct ScheduleFreeSgd {
         /// learning rate
-        lr: Scalar = "1.0", scheduled(Range::from(0.0));
+        lr: Schedule = "1.0", scheduled(Range::from(0.0));
         /// how near the trained point keeps to the average, in (0, 1)
-        momentum: Scalar = "0.9", scheduled(Range::above(0.0).below(1.0));
+        momentum: Schedule = "0.9", scheduled(Range::above(0.0).below(1.0));
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// updates over which the learning rate grows from nothing
         warmup_steps: u64 = "0", Kind::int_from(0);
         /// later points weigh more in the average, by the count to this power
-        r: Scalar = "0.0", scheduled(Range::FINITE);
+        r: Schedule = "0.0", scheduled(Range::FINITE);
         /// points weigh by the largest learning rate so far to this power
-        weight_lr_power: Scalar = "2.0", scheduled(Range::FINITE);
+        weight_lr_power: Schedule = "2.0", scheduled(Range::FINITE);
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

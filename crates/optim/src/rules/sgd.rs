@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, InvalidOption, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "sgd",
@@ -35,13 +35,13 @@ crate::options! {
     /// PyTorch's placement of the learning rate.
     pub struct Sgd {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// how much of the buffer a step keeps; 0 keeps no buffer
-        momentum: Scalar = "0.0", scheduled(Range::from(0.0));
+        momentum: Schedule = "0.0", scheduled(Range::from(0.0));
         /// how much of the gradient stays out of the buffer
-        dampening: Scalar = "0.0", scheduled(Range::FINITE);
+        dampening: Schedule = "0.0", scheduled(Range::FINITE);
         /// added to the gradient, times the parameter
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// look ahead along the buffer; wants a momentum and no dampening
         nesterov: bool = "false", Kind::Bool;
         /// go up the gradient, not down

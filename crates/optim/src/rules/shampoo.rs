@@ -7,7 +7,7 @@ use rappel_tensor::{Shape, Tensor};
 use super::Build;
 use crate::linalg::{compose, eigh};
 use crate::matrix::{cycled, gram, identity, lerp, turned};
-use crate::{Algorithm, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, whole};
+use crate::{Algorithm, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, whole};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "shampoo",
@@ -43,11 +43,11 @@ crate::options! {
     /// From [Gupta et al., 2018](https://arxiv.org/abs/1802.09568), algorithm 2; pytorch_optimizer 4.1.0.
     pub struct Shampoo {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// how much of the step before goes into the gradient; 0 keeps none
-        momentum: Scalar = "0.0", scheduled(Range::from(0.0).to(1.0));
+        momentum: Schedule = "0.0", scheduled(Range::from(0.0).to(1.0));
         /// weight decay
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// shrink the parameter instead of adding to the gradient
         weight_decouple: bool = "false", Kind::Bool;
         /// leave the learning rate out of the decay

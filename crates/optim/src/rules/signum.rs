@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, BETA, Now, Plan, Rule, Scalar, Stepper, elementwise, lerp};
+use crate::{Algorithm, BETA, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "signum",
@@ -32,11 +32,11 @@ crate::options! {
     /// vote of several workers is not part of it.
     pub struct Signum {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rate of the average of gradients; 0 keeps none
-        momentum: Scalar = "0.9", scheduled(BETA);
+        momentum: Schedule = "0.9", scheduled(BETA);
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.0", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
         /// shrink the parameter instead of adding to the gradient
         weight_decouple: bool = "true", Kind::Bool;
         /// go up the gradient, not down

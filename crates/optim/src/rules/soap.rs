@@ -7,7 +7,7 @@ use rappel_tensor::{Shape, Tensor};
 use super::Build;
 use crate::linalg::{eigh, orthogonal_factor};
 use crate::matrix::{cycled, gram, lerp, rms, turned};
-use crate::{Algorithm, Now, OptionSet, Plan, Scalar, Stepper, TensorRule, Whole, whole};
+use crate::{Algorithm, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, whole};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "soap",
@@ -42,15 +42,15 @@ crate::options! {
     /// From [Vyas et al., 2024](https://arxiv.org/abs/2409.11321); pytorch_optimizer 4.1.0.
     pub struct Soap {
         /// learning rate
-        lr: Scalar = "3e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "3e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.95, 0.95]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.95, 0.95]", Kind::Raw;
         /// decay rate of the second moments of dimensions; below 0: the second of betas
-        shampoo_beta: Scalar = "-1.0", scheduled(Range::from(-1.0).below(1.0));
+        shampoo_beta: Schedule = "-1.0", scheduled(Range::from(-1.0).below(1.0));
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.01", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.01", scheduled(Range::from(0.0));
         /// steps from one change of basis to the next
         precondition_frequency: u64 = "10", Kind::int_from(1);
         /// dimensions above keep their basis

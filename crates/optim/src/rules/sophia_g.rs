@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, elementwise};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "sophia_g",
@@ -45,15 +45,15 @@ crate::options! {
     /// `rho` and `bs` of the authors' code.
     pub struct SophiaG {
         /// learning rate
-        lr: Scalar = "1e-4", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-4", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and curvature, each in [0, 1)
-        betas: [Scalar; 2] = "[0.965, 0.99]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.965, 0.99]", Kind::Raw;
         /// the larger, the fewer elements step by their sign alone
-        rho: Scalar = "0.04", scheduled(Range::from(0.0));
+        rho: Schedule = "0.04", scheduled(Range::from(0.0));
         /// the share of a parameter that a step takes away, times lr
-        weight_decay: Scalar = "0.1", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.1", scheduled(Range::from(0.0));
         /// predictions that a gradient is the mean over
-        bs: Scalar = "5120", scheduled(Range::above(0.0));
+        bs: Schedule = "5120", scheduled(Range::above(0.0));
         /// updates from one look at the curvature to the next
         update_period: u64 = "10", Kind::int_from(1);
         /// go up the gradient, not down

@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Scalar, Stepper, lazy_rows};
+use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, lazy_rows};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "sparse_adam",
@@ -38,11 +38,11 @@ crate::options! {
     /// 0, which PyTorch refuses, leaves the parameters alone.
     pub struct SparseAdam {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.999]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::above(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::above(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

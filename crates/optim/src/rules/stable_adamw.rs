@@ -5,7 +5,7 @@ use rappel_schedule::scheduled;
 use rappel_tensor::Real;
 
 use super::Build;
-use crate::{Algorithm, Now, Plan, Scalar, Stepper, TwoPass, lerp, two_pass};
+use crate::{Algorithm, Now, Plan, Schedule, Stepper, TwoPass, lerp, two_pass};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "stable_adamw",
@@ -38,15 +38,15 @@ crate::options! {
     /// From [Wortsman et al., 2023](https://arxiv.org/abs/2304.13013), algorithm 2.
     pub struct StableAdamW {
         /// learning rate
-        lr: Scalar = "1e-3", scheduled(Range::from(0.0));
+        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
         /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Scalar; 2] = "[0.9, 0.99]", Kind::Raw;
+        betas: [Schedule; 2] = "[0.9, 0.99]", Kind::Raw;
         /// the share of a parameter that a step takes away, times the tensor's rate
-        weight_decay: Scalar = "0.01", scheduled(Range::from(0.0));
+        weight_decay: Schedule = "0.01", scheduled(Range::from(0.0));
         /// shrink the parameter instead of adding to the gradient
         weight_decouple: bool = "true", Kind::Bool;
         /// added to the root
-        eps: Scalar = "1e-8", scheduled(Range::from(0.0));
+        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -1,7 +1,7 @@
 //! Dropped elements.
 
 use rappel_registry::Field;
-use rappel_schedule::{Curve, scheduled};
+use rappel_schedule::{Schedule, scheduled};
 
 use super::{Entry, PROBABILITY, Regularizer, Technique};
 
@@ -17,7 +17,7 @@ pub(super) const ENTRY: Entry = Entry {
     build: Technique {
         about: ABOUT,
         build: |options, horizon| {
-            let value = Curve::from_option(options, "p", horizon)?;
+            let value = Schedule::from_option(options, "p", horizon)?;
             Ok(Regularizer::Noise { value, set: |noise, value| noise.dropout = Some(value) })
         },
     },

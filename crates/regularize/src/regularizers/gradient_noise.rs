@@ -1,7 +1,7 @@
 //! Noise on gradients that dies down.
 
 use rappel_registry::{Field, Kind, Range};
-use rappel_schedule::{Curve, scheduled};
+use rappel_schedule::{Schedule, scheduled};
 
 use super::{Entry, Regularizer, Technique};
 
@@ -17,10 +17,10 @@ pub(super) const ENTRY: Entry = Entry {
     build: Technique {
         about: ABOUT,
         build: |options, horizon| {
-            let eta = Curve::from_option(options, "eta", horizon)?;
+            let eta = Schedule::from_option(options, "eta", horizon)?;
             let gamma = options.f64("gamma");
             let variance =
-                Curve::from_fn(None, move |step| eta.at(step) / (1.0 + step as f64).powf(gamma));
+                Schedule::from_fn(None, move |step| eta.at(step) / (1.0 + step as f64).powf(gamma));
             Ok(Regularizer::GradientNoise { variance })
         },
     },

@@ -1,7 +1,7 @@
 //! Targets that leave the other classes a share.
 
 use rappel_registry::{Field, Range};
-use rappel_schedule::{Curve, scheduled};
+use rappel_schedule::{Schedule, scheduled};
 
 use super::{Entry, Regularizer, Technique};
 
@@ -18,7 +18,7 @@ pub(super) const ENTRY: Entry = Entry {
     build: Technique {
         about: ABOUT,
         build: |options, horizon| {
-            let value = Curve::from_option(options, "label_smoothing", horizon)?;
+            let value = Schedule::from_option(options, "label_smoothing", horizon)?;
             Ok(Regularizer::Loss { value, set: |terms, value| terms.label_smoothing = value })
         },
     },

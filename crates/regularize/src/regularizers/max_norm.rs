@@ -1,7 +1,7 @@
 //! A bound on the length of rows or columns.
 
 use rappel_registry::{Field, Range};
-use rappel_schedule::{Curve, scheduled};
+use rappel_schedule::{Schedule, scheduled};
 use rappel_tensor::{Tensor, no_grad};
 
 use super::{Entry, PARAMS, Regularizer, Technique};
@@ -22,7 +22,7 @@ pub(super) const ENTRY: Entry = Entry {
         about: ABOUT,
         build: |options, horizon| {
             let constraint = Box::new(MaxNorm { axis: Axis::named(options.str("groups")) });
-            let value = Curve::from_option(options, "max_norm", horizon)?;
+            let value = Schedule::from_option(options, "max_norm", horizon)?;
             Ok(Regularizer::Constraint { constraint, value })
         },
     },

@@ -1,7 +1,7 @@
 //! Samples between samples.
 
 use rappel_registry::{Field, Range};
-use rappel_schedule::{Curve, scheduled};
+use rappel_schedule::{Schedule, scheduled};
 
 use super::{Entry, Regularizer, Technique};
 
@@ -18,7 +18,7 @@ pub(super) const ENTRY: Entry = Entry {
     build: Technique {
         about: ABOUT,
         build: |options, horizon| {
-            let alpha = Curve::from_option(options, "alpha", horizon)?;
+            let alpha = Schedule::from_option(options, "alpha", horizon)?;
             Ok(Regularizer::Mixup { alpha })
         },
     },

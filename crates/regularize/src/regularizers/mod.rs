@@ -22,7 +22,7 @@ mod weight_norm;
 mod z_loss;
 
 use rappel_registry::{ConfigError, Field, Kind, More, Options, Range, Registry};
-use rappel_schedule::{Curve, Horizon, scheduled};
+use rappel_schedule::{Horizon, Schedule, scheduled};
 use rappel_tensor::Form;
 
 use crate::{Constraint, LossTerms, Noise, Penalty};
@@ -75,7 +75,7 @@ pub enum Regularizer {
         /// The measure.
         penalty: Box<dyn Penalty>,
         /// Its factor.
-        lambda: Curve,
+        lambda: Schedule,
         /// Whether the penalty acts after the update instead of in the loss.
         proximal: bool,
     },
@@ -84,33 +84,33 @@ pub enum Regularizer {
         /// The set.
         constraint: Box<dyn Constraint>,
         /// Its size.
-        value: Curve,
+        value: Schedule,
     },
     /// Computes weights from other parameters.
     Form(Form),
     /// Adds normal noise to gradients.
     GradientNoise {
         /// The noise's variance.
-        variance: Curve,
+        variance: Schedule,
     },
     /// Changes a cross-entropy.
     Loss {
         /// How much.
-        value: Curve,
+        value: Schedule,
         /// Where that belongs.
         set: fn(&mut LossTerms, f64),
     },
     /// Is random in the forward pass.
     Noise {
         /// How much.
-        value: Curve,
+        value: Schedule,
         /// Where that belongs.
         set: fn(&mut Noise, f64),
     },
     /// Mixes samples, in the forward pass and in the loss.
     Mixup {
         /// Both parameters of the weight's Beta distribution.
-        alpha: Curve,
+        alpha: Schedule,
     },
 }
 
@@ -148,7 +148,7 @@ fn penalty(
     options: &Options,
     horizon: Horizon,
 ) -> Result<Regularizer, ConfigError> {
-    let lambda = Curve::from_option(options, "lambda", horizon)?;
+    let lambda = Schedule::from_option(options, "lambda", horizon)?;
     let proximal = options.bool("proximal");
     Ok(Regularizer::Penalty { penalty: Box::new(penalty), lambda, proximal })
 }

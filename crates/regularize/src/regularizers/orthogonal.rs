@@ -1,6 +1,6 @@
 //! Distance from matrices that turn without stretching.
 
-use rappel_schedule::Curve;
+use rappel_schedule::Schedule;
 use rappel_tensor::Tensor;
 
 use super::{Entry, LAMBDA, PARAMS, Regularizer, Technique};
@@ -15,7 +15,7 @@ pub(super) const ENTRY: Entry = Entry {
     build: Technique {
         about: ABOUT,
         build: |options, horizon| {
-            let lambda = Curve::from_option(options, "lambda", horizon)?;
+            let lambda = Schedule::from_option(options, "lambda", horizon)?;
             Ok(Regularizer::Penalty { penalty: Box::new(Orthogonal), lambda, proximal: false })
         },
     },

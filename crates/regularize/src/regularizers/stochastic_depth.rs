@@ -1,7 +1,7 @@
 //! Dropped blocks.
 
 use rappel_registry::{Field, Kind};
-use rappel_schedule::{Curve, scheduled};
+use rappel_schedule::{Schedule, scheduled};
 
 use super::{Entry, PROBABILITY, Regularizer, Technique};
 
@@ -23,7 +23,7 @@ pub(super) const ENTRY: Entry =
         build: Technique {
             about: ABOUT,
             build: |options, horizon| {
-                let value = Curve::from_option(options, "p", horizon)?;
+                let value = Schedule::from_option(options, "p", horizon)?;
                 let set: fn(&mut crate::Noise, f64) = match options.str("mode") {
                     "batch" => |noise, p| (noise.stochastic_depth, noise.whole_batch) = (p, true),
                     _ => |noise, p| noise.stochastic_depth = p,

@@ -1,7 +1,7 @@
 //! Logits that do not drift.
 
 use rappel_registry::{Field, Range};
-use rappel_schedule::{Curve, scheduled};
+use rappel_schedule::{Schedule, scheduled};
 
 use super::{Entry, Regularizer, Technique};
 
@@ -14,7 +14,7 @@ pub(super) const ENTRY: Entry = Entry {
     build: Technique {
         about: ABOUT,
         build: |options, horizon| {
-            let value = Curve::from_option(options, "lambda", horizon)?;
+            let value = Schedule::from_option(options, "lambda", horizon)?;
             Ok(Regularizer::Loss { value, set: |terms, value| terms.z_loss = value })
         },
     },

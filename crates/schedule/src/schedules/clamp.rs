@@ -7,7 +7,7 @@ use crate::build::{Build, SCHEDULE, inner};
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "clamp",
     summary: "another schedule, its factors cut off below min and above max",
-    reference: "Curve::clamp",
+    reference: "Schedule::clamp",
     fields: &[
         SCHEDULE,
         Field::optional("min", Kind::Float(Range::FINITE), "smaller factors become this one"),

@@ -2,7 +2,7 @@
 
 use rappel_registry::Entry;
 
-use crate::{Build, Curve, Schedule};
+use crate::{Build, Schedule, ScheduleFn};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "constant",
@@ -17,14 +17,14 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// ```
 /// assert_eq!(rappel_schedule::constant(0.1).at(1_000_000), 0.1);
 /// ```
-pub fn constant(value: f64) -> Curve {
-    Curve::new(Constant(value))
+pub fn constant(value: f64) -> Schedule {
+    Schedule::new(Constant(value))
 }
 
 #[derive(Debug)]
 struct Constant(f64);
 
-impl Schedule for Constant {
+impl ScheduleFn for Constant {
     fn at(&self, _step: u64) -> f64 {
         self.0
     }

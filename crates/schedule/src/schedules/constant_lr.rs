@@ -2,7 +2,7 @@
 
 use rappel_registry::{Entry, Field, Kind, Range};
 
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build::factors(|options, _| {
         let (factor, steps) = (options.f64("factor"), options.u64("total_iters"));
-        Ok(Curve::from_fn(Some(steps), move |step| if step < steps { factor } else { 1.0 }))
+        Ok(Schedule::from_fn(Some(steps), move |step| if step < steps { factor } else { 1.0 }))
     })
     .about("A warm-up of two stairs: the steps before `total_iters` have `factor`, step 0 too, and from there on 1."),
 };

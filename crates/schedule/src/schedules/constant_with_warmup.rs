@@ -3,7 +3,7 @@
 use rappel_registry::Entry;
 
 use crate::build::{WARMUP_STEPS, warmup};
-use crate::{Build, Curve, Schedule};
+use crate::{Build, Schedule, ScheduleFn};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "constant_with_warmup",
@@ -23,8 +23,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// let ramp = linear_warmup(4);
 /// assert_eq!([ramp.at(0), ramp.at(1), ramp.at(4), ramp.at(9)], [0.0, 0.25, 1.0, 1.0]);
 /// ```
-pub fn linear_warmup(steps: u64) -> Curve {
-    Curve::new(LinearWarmup { steps })
+pub fn linear_warmup(steps: u64) -> Schedule {
+    Schedule::new(LinearWarmup { steps })
 }
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ struct LinearWarmup {
     steps: u64,
 }
 
-impl Schedule for LinearWarmup {
+impl ScheduleFn for LinearWarmup {
     fn at(&self, step: u64) -> f64 {
         if step < self.steps { step as f64 / self.steps as f64 } else { 1.0 }
     }

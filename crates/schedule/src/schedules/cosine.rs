@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use rappel_registry::{Entry, Field, Kind, Range};
 
 use crate::build::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
-use crate::{Build, Curve, Schedule, linear_warmup};
+use crate::{Build, Schedule, ScheduleFn, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "cosine",
@@ -36,7 +36,7 @@ pub(crate) const NUM_CYCLES: Field = Field::new(
 /// assert_eq!([wave.at(0), wave.at(4), wave.at(9)], [1.0, 0.0, 0.0]);
 /// assert!((wave.at(2) - 0.5).abs() < 1e-15);
 /// ```
-pub fn cosine(steps: u64) -> Curve {
+pub fn cosine(steps: u64) -> Schedule {
     cosine_cycles(steps, 0.5)
 }
 
@@ -49,8 +49,8 @@ pub fn cosine(steps: u64) -> Curve {
 /// use rappel_schedule::cosine_cycles;
 /// assert_eq!(cosine_cycles(10, 1.0).at(10), 1.0);
 /// ```
-pub fn cosine_cycles(steps: u64, cycles: f64) -> Curve {
-    Curve::new(Cosine { steps, cycles })
+pub fn cosine_cycles(steps: u64, cycles: f64) -> Schedule {
+    Schedule::new(Cosine { steps, cycles })
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ struct Cosine {
     cycles: f64,
 }
 
-impl Schedule for Cosine {
+impl ScheduleFn for Cosine {
     fn at(&self, step: u64) -> f64 {
         let progress = step.min(self.steps) as f64 / self.steps.max(1) as f64;
         // The order of the products is transformers', so that the roundings agree.

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use rappel_registry::{Entry, Field, Kind, Range};
 
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -22,8 +22,9 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build::factors(|options, setting| {
         let steps = options.opt_u64("t_max").unwrap_or(setting.horizon.steps).max(1);
-        let swing =
-            Curve::from_fn(None, move |step| 0.5 * (1.0 + (PI * step as f64 / steps as f64).cos()));
+        let swing = Schedule::from_fn(None, move |step| {
+            0.5 * (1.0 + (PI * step as f64 / steps as f64).cos())
+        });
         Ok(swing.floor(setting.fraction(options, "eta_min")?))
     })
     .about(ABOUT),

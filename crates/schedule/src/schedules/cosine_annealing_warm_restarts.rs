@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use rappel_registry::{Entry, Field, Kind};
 
 use super::cosine_annealing::ETA_MIN;
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build::factors(|options, setting| {
         let (first, growth) = (options.u64("t_0"), options.u64("t_mult"));
-        let waves = Curve::from_fn(None, move |step| {
+        let waves = Schedule::from_fn(None, move |step| {
             let (within, length) = place(step, first, growth);
             0.5 * (1.0 + (PI * within as f64 / length as f64).cos())
         });

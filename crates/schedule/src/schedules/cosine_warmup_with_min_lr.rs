@@ -5,7 +5,7 @@ use rappel_registry::{Entry, Field, Kind, Range};
 use super::cosine::NUM_CYCLES;
 use super::cosine_with_min_lr::{MIN_LR, MIN_LR_RATE, least};
 use crate::build::{Build, NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
-use crate::{Curve, cosine_cycles};
+use crate::{Schedule, cosine_cycles};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "cosine_warmup_with_min_lr",
@@ -26,13 +26,13 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     build: Build::factors(|options, setting| {
         let (warmup, rest) = phases(options, setting)?;
         let (length, start) = (warmup as f64, options.opt_f64("warmup_lr_rate"));
-        let ramp = Curve::from_fn(Some(warmup), move |step| match start {
+        let ramp = Schedule::from_fn(Some(warmup), move |step| match start {
             None => (step as f64 + 1.0) / length.max(1.0),
             Some(start) => start + (1.0 - start) * step as f64 / (length - 1.0).max(1.0),
         });
         let wave = cosine_cycles(rest, options.f64("num_cycles"));
         // The last step, and not the one after it, is at the floor.
-        let ahead = Curve::from_fn(Some(rest), move |step| wave.at(step + 1));
+        let ahead = Schedule::from_fn(Some(rest), move |step| wave.at(step + 1));
         Ok(ramp.then(ahead.floor(least(options, setting)?)))
     })
     .about("Unlike the other ramps this one is full at the step `warmup_steps - 1`, and the wave is one \

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use rappel_registry::{Entry, Field, Kind};
 
 use crate::build::{Build, NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
-use crate::{Curve, linear_warmup};
+use crate::{Schedule, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "cosine_with_restarts",
@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     build: Build::factors(|options, setting| {
         let (warmup, rest) = phases(options, setting)?;
         let cycles = options.u64("num_cycles") as f64;
-        let waves = Curve::from_fn(Some(rest), move |step| {
+        let waves = Schedule::from_fn(Some(rest), move |step| {
             if step >= rest {
                 return 0.0;
             }

@@ -3,7 +3,7 @@
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range};
 
 use crate::build::{Build, Setting};
-use crate::{Curve, Schedule};
+use crate::{Schedule, ScheduleFn};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "cyclic",
@@ -32,10 +32,10 @@ const ABOUT: &str = "No warm-up: step 0 has `base_lr`, and step `step_size_up` i
     of the momentum, with `base_lr = max_momentum` and `max_lr = base_momentum`.";
 
 #[allow(clippy::unnecessary_wraps)] // The type of all builders.
-fn build(options: &Options, _: Setting) -> Result<Curve, ConfigError> {
+fn build(options: &Options, _: Setting) -> Result<Schedule, ConfigError> {
     let up = options.u64("step_size_up");
     let down = options.opt_u64("step_size_down").unwrap_or(up);
-    Ok(Curve::new(Cyclic {
+    Ok(Schedule::new(Cyclic {
         base: options.f64("base_lr"),
         height: options.f64("max_lr") - options.f64("base_lr"),
         total: up as f64 + down as f64,
@@ -67,7 +67,7 @@ struct Cyclic {
     scale: Scale,
 }
 
-impl Schedule for Cyclic {
+impl ScheduleFn for Cyclic {
     fn at(&self, step: u64) -> f64 {
         // The order of the operations is PyTorch's, so that the roundings agree.
         let cycle = (1.0 + step as f64 / self.total).floor();

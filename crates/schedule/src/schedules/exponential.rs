@@ -2,7 +2,7 @@
 
 use rappel_registry::{Entry, Field, Kind, Range};
 
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -19,6 +19,6 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// ```
 /// assert_eq!(rappel_schedule::exponential(0.5).at(3), 0.125);
 /// ```
-pub fn exponential(gamma: f64) -> Curve {
-    Curve::from_fn(None, move |step| gamma.powf(step as f64))
+pub fn exponential(gamma: f64) -> Schedule {
+    Schedule::from_fn(None, move |step| gamma.powf(step as f64))
 }

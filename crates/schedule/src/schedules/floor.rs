@@ -7,7 +7,7 @@ use crate::build::{Build, SCHEDULE, inner};
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "floor",
     summary: "another schedule, lifted so that its 0 becomes floor and its 1 stays",
-    reference: "Curve::floor",
+    reference: "Schedule::floor",
     fields: &[
         SCHEDULE,
         Field::required(

@@ -3,7 +3,7 @@
 use rappel_registry::{Entry, Field, Kind};
 
 use crate::build::{Build, WARMUP_STEPS, warmup};
-use crate::{Curve, linear_warmup};
+use crate::{Schedule, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "inverse_sqrt",
@@ -21,7 +21,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         let warmup = warmup(options, setting)?;
         let default = if warmup == 0 { 10_000 } else { warmup };
         let scale = options.opt_u64("timescale").unwrap_or(default) as f64;
-        let fall = Curve::from_fn(None, move |step| 1.0 / ((step as f64 + scale) / scale).sqrt());
+        let fall =
+            Schedule::from_fn(None, move |step| 1.0 / ((step as f64 + scale) / scale).sqrt());
         Ok(linear_warmup(warmup).then(fall))
     })
     .about("After the warm-up, `1 / sqrt(1 + s / timescale)`, where `s` is the steps since."),

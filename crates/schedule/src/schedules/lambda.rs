@@ -2,7 +2,7 @@
 
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options};
 
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 use crate::formula::Formula;
 
@@ -13,7 +13,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     fields: &[LR_LAMBDA],
     build: Build::factors(|options, setting| {
         let (formula, steps) = (formula(options)?, setting.horizon.steps);
-        Ok(Curve::from_fn(None, move |step| formula.at(step, steps)))
+        Ok(Schedule::from_fn(None, move |step| formula.at(step, steps)))
     })
     .about(ABOUT),
 };

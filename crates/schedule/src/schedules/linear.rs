@@ -3,7 +3,7 @@
 use rappel_registry::Entry;
 
 use crate::build::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
-use crate::{Build, Curve, Schedule, linear_warmup};
+use crate::{Build, Schedule, ScheduleFn, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "linear",
@@ -23,8 +23,8 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// let line = linear_decay(4);
 /// assert_eq!([line.at(0), line.at(1), line.at(4), line.at(9)], [1.0, 0.75, 0.0, 0.0]);
 /// ```
-pub fn linear_decay(steps: u64) -> Curve {
-    Curve::new(LinearDecay { steps })
+pub fn linear_decay(steps: u64) -> Schedule {
+    Schedule::new(LinearDecay { steps })
 }
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ struct LinearDecay {
     steps: u64,
 }
 
-impl Schedule for LinearDecay {
+impl ScheduleFn for LinearDecay {
     fn at(&self, step: u64) -> f64 {
         // The steps left are exact integers, so the line reaches 0 without rounding.
         self.steps.saturating_sub(step) as f64 / self.steps.max(1) as f64

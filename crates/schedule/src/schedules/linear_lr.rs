@@ -2,7 +2,7 @@
 
 use rappel_registry::{Entry, Field, Kind, Range};
 
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -22,7 +22,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     build: Build::factors(|options, _| {
         let (start, end) = (options.f64("start_factor"), options.f64("end_factor"));
         let steps = options.u64("total_iters");
-        Ok(Curve::from_fn(Some(steps), move |step| {
+        Ok(Schedule::from_fn(Some(steps), move |step| {
             start + (end - start) * step.min(steps) as f64 / steps as f64
         }))
     })

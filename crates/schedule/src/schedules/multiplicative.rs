@@ -3,7 +3,7 @@
 use rappel_registry::Entry;
 
 use super::lambda::{ABOUT, LR_LAMBDA, formula};
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -24,7 +24,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
             product
         }));
         // Past the run the last one stays.
-        Ok(Curve::from_fn(None, move |step| products[step.min(steps) as usize]))
+        Ok(Schedule::from_fn(None, move |step| products[step.min(steps) as usize]))
     })
     .about(ABOUT),
 };

@@ -4,7 +4,7 @@ use rappel_registry::{Entry, Field, Kind};
 
 use super::step::GAMMA;
 use crate::build::{Build, milestones};
-use crate::{Curve, Schedule};
+use crate::{Schedule, ScheduleFn};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "multistep",
@@ -28,10 +28,10 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// let stairs = rappel_schedule::multistep([3, 5], 0.5);
 /// assert_eq!([stairs.at(2), stairs.at(3), stairs.at(5)], [1.0, 0.5, 0.25]);
 /// ```
-pub fn multistep(milestones: impl Into<Vec<u64>>, gamma: f64) -> Curve {
+pub fn multistep(milestones: impl Into<Vec<u64>>, gamma: f64) -> Schedule {
     let mut milestones = milestones.into();
     milestones.sort_unstable();
-    Curve::new(MultiStep { milestones, gamma })
+    Schedule::new(MultiStep { milestones, gamma })
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct MultiStep {
     gamma: f64,
 }
 
-impl Schedule for MultiStep {
+impl ScheduleFn for MultiStep {
     fn at(&self, step: u64) -> f64 {
         let passed = self.milestones.partition_point(|milestone| *milestone <= step);
         self.gamma.powf(passed as f64)

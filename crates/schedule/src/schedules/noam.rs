@@ -2,7 +2,7 @@
 
 use rappel_registry::{Entry, Field, Kind};
 
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -17,7 +17,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build::whole(|options, _| {
         let (width, warmup) = (options.u64("d_model") as f64, options.u64("warmup_steps") as f64);
-        Ok(Curve::from_fn(None, move |step| {
+        Ok(Schedule::from_fn(None, move |step| {
             let number = step as f64 + 1.0;
             width.powf(-0.5) * number.powf(-0.5).min(number * warmup.powf(-1.5))
         }))

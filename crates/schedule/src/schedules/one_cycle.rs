@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range};
 
 use crate::build::{Build, Setting};
-use crate::{Curve, Schedule};
+use crate::{Schedule, ScheduleFn};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "one_cycle",
@@ -47,7 +47,7 @@ const ABOUT: &str = "The warm-up is the first phase: step 0 has `max_lr / div_fa
     of the momentum: `max_lr = base_momentum`, `div_factor = base_momentum / max_momentum`, \
     `final_div_factor = 1`.";
 
-fn build(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
     let run = setting.horizon.steps;
     let total = options.opt_u64("total_steps").unwrap_or(run).max(1);
     if total < run {
@@ -72,7 +72,7 @@ fn build(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
         vec![(up, start, peak), (last, peak, end)]
     };
     let cosine = options.str("anneal_strategy") == "cos";
-    Ok(Curve::new(OneCycle { phases, cosine, total }))
+    Ok(Schedule::new(OneCycle { phases, cosine, total }))
 }
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ struct OneCycle {
     total: u64,
 }
 
-impl Schedule for OneCycle {
+impl ScheduleFn for OneCycle {
     fn at(&self, step: u64) -> f64 {
         let step = step.min(self.total - 1) as f64;
         let mut begin = 0.0;

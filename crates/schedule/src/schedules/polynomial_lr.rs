@@ -2,7 +2,7 @@
 
 use rappel_registry::{Entry, Field, Kind, Range};
 
-use crate::Curve;
+use crate::Schedule;
 use crate::build::Build;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -27,7 +27,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// let bow = rappel_schedule::polynomial_decay(4, 2.0);
 /// assert_eq!([bow.at(0), bow.at(2), bow.at(9)], [1.0, 0.25, 0.0]);
 /// ```
-pub fn polynomial_decay(steps: u64, power: f64) -> Curve {
+pub fn polynomial_decay(steps: u64, power: f64) -> Schedule {
     let at = move |step: u64| (1.0 - step.min(steps) as f64 / steps.max(1) as f64).powf(power);
-    Curve::from_fn(Some(steps), at)
+    Schedule::from_fn(Some(steps), at)
 }

@@ -3,7 +3,7 @@
 use rappel_registry::{Entry, Field, Kind, Range};
 
 use crate::build::{Build, WARMUP_STEPS, warmup};
-use crate::{Curve, linear_warmup};
+use crate::{Schedule, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "power",
@@ -18,7 +18,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         let warmup = warmup(options, setting)?;
         let (a, b) = (options.f64("a"), options.f64("b"));
         // The power counts from the start of the run, wherever the ramp ends.
-        let law = Curve::from_fn(None, move |step| (a * ((step + warmup) as f64).powf(b)).min(1.0));
+        let law = Schedule::from_fn(None, move |step| (a * ((step + warmup) as f64).powf(b)).min(1.0));
         Ok(linear_warmup(warmup).then(law))
     })
     .about(

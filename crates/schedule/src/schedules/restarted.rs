@@ -7,7 +7,7 @@ use crate::build::{Build, SCHEDULE, Setting, inner};
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "restarted",
     summary: "another schedule, from its start again every so many steps",
-    reference: "Curve::restarted",
+    reference: "Schedule::restarted",
     fields: &[
         SCHEDULE,
         Field::required("every", Kind::int_from(1), "steps of a round: the length that it is for"),

@@ -3,7 +3,7 @@
 use rappel_registry::Entry;
 
 use crate::build::{Build, NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
-use crate::{Curve, linear_warmup};
+use crate::{Schedule, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "rex",
@@ -12,7 +12,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     fields: &[WARMUP_STEPS, NUM_TRAINING_STEPS],
     build: Build::factors(|options, setting| {
         let (warmup, rest) = phases(options, setting)?;
-        let fall = Curve::from_fn(Some(rest), move |step| {
+        let fall = Schedule::from_fn(Some(rest), move |step| {
             let left = rest.saturating_sub(step) as f64 / rest.max(1) as f64;
             left / (0.5 + 0.5 * left)
         });

@@ -7,7 +7,7 @@ use crate::build::{Build, SCHEDULE, inner};
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "scale",
     summary: "another schedule, times factor",
-    reference: "Curve::scale",
+    reference: "Schedule::scale",
     fields: &[
         SCHEDULE,
         Field::required("factor", Kind::Float(Range::FINITE), "what multiplies it"),

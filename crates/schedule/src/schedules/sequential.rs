@@ -2,7 +2,7 @@
 
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options};
 
-use crate::Curve;
+use crate::Schedule;
 use crate::build::{Build, SCHEDULE_LIST, Setting, milestones, part, parts};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -19,7 +19,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     ),
 };
 
-fn build(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
     let (tables, starts) = (parts(options)?, milestones(options)?);
     let (pieces, run) = (tables.len(), setting.horizon.steps);
     if starts.len() + 1 != pieces {

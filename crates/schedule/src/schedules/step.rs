@@ -3,7 +3,7 @@
 use rappel_registry::{Entry, Field, Kind, Range};
 
 use crate::build::Build;
-use crate::{Curve, Schedule};
+use crate::{Schedule, ScheduleFn};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "step",
@@ -25,8 +25,8 @@ pub(crate) const GAMMA: Field =
 /// let stairs = rappel_schedule::step_decay(10, 0.5);
 /// assert_eq!([stairs.at(9), stairs.at(10), stairs.at(20)], [1.0, 0.5, 0.25]);
 /// ```
-pub fn step_decay(step_size: u64, gamma: f64) -> Curve {
-    Curve::new(StepDecay { step_size: step_size.max(1), gamma })
+pub fn step_decay(step_size: u64, gamma: f64) -> Schedule {
+    Schedule::new(StepDecay { step_size: step_size.max(1), gamma })
 }
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct StepDecay {
     gamma: f64,
 }
 
-impl Schedule for StepDecay {
+impl ScheduleFn for StepDecay {
     fn at(&self, step: u64) -> f64 {
         self.gamma.powf((step / self.step_size) as f64)
     }

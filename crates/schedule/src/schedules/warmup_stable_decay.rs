@@ -6,7 +6,7 @@ use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range};
 
 use super::cosine::NUM_CYCLES;
 use crate::build::{Build, NUM_TRAINING_STEPS, Setting, WARMUP_STEPS};
-use crate::{Curve, constant};
+use crate::{Schedule, constant};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "warmup_stable_decay",
@@ -43,7 +43,7 @@ const ABOUT: &str = "The ramp begins at `min_lr_ratio` at step 0 and reaches 1 a
     the tail takes the steps from `S` to `N`, is to the bit the run that had planned it, while the plateau itself goes \
     on with more steps.";
 
-fn build(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
+fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
     let (warmup, decay) = (options.u64("warmup_steps"), options.u64("num_decay_steps"));
     let total = options.opt_u64("num_training_steps").unwrap_or(setting.horizon.steps);
     let moving = warmup.saturating_add(decay);
@@ -70,8 +70,8 @@ fn build(options: &Options, setting: Setting) -> Result<Curve, ConfigError> {
 }
 
 /// A function of the part that is over, for this many steps, then a value.
-fn over(steps: u64, after: f64, value: impl Fn(f64) -> f64 + Send + Sync + 'static) -> Curve {
-    Curve::from_fn(Some(steps), move |step| {
+fn over(steps: u64, after: f64, value: impl Fn(f64) -> f64 + Send + Sync + 'static) -> Schedule {
+    Schedule::from_fn(Some(steps), move |step| {
         if step < steps { value(step as f64 / steps as f64).max(0.0) } else { after }
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rappel_data::{BatchSize, DataError, Drawing, Order};
 use rappel_registry::Scheduled;
-use rappel_schedule::{Curve, Horizon};
+use rappel_schedule::{Horizon, Schedule};
 
 use super::Config;
 use crate::TrainError;
@@ -93,7 +93,7 @@ impl Config {
         if let Scheduled::Number(size) = train.scheduled(BATCH_SIZE) {
             return Ok((size as usize).saturating_mul(parts).into());
         }
-        let curve = Curve::from_option(train, BATCH_SIZE, horizon)?;
+        let curve = Schedule::from_option(train, BATCH_SIZE, horizon)?;
         let size = move |step| (curve.at(step).round() as usize).saturating_mul(parts);
         Ok(BatchSize::Ramp(Arc::new(size)))
     }

@@ -4,7 +4,7 @@ mod reading;
 mod rehearsal;
 
 use rappel_registry::{ConfigError, Scheduled};
-use rappel_schedule::{Curve, Horizon};
+use rappel_schedule::{Horizon, Schedule};
 use toml::{Table, Value};
 
 use crate::{Config, Observer, Run, TrainError};
@@ -106,7 +106,7 @@ pub fn lr_find(
     let first = Run::rehearse(&rehearsed, observer)?;
     // What is wrong with the schedule is told before any step.
     let horizon = Horizon { steps: first.steps };
-    let factors = Curve::from_section(config.section("schedule"), horizon, given)?;
+    let factors = Schedule::from_section(config.section("schedule"), horizon, given)?;
     observer.stage("range test");
     let Some((range, diverged)) = range_test(first, plan, observer)? else { return Ok(None) };
     let (steepest, lowest) = (reading::steepest(&range), reading::lowest(&range));
@@ -196,7 +196,7 @@ fn best(trials: &[Trial]) -> Option<usize> {
 
 struct Sweep<'a> {
     /// The config's schedule.
-    factors: Curve,
+    factors: Schedule,
     rehearsed: &'a Config,
     plan: &'a LrFind,
     /// By rising learning rates.

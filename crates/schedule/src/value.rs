@@ -5,10 +5,9 @@ use std::ops::Mul;
 use std::sync::Arc;
 
 use crate::combine::{Floor, Function, Product, Scaled, Then};
-use crate::constant;
 
-/// A pure function of the step.
-pub trait Schedule: Send + Sync + fmt::Debug {
+/// A pure function of the step: what an own schedule implements.
+pub trait ScheduleFn: Send + Sync + fmt::Debug {
     /// The value at optimizer step `step`, counted from 0.
     fn at(&self, step: u64) -> f64;
 
@@ -19,32 +18,39 @@ pub trait Schedule: Send + Sync + fmt::Debug {
     fn length(&self) -> Option<u64>;
 }
 
-/// A shared schedule, cheap to clone, built from pieces and combinators.
+/// A number, or a function of the step: the type of every hyperparameter that may change during a run.
 ///
-/// Any scalar hyperparameter takes one; a plain `f64` converts into the constant curve.
+/// A plain `f64` converts into it; functions are built from pieces and combinators. Cheap to clone.
 ///
 /// ```
-/// use rappel_schedule::{Curve, linear_decay};
-/// let weight_decay: Curve = 0.1.into();
-/// assert_eq!(weight_decay.at(7), 0.1);
-/// assert_eq!((linear_decay(4) * 0.1).at(2), 0.05);
+/// use rappel_schedule::{Schedule, linear_decay};
+/// let fixed: Schedule = 0.1.into();
+/// let falling = linear_decay(4) * 0.1;
+/// assert_eq!((fixed.at(2), falling.at(2)), (0.1, 0.05));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Curve(Arc<dyn Schedule>);
+pub struct Schedule(Value);
 
-impl Curve {
-    /// The curve of a schedule of one's own.
-    pub fn new(schedule: impl Schedule + 'static) -> Self {
-        Self(Arc::new(schedule))
+#[derive(Clone, Debug)]
+enum Value {
+    /// The same at every step.
+    Number(f64),
+    Function(Arc<dyn ScheduleFn>),
+}
+
+impl Schedule {
+    /// A schedule that a type of one's own computes.
+    pub fn new(schedule: impl ScheduleFn + 'static) -> Self {
+        Self(Value::Function(Arc::new(schedule)))
     }
 
-    /// The curve of a function of the step; `length` as in [`Schedule::length`].
+    /// A schedule that a closure computes; `length` as in [`ScheduleFn::length`].
     ///
     /// The function must be pure: a resumed run asks it again.
     ///
     /// ```
-    /// use rappel_schedule::Curve;
-    /// let inverse_sqrt = Curve::from_fn(None, |step| 1.0 / ((step + 1) as f64).sqrt());
+    /// use rappel_schedule::Schedule;
+    /// let inverse_sqrt = Schedule::from_fn(None, |step| 1.0 / ((step + 1) as f64).sqrt());
     /// assert_eq!(inverse_sqrt.at(3), 0.5);
     /// ```
     pub fn from_fn(
@@ -56,18 +62,38 @@ impl Curve {
 
     /// The value at optimizer step `step`, counted from 0.
     pub fn at(&self, step: u64) -> f64 {
-        self.0.at(step)
+        match &self.0 {
+            Value::Number(value) => *value,
+            Value::Function(function) => function.at(step),
+        }
     }
 
     /// How many steps the curve lasts; `None` if it never ends.
     pub fn length(&self) -> Option<u64> {
-        self.0.length()
+        match &self.0 {
+            Value::Number(_) => None,
+            Value::Function(function) => function.length(),
+        }
+    }
+
+    /// The number, where it is one; `None` for functions of the step, constant ones too.
+    pub fn number(&self) -> Option<f64> {
+        match self.0 {
+            Value::Number(value) => Some(value),
+            Value::Function(_) => None,
+        }
+    }
+
+    /// Whether it is the number `value` and no function: a technique may then leave out what the
+    /// number switches off.
+    pub fn is(&self, value: f64) -> bool {
+        self.number() == Some(value)
     }
 
     /// This curve while it lasts, then `next`, whose steps count from there.
     ///
     /// # Panics
-    /// If this curve never ends, for `next` would never come; [`Curve::lasting`] ends a curve.
+    /// If this curve never ends, for `next` would never come; [`Schedule::lasting`] ends a curve.
     #[must_use]
     #[track_caller]
     pub fn then(self, next: impl Into<Self>) -> Self {
@@ -117,7 +143,7 @@ impl Curve {
     /// This curve while it lasts, then again from its start, without end.
     ///
     /// # Panics
-    /// If this curve never ends, or lasts no step; [`Curve::lasting`] ends a curve.
+    /// If this curve never ends, or lasts no step; [`Schedule::lasting`] ends a curve.
     ///
     /// ```
     /// use rappel_schedule::linear_decay;
@@ -140,28 +166,28 @@ impl Curve {
     }
 }
 
-impl From<f64> for Curve {
+impl From<f64> for Schedule {
     fn from(value: f64) -> Self {
-        constant(value)
+        Self(Value::Number(value))
     }
 }
 
-impl Mul<f64> for Curve {
+impl Mul<f64> for Schedule {
     type Output = Self;
     fn mul(self, factor: f64) -> Self {
         self.scale(factor)
     }
 }
 
-impl Mul<Curve> for f64 {
-    type Output = Curve;
-    fn mul(self, curve: Curve) -> Curve {
+impl Mul<Schedule> for f64 {
+    type Output = Schedule;
+    fn mul(self, curve: Schedule) -> Schedule {
         curve.scale(self)
     }
 }
 
 /// The product at each step; it lasts until both have ended, counting no curve that never ends.
-impl Mul for Curve {
+impl Mul for Schedule {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
         Self::new(Product { left: self, right: other })
