@@ -26,37 +26,36 @@ impl Corpus {
     /// Reads a source's documents in the order of a keyed hash of their names, so that the cap
     /// takes a fair sample and a new document moves no other.
     ///
-    /// Documents are taken until they hold `max_bytes`; the one that passes the cap is cut there, at
-    /// a character's boundary if it is text. Empty documents are left out.
+    /// Files are read until their documents hold `max_bytes`; the document that passes the cap is cut
+    /// there, at a character's boundary if it is text, and nothing beyond it is read. Empty documents
+    /// are left out.
     ///
     /// # Errors
     /// The source's, and [`DataError::EmptyCorpus`].
     pub fn read(source: &dyn Source, seed: u64, max_bytes: Option<u64>) -> Result<Self, DataError> {
         let mut listed = source.list()?;
         let found = listed.len();
-        listed.sort_by_cached_key(|document| {
-            (hash_bytes(seed ^ ORDER_OF_DOCUMENTS, document.name.as_bytes()), document.name.clone())
-        });
+        listed.sort_by_cached_key(|document| place(seed, &document.name));
         let mut left = max_bytes.unwrap_or(u64::MAX);
-        let mut documents = Vec::new();
-        // Groups, because how many are needed shows only as they are read.
-        for group in listed.chunks(256) {
-            let texts: Vec<_> = group.par_iter().map(|document| source.read(document)).collect();
-            for (DocumentRef { name, .. }, text) in group.iter().zip(texts) {
-                let mut bytes = text?;
-                if bytes.len() as u64 > left {
-                    bytes.truncate(boundary(&bytes, left as usize));
-                    left = bytes.len() as u64;
-                }
-                left -= bytes.len() as u64;
-                if !bytes.is_empty() {
-                    documents.push(Document { name: name.clone(), bytes });
+        let (mut documents, mut rest) = (Vec::new(), &listed[..]);
+        while left > 0 && !rest.is_empty() {
+            let (group, more) = rest.split_at(enough(rest, left));
+            let read: Vec<_> = group.par_iter().map(|file| source.read(file, left)).collect();
+            for of_file in read {
+                for mut document in of_file? {
+                    left = cut(&mut document.bytes, left);
+                    if !document.bytes.is_empty() {
+                        documents.push(document);
+                    }
                 }
                 if left == 0 {
-                    return Self::unless_empty(documents, found);
+                    break;
                 }
             }
+            rest = more;
         }
+        // A file of records is read from its beginning; then they are drawn as documents are.
+        documents.sort_by_cached_key(|document| place(seed, &document.name));
         Self::unless_empty(documents, found)
     }
 
@@ -100,6 +99,31 @@ impl Corpus {
 
 /// Keeps the hash that orders documents apart from others under the same seed.
 const ORDER_OF_DOCUMENTS: u64 = 0x646f_6375_6d65_6e74;
+
+/// Where the seed puts a document.
+fn place(seed: u64, name: &str) -> (u64, String) {
+    (hash_bytes(seed ^ ORDER_OF_DOCUMENTS, name.as_bytes()), name.to_owned())
+}
+
+/// How many of the files to read at once: no more than hold `left` bytes, as their sizes tell, and at
+/// most 256.
+fn enough(files: &[DocumentRef], left: u64) -> usize {
+    let mut bytes = 0;
+    let passes = files.iter().take(256).position(|file| {
+        bytes += std::fs::metadata(&file.path).map_or(0, |found| found.len());
+        bytes >= left
+    });
+    passes.map_or(files.len().min(256), |last| last + 1)
+}
+
+/// Cuts `bytes` so that no more than `left` remain; returns what is left after them: 0 once it was cut.
+pub(crate) fn cut(bytes: &mut Vec<u8>, left: u64) -> u64 {
+    if bytes.len() as u64 > left {
+        bytes.truncate(boundary(bytes, left as usize));
+        return 0;
+    }
+    left - bytes.len() as u64
+}
 
 /// The last place up to `place`, or up to the end, that does not cut a UTF-8 character in two.
 pub(crate) fn boundary(bytes: &[u8], place: usize) -> usize {

@@ -40,13 +40,34 @@ pub enum DataError {
     /// Bytes that are no text, for a tokenizer of text.
     #[error(
         "{document}: not UTF-8 at byte offset {offset}; give UTF-8 text, or set \
-         tokenizer = \"byte\", which takes any bytes"
+         tokenizer = \"byte\", which takes text in any encoding"
     )]
     NotUtf8 {
         /// The document's name or path.
         document: String,
         /// Where its first byte stands that is not part of UTF-8 text.
         offset: usize,
+    },
+    /// A file that is not text, whatever the tokenizer.
+    #[error(
+        "{path}: not text: byte {offset} is a control character that no text has; leave the file out of \
+         data.files, or convert it to UTF-8 text"
+    )]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// Where that byte is.
+        offset: usize,
+    },
+    /// A line of a `.jsonl` file that holds no text.
+    #[error("{path}, line {line}: {reason}")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it and what to do.
+        reason: String,
     },
     /// A corpus without a byte of text.
     #[error(

@@ -209,7 +209,7 @@ fn unreadable_files_are_told() {
     let config = config_of(folder.path(), &["a.txt"], "");
     let [listed] = &config.source.list().unwrap()[..] else { panic!("one file") };
     fs::remove_file(&path).unwrap();
-    let message = config.source.read(listed).unwrap_err().to_string();
+    let message = config.source.read(listed, u64::MAX).unwrap_err().to_string();
     assert!(message.starts_with(&format!("cannot read {}: ", path.display())), "{message}");
 }
 
@@ -229,7 +229,7 @@ fn text_that_is_none_is_told_by_file_and_offset() {
     assert_eq!(
         build_error(&config("bpe")),
         "a.txt: not UTF-8 at byte offset 500; give UTF-8 text, or set tokenizer = \"byte\", which \
-         takes any bytes"
+         takes text in any encoding"
     );
     assert_eq!(Dataset::build(&config("byte"), 0).unwrap().train.text_bytes, 701);
 }
@@ -263,4 +263,78 @@ fn vocabularies_that_cannot_be_are_told() {
         &format!("tokenizer = {byte:?}\nend_of_document = '<end>'"),
     );
     assert!(build_error(&config).ends_with("has no token `<end>`"));
+}
+
+#[test]
+fn records_are_documents_by_their_text_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let lines: Vec<_> =
+        (0..40).map(|i| format!(r#"{{"id": {i}, "text": "line {i:02} é\n"}}"#)).collect();
+    fs::write(&path, lines.join("\n") + "\n\n").unwrap();
+    let read = |more: &str, seed, cap| {
+        let config = config_of(folder.path(), &["a.jsonl"], more);
+        Corpus::read(config.source.as_ref(), seed, cap)
+    };
+    let corpus = read("", 0, None).unwrap();
+    assert_eq!((corpus.documents.len(), corpus.text_bytes()), (40, 40 * 11));
+    assert!(!corpus.documents.is_sorted_by_key(|document| document.bytes.clone()));
+    let third = corpus.documents.iter().find(|document| document.name == "a.jsonl:3").unwrap();
+    assert_eq!(third.bytes, "line 02 é\n".as_bytes());
+    assert_ne!(corpus, read("", 1, None).unwrap());
+
+    // The cap ends the reading: what is wrong further down is not seen.
+    fs::write(&path, lines.join("\n") + "\n{\"id\": 40}\n").unwrap();
+    let capped = read("", 0, Some(11 * 5 + 9)).unwrap();
+    let mut names: Vec<_> = capped.documents.iter().map(|d| d.name.clone()).collect();
+    names.sort();
+    assert_eq!((names.len(), capped.text_bytes()), (6, 11 * 5 + 8), "{names:?}");
+    let told = |more: &str| read(more, 0, None).unwrap_err().to_string();
+    let at = |line: usize| format!("{}, line {line}: ", path.display());
+    assert_eq!(
+        told(""),
+        at(41) + "the record has no field `text` (it has: id); name its text in data.text_field"
+    );
+    assert_eq!(
+        told("text_field = 'id'"),
+        at(1) + "field `id` is a number, not a string; name the text in data.text_field"
+    );
+    fs::write(&path, "{\"content\": \"x\"}\n{\"content\": \"y}\n").unwrap();
+    assert!(told("text_field = 'content'").starts_with(&(at(2) + "not valid JSON: ")));
+    fs::write(&path, "{\"content\": \"x\"}\n[1]\n").unwrap();
+    let list = told("text_field = 'content'");
+    assert!(list.contains("an object with a field `content`"), "{list}");
+}
+
+#[test]
+fn binary_files_are_refused_by_every_tokenizer() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.txt"), "text ".repeat(1000)).unwrap();
+    fs::write(folder.path().join("b.png"), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").unwrap();
+    for tokenizer in ["byte", "bpe"] {
+        let config = config_of(folder.path(), &["."], &format!("tokenizer = '{tokenizer}'"));
+        let told = build_error(&config);
+        assert!(told.contains("b.png: not text: byte 8 is"), "{told}");
+    }
+}
+
+/// A file without an end: reading on would never return.
+#[cfg(unix)]
+#[test]
+fn the_cap_ends_the_reading_within_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("a.txt");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let endless = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || {
+            use std::io::Write;
+            let mut to = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+            while to.write_all(&[b'x'; 4096]).is_ok() {}
+        }
+    });
+    let config = config_of(folder.path(), &["a.txt"], "");
+    let corpus = Corpus::read(config.source.as_ref(), 0, Some(100_000)).unwrap();
+    assert_eq!(corpus.text_bytes(), 100_000);
+    endless.join().unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rappel_data::Tokenizer;
+use rappel_data::{Document, Tokenizer};
 use rappel_model::{Forward, GenerateOptions, LanguageModel, Stop, generate};
 use rappel_tensor::{CrossEntropy, Tensor, no_grad};
 
@@ -78,7 +78,7 @@ impl Pretrained {
         continue_text(self.model(), &self.tokenizer, prompt, &options, out)
     }
 
-    /// The loss on a text, in windows of `window` tokens that overlap: each starts `stride` tokens
+    /// The loss on a text, or on documents with an end of document between them, in windows of `window` tokens that overlap: each starts `stride` tokens
     /// after the one before and is scored on its last `stride` tokens only (the first on all but its
     /// first token), so all but the text's beginning is predicted from at least `window - stride`
     /// tokens. This is the recipe of <https://huggingface.co/docs/transformers/perplexity>, the mean
@@ -92,14 +92,18 @@ impl Pretrained {
     /// range.
     pub fn evaluate(
         &self,
-        text: &[u8],
+        documents: &[Document],
         window: Option<usize>,
         stride: Option<usize>,
     ) -> Result<Evaluation, TrainError> {
         let positions = self.model().config().max_positions();
         let window = within("window", window.unwrap_or(positions), positions)?;
         let stride = within("stride", stride.unwrap_or(window.div_ceil(2)), window)?;
-        let ids = self.tokenizer.encode(text)?;
+        let mut ids = Vec::new();
+        for (i, document) in documents.iter().enumerate() {
+            ids.extend((i > 0).then(|| self.tokenizer.end_of_document()));
+            ids.extend(self.tokenizer.encode(&document.bytes)?);
+        }
         if ids.len() < 2 {
             return Err(TrainError::ShortText { tokens: ids.len() });
         }

@@ -1,6 +1,6 @@
 //! Evaluation in overlapping windows, against one prediction at a time.
 
-use rappel_data::Tokenizer;
+use rappel_data::{Document, Tokenizer};
 use rappel_model::{Gpt2Config, LanguageModel, ModelConfig, save_pretrained};
 use rappel_tensor::{Params, Tensor};
 use rappel_train::Pretrained;
@@ -40,6 +40,21 @@ fn pretrained(folder: &std::path::Path) -> Pretrained {
     Pretrained::load(folder).unwrap()
 }
 
+fn document(text: &[u8]) -> Document {
+    Document { name: "text".to_owned(), bytes: text.to_owned() }
+}
+
+#[test]
+fn documents_are_joined_by_their_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let pretrained = pretrained(folder.path());
+    let found = pretrained.evaluate(&[document(b"ab"), document(b"cd")], None, None).unwrap();
+    let ids = [97, 98, 256, 99, 100];
+    let wanted = (1..5).map(|at| nats(pretrained.model(), &ids, 0, at)).sum::<f64>() / 4.0;
+    assert_eq!(found.tokens, 4);
+    assert!((found.nats_per_token - wanted).abs() < 1e-5, "{found:?}, not {wanted}");
+}
+
 #[test]
 fn each_token_is_predicted_once_from_its_window() {
     let folder = tempfile::tempdir().unwrap();
@@ -50,7 +65,7 @@ fn each_token_is_predicted_once_from_its_window() {
             [(None, None), (Some(12), Some(12)), (Some(7), Some(2)), (Some(1), Some(1))]
         {
             let text = &text[..length];
-            let found = pretrained.evaluate(text, window, stride).unwrap();
+            let found = pretrained.evaluate(&[document(text)], window, stride).unwrap();
             let ids: Vec<i64> = text.iter().map(|byte| i64::from(*byte)).collect();
             let window = window.unwrap_or(POSITIONS).min(length - 1);
             let stride = stride.unwrap_or(POSITIONS / 2).min(window);
@@ -87,7 +102,7 @@ fn windows_out_of_range_are_refused() {
         ("some text of words", Some(6), Some(7), "stride 7 is out of range; wants 1 to 6"),
         ("some text of words", None, Some(0), "stride 0 is out of range; wants 1 to 12"),
     ] {
-        let error = pretrained.evaluate(text.as_bytes(), window, stride).unwrap_err();
+        let error = pretrained.evaluate(&[document(text.as_bytes())], window, stride).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 }

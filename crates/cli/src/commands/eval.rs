@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use rappel_data::Table;
+use rappel_data::{Table, read_documents};
 use rappel_train::{Metric, Pretrained, TabularModel};
 use serde_json::{Value, json};
 
@@ -32,6 +32,9 @@ pub struct Args {
     /// Tokens from one window to the next. Unset: half a window
     #[arg(long, value_name = "N")]
     stride: Option<usize>,
+    /// Field of a record of a .jsonl file that holds its text. Unset: `text`
+    #[arg(long, value_name = "NAME")]
+    text_field: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -41,11 +44,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if TabularModel::is_in(&args.model) {
         return table(args);
     }
-    let text = std::fs::read(&args.file)
-        .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let documents = read_documents(&args.file, args.text_field.as_deref().unwrap_or("text"))?;
     let model = Pretrained::load(&args.model)?;
     let result = model
-        .evaluate(&text, args.window, args.stride)
+        .evaluate(&documents, args.window, args.stride)
         .with_context(|| args.file.display().to_string())?;
     let (loss, perplexity, tokens) = (result.nats_per_token, result.perplexity(), result.tokens);
     let told = if args.json {
@@ -60,9 +62,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn table(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.window.is_some() || args.stride.is_some() {
+    if args.window.is_some() || args.stride.is_some() || args.text_field.is_some() {
         anyhow::bail!(
-            "{} is a model of tables: leave out --window and --stride",
+            "{} is a model of tables: leave out --window, --stride and --text-field",
             args.model.display()
         );
     }

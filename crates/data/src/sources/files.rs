@@ -6,30 +6,42 @@ use std::path::{Path, PathBuf};
 use rappel_registry::{Field, Kind};
 
 use super::{DocumentRef, Source, SourceEntry};
-use crate::DataError;
+use crate::corpus::Document;
 use crate::walk::{portable_name, walk};
+use crate::{DataError, text_file};
 
 pub(super) const ENTRY: SourceEntry = SourceEntry {
     name: "files",
-    summary: "each file is a document: paths, folders with all they hold, globs",
+    summary: "each file is a document, each record one of .jsonl files: paths, folders, globs",
     reference: "https://docs.rs/glob/0.3/glob/struct.Pattern.html",
-    fields: &[Field::required(
-        "files",
-        Kind::Paths,
-        "paths, folders or globs; from a folder all files but hidden ones",
-    )],
+    fields: &[
+        Field::required(
+            "files",
+            Kind::Paths,
+            "paths, folders or globs; from a folder all files but hidden ones",
+        ),
+        Field::new(
+            "text_field",
+            Kind::Str,
+            "\"text\"",
+            "the field of a record of .jsonl and .ndjson files that holds its text",
+        )
+        .aka(&["text_column", "text_column_name", "dataset_text_field"]),
+    ],
     build: |options| {
         let patterns: Vec<_> = options.strings("files").into_iter().map(str::to_owned).collect();
         if patterns.is_empty() {
             return Err(options.invalid("files", "an empty list; name at least one file"));
         }
-        Ok(Box::new(Files { patterns }))
+        let text_field = options.str("text_field").to_owned();
+        Ok(Box::new(Files { patterns, text_field }))
     },
 };
 
 #[derive(Debug)]
 struct Files {
     patterns: Vec<String>,
+    text_field: String,
 }
 
 impl Source for Files {
@@ -50,6 +62,10 @@ impl Source for Files {
             DocumentRef { name, path }
         };
         Ok(found.into_iter().map(document).collect())
+    }
+
+    fn read(&self, file: &DocumentRef, limit: u64) -> Result<Vec<Document>, DataError> {
+        text_file::read(&file.path, &file.name, &self.text_field, limit)
     }
 }
 

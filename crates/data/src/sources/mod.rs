@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use rappel_registry::{ConfigError, Entry, Options, Registry, no_more};
 
 use crate::DataError;
+use crate::corpus::Document;
+use crate::text_file::read_text;
 
-/// One document of a source, before it is read.
+/// One file of a source, before it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentRef {
     /// The same on every machine that has the same corpus; the order of documents hangs on it.
@@ -20,18 +22,19 @@ pub struct DocumentRef {
 
 /// A place that text comes from.
 pub trait Source: std::fmt::Debug + Send + Sync {
-    /// Its documents, each name once.
+    /// Its files, each name once.
     ///
     /// # Errors
     /// What the source needs and does not find.
     fn list(&self) -> Result<Vec<DocumentRef>, DataError>;
 
-    /// The bytes of one document.
+    /// The documents of one file, of at most `limit` bytes of text; little more than these is read.
     ///
     /// # Errors
-    /// [`DataError::Read`] naming the file.
-    fn read(&self, document: &DocumentRef) -> Result<Vec<u8>, DataError> {
-        std::fs::read(&document.path).map_err(DataError::read(&document.path))
+    /// [`DataError::Read`] naming the file, [`DataError::Binary`].
+    fn read(&self, file: &DocumentRef, limit: u64) -> Result<Vec<Document>, DataError> {
+        let bytes = read_text(&file.path, limit)?;
+        Ok(vec![Document { name: file.name.clone(), bytes }])
     }
 }
 

@@ -1,0 +1,71 @@
+//! One file of text, or of records with text.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::corpus::{self, Document};
+use crate::{DataError, records};
+
+/// Reads the documents of one file: the file itself, or, of `.jsonl` and `.ndjson`, the string in
+/// `text_field` of each record.
+///
+/// # Errors
+/// A file that cannot be read or is binary; a record without that field.
+pub fn read_documents(path: &Path, text_field: &str) -> Result<Vec<Document>, DataError> {
+    read(path, &path.display().to_string(), text_field, u64::MAX)
+}
+
+/// The same, of at most `limit` bytes of text; little more is read.
+pub(crate) fn read(
+    path: &Path,
+    name: &str,
+    text_field: &str,
+    limit: u64,
+) -> Result<Vec<Document>, DataError> {
+    if records::is_jsonl(path) {
+        return records::read(path, name, text_field, limit);
+    }
+    Ok(vec![Document { name: name.to_owned(), bytes: read_text(path, limit)? }])
+}
+
+/// The bytes of a file, cut at `limit`.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
+    let mut bytes = Vec::new();
+    // The bytes after the cut tell whether it would split a character.
+    let file = File::open(path).map_err(DataError::read(path))?;
+    let read = file.take(limit.saturating_add(4)).read_to_end(&mut bytes);
+    read.map_err(DataError::read(path))?;
+    corpus::cut(&mut bytes, limit);
+    match binary_at(&bytes) {
+        Some(offset) => Err(DataError::Binary { path: path.to_owned(), offset }),
+        None => Ok(bytes),
+    }
+}
+
+/// The first byte that no text has: NUL in any, other control characters where the bytes are not UTF-8
+/// either. So text in an encoding of single bytes, such as Latin-1, remains text.
+fn binary_at(bytes: &[u8]) -> Option<usize> {
+    if let Some(nul) = bytes.iter().position(|byte| *byte == 0) {
+        return Some(nul);
+    }
+    std::str::from_utf8(bytes).err()?;
+    let of_no_text = |byte: &u8| matches!(byte, 1..=6 | 14..=26 | 28..=31 | 127);
+    bytes.iter().position(of_no_text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_told_from_binary() {
+        let texts: [&[u8]; 5] =
+            [b"", b"a\tb\r\n\x0c\x1b[0m", "\u{1}é".as_bytes(), b"caf\xe9\n", b"\xff\x85"];
+        assert!(texts.iter().all(|text| binary_at(text).is_none()));
+        assert_eq!(binary_at(b"ab\0"), Some(2));
+        assert_eq!(binary_at(b"\x89PNG\r\n\x1a\n\x01"), Some(6));
+        // UTF-16 text has to be converted first.
+        assert_eq!(binary_at(b"\xff\xfea\0"), Some(3));
+    }
+}
