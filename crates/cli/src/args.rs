@@ -1,14 +1,14 @@
 //! The arguments, and the threads that a command runs on.
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
     completions, eval, generate, list, lr_find, predict, replay, schedule, surface, train,
 };
+use crate::environment::MOST_THREADS;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,8 +32,8 @@ SIGINT and SIGTERM, after a checkpoint where a run was going.";
 #[command(name = "rappel", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// Threads to compute with; results are the same bits for any number. Unset: one a core
-    #[arg(long, global = true, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, global = true, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MOST_THREADS)))]
+    threads: Option<u32>,
     #[command(subcommand)]
     command: Command,
 }
@@ -55,7 +55,7 @@ enum Command {
 impl Cli {
     /// Runs the command on a thread of the pool, so that its parallel loops need not enter it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        let threads = self.threads.unwrap_or(0) as usize;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.context("cannot start the threads")?.install(|| match self.command {
             Command::Train(args) => train::run(&args),

@@ -4,6 +4,8 @@
 mod args;
 mod commands;
 mod draw;
+mod environment;
+mod escape;
 mod profiler;
 mod progress;
 mod report;
@@ -12,17 +14,22 @@ mod signals;
 use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::args::Cli;
+use crate::escape::escaped;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(reason) = environment::check() {
+        Cli::command().error(ErrorKind::ValueValidation, escaped(&reason)).exit();
+    }
     match cli.run() {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", with_causes(&error));
+            eprintln!("error: {}", escaped(&with_causes(&error)));
             ExitCode::FAILURE
         }
     }

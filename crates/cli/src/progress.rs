@@ -1,55 +1,95 @@
 //! What is shown while a run goes: a bar on a terminal, plain lines elsewhere, on standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::cell::Cell;
+use std::io::{self, Write};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rappel_train::{Metric, Note, Observer, Started, Step, Validation};
 
+use crate::escape::{escaped, one_line};
 use crate::profiler::Profiler;
 use crate::signals::Signals;
 
 /// How often plain lines tell of steps.
 const LINES_EVERY: Duration = Duration::from_secs(2);
 
+/// Of a bar before the first step and from then on.
+const READY: &str = "{wide_bar} step {pos}/{len}  {msg}";
+const GOING: &str = "{wide_bar} step {pos}/{len}  {msg}  {eta} left";
+/// Of what takes time and has no steps.
+const STAGE: &str = "{spinner} {msg}  {elapsed}";
+/// How often that is drawn again, so that it is seen to live.
+const TICK: Duration = Duration::from_millis(250);
+
 /// Watches a run, and asks it to stop when a signal came.
 pub struct Progress<'a> {
     signals: &'a Signals,
     show: Show,
     profiler: Option<Profiler>,
+    /// Whether a console sink writes lines of steps and validations itself.
+    console: Rc<Cell<bool>>,
+    since: Instant,
+    prepared: Duration,
 }
 
 enum Show {
-    Bar(ProgressBar),
+    Bar { bar: ProgressBar, ready: bool },
     Lines { last: Option<Instant> },
 }
 
 impl<'a> Progress<'a> {
-    /// A bar if standard error is a terminal, lines otherwise.
+    /// A bar if standard error is a terminal that can draw one, lines otherwise.
     pub fn new(signals: &'a Signals, profile: bool) -> Self {
-        let show = if io::stderr().is_terminal() {
-            Show::Bar(ProgressBar::no_length())
-        } else {
+        Self::on(ProgressDrawTarget::stderr(), signals, profile)
+    }
+
+    fn on(target: ProgressDrawTarget, signals: &'a Signals, profile: bool) -> Self {
+        let show = if target.is_hidden() {
             Show::Lines { last: None }
+        } else {
+            let bar = ProgressBar::with_draw_target(None, target);
+            bar.set_style(style(STAGE));
+            Show::Bar { bar, ready: false }
         };
-        Self { signals, show, profiler: profile.then(Profiler::new) }
+        Self {
+            signals,
+            show,
+            profiler: profile.then(Profiler::new),
+            console: Rc::default(),
+            since: Instant::now(),
+            prepared: Duration::ZERO,
+        }
     }
 
     /// Where a console sink writes: above the bar, if there is one.
     pub fn console(&self) -> Box<dyn Fn() -> Box<dyn Write + Send>> {
+        let used = self.console.clone();
         match &self.show {
-            Show::Lines { .. } => Box::new(|| Box::new(io::stderr())),
-            Show::Bar(bar) => {
+            Show::Lines { .. } => Box::new(move || {
+                used.set(true);
+                Box::new(io::stderr())
+            }),
+            Show::Bar { bar, .. } => {
                 let bar = bar.clone();
-                Box::new(move || Box::new(AboveBar { bar: bar.clone(), line: Vec::new() }))
+                Box::new(move || {
+                    used.set(true);
+                    Box::new(AboveBar { bar: bar.clone(), line: Vec::new() })
+                })
             }
         }
     }
 
+    /// How long it took until the run was ready for its first step.
+    pub fn prepared(&self) -> Duration {
+        self.prepared
+    }
+
     /// Leaves the terminal to others.
     pub fn finish(&mut self) {
-        if let Show::Bar(bar) = &self.show {
+        if let Show::Bar { bar, .. } = &self.show {
             bar.finish_and_clear();
         }
     }
@@ -67,8 +107,9 @@ impl<'a> Progress<'a> {
     }
 
     fn line(&self, text: &str) {
+        let text = escaped(text);
         match &self.show {
-            Show::Bar(bar) => bar.println(text),
+            Show::Bar { bar, .. } => bar.println(text),
             Show::Lines { .. } => eprintln!("{text}"),
         }
     }
@@ -76,28 +117,36 @@ impl<'a> Progress<'a> {
 
 impl Observer for Progress<'_> {
     fn stage(&mut self, what: &str) {
-        match &self.show {
-            Show::Bar(bar) => {
-                bar.set_style(style("{spinner} {msg}"));
-                bar.set_message(what.to_owned());
-                bar.tick();
+        match &mut self.show {
+            Show::Bar { bar, ready } => {
+                *ready = false;
+                bar.set_style(style(STAGE));
+                bar.reset_elapsed();
+                bar.set_message(one_line(what).into_owned());
+                bar.enable_steady_tick(TICK);
             }
-            Show::Lines { .. } => eprintln!("{what}"),
+            Show::Lines { .. } => self.line(what),
         }
     }
 
     fn started(&mut self, start: &Started) {
+        self.prepared = self.since.elapsed();
         let Started { dir, step, steps, parameters, data } = start;
         let from = if *step > 0 { format!(", from step {step}") } else { String::new() };
-        self.line(&format!("run         {}{from}", dir.display()));
+        self.line(&format!("run         {}{from}", one_line(&dir.display().to_string())));
         self.line(&format!("data        {data}"));
         self.line(&format!("parameters  {parameters}"));
-        if let Show::Bar(bar) = &self.show {
-            bar.set_style(style("{wide_bar} step {pos}/{len}  {msg}  {eta} left"));
-            bar.set_message("");
+        self.line(&format!("prepared    in {:.1} s", self.prepared.as_secs_f64()));
+        if let Show::Bar { bar, ready } = &mut self.show {
+            *ready = true;
+            bar.disable_steady_tick();
+            // Before the style: what is drawn in between would tell of 0 steps.
             bar.set_length(*steps);
             bar.set_position(*step);
+            bar.set_message("");
+            bar.set_style(style(READY));
             bar.reset_eta();
+            bar.tick();
         }
         self.restart_profiler();
     }
@@ -109,13 +158,17 @@ impl Observer for Progress<'_> {
         let Step { step: done, steps, .. } = *step;
         let text = numbers(step);
         match &mut self.show {
-            Show::Bar(bar) => {
+            Show::Bar { bar, ready } => {
+                // The time that is left is known from the first step on.
+                if std::mem::take(ready) {
+                    bar.set_style(style(GOING));
+                }
                 bar.set_message(text);
                 bar.set_position(done);
             }
             Show::Lines { last } => {
                 let due = last.is_none_or(|last| last.elapsed() >= LINES_EVERY);
-                if due || done == steps {
+                if !self.console.get() && (due || done == steps) {
                     *last = Some(Instant::now());
                     eprintln!("step {done}/{steps}  {text}");
                 }
@@ -124,21 +177,23 @@ impl Observer for Progress<'_> {
     }
 
     fn evaluated(&mut self, found: &Validation, metrics: &[Metric]) {
-        let value = |(metric, value): (&Metric, &f64)| format!("  {} {value:.4}", metric.name);
-        let values: String = metrics.iter().zip(&found.values).map(value).collect();
-        self.line(&format!("step {}  validation{values}", found.step));
+        if !self.console.get() {
+            let value = |(metric, value): (&Metric, &f64)| format!("  {} {value:.4}", metric.name);
+            let values: String = metrics.iter().zip(&found.values).map(value).collect();
+            self.line(&format!("step {}  validation{values}", found.step));
+        }
         self.restart_profiler();
     }
 
     fn saved(&mut self, step: u64, path: &Path) {
         if let Show::Lines { .. } = self.show {
-            eprintln!("step {step}  saved {}", path.display());
+            self.line(&format!("step {step}  saved {}", one_line(&path.display().to_string())));
         }
         self.restart_profiler();
     }
 
     fn note(&mut self, note: Note) {
-        self.line(&format!("note: {note}"));
+        self.line(&format!("note: {}", one_line(&note.to_string())));
     }
 
     fn should_stop(&self) -> bool {
@@ -173,5 +228,94 @@ impl Write for AboveBar {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
+    use super::*;
+
+    /// A terminal that keeps all that was ever drawn.
+    #[derive(Debug, Clone, Default)]
+    struct Drawn(Arc<Mutex<String>>);
+
+    impl TermLike for Drawn {
+        fn width(&self) -> u16 {
+            100
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(&format!("{text}\n"))
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.write_str("\n")
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn drawn(watch: impl FnOnce(&mut Progress)) -> String {
+        let (signals, terminal) = (Signals::catch().unwrap(), Drawn::default());
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let mut progress = Progress::on(target, &signals, false);
+        watch(&mut progress);
+        progress.finish();
+        terminal.0.lock().unwrap().clone()
+    }
+
+    fn started(progress: &mut Progress) {
+        let (dir, data) = ("runs/a\u{1b}[2J\n".into(), "9 tokens".to_owned());
+        progress.started(&Started { dir, step: 0, steps: 24, parameters: 3, data });
+    }
+
+    #[test]
+    fn the_first_frame_tells_the_steps_and_no_time_that_nobody_knows() {
+        let text = drawn(|progress| {
+            progress.stage("reading the corpus");
+            std::thread::sleep(2 * TICK);
+            started(progress);
+        });
+        assert!(text.contains("reading the corpus") && text.contains("step 0/24"), "{text}");
+        assert!(!text.contains("0/0") && !text.contains("left"), "{text}");
+        assert!(
+            text.contains(r"run         runs/a\u{1b}[2J\n") && text.contains("prepared    in 0."),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_console_sink_tells_of_validations_alone() {
+        let loss = [Metric { name: "loss", unit: "", greater_is_better: false }];
+        let found = Validation { step: 5, values: vec![1.5] };
+        let text = |with_sink: bool| {
+            drawn(|progress| {
+                started(progress);
+                let mut sink = with_sink.then(|| progress.console()());
+                sink.as_mut().map(|sink| sink.write_all(b"step 5  validation/loss 1.5\n"));
+                progress.evaluated(&found, &loss);
+            })
+        };
+        assert_eq!(text(true).matches("step 5  validation").count(), 1);
+        assert_eq!(text(false).matches("step 5  validation loss 1.5000").count(), 1);
     }
 }

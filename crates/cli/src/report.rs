@@ -5,12 +5,15 @@ use std::time::Duration;
 use rappel_train::{Baseline, Report};
 use serde_json::json;
 
+use crate::escape::one_line;
+
 /// One JSON object.
-pub fn json(report: &Report, seconds: Duration) -> String {
+pub fn json(report: &Report, prepared: Duration, seconds: Duration) -> String {
     let mut object = json!({
         "out": report.dir,
         "model": report.model,
         "steps": report.steps,
+        "preparation_seconds": prepared.as_secs_f64(),
         "seconds": seconds.as_secs_f64(),
         "train_loss": report.train_loss,
         "validation_loss": report.validation_loss(),
@@ -29,7 +32,7 @@ pub fn json(report: &Report, seconds: Duration) -> String {
 }
 
 /// Lines for eyes, the sample first.
-pub fn text(report: &Report, seconds: Duration) -> String {
+pub fn text(report: &Report, prepared: Duration, seconds: Duration) -> String {
     let mut text = report
         .sample
         .iter()
@@ -39,7 +42,8 @@ pub fn text(report: &Report, seconds: Duration) -> String {
         text += format!("{name:16} {value} {unit}").trim_end();
         text.push('\n');
     };
-    line("steps", &format!("{} in {:.1} s", report.steps, seconds.as_secs_f64()), "");
+    let [prepared, seconds] = [prepared, seconds].map(|time| time.as_secs_f64());
+    line("steps", &format!("{} in {seconds:.1} s, prepared in {prepared:.1} s", report.steps), "");
     if let Some(step) = report.best_step {
         line("best step", &step.to_string(), "");
     }
@@ -51,8 +55,8 @@ pub fn text(report: &Report, seconds: Duration) -> String {
         let about = format!("{unit}, on the same data");
         line(&format!("{name} loss"), &format!("{loss:.4}"), about.trim_start_matches(", "));
     }
-    line("run", &report.dir.display().to_string(), "");
-    line("model", &report.model.display().to_string(), "");
+    line("run", &one_line(&report.dir.display().to_string()), "");
+    line("model", &one_line(&report.model.display().to_string()), "");
     text
 }
 
@@ -76,10 +80,10 @@ mod tests {
             baseline: Some(Baseline { name: "trigram", loss: 2.0 }),
             sample: Some("fn main".into()),
         };
-        let seconds = Duration::from_millis(2500);
+        let [prepared, seconds] = [1200, 2500].map(Duration::from_millis);
         assert_eq!(
-            text(&report, seconds),
-            "--- sample\nfn main\n---\nsteps            7 in 2.5 s\n\
+            text(&report, prepared, seconds),
+            "--- sample\nfn main\n---\nsteps            7 in 2.5 s, prepared in 1.2 s\n\
              best step        5\n\
              train loss       1.2500 nats per token\n\
              validation loss  1.5000 nats per token\n\
@@ -89,7 +93,7 @@ mod tests {
         );
         (report.validation, report.baseline, report.sample) = (vec![], None, None);
         report.best_step = None;
-        assert_eq!(text(&report, seconds).lines().count(), 4);
-        assert!(json(&report, seconds).contains("\"validation_loss\":null"));
+        assert_eq!(text(&report, prepared, seconds).lines().count(), 4);
+        assert!(json(&report, prepared, seconds).contains("\"validation_loss\":null"));
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::Place;
+use common::{Place, stderr};
 
 /// Warm-up until step 4, a plateau, a tail over the last 6 steps.
 fn schedule(tail: &str) -> String {
@@ -54,6 +54,70 @@ fn killed_before_its_first_checkpoint_a_branch_begins_there_again() {
     let again = (place.model("branch"), place.read("branch/metrics.jsonl").lines().count());
     assert_eq!(again, whole);
     assert_eq!(whole.1, 2 + 1);
+}
+
+/// The run that it began at may do what it likes: the derived one has the checkpoint itself.
+#[test]
+fn a_branch_has_the_checkpoint_that_it_began_at_for_good() {
+    let place = Place::new();
+    let schedule = schedule("linear");
+    place.ok(&train("plateau", "train.steps=24", &schedule));
+    let args = train("branch", "train.steps=30", &schedule);
+    place.ok(&[&args[..], &["--from", "plateau"]].concat());
+    assert_eq!(place.names("branch/checkpoints"), ["step-24", "step-25", "step-30"]);
+    let whole = place.model("branch");
+    let config = place.read("branch/config.toml");
+    assert!(config.contains("plateau/checkpoints/step-24\"\nfrom_sha256 = \""), "{config}");
+    // As if it had been killed at its beginning, and the other one were gone.
+    fs::rename(place.at("plateau"), place.at("moved")).unwrap();
+    for step in ["step-25", "step-30"] {
+        fs::remove_dir_all(place.at("branch/checkpoints").join(step)).unwrap();
+    }
+    fs::remove_dir_all(place.at("branch/model")).unwrap();
+    place.ok(&["train", "--resume", "branch"]);
+    assert_eq!(place.model("branch"), whole);
+}
+
+/// Killed before even that was copied, a derived run begins at the very checkpoint or not at all.
+#[test]
+fn without_its_own_a_branch_begins_at_the_very_checkpoint() {
+    let place = Place::new();
+    let constant = "schedule={ name = 'constant' }";
+    place.ok(&train("plateau", "train.steps=24", constant));
+    let args = train("branch", "train.steps=30", constant);
+    place.ok(&[&args[..], &["--from", "plateau"]].concat());
+    let whole = place.model("branch");
+    place.ok(&["train", "--resume", "plateau", "--set", "train.steps=28"]);
+    let killed = || {
+        fs::remove_dir_all(place.at("branch/checkpoints")).unwrap();
+        place.rappel(&["train", "--resume", "branch"])
+    };
+    assert!(killed().status.success());
+    assert_eq!(place.model("branch"), whole, "not the newer one");
+    let origin = place.at("plateau/checkpoints/step-24");
+    let manifest = fs::read_to_string(origin.join("manifest.json")).unwrap();
+    fs::remove_dir_all(&origin).unwrap();
+    let gone = killed();
+    assert_eq!(gone.status.code(), Some(1));
+    let told = stderr(&gone);
+    assert!(
+        told.contains("config key `from`: the run begins at ") && told.contains("step-24, which"),
+        "{told}"
+    );
+    // Another run's checkpoint of that step.
+    let other = train("other", "train.steps=24", constant);
+    place.ok(&[&other[..], &["--set", "seed=8"]].concat());
+    fs::create_dir_all(&origin).unwrap();
+    for file in fs::read_dir(place.at("other/checkpoints/step-24")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), origin.join(file.file_name())).unwrap();
+    }
+    assert_ne!(fs::read_to_string(origin.join("manifest.json")).unwrap(), manifest);
+    let told = place.error(&["train", "--resume", "branch"]);
+    assert!(
+        told.contains("config key `from_sha256`: ") && told.contains("is not the checkpoint that"),
+        "{told}"
+    );
 }
 
 #[test]

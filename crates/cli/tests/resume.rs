@@ -159,6 +159,10 @@ fn what_changed_since_the_checkpoint_is_an_error() {
     let config = place.read("run/config.toml");
     place.write("run/config.toml", config.replace("steps = 24", "steps = 48"));
     let told = place.error(&["train", "--resume", "run"]);
+    let longer = "config key `train.steps`: lr follows a schedule over the whole run: of 48 steps instead of 24";
+    assert!(told.contains(longer), "{told}");
+    place.write("run/config.toml", config.replace("n_embd = 16", "n_embd = 32"));
+    let told = place.error(&["train", "--resume", "run"]);
     assert!(told.contains("run: config.toml is not what the checkpoint was made with"), "{told}");
     place.write("run/config.toml", config);
     place.write("corpus.txt", place.read("corpus.txt") + "one more line\n");

@@ -18,7 +18,8 @@ const OWN: &[Field] =
             Kind::Path(&["byte", "bpe"]),
             "\"byte\"",
             "a token a byte, one trained on the text, or the path of a tokenizer.json",
-        ),
+        )
+        .changeable(),
         Field::new(
             "vocab_size",
             Kind::Int { min: 257, max: 1 << 21 },

@@ -130,6 +130,8 @@ fn resume<T: Element>(section: &Table) {
     assert_eq!(before, kinds(&params), "{section}");
     let finite = |(_, t): (String, rappel_tensor::Tensor)| t.first_non_finite().is_none();
     assert!(params.tensors().into_iter().all(finite), "{section}");
+    // A run saves no state that is not finite.
+    assert!(optimizer.state_tensors().into_iter().all(finite), "{section}");
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Field {
     pub also: Option<&'static str>,
     /// Names the same thing bears elsewhere: they are suggested from, never accepted.
     pub aka: &'static [&'static str],
+    /// Whether a run that is resumed may be given another value: it cannot change what is computed.
+    pub changeable: bool,
 }
 
 impl Field {
@@ -38,17 +40,18 @@ impl Field {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, kind, default: Default::Toml(default), doc, also: None, aka: &[] }
+        Self { default: Default::Toml(default), ..Self::optional(name, kind, doc) }
     }
 
     /// An option that the config must give.
     pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, default: Default::Required, doc, also: None, aka: &[] }
+        Self { default: Default::Required, ..Self::optional(name, kind, doc) }
     }
 
     /// An option that may stay unset.
     pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, default: Default::Absent, doc, also: None, aka: &[] }
+        let default = Default::Absent;
+        Self { name, kind, default, doc, also: None, aka: &[], changeable: false }
     }
 
     /// The same option, which may be given by this name too.
@@ -60,6 +63,13 @@ impl Field {
     /// Whether `key` is a name of this option.
     pub fn is_named(&self, key: &str) -> bool {
         self.name == key || self.also == Some(key)
+    }
+
+    /// The same option, whose value cannot change what a run computes, so that one which is resumed may
+    /// be given another: how often something is logged, where files are.
+    #[must_use]
+    pub const fn changeable(self) -> Self {
+        Self { changeable: true, ..self }
     }
 
     /// The same option with names it bears elsewhere, for suggestions.

@@ -49,6 +49,7 @@ mod paths;
 mod range;
 mod resolve;
 mod suggest;
+mod visit;
 
 pub use conformance::{assert_folder_matches, assert_sound};
 pub use entry::{Entry, Family, Info, More, Registry, no_more};
@@ -61,3 +62,4 @@ pub use paths::map_paths;
 pub use range::Range;
 pub use resolve::resolve;
 pub use suggest::suggest;
+pub use visit::{remove_changeable, visit};

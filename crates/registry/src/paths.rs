@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::{Field, Kind};
+use crate::{Field, Kind, visit};
 
 /// Puts `change` of each path that resolved options name in its place: the values of
 /// [`Kind::Path`] that are none of its words, and of [`Kind::Paths`], in nested tables and sections
@@ -25,8 +25,8 @@ pub fn map_paths<E>(
     given: &mut Table,
     change: &dyn Fn(&str) -> Result<String, E>,
 ) -> Result<(), E> {
-    for field in fields {
-        match (field.kind, given.get_mut(field.name)) {
+    visit(fields, given, &mut |field, table| {
+        match (field.kind, table.get_mut(field.name)) {
             (Kind::Path(words), Some(Value::String(path))) if !words.contains(&path.as_str()) => {
                 *path = change(path)?;
             }
@@ -37,22 +37,10 @@ pub fn map_paths<E>(
                     }
                 }
             }
-            (Kind::Table(fields), Some(Value::Table(table))) => map_paths(fields, table, change)?,
-            (Kind::Section(family), Some(Value::Table(table))) => {
-                let name = table.get("name").and_then(Value::as_str).unwrap_or_default();
-                if let Ok(info) = family.info(name) {
-                    map_paths(&info.fields, table, change)?;
-                }
-            }
-            (Kind::Tables(fields), Some(Value::Array(tables))) => {
-                for table in tables.iter_mut().filter_map(Value::as_table_mut) {
-                    map_paths(fields, table, change)?;
-                }
-            }
             _ => {}
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 ///
 /// `path` is where the table stands in the config (`"optimizer"`, or `""` for the whole file); it
 /// leads the keys in error texts. Values keep their type, except that an integer literal is taken
-/// where a float is wanted. The result re-resolves to itself through [`Options::to_toml`].
+/// where a float is wanted, and one text or integer for a list of one. The result re-resolves to itself through [`Options::to_toml`].
 ///
 /// # Errors
 /// The first of: an unknown key, in the order given; then per field, in the order declared, a
@@ -121,6 +121,10 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             true
         }
         Kind::Ints { min } => {
+            if value.is_integer() {
+                check(key, Kind::int_from(min), value)?;
+                return Ok(Value::Array(vec![value.clone()]).into());
+            }
             let list = value.as_array().ok_or_else(wrong)?;
             for (i, value) in list.iter().enumerate() {
                 check(&format!("{key}[{i}]"), Kind::int_from(min), value)?;
@@ -128,6 +132,9 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             true
         }
         Kind::Floats { len, range } => return floats(key, kind, len, range, value),
+        Kind::Strings | Kind::Paths if value.is_str() => {
+            return Ok(Value::Array(vec![value.clone()]).into());
+        }
         Kind::Strings | Kind::Paths => {
             value.as_array().is_some_and(|list| list.iter().all(Value::is_str))
         }

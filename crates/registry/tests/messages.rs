@@ -164,6 +164,23 @@ fn building_errors_carry_the_path() {
 }
 
 #[test]
+fn one_value_is_a_list_of_one() {
+    let fields = [
+        Field::required("files", Kind::Paths, "paths"),
+        Field::required("names", Kind::Strings, "names"),
+        Field::required("sizes", Kind::Ints { min: 1 }, "sizes"),
+    ];
+    let given = |text: &str| resolve("", &fields, &toml::from_str(text).unwrap());
+    let one = given("files = 'a'\nnames = 'b'\nsizes = 3").unwrap();
+    assert_eq!(one, given("files = ['a']\nnames = ['b']\nsizes = [3]").unwrap());
+    assert_eq!(one.to_toml()["files"].as_array().map(Vec::len), Some(1));
+    let told = given("files = 'a'\nnames = 'b'\nsizes = 0").unwrap_err().to_string();
+    assert_eq!(told, "config key `sizes`: 0 is out of range; wants integer >= 1");
+    let told = given("files = 1").unwrap_err().to_string();
+    assert_eq!(told, "config key `files`: wants list of paths, got the integer 1");
+}
+
+#[test]
 fn an_integer_literal_stands_for_a_float_and_nothing_else_is_coerced() {
     let options =
         resolve("", FIELDS, &toml::from_str("lr = 1\nbetas = [0, 0.5]").unwrap()).unwrap();

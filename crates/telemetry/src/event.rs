@@ -35,6 +35,11 @@ pub trait Sink: Send {
     /// can be tried again.
     fn log(&mut self, event: &Event) -> Result<(), TelemetryError>;
 
+    /// What is wrong with the record that was there when the sink was opened; nothing by default.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Waits until all that was logged is on the disk, where it survives the death of the machine.
     ///
     /// # Errors

@@ -58,9 +58,25 @@ impl LogFile {
     }
 }
 
+/// Where the new content of the file at `path` is written before it takes its place.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("partial")
+}
+
+/// Removes what a killed [`replace`] left.
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), TelemetryError> {
+    let beside = beside(path);
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(TelemetryError::io("remove", &beside, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Puts `content` in place of the file at `path`, so that at any moment one of both is there whole.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), TelemetryError> {
-    let beside = path.with_extension("partial");
+    let beside = beside(path);
     let write = || {
         let mut file = File::create(&beside)?;
         file.write_all(content)?;

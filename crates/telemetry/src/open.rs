@@ -17,6 +17,8 @@ pub enum Start {
         /// The last step whose events stay. All of them must have been logged before the checkpoint
         /// was written, for they do not come again.
         last_step: u64,
+        /// How many events were logged up to it, so that a sink can tell what is missing.
+        events: u64,
     },
 }
 
@@ -50,6 +52,10 @@ impl Sinks {
 impl Sink for Sinks {
     fn log(&mut self, event: &Event) -> Result<(), TelemetryError> {
         first_error(self.0.iter_mut().map(|sink| sink.log(event)))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.0.iter().flat_map(|sink| sink.notes()).collect()
     }
 
     fn flush(&mut self) -> Result<(), TelemetryError> {

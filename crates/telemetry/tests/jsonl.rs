@@ -64,7 +64,7 @@ fn a_line_that_is_no_event_is_named_and_nothing_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let before = format!("{{\"step\":9}}\n{bad}\n{{\"step\":2}}\n");
         fs::write(dir.path().join("metrics.jsonl"), &before).unwrap();
-        let start = Start::Resume { last_step: 5 };
+        let start = Start::Resume { last_step: 5, events: 0 };
         let error = JsonLines::open(dir.path(), start).unwrap_err().to_string();
         assert!(error.contains(&format!("metrics.jsonl, line 2: {reason}; mend")), "{error}");
         assert_eq!(content(dir.path()), before);
@@ -74,7 +74,7 @@ fn a_line_that_is_no_event_is_named_and_nothing_is_lost() {
 #[test]
 fn a_missing_directory_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let start = Start::Resume { last_step: 1 };
+    let start = Start::Resume { last_step: 1, events: 0 };
     let error = JsonLines::open(&dir.path().join("gone"), start).unwrap_err().to_string();
     let path = dir.path().join("gone/metrics.jsonl");
     assert!(error.starts_with(&format!("cannot open {}: ", path.display())), "{error}");
@@ -102,7 +102,7 @@ proptest! {
         fs::write(killed.path().join("metrics.jsonl"), left).unwrap();
         let reached = left.matches('\n').count() as u64;
         let last_step = reached / checkpoint_every * checkpoint_every;
-        let mut sink = JsonLines::open(killed.path(), Start::Resume { last_step }).unwrap();
+        let mut sink = JsonLines::open(killed.path(), Start::Resume { last_step, events: 0 }).unwrap();
         for step in last_step + 1..=steps {
             log(&mut sink, step, &[("loss", 1.0 / step as f64)]).unwrap();
         }

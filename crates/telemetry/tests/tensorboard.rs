@@ -45,7 +45,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 fn the_bytes_are_those_of_tensorboards_writer() {
     let dir = tempfile::tempdir().unwrap();
     log_events(&mut TensorBoard::open(dir.path(), Start::Fresh, OPENED).unwrap(), None);
-    let start = Start::Resume { last_step: RESUMED_LAST_STEP };
+    let start = Start::Resume { last_step: RESUMED_LAST_STEP, events: 0 };
     let mut resumed = TensorBoard::open(dir.path(), start, OPENED).unwrap();
     log_events(&mut resumed, Some(RESUMED_LAST_STEP));
     let files = files(dir.path());
@@ -57,7 +57,7 @@ fn the_bytes_are_those_of_tensorboards_writer() {
 #[test]
 fn a_resumed_file_is_read_after_all_others_even_if_the_clock_went_back() {
     let dir = tempfile::tempdir().unwrap();
-    let start = Start::Resume { last_step: 5 };
+    let start = Start::Resume { last_step: 5, events: 0 };
     for (i, wall_time) in [OPENED, OPENED, OPENED - 1e6, OPENED + 1e6].into_iter().enumerate() {
         drop(TensorBoard::open(dir.path(), start, wall_time).unwrap());
         // The newest is the last in the order of names: it alone has this time of opening.

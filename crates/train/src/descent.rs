@@ -130,13 +130,15 @@ impl Run {
         Ok(())
     }
 
-    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    pub(crate) fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         if self.saved == self.state.step {
             return Ok(());
         }
         // Events before a checkpoint do not come again, so they go to the disk first.
         self.sinks.flush()?;
+        self.check_finite(guards::first_non_finite(self.task.params()))?;
         let (params, optimizer) = (self.task.params().tensors(), self.optimizer.state_tensors());
+        self.check_finite(guards::first_non_finite_state(&optimizer))?;
         let path = self.checkpoints.save(&self.state, params, optimizer).map_err(|source| {
             let (step, dir) = (self.state.step, self.dir.path().to_owned());
             TrainError::Save { step, dir, source: Box::new(source) }
@@ -144,6 +146,13 @@ impl Run {
         self.saved = self.state.step;
         observer.saved(self.saved, &path);
         Ok(())
+    }
+
+    /// What a step spoiled is neither saved nor called done: the error names the checkpoint that is left.
+    pub(crate) fn check_finite(&self, spoiled: Option<String>) -> Result<(), TrainError> {
+        let Some(tensor) = spoiled else { return Ok(()) };
+        let kept = (self.saved > 0).then(|| self.checkpoints.at(self.saved));
+        Err(TrainError::Spoiled { step: self.state.step, tensor, kept })
     }
 
     fn started(&self) -> Started {

@@ -4,7 +4,7 @@ use rappel_telemetry::Sink;
 
 use crate::early_stopping::EarlyStopping;
 use crate::events::RECENT;
-use crate::{Note, Observer, Report, Run, TrainError, Validation};
+use crate::{Note, Observer, Report, Run, TrainError, Validation, guards};
 
 impl Run {
     /// Whether all steps are taken, or validation says that no more are worth it.
@@ -25,7 +25,10 @@ impl Run {
         self.note_early_end(observer);
         let best_step = self.restore_best()?;
         self.optimizer.eval(self.task.params_mut())?;
-        let model = self.dir.publish_model(|folder| self.task.save(folder))?;
+        self.check_finite(guards::first_non_finite(self.task.params()))?;
+        let is_newer = self.state.step > self.opened_at;
+        let mut note = |note| observer.note(note);
+        let model = self.dir.publish_model(is_newer, &mut note, |folder| self.task.save(folder))?;
         let baseline = self.task.baseline(observer)?;
         let metrics = self.task.metrics();
         let of = |found: &Validation| best_step.is_none_or(|step| found.step == step);

@@ -68,6 +68,12 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A path that TOML and JSON cannot hold.
+    #[error("{:?} is not UTF-8, which config and records could not hold; rename it", path)]
+    Name {
+        /// The path.
+        path: PathBuf,
+    },
     /// A new run where something is already.
     #[error(
         "{0} is not empty; go on with the run there by `rappel train --resume {0}`, or give \
@@ -83,6 +89,15 @@ pub enum TrainError {
     NoRun {
         /// The directory.
         dir: PathBuf,
+    },
+    /// A run that has no model yet.
+    #[error(
+        "{0} is a run that has not written its model yet; bring it to its end by `rappel train --resume {0}`",
+        run.display()
+    )]
+    NoModel {
+        /// The run's directory.
+        run: PathBuf,
     },
     /// All checkpoints are torn or corrupt.
     #[error(
@@ -179,6 +194,20 @@ pub enum TrainError {
         /// The samples of the batch, by their number in the training data.
         samples: Vec<usize>,
     },
+    /// Parameters or state that a step left with a NaN or an infinity: neither a checkpoint nor a model
+    /// is made of them.
+    #[error(
+        "step {step} left {tensor} not finite, so nothing is saved of it; {}",
+        back_to(kept.as_deref())
+    )]
+    Spoiled {
+        /// The step, counted from 1.
+        step: u64,
+        /// The first tensor that is not finite, with the position.
+        tensor: String,
+        /// The newest checkpoint, if there is one.
+        kept: Option<PathBuf>,
+    },
     /// A search for a learning rate that found none.
     #[error(
         "every run diverged, with learning rates from {from:e} to {to:e}: look for what is wrong with the model or \
@@ -242,6 +271,18 @@ fn listed(samples: &[usize]) -> String {
     let more = samples.len().saturating_sub(MOST);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     shown.join(", ") + &rest
+}
+
+fn back_to(kept: Option<&Path>) -> String {
+    match kept {
+        Some(path) => format!(
+            "the newest checkpoint is {0}: lower the learning rate from there on, by `rappel train CONFIG --from {0}`",
+            path.display()
+        ),
+        None => {
+            "there is no earlier checkpoint: lower the learning rate and begin again".to_owned()
+        }
+    }
 }
 
 fn and_others(others: usize) -> String {

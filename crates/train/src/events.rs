@@ -51,6 +51,7 @@ impl Run {
 
     pub(crate) fn log(&mut self, values: &[(&str, f64)]) -> Result<(), TrainError> {
         let step = self.state.step;
+        self.state.events += 1;
         Ok(self.sinks.log(&Event::Scalars { step, wall_time: wall_time(), values })?)
     }
 }

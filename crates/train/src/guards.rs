@@ -1,8 +1,9 @@
 //! What must hold before a step may change parameters.
 
 use rappel_optim::OptimError;
-use rappel_tensor::{Params, Tensor};
+use rappel_tensor::Params;
 
+use crate::checkpoint::Named;
 use crate::tasks::Task;
 use crate::{Pass, TrainError};
 
@@ -45,11 +46,17 @@ pub(crate) fn explain(
 }
 
 /// The first parameter with a NaN or an infinity.
-fn first_non_finite(params: &Params) -> Option<String> {
-    let place = |(name, tensor): (String, Tensor)| {
-        tensor.first_non_finite().map(|place| format!("the parameter {name}, at {place}"))
-    };
-    params.tensors().into_iter().find_map(place)
+pub(crate) fn first_non_finite(params: &Params) -> Option<String> {
+    first_of(&params.tensors()).map(|(name, at)| format!("the parameter {name}, at {at}"))
+}
+
+/// The first tensor of an optimizer's state with a NaN or an infinity.
+pub(crate) fn first_non_finite_state(state: &Named) -> Option<String> {
+    first_of(state).map(|(name, at)| format!("the optimizer's state {name}, at {at}"))
+}
+
+fn first_of(tensors: &Named) -> Option<(&str, usize)> {
+    tensors.iter().find_map(|(name, tensor)| Some((name.as_str(), tensor.first_non_finite()?)))
 }
 
 #[cfg(test)]

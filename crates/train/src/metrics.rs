@@ -1,7 +1,7 @@
 //! What validations measure.
 
 use rappel_registry::suggest;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// A figure of the validation data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Validation {
     /// Optimizer steps taken before it.
     pub step: u64,
     /// The values of the task's metrics, in their order; the loss comes first.
-    #[serde(deserialize_with = "null_as_nan")]
+    #[serde(with = "crate::json::numbers")]
     pub values: Vec<f64>,
 }
 
@@ -49,12 +49,6 @@ impl Validation {
     pub fn loss(&self) -> f64 {
         self.values[0]
     }
-}
-
-/// JSON has no word for a number that is not finite.
-fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-    let values = Vec::<Option<f64>>::deserialize(deserializer)?;
-    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 #[cfg(test)]
@@ -76,7 +70,6 @@ mod tests {
         let found = Validation { step: 3, values: vec![f64::INFINITY, 0.1 + 0.2] };
         let json = serde_json::to_string(&found).unwrap();
         let back: Validation = serde_json::from_str(&json).unwrap();
-        assert!(back.values[0].is_nan());
-        assert_eq!((back.step, back.values[1]), (3, 0.1 + 0.2));
+        assert_eq!(back, found);
     }
 }

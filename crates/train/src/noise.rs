@@ -29,10 +29,13 @@ const DECAY: f64 = 0.99;
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct NoiseScale {
     /// The average of `S`, times `weight`.
+    #[serde(with = "crate::json::number")]
     noise: f64,
     /// The average of `|G|^2`, times `weight`.
+    #[serde(with = "crate::json::number")]
     signal: f64,
     /// What the averages' weights add up to.
+    #[serde(with = "crate::json::number")]
     weight: f64,
 }
 
@@ -63,14 +66,15 @@ pub(crate) struct Squares {
 }
 
 impl Squares {
-    /// `S` and `|G|^2`; none where there is but one part.
+    /// `S` and `|G|^2`; none where there is but one part, or where squares overflow.
     fn estimate(&self) -> Option<(f64, f64)> {
         let count = self.parts.len() as f64;
         let samples: f64 = self.parts.iter().map(|(samples, _)| samples).sum();
         let mean_inverse = self.parts.iter().map(|(samples, _)| 1.0 / samples).sum::<f64>() / count;
         let mean_square = self.parts.iter().map(|(_, square)| square).sum::<f64>() / count;
         let noise = (mean_square - self.whole) / (mean_inverse - 1.0 / samples);
-        (count > 1.0).then(|| (noise, self.whole - noise / samples))
+        let signal = self.whole - noise / samples;
+        (count > 1.0 && noise.is_finite() && signal.is_finite()).then_some((noise, signal))
     }
 }
 
@@ -168,5 +172,19 @@ mod tests {
         assert!((scale.samples().unwrap() - 2.4).abs() < 1e-12);
         let one = Squares { parts: vec![(2.0, 1.0)], whole: 1.0 };
         assert_eq!(one.estimate(), None);
+    }
+
+    #[test]
+    fn squares_that_overflow_measure_nothing_and_are_read_back() {
+        let mut scale = NoiseScale::default();
+        for huge in [f64::INFINITY, f64::NAN, f64::MAX] {
+            let squares = Squares { parts: vec![(2.0, huge), (6.0, huge)], whole: -huge };
+            scale.take(&squares);
+        }
+        assert_eq!(scale, NoiseScale::default());
+        // One of an older version.
+        let spoiled = NoiseScale { noise: f64::INFINITY, signal: f64::NEG_INFINITY, weight: 1.0 };
+        let json = serde_json::to_string(&spoiled).unwrap();
+        assert_eq!(serde_json::from_str::<NoiseScale>(&json).unwrap(), spoiled, "{json}");
     }
 }

@@ -91,6 +91,33 @@ pub enum Note {
         /// The step of its best value.
         best: u64,
     },
+    /// A setting gave a section of the config another name, and so dropped keys.
+    DroppedKeys {
+        /// The section.
+        section: String,
+        /// What it names now.
+        name: String,
+        /// What it named before.
+        old: String,
+        /// The keys that the new one does not have.
+        keys: Vec<String>,
+    },
+    /// The run was computed on another instruction set so far, which rounds otherwise.
+    OtherSimd {
+        /// That of the checkpoint.
+        saved: String,
+        /// That of this process.
+        now: String,
+    },
+    /// What a sink found of the record of a run that is resumed.
+    Record(String),
+    /// A file of the model that was changed since the run wrote it.
+    KeptFile {
+        /// The file.
+        path: PathBuf,
+        /// Where what was there is now.
+        kept: PathBuf,
+    },
     /// A checkpoint that does not agree with its manifest.
     SkippedCheckpoint {
         /// Its folder.
@@ -106,6 +133,24 @@ impl fmt::Display for Note {
             Self::StoppedEarly { step, metric, best } => write!(
                 f,
                 "stopped after step {step}: validation {metric} has not got better since step {best}"
+            ),
+            Self::DroppedKeys { section, name, old, keys } => write!(
+                f,
+                "{section}.name = \"{name}\" drops what the config gives to `{old}` alone: {}",
+                keys.join(", ")
+            ),
+            Self::OtherSimd { saved, now } => write!(
+                f,
+                "the checkpoint was computed with {saved} instructions, the steps from here on with {now}, which \
+                 round differently: not to the bit what the same machine would give; RAPPEL_SIMD={saved} \
+                 keeps to {saved} where the machine has it"
+            ),
+            Self::Record(text) => f.write_str(text),
+            Self::KeptFile { path, kept } => write!(
+                f,
+                "{} was changed since the run wrote it; what was there is now {}",
+                path.display(),
+                kept.display()
             ),
             Self::SkippedCheckpoint { path, reason } => {
                 write!(f, "passed over {}, which is not whole: {reason}", path.display())

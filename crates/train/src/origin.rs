@@ -5,28 +5,63 @@ use std::path::Path;
 use crate::checkpoint::{Checkpoints, Whole};
 use crate::{Config, Observer, TrainError};
 
-/// The config's key.
+/// The config's keys.
 pub(crate) const FROM: &str = "from";
+pub(crate) const FROM_SHA256: &str = "from_sha256";
 
 /// The checkpoint that the config's `from` means: one itself, or the newest whole one of a run; none
-/// where the run begins from nothing.
+/// where the run begins from nothing. The config that comes with it names that very checkpoint and
+/// its hash, so that it means the same one for good.
 pub(crate) fn origin(
     config: &Config,
     observer: &mut dyn Observer,
-) -> Result<Option<Whole>, TrainError> {
-    let Some(path) = config.options().opt_str(FROM).map(Path::new) else { return Ok(None) };
+) -> Result<(Config, Option<Whole>), TrainError> {
+    let options = config.options();
+    let wanted = options.opt_str(FROM_SHA256);
+    let Some(path) = options.opt_str(FROM).map(Path::new) else {
+        return match wanted {
+            Some(_) => {
+                Err(options.invalid(FROM_SHA256, "there is no `from` that it could be of").into())
+            }
+            None => Ok((config.clone(), None)),
+        };
+    };
+    observer.stage("checking the checkpoint to begin at");
     let step = path.file_name().and_then(|name| name.to_str()?.strip_prefix("step-")?.parse().ok());
     let found = match (step, path.parent()) {
-        (Some(step), Some(folder)) => Some(Checkpoints::new(folder.to_owned(), 1).of(step)?),
+        (Some(step), Some(folder)) => {
+            Some(Checkpoints::new(folder.to_owned(), 1).of(step).map_err(|error| match error {
+                TrainError::Torn { path, reason } => {
+                    let reason = format!(
+                        "the run begins at {}, which is not whole: {reason}; bring it back from a copy, \
+                         or begin a new run",
+                        path.display()
+                    );
+                    options.invalid(FROM, reason).into()
+                }
+                error => error,
+            })?)
+        }
         _ => Checkpoints::new(path.join("checkpoints"), 1)
             .newest_whole(&mut |note| observer.note(note))?,
     };
-    if found.is_none() {
+    let Some(whole) = found else {
         let reason = format!(
             "{} has no checkpoint; give the directory of a run, or of one of its checkpoints",
             path.display()
         );
-        return Err(config.options().invalid(FROM, reason).into());
+        return Err(options.invalid(FROM, reason).into());
+    };
+    let sha256 = whole.sha256()?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
+        let reason = format!(
+            "{} is not the checkpoint that the run begins at: the SHA-256 of its manifest is {sha256}, not \
+             {wanted}; bring that one back from a copy, or begin a new run",
+            whole.path.display()
+        );
+        return Err(options.invalid(FROM_SHA256, reason).into());
     }
-    Ok(found)
+    let path = whole.path.to_string_lossy().into_owned();
+    let pinned = config.with_keys(&[(FROM, path), (FROM_SHA256, sha256)])?;
+    Ok((pinned, Some(whole)))
 }

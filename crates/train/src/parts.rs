@@ -70,7 +70,7 @@ impl Parts {
 
     /// That of a run before its first step.
     pub fn state(&self) -> State {
-        State::new(self.config.sha256(), self.task.fingerprint())
+        State::new(self.config.sha256(), self.task.fingerprint(), self.steps)
     }
 
     /// The state that the run begins in: from nothing, or at the step of another run's checkpoint.

@@ -1,6 +1,6 @@
 //! A trained model with its tokenizer: generation and evaluation.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rappel_data::{Document, Tokenizer};
 use rappel_model::{Forward, GenerateOptions, LanguageModel, Stop, generate};
@@ -183,4 +183,16 @@ pub(crate) fn continue_text(
     }
     give(&decoder.finish())?;
     Ok(tokens.stopped())
+}
+
+/// The folder of the model that `path` means: itself, or `model/` of the run there.
+///
+/// # Errors
+/// A run that has not written its model yet.
+pub fn model_folder(path: &Path) -> Result<PathBuf, TrainError> {
+    if path.join("config.json").exists() || !path.join("config.toml").exists() {
+        return Ok(path.to_owned());
+    }
+    let model = path.join("model");
+    if model.exists() { Ok(model) } else { Err(TrainError::NoModel { run: path.to_owned() }) }
 }

@@ -14,7 +14,7 @@ use toml::Table;
 use crate::config::{BATCH_SIZE, fields};
 use crate::durable::replace;
 use crate::scheduled::max_grad_norm;
-use crate::{Config, TASKS, TrainError};
+use crate::{Config, Note, TASKS, TrainError};
 
 /// Why gradients could not be replayed.
 #[derive(Debug, Error)]
@@ -60,6 +60,8 @@ pub struct Replayed {
     pub tensors: usize,
     /// Bytes of optimizer state.
     pub state_bytes: usize,
+    /// What the settings did beyond what they say.
+    pub notes: Vec<Note>,
 }
 
 /// The sections of a config that say what an optimizer does.
@@ -96,7 +98,8 @@ pub fn replay(
     input: &Path,
     output: &Path,
 ) -> Result<Replayed, TrainError> {
-    let options = sections(&Config::table(config, settings)?)?;
+    let mut notes = Vec::new();
+    let options = sections(&Config::table(config, settings, &mut |note| notes.push(note))?)?;
     let gradients = Gradients::open(input)?;
     let recipe = recipe(&options, gradients.steps)?;
     let mut params = Params::new(0);
@@ -118,6 +121,7 @@ pub fn replay(
         steps: gradients.steps,
         tensors: held.len(),
         state_bytes: optimizer.state_bytes(),
+        notes,
     })
 }
 

@@ -7,15 +7,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rappel_optim::Optimizer;
 use rappel_regularize::Regularization;
-use rappel_telemetry::{Opening, Sinks, Start, open};
+use rappel_telemetry::{Opening, Sink, Sinks, Start, open};
 
-use crate::checkpoint::{Checkpoints, State};
+use crate::checkpoint::{Checkpoints, State, Whole};
 use crate::early_stopping::EarlyStopping;
 use crate::follower::Follower;
+use crate::length::check_length;
 use crate::origin::origin;
 use crate::parts::Parts;
 use crate::tasks::Task;
-use crate::{Config, Observer, RunDir, TrainError};
+use crate::{Config, Note, Observer, RunDir, TrainError};
 
 /// Where console sinks write; see [`Opening::console`](rappel_telemetry::Opening).
 pub type Console<'a> = &'a dyn Fn() -> Box<dyn Write + Send>;
@@ -47,6 +48,8 @@ pub struct Run {
     pub(crate) early_stopping: Option<EarlyStopping>,
     pub(crate) steps: u64,
     follower: Follower,
+    /// The step at which this process took it up.
+    pub(crate) opened_at: u64,
 }
 
 impl Run {
@@ -63,43 +66,63 @@ impl Run {
     ) -> Result<Self, TrainError> {
         let config = config.with_absolute_paths()?;
         let out = config.options().opt_str("out").map(Path::new);
-        out.map_or(Ok(()), RunDir::check_free)?;
-        let origin = origin(&config, observer)?;
-        let mut parts = Parts::build(&config, observer)?;
+        RunDir::check_place(out)?;
+        let (pinned, origin) = origin(&config, observer)?;
+        let mut parts = Parts::build(&pinned, observer)?;
         let state = parts.begin(origin.as_ref())?;
         let dir = RunDir::create(out, name, &parts.config)?;
-        Self::open(dir, parts, state, Start::Fresh, console)
+        let mut run = Self::open(dir, parts, state, Start::Fresh, console)?;
+        run.save_origin()?;
+        Ok(run)
     }
 
     /// Goes on with the run in `dir` from its newest whole checkpoint, or from the start where it
-    /// has none.
+    /// has none. Settings `key=value` may give anew what does not change its numbers: where files are
+    /// (the data is compared), what is logged and saved how often, and a length that leaves the steps
+    /// taken as they are.
     ///
     /// # Errors
     /// A directory that is no run; checkpoints of which none is whole; a config or data that changed
     /// since.
     pub fn resume(
         dir: &Path,
+        settings: &[&str],
         console: Console,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let (dir, config) = RunDir::open(dir)?;
+        let (dir, text) = RunDir::open(dir)?;
+        let config = resumed_config(&text, settings, observer)?;
+        observer.stage("checking the checkpoints");
         let newest =
             Checkpoints::new(dir.checkpoints(), 1).newest_whole(&mut |note| observer.note(note))?;
-        let origin = if newest.is_none() { origin(&config, observer)? } else { None };
+        let (config, origin) =
+            if newest.is_none() { origin(&config, observer)? } else { (config, None) };
         let mut parts = Parts::build(&config, observer)?;
-        let Some(whole) = newest else {
-            let state = parts.begin(origin.as_ref())?;
-            let start = Start::Resume { last_step: state.step };
-            return Self::open(dir, parts, state, start, console);
+        let (state, saved) = match newest {
+            None => (parts.begin(origin.as_ref())?, 0),
+            Some(whole) => {
+                let state = take_up(&dir, whole, &mut parts, observer)?;
+                let saved = state.step;
+                (state, saved)
+            }
         };
-        check_same(&dir, &whole.state, &parts.state())?;
-        parts.load(&whole)?;
-        let last_step = whole.state.step;
-        let mut run = Self::open(dir, parts, whole.state, Start::Resume { last_step }, console)?;
-        run.saved = last_step;
+        if !settings.is_empty() {
+            dir.put_config(&parts.config)?;
+        }
+        let start = Start::Resume { last_step: state.step, events: state.events };
+        let mut run = Self::open(dir, parts, state, start, console)?;
+        run.sinks.notes().into_iter().for_each(|note| observer.note(Note::Record(note)));
+        run.saved = saved;
+        run.save_origin()?;
         // A run killed while it tidied may be at its end, and never save again.
-        run.checkpoints.prune(last_step)?;
+        run.checkpoints.prune(run.state.step)?;
         Ok(run)
+    }
+
+    /// A run that begins at another one's checkpoint has it as its first own, and needs the other no
+    /// longer.
+    fn save_origin(&mut self) -> Result<(), TrainError> {
+        if self.state.step > self.saved { self.save(&mut ()) } else { Ok(()) }
     }
 
     pub(crate) fn open(
@@ -112,6 +135,7 @@ impl Run {
         let Parts { config, task, optimizer, follower, regularization, early_stopping, steps } =
             parts;
         let keep = config.section("checkpoint").usize("keep");
+        let opened_at = state.step;
         let checkpoints = Checkpoints::new(dir.checkpoints(), keep);
         let sinks = open_sinks(&dir, &config, start, console)?;
         let mut run = Self {
@@ -127,6 +151,7 @@ impl Run {
             early_stopping,
             steps,
             follower,
+            opened_at,
         };
         run.checkpoints.spare = run.best_step();
         run.follow();
@@ -145,15 +170,52 @@ impl Run {
     }
 }
 
+/// The config of a run that goes on, with settings that do not change its numbers.
+fn resumed_config(
+    text: &str,
+    settings: &[&str],
+    observer: &mut dyn Observer,
+) -> Result<Config, TrainError> {
+    let old = Config::parse(text, &[])?;
+    if settings.is_empty() {
+        return Ok(old);
+    }
+    let new = Config::parse_noting(text, settings, &mut |note| observer.note(note))?;
+    let new = new.with_absolute_paths()?;
+    new.check_changes(&old)?;
+    Ok(new)
+}
+
+/// Takes a run's own checkpoint up, after comparing all that it was made with.
+fn take_up(
+    dir: &RunDir,
+    whole: Whole,
+    parts: &mut Parts,
+    observer: &mut dyn Observer,
+) -> Result<State, TrainError> {
+    let now = parts.state();
+    check_same(dir, &whole.state, &now)?;
+    check_length(dir, &parts.config, &whole.state, now.steps)?;
+    if whole.state.simd != now.simd {
+        let saved = whole.state.simd.clone();
+        observer.note(Note::OtherSimd { saved, now: now.simd.clone() });
+    }
+    observer.stage("loading the checkpoint");
+    parts.load(&whole)?;
+    let mut state = whole.state;
+    state.lengthen(now.steps, parts.config.section("train").u64("eval_every"));
+    Ok(State { simd: now.simd, ..state })
+}
+
 /// A checkpoint goes on only with what it was made with.
 fn check_same(dir: &RunDir, saved: &State, now: &State) -> Result<(), TrainError> {
     let changed =
         |what, advice| Err(TrainError::Changed { dir: dir.path().to_owned(), what, advice });
-    if saved.config != now.config {
-        return changed("config.toml", "bring the old one back, or begin a new run");
-    }
     if saved.data != now.data {
         return changed("the training data", "bring the old files back, or begin a new run");
+    }
+    if saved.config != now.config {
+        return changed("config.toml", "bring the old one back, or begin a new run");
     }
     Ok(())
 }

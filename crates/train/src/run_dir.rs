@@ -1,13 +1,16 @@
 //! The directory of a run.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::durable::{fresh_folder, publish, remove, write_synced};
-use crate::{Config, TrainError};
+use crate::durable::{fresh_folder, parent, publish, remove, replace, sync_folder, write_synced};
+use crate::model_dir::merge;
+use crate::{Config, Note, TrainError};
 
 const CONFIG: &str = "config.toml";
+/// Where runs are made that are not told where.
+const RUNS: &str = "runs";
 
 /// Where a run keeps what it makes: `config.toml` (with every default written out), the files of the
 /// sinks, `checkpoints/` and `model/`.
@@ -16,19 +19,23 @@ pub struct RunDir(PathBuf);
 
 impl RunDir {
     /// Makes the directory with its config: `out`, which must not be there or be empty, else the
-    /// first free `runs/<name>-<n>`. A kill leaves either no directory or one that can be resumed.
+    /// first free `runs/<name>-<n>`. A kill leaves either no directory, an empty one where one was, or
+    /// one that can be resumed.
     pub(crate) fn create(
         out: Option<&Path>,
         name: &str,
         config: &Config,
     ) -> Result<Self, TrainError> {
-        let Some(out) = out else { return Self::create_numbered(Path::new("runs"), name, config) };
+        let Some(out) = out else { return Self::create_numbered(Path::new(RUNS), name, config) };
         Self::check_free(out)?;
-        if publish_config(out, config)? {
-            Ok(Self(out.to_owned()))
-        } else {
-            Err(TrainError::RunExists { dir: out.to_owned() })
+        let dir = Self(out.to_owned());
+        if out.is_dir() {
+            // Filled where it is: a mount point, a link or the current folder cannot be renamed over.
+            dir.put_config(config)?;
+        } else if !publish_config(out, config)? {
+            return Err(TrainError::RunExists { dir: dir.0 });
         }
+        Ok(dir)
     }
 
     /// That of a run which writes nothing.
@@ -39,17 +46,39 @@ impl RunDir {
     /// Whether a run can be made at `out`: checked before anything that takes long.
     ///
     /// # Errors
-    /// [`TrainError::RunExists`] where there is something.
+    /// [`TrainError::RunExists`] where there is something; a link to nothing; a folder in which nothing
+    /// can be made.
     pub fn check_free(out: &Path) -> Result<(), TrainError> {
-        let taken = match fs::read_dir(out) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(error) => match error.kind() {
-                ErrorKind::NotFound => false,
-                ErrorKind::NotADirectory => true,
-                _ => return Err(TrainError::io("read", out)(error)),
-            },
-        };
-        if taken { Err(TrainError::RunExists { dir: out.to_owned() }) } else { Ok(()) }
+        let is_taken = |name: &str| !is_leftover_config(name);
+        match fs::read_dir(out) {
+            Ok(entries) => {
+                for entry in entries {
+                    let name = entry.map_err(TrainError::io("read", out))?.file_name();
+                    if name.to_str().is_none_or(is_taken) {
+                        return Err(TrainError::RunExists { dir: out.to_owned() });
+                    }
+                }
+                probe(out)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if fs::symlink_metadata(out).is_ok() {
+                    return Err(TrainError::io("follow the link", out)(error));
+                }
+                let mut above = out.ancestors().skip(1).map(Path::new);
+                let there = above.find(|path| *path == Path::new("") || path.exists());
+                probe(there.unwrap_or(Path::new("")))
+            }
+            Err(error) => Err(TrainError::io("make a run at", out)(error)),
+        }
+    }
+
+    /// As [`check_free`](Self::check_free), or whether one can be made in `runs`.
+    pub(crate) fn check_place(out: Option<&Path>) -> Result<(), TrainError> {
+        match out {
+            Some(out) => Self::check_free(out),
+            None if Path::new(RUNS).exists() => probe(Path::new(RUNS)),
+            None => probe(Path::new("")),
+        }
     }
 
     fn create_numbered(runs: &Path, name: &str, config: &Config) -> Result<Self, TrainError> {
@@ -64,8 +93,8 @@ impl RunDir {
         }
     }
 
-    /// The directory of an earlier run, with its config.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Config), TrainError> {
+    /// The directory of an earlier run, with the text of its config.
+    pub(crate) fn open(dir: &Path) -> Result<(Self, String), TrainError> {
         let path = dir.join(CONFIG);
         let text = match fs::read_to_string(&path) {
             Err(error)
@@ -75,7 +104,14 @@ impl RunDir {
             }
             text => text.map_err(TrainError::io("read", &path))?,
         };
-        Ok((Self(dir.to_owned()), Config::parse(&text, &[])?))
+        Ok((Self(dir.to_owned()), text))
+    }
+
+    /// Writes the config, in place of the one that is there.
+    pub(crate) fn put_config(&self, config: &Config) -> Result<(), TrainError> {
+        let text = config.to_toml();
+        replace(&self.0.join(CONFIG), |path| write_synced(path, text.as_bytes()))?;
+        sync_folder(&self.0)
     }
 
     /// Its path.
@@ -93,17 +129,22 @@ impl RunDir {
         self.0.join("model")
     }
 
-    /// Puts the model in place: `save` writes it to a folder of another name, which then takes it.
-    /// Removing an earlier one first loses nothing, for the newest checkpoint makes it again.
+    /// Puts the model in place: `save` writes it to a folder of another name, which then takes it. In one
+    /// that is there already, files are replaced one by one, and what else it holds stays; see
+    /// [`merge`].
     pub(crate) fn publish_model(
         &self,
+        is_newer: bool,
+        note: &mut dyn FnMut(Note),
         save: impl FnOnce(&Path) -> Result<(), TrainError>,
     ) -> Result<PathBuf, TrainError> {
         let (beside, model) = (self.0.join(".model.partial"), self.model());
-        let saved = fresh_folder(&beside)
-            .and_then(|()| save(&beside))
-            .and_then(|()| remove(&model))
-            .and_then(|()| publish(&beside, &model));
+        let saved = fresh_folder(&beside).and_then(|()| save(&beside)).and_then(|()| {
+            if fs::symlink_metadata(&model).is_err() {
+                return publish(&beside, &model);
+            }
+            merge(&beside, &model, is_newer, note)
+        });
         if let Err(error) = saved {
             // The first error tells; half a model would only take room.
             let _ = remove(&beside);
@@ -115,8 +156,16 @@ impl RunDir {
 
 /// Makes a directory that holds the config; false if something came to stand there meanwhile.
 fn publish_config(dir: &Path, config: &Config) -> Result<bool, TrainError> {
+    let folder = parent(dir);
+    fs::create_dir_all(folder).map_err(TrainError::io("create", folder))?;
+    // Whoever makes a run here holds this lock, so that whatever another attempt left is a dead one's.
+    // Where there are no locks, nothing is cleared.
+    let alone = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+    if alone.is_ok() {
+        clear_leftovers(folder);
+    }
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let beside = dir.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+    let beside = folder.join(partial(&name));
     let made = fresh_folder(&beside)
         .and_then(|()| write_synced(&beside.join(CONFIG), config.to_toml().as_bytes()))
         .and_then(|()| publish(&beside, dir));
@@ -132,4 +181,42 @@ fn publish_config(dir: &Path, config: &Config) -> Result<bool, TrainError> {
             Err(error)
         }
     }
+}
+
+/// The name under which this process prepares `name`.
+fn partial(name: &str) -> String {
+    format!(".{name}.{}.partial", std::process::id())
+}
+
+/// What a hidden name of [`partial`] prepares.
+fn prepared(name: &str) -> Option<&str> {
+    let (name, process) = name.strip_prefix('.')?.strip_suffix(".partial")?.rsplit_once('.')?;
+    process.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
+}
+
+/// Whether a file is what a kill left of a config.
+fn is_leftover_config(name: &str) -> bool {
+    prepared(name) == Some(CONFIG)
+}
+
+/// Removes the folders that killed runs left beside those that they were about to make: they hold a
+/// config at most. What cannot be removed only takes room.
+fn clear_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().and_then(prepared).is_none() {
+            continue;
+        }
+        let Ok(mut held) = fs::read_dir(entry.path()) else { continue };
+        if held.all(|held| held.is_ok_and(|held| held.file_name() == CONFIG)) {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Whether something can be made in a folder, tried out.
+fn probe(folder: &Path) -> Result<(), TrainError> {
+    let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+    let trial = folder.join(partial("rappel"));
+    let made = fs::create_dir(&trial).and_then(|()| fs::remove_dir(&trial));
+    made.map_err(TrainError::io("make a run in", folder))
 }

@@ -6,7 +6,7 @@ use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{Feedback, Horizon, Schedule};
 
 use crate::replay::sections;
-use crate::{Config, TrainError};
+use crate::{Config, Note, TrainError};
 
 /// What a config varies over the steps of its run.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Varied {
     pub values: Vec<ScheduledValue>,
     /// The names of schedules that follow the validations, which multiply learning rates as well.
     pub followed: Vec<String>,
+    /// What the settings did beyond what they say.
+    pub notes: Vec<Note>,
 }
 
 /// The length of a config's run and what it varies over the steps: learning rates, and whatever else
@@ -41,12 +43,19 @@ pub fn scheduled(
     settings: &[&str],
     steps: Option<u64>,
 ) -> Result<Varied, TrainError> {
-    let options = sections(&Config::table(config, settings)?)?;
+    let mut notes = Vec::new();
+    let options = sections(&Config::table(config, settings, &mut |note| notes.push(note))?)?;
     let train = options.table("train");
     let Some(steps) = steps.or(train.opt_u64("steps")) else {
         let reason = "missing, so that the length is not known; give it, or the length as --steps";
         return Err(train.invalid("steps", reason).into());
     };
+    Ok(Varied { notes, ..varied(&options, steps)? })
+}
+
+/// What resolved options vary over the steps of a run of so many.
+pub(crate) fn varied(options: &Options, steps: u64) -> Result<Varied, TrainError> {
+    let train = options.table("train");
     let horizon = Horizon { steps };
     let (optimizer, schedule) = (options.table("optimizer"), options.table("schedule"));
     let mut values = scheduled_values(optimizer, schedule, horizon)?;
@@ -72,7 +81,7 @@ pub fn scheduled(
     }
     let feedback = Feedback::from_section(options.table("schedule"))?;
     let followed = feedback.watches().iter().map(|watch| watch.options().str("name").to_owned());
-    Ok(Varied { steps, values, followed: followed.collect() })
+    Ok(Varied { steps, values, followed: followed.collect(), notes: Vec::new() })
 }
 
 /// The norm that gradients are clipped to, if they are: 0 stands for never, at one step or at all.

@@ -1,12 +1,12 @@
 //! `rappel eval`.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use rappel_data::{Table, read_documents};
-use rappel_train::{Metric, Pretrained, TabularModel};
+use rappel_train::{Metric, Pretrained, TabularModel, model_folder};
 use serde_json::{Value, json};
 
 /// Measure how well a model predicts a text or a table
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
   rappel eval --model runs/quickstart-1/model --file src/main.rs --json
   rappel eval --model runs/tabular-1/model --file test.csv")]
 pub struct Args {
-    /// A folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json
+    /// A run, or a folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// The text, or the table: .csv, .tsv or .parquet
@@ -41,11 +41,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if TabularModel::is_in(&args.model) {
-        return table(args);
+    let folder = model_folder(&args.model)?;
+    if TabularModel::is_in(&folder) {
+        return table(args, &folder);
     }
     let documents = read_documents(&args.file, args.text_field.as_deref().unwrap_or("text"))?;
-    let model = Pretrained::load(&args.model)?;
+    let model = Pretrained::load(&folder)?;
     let result = model
         .evaluate(&documents, args.window, args.stride)
         .with_context(|| args.file.display().to_string())?;
@@ -61,14 +62,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(args: &Args) -> anyhow::Result<ExitCode> {
+fn table(args: &Args, folder: &Path) -> anyhow::Result<ExitCode> {
     if args.window.is_some() || args.stride.is_some() || args.text_field.is_some() {
         anyhow::bail!(
             "{} is a model of tables: leave out --window, --stride and --text-field",
             args.model.display()
         );
     }
-    let scores = TabularModel::load(&args.model)?.evaluate(&Table::read(&args.file)?)?;
+    let scores = TabularModel::load(folder)?.evaluate(&Table::read(&args.file)?)?;
     for note in &scores.notes {
         eprintln!("note: {note}");
     }

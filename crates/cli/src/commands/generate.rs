@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rappel_model::{GenerateOptions, Sampling, Stop};
-use rappel_train::Pretrained;
+use rappel_train::{Pretrained, model_folder};
 
 /// Continue a text with a trained model
 ///
@@ -15,7 +15,7 @@ use rappel_train::Pretrained;
   rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-tokens 100
   rappel generate --model runs/quickstart-1/model --prompt 'use std' --max-tokens 50 --greedy")]
 pub struct Args {
-    /// A folder with config.json, model.safetensors and tokenizer.json
+    /// A run, or a folder with config.json, model.safetensors and tokenizer.json
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// The text to continue; empty begins a new document
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Sampling::Random { temperature, top_k, top_p, seed }
     };
     let options = GenerateOptions { max_new_tokens: max_tokens, sampling, eos_token_id: vec![] };
-    let model = Pretrained::load(&args.model)?;
+    let model = Pretrained::load(&model_folder(&args.model)?)?;
     let mut out = stdout().lock();
     out.write_all(args.prompt.as_bytes())?;
     out.flush()?;

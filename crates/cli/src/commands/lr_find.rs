@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use rappel_train::{Config, LrFind, LrFound, RunDir, Trial, lr_find};
+use rappel_train::{Config, LrFind, LrFound, Observer, RunDir, Trial, lr_find};
 use serde_json::json;
 
 use super::train::name;
@@ -59,10 +59,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read the config {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
-    let config =
-        Config::parse(&text, &settings).with_context(|| args.config.display().to_string())?;
     let signals = Signals::catch().context("cannot catch signals")?;
     let mut progress = Progress::new(&signals, false);
+    let config = Config::parse_noting(&text, &settings, &mut |note| progress.note(note))
+        .with_context(|| args.config.display().to_string())?;
     let found = lr_find(&config, &plan, &mut progress);
     progress.finish();
     let Some(found) = found? else { return Ok(signals.exit_code()) };

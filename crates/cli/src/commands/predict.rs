@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rappel_data::Table;
-use rappel_train::{TabularModel, write_csv};
+use rappel_train::{TabularModel, model_folder, write_csv};
 use serde_json::json;
 
 /// Write what a model of tables predicts for each row
@@ -16,7 +16,7 @@ use serde_json::json;
 #[command(after_help = "Example:
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv --id customer")]
 pub struct Args {
-    /// A folder with config.json, model.safetensors and preprocessing.json
+    /// A run, or a folder with config.json, model.safetensors and preprocessing.json
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// The table: .csv, .tsv or .parquet
@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let model = TabularModel::load(&args.model)?;
+    let model = TabularModel::load(&model_folder(&args.model)?)?;
     let table = Table::read(&args.file)?;
     if let (Ok(from), Ok(to)) = (args.file.canonicalize(), args.out.canonicalize())
         && from == to

@@ -41,6 +41,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot read {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
     let done = rappel_train::replay(&config, &settings, &args.input, &args.output)?;
+    for note in &done.notes {
+        eprintln!("note: {note}");
+    }
     let (name, steps, tensors) = (&done.optimizer, done.steps, done.tensors);
     let told = if args.json {
         json!({

@@ -41,9 +41,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = std::fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read the config {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
-    let Varied { steps, values, followed } =
+    let Varied { steps, values, followed, notes } =
         rappel_train::scheduled(&config, &settings, args.steps)
             .with_context(|| args.config.display().to_string())?;
+    for note in notes {
+        eprintln!("note: {note}");
+    }
     if !followed.is_empty() {
         let names = followed.join(" and ");
         eprintln!(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rappel_train::{Config, Ended, Run};
+use rappel_train::{Config, Ended, Observer, Run};
 use serde_json::json;
 
 use crate::progress::Progress;
@@ -17,18 +17,25 @@ use crate::signals::Signals;
 ///
 /// Progress is told on standard error, what the run came to on standard output. SIGINT and SIGTERM
 /// finish the step, save a checkpoint and tell how to resume; a second one exits at once.
+///
+/// Paths in a config and in --set are taken from the current folder, wherever the config is; the run's own
+/// config.toml keeps them in full, so that it can be resumed from anywhere. Data that moved is given anew:
+/// --resume DIR --set data.files=...
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel train configs/quickstart.toml
   rappel train configs/quickstart.toml --set train.steps=100 --set optimizer.lr=1e-3
   rappel train --resume runs/quickstart-1
+  rappel train --resume runs/quickstart-1 --set checkpoint.every=100
   rappel train configs/quickstart.toml --from runs/quickstart-1/checkpoints/step-300 --set train.steps=400")]
 pub struct Args {
     /// The config, a TOML file; `rappel list keys` shows what it can hold
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
     config: Option<PathBuf>,
-    /// Set a key of the config, such as optimizer.lr=1e-3; can be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
+    /// Set a key of the config, such as optimizer.lr=1e-3, or take it out, as average=; can be given several
+    /// times. With --resume only what does not change the run's numbers: paths of data that moved, what is
+    /// logged and saved how often, and train.steps where the schedule allows
+    #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Directory of the run, not there yet or empty. Unset: the next free `runs/<config name>-<n>`
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
@@ -53,10 +60,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(&signals, args.profile);
     let console = progress.console();
     let mut run = match (&args.resume, &args.config) {
-        (Some(dir), _) => Run::resume(dir, &console, &mut progress),
+        (Some(dir), _) => {
+            let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
+            Run::resume(dir, &settings, &console, &mut progress)
+        }
         (None, config) => {
             let path = config.as_deref().unwrap_or(Path::new(""));
-            Run::create(&read(path, args)?, name(path), &console, &mut progress)
+            let config = read(path, args, &mut progress)?;
+            Run::create(&config, name(path), &console, &mut progress)
         }
     }?;
     let since = Instant::now();
@@ -67,14 +78,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(table) = progress.profile() {
         eprint!("{table}");
     }
-    tell(&ended, seconds, args.json)?;
+    tell(&ended, progress.prepared(), seconds, args.json)?;
     Ok(match ended {
         Ended::Finished(_) => ExitCode::SUCCESS,
         Ended::Stopped { .. } => signals.exit_code(),
     })
 }
 
-fn read(path: &Path, args: &Args) -> anyhow::Result<Config> {
+fn read(path: &Path, args: &Args, progress: &mut Progress) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the config {}", path.display()))?;
     let mut settings: Vec<String> = args.settings.clone();
@@ -84,7 +95,8 @@ fn read(path: &Path, args: &Args) -> anyhow::Result<Config> {
         settings.push(format!("{key}={}", toml::Value::from(path.to_string_lossy().into_owned())));
     }
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    Config::parse(&text, &settings).with_context(|| path.display().to_string())
+    let mut note = |note| progress.note(note);
+    Config::parse_noting(&text, &settings, &mut note).with_context(|| path.display().to_string())
 }
 
 /// What runs of a config are called.
@@ -92,7 +104,7 @@ pub(super) fn name(config: &Path) -> &str {
     config.file_stem().and_then(|stem| stem.to_str()).unwrap_or("run")
 }
 
-fn tell(ended: &Ended, seconds: Duration, as_json: bool) -> anyhow::Result<()> {
+fn tell(ended: &Ended, prepared: Duration, seconds: Duration, as_json: bool) -> anyhow::Result<()> {
     let text = match (ended, as_json) {
         (Ended::Stopped { step, dir }, _) => {
             let place = quoted(&dir.display().to_string());
@@ -102,8 +114,8 @@ fn tell(ended: &Ended, seconds: Duration, as_json: bool) -> anyhow::Result<()> {
             }
             json!({ "stopped_after_step": step, "out": dir }).to_string() + "\n"
         }
-        (Ended::Finished(report), true) => report::json(report, seconds) + "\n",
-        (Ended::Finished(report), false) => report::text(report, seconds),
+        (Ended::Finished(report), true) => report::json(report, prepared, seconds) + "\n",
+        (Ended::Finished(report), false) => report::text(report, prepared, seconds),
     };
     stdout().write_all(text.as_bytes())?;
     Ok(())

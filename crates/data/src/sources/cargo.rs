@@ -17,12 +17,13 @@ pub(super) const ENTRY: SourceEntry = SourceEntry {
     summary: "the Rust sources of the crates a workspace is built from, as cargo unpacked them",
     reference: "https://doc.rust-lang.org/cargo/guide/cargo-home.html",
     fields: &[
-        Field::new("workspace", Kind::Path(&[]), "\".\"", "a folder of the workspace"),
+        Field::new("workspace", Kind::Path(&[]), "\".\"", "a folder of the workspace").changeable(),
         Field::optional(
             "cargo_home",
             Kind::Path(&[]),
             "where cargo keeps its registry; unset: $CARGO_HOME, else .cargo in the home folder",
-        ),
+        )
+        .changeable(),
     ],
     build: |options| {
         let cargo_home = options.opt_str("cargo_home").map(PathBuf::from);

@@ -19,7 +19,8 @@ pub(super) const ENTRY: SourceEntry = SourceEntry {
             "files",
             Kind::Paths,
             "paths, folders or globs; from a folder all files but hidden ones",
-        ),
+        )
+        .changeable(),
         Field::new(
             "text_field",
             Kind::Str,

@@ -12,7 +12,8 @@ pub static TABLE: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(OWN, DRAWI
 
 const OWN: &[Field] = &[
     Field::required("file", Kind::Path(&[]), "the table: .csv, .tsv or .parquet")
-        .aka(&["path", "train_file", "files"]),
+        .aka(&["path", "train_file", "files"])
+        .changeable(),
     Field::required("target", Kind::Str, "the column that is predicted")
         .aka(&["label", "y", "target_column"]),
     Field::optional("features", Kind::Strings, "the columns it is predicted from; unset: all others")
@@ -47,7 +48,8 @@ const OWN: &[Field] = &[
     )
     .aka(&["normalize", "scale", "standardise"]),
     Field::optional("validation_file", Kind::Path(&[]), "a table to validate on")
-        .aka(&["test_file", "eval_file"]),
+        .aka(&["test_file", "eval_file"])
+        .changeable(),
     Field::optional(
         "validation_fraction",
         Kind::Float(Range::from(0.0).below(1.0)),

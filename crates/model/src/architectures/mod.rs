@@ -51,7 +51,8 @@ const COMMON: &[Field] = &[
         "false",
         "keep only each block's input, and compute the block again in the backward pass",
     )
-    .aka(&["activation_checkpointing", "recompute"]),
+    .aka(&["activation_checkpointing", "recompute"])
+    .changeable(),
 ];
 
 /// The common option `dtype`.

@@ -7,7 +7,7 @@ use std::path::Path;
 use rappel_registry::Entry;
 use serde_json::Value;
 
-use crate::log_file::{LogFile, replace};
+use crate::log_file::{LogFile, remove_leftover, replace};
 use crate::{Build, Event, Sink, Start, TelemetryError};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -27,14 +27,18 @@ const WALL_TIME: &str = "wall_time";
 /// those that are not finite: they are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`, which
 /// Python's `float` and JavaScript's `Number` read.
 #[derive(Debug)]
-pub struct JsonLines(LogFile);
+pub struct JsonLines {
+    file: LogFile,
+    /// What the file that was there lacks.
+    note: Option<String>,
+}
 
 impl JsonLines {
     /// Opens `metrics.jsonl` in `dir`.
     ///
     /// For a resumed run, lines of steps after `last_step` are dropped, and so is an unfinished last
     /// line; the rest is put in place by a rename, so that no moment can lose it. A file that is
-    /// missing is begun.
+    /// missing is begun. Where events are missing, [`notes`](Sink::notes) tells.
     ///
     /// # Errors
     /// [`TelemetryError::Exists`] for a fresh run; [`TelemetryError::Corrupt`] for a resumed one with a
@@ -42,10 +46,19 @@ impl JsonLines {
     pub fn open(dir: &Path, start: Start) -> Result<Self, TelemetryError> {
         let path = dir.join("metrics.jsonl");
         match start {
-            Start::Fresh => LogFile::create(&path).map(Self),
-            Start::Resume { last_step } => {
-                forget_after(&path, last_step)?;
-                LogFile::open_end(&path).map(Self)
+            Start::Fresh => Ok(Self { file: LogFile::create(&path)?, note: None }),
+            Start::Resume { last_step, events } => {
+                remove_leftover(&path)?;
+                let kept = forget_after(&path, last_step)?;
+                let note = || {
+                    format!(
+                        "{} has {kept} of the {events} lines up to step {last_step}; the others were lost \
+                         before and do not come again",
+                        path.display()
+                    )
+                };
+                let note = (kept < events).then(note);
+                Ok(Self { file: LogFile::open_end(&path)?, note })
             }
         }
     }
@@ -66,11 +79,15 @@ impl Sink for JsonLines {
             let _ = write!(line, ",{}:{}", Value::from(*name), number(*value));
         }
         line.push_str("}\n");
-        self.0.append(line.as_bytes())
+        self.file.append(line.as_bytes())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.note.clone().into_iter().collect()
     }
 
     fn flush(&mut self) -> Result<(), TelemetryError> {
-        self.0.sync()
+        self.file.sync()
     }
 }
 
@@ -84,13 +101,14 @@ fn number(value: f64) -> Value {
     }
 }
 
-fn forget_after(path: &Path, last_step: u64) -> Result<(), TelemetryError> {
+/// Drops the lines of later steps; returns how many are left.
+fn forget_after(path: &Path, last_step: u64) -> Result<u64, TelemetryError> {
     let content = match std::fs::read(path) {
         Ok(content) => content,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(TelemetryError::io("read", path, error)),
     };
-    let mut kept = Vec::with_capacity(content.len());
+    let (mut kept, mut lines) = (Vec::with_capacity(content.len()), 0);
     for (i, line) in content.split_inclusive(|byte| *byte == b'\n').enumerate() {
         if !line.ends_with(b"\n") {
             break;
@@ -102,9 +120,13 @@ fn forget_after(path: &Path, last_step: u64) -> Result<(), TelemetryError> {
         })?;
         if step <= last_step {
             kept.extend_from_slice(line);
+            lines += 1;
         }
     }
-    if kept.len() == content.len() { Ok(()) } else { replace(path, &kept) }
+    if kept.len() < content.len() {
+        replace(path, &kept)?;
+    }
+    Ok(lines)
 }
 
 fn step_of(line: &[u8]) -> Result<u64, String> {

@@ -35,21 +35,21 @@ impl TensorBoard {
     /// A resumed run adds a file beside those before. It begins with a `SessionLog` of status `START`
     /// and the first step to come, at which TensorBoard purges the events from that step on that older
     /// files hold, just as for `SummaryWriter(purge_step=...)`. TensorBoard reads files in the
-    /// order of their names, so the seconds in the name are put after those of every older file.
+    /// order of their names, as text, so the digits in the name are put after those of every older file.
     ///
     /// # Errors
     /// [`TelemetryError::Exists`] for a fresh run in a directory that holds an event file; the
     /// system's refusals.
     pub fn open(dir: &Path, start: Start, wall_time: f64) -> Result<Self, TelemetryError> {
-        let newest = newest(dir)?;
-        let mut seconds = wall_time as u64;
-        if let Some((name, newest)) = newest {
-            if start == Start::Fresh {
+        let mut seconds = format!("{:010}", wall_time as u64);
+        if let Some(newest) = newest(dir)? {
+            if matches!(start, Start::Fresh) {
+                let name = format!("{PREFIX}{newest}");
                 return Err(TelemetryError::Exists { path: dir.join(name) });
             }
-            seconds = seconds.max(newest.saturating_add(1));
+            seconds = after(&newest, seconds);
         }
-        let name = format!("{PREFIX}{seconds:010}.{}.{}.0", host(), std::process::id());
+        let name = format!("{PREFIX}{seconds}.{}.{}.0", host(), std::process::id());
         let mut file = LogFile::create(&dir.join(name))?;
         file.append(&framed(&Message {
             wall_time,
@@ -57,7 +57,7 @@ impl TensorBoard {
             source_metadata: Some(SourceMetadata { writer: "rappel".to_owned() }),
             ..Message::default()
         }))?;
-        if let Start::Resume { last_step } = start {
+        if let Start::Resume { last_step, .. } = start {
             let status = SessionStatus::Start.into();
             file.append(&framed(&Message {
                 wall_time,
@@ -90,19 +90,39 @@ impl Sink for TensorBoard {
     }
 }
 
-/// The name and the seconds of the event file in `dir` that TensorBoard reads last.
-fn newest(dir: &Path) -> Result<Option<(String, u64)>, TelemetryError> {
+/// What follows the prefix in the name of the event file in `dir` that TensorBoard reads last.
+fn newest(dir: &Path) -> Result<Option<String>, TelemetryError> {
     let refused = |error| TelemetryError::io("list", dir, error);
     let mut newest = None;
     for file in std::fs::read_dir(dir).map_err(refused)? {
         let Ok(name) = file.map_err(refused)?.file_name().into_string() else { continue };
-        let seconds =
-            name.strip_prefix(PREFIX).and_then(|rest| rest.split('.').next()?.parse().ok());
-        if let Some(seconds) = seconds {
-            newest = newest.max(Some((seconds, name)));
-        }
+        let rest = name.strip_prefix(PREFIX).filter(|rest| !digits(rest).is_empty());
+        newest = newest.max(rest.map(str::to_owned));
     }
-    Ok(newest.map(|(seconds, name)| (name, seconds)))
+    Ok(newest)
+}
+
+/// The digits that a text begins with.
+fn digits(text: &str) -> &str {
+    &text[..text.bytes().take_while(u8::is_ascii_digit).count()]
+}
+
+/// `seconds`, or where that is not after `newest` as text, the next digits that are. Seconds have one
+/// digit more from the year 2286 on, and then come before older ones.
+fn after(newest: &str, seconds: String) -> String {
+    let last = digits(newest);
+    if seconds.as_str() > last {
+        return seconds;
+    }
+    match last.rfind(|digit| digit != '9') {
+        Some(at) => {
+            let next = char::from(last.as_bytes()[at] + 1);
+            let zeros = "0".repeat(last.len() - at - 1);
+            format!("{}{next}{zeros}", &last[..at])
+        }
+        // A digit more is after the point that follows the last one.
+        None => format!("{last}0"),
+    }
 }
 
 /// The machine's name, or `localhost` where the system has no file that tells.
@@ -113,4 +133,30 @@ fn host() -> String {
     let name: String =
         name.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_rise_as_text_whatever_the_clock_says() {
+        for (newest, seconds, expected) in [
+            ("1700000000.h.1.0", "1700000001", "1700000001"),
+            ("1700000000.h.1.0", "1700000000", "1700000001"),
+            ("1700000009.h.1.0", "1600000000", "1700000010"),
+            // Over the year 2286.
+            ("9999999990.h.1.0", "10000000005", "9999999991"),
+            ("9999999999.h.1.0", "10000000005", "99999999990"),
+            ("99999999990.h.1.0", "10000000005", "99999999991"),
+            ("99999999999.h.1.0", "10000000005", "999999999990"),
+            ("10000000005.h.1.0", "10000000006", "10000000006"),
+            ("18446744073709551615.h", "1700000000", "18446744073709551616"),
+            ("1700000000.h.1.0", "17000000000", "17000000000"),
+        ] {
+            let next = after(newest, seconds.to_owned());
+            assert_eq!(next, expected, "{newest}");
+            assert!(format!("{next}.a.1.0").as_str() > newest, "{newest}: {next}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod copy;
 pub(crate) mod cross_entropy;
 pub(crate) mod cross_entropy_linear;
 pub(crate) mod dropout;
+pub(crate) mod finite;
 pub(crate) mod gemm;
 pub(crate) mod index;
 pub(crate) mod lines;

@@ -20,6 +20,9 @@ pub(crate) mod cross_entropy {
 pub(crate) mod dropout {
     pub(crate) use crate::cpu::dropout::dropout;
 }
+pub(crate) mod finite {
+    pub(crate) use crate::cpu::finite::first_non_finite;
+}
 pub(crate) mod index {
     pub(crate) use crate::cpu::index::{add_taken, checked, take};
 }

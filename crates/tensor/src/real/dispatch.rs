@@ -1,5 +1,6 @@
 //! Which instruction set a kernel runs on, decided once per process.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use super::{Lanes, Lanes32, Plain};
@@ -37,18 +38,71 @@ pub enum Level {
     Avx512,
 }
 
+impl Level {
+    /// All, by their names in `RAPPEL_SIMD`.
+    const NAMED: [(&str, Self); 4] = [
+        ("plain", Self::Plain),
+        ("neon", Self::Neon),
+        ("avx2", Self::Avx2),
+        ("avx512", Self::Avx512),
+    ];
+
+    /// Whether a machine whose best is `best` has it.
+    fn is_within(self, best: Self) -> bool {
+        self == Self::Plain || self == best || (self, best) == (Self::Avx2, Self::Avx512)
+    }
+}
+
+/// The name, as in `RAPPEL_SIMD`.
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::NAMED.iter().find(|(_, level)| level == self);
+        f.write_str(named.map_or("", |(name, _)| name))
+    }
+}
+
+/// The environment variable that asks for an instruction set.
+const VARIABLE: &str = "RAPPEL_SIMD";
+
 /// The best instruction set of this machine, or the lower one that the environment variable
 /// `RAPPEL_SIMD` (`plain`, `avx2`, `avx512`, `neon`) asks for.
+///
+/// # Panics
+/// Where the variable asks for what this machine has not; [`check_level`] tells before.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(|| {
-        let best = detect();
-        match std::env::var("RAPPEL_SIMD").as_deref() {
-            Ok("plain") => Level::Plain,
-            Ok("avx2") => best.min(Level::Avx2),
-            _ => best,
-        }
-    })
+    *LEVEL.get_or_init(|| check_level().unwrap_or_else(|reason| panic!("{reason}")))
+}
+
+/// As [`level`], but tells what is wrong with `RAPPEL_SIMD`.
+///
+/// # Errors
+/// A name that is none, or that of an instruction set which this machine has not.
+pub fn check_level() -> Result<Level, String> {
+    match std::env::var_os(VARIABLE) {
+        None => Ok(detect()),
+        Some(name) => choose(&name.to_string_lossy(), detect()),
+    }
+}
+
+/// The level called `name`, on a machine whose best is `best`.
+fn choose(name: &str, best: Level) -> Result<Level, String> {
+    let names = |within: &dyn Fn(Level) -> bool| {
+        let some = Level::NAMED.iter().filter(|(_, level)| within(*level));
+        some.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    };
+    match Level::NAMED.iter().find(|(known, _)| *known == name) {
+        Some((_, level)) if level.is_within(best) => Ok(*level),
+        Some(_) => Err(format!(
+            "{VARIABLE}={name}: this machine does not have it (it has {}); choose one of these, or unset \
+             the variable",
+            names(&|level| level.is_within(best))
+        )),
+        None => Err(format!(
+            "{VARIABLE}={name:?}: no such instruction set (known: {}); choose one, or unset the variable",
+            names(&|_| true)
+        )),
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -110,4 +164,34 @@ fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<super::avx2::Avx2>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_what_the_machine_has() {
+        for (name, best, expected) in [
+            ("plain", Level::Avx512, Ok(Level::Plain)),
+            ("avx2", Level::Avx512, Ok(Level::Avx2)),
+            ("neon", Level::Neon, Ok(Level::Neon)),
+            ("avx512", Level::Avx2, Err("does not have it (it has plain, avx2)")),
+            ("neon", Level::Avx512, Err("does not have it (it has plain, avx2, avx512)")),
+            ("avx2", Level::Neon, Err("does not have it (it has plain, neon)")),
+            (
+                "AVX",
+                Level::Avx2,
+                Err("RAPPEL_SIMD=\"AVX\": no such instruction set (known: plain,"),
+            ),
+            ("", Level::Avx2, Err("RAPPEL_SIMD=\"\": no such")),
+        ] {
+            match (choose(name, best), expected) {
+                (Ok(level), Ok(expected)) => assert_eq!(level, expected),
+                (Err(told), Err(expected)) => assert!(told.contains(expected), "{told}"),
+                (chosen, _) => panic!("{name}: {chosen:?}"),
+            }
+        }
+        assert_eq!(Level::Avx512.to_string(), "avx512");
+    }
 }

@@ -20,7 +20,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 #[cfg(test)]
 pub(crate) use dispatch::dispatch_at;
-pub use dispatch::{Kernel, Level, Simd, dispatch, level};
+pub use dispatch::{Kernel, Level, Simd, check_level, dispatch, level};
 pub use scalar::Plain;
 
 /// A number, or several side by side, on which elementwise formulas are written.

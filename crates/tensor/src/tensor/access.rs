@@ -1,6 +1,6 @@
 //! Reading values.
 
-use crate::dtype::{DType, Element};
+use crate::dtype::Element;
 use crate::kernels;
 use crate::tensor::Tensor;
 use crate::{with_element, with_float};
@@ -66,11 +66,12 @@ impl Tensor {
         with_float!(self.dtype, "sum of squares", T => kernels::reduce::sum_of_squares(lies.slice::<T>()))
     }
 
-    /// The position in row-major order of the first NaN or infinity.
+    /// The position in row-major order of the first NaN or infinity; found at the speed of memory.
     pub fn first_non_finite(&self) -> Option<usize> {
-        if !matches!(self.dtype, DType::F32 | DType::F64 | DType::BF16) {
+        if !self.dtype.is_float() {
             return None;
         }
-        self.to_f64_vec().iter().position(|x| !x.is_finite())
+        let lies = self.contiguous();
+        with_float!(self.dtype, "first_non_finite", T => kernels::finite::first_non_finite(lies.slice::<T>()))
     }
 }

@@ -61,6 +61,12 @@ pub(super) fn verify(folder: &Path, names: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// The SHA-256 of a folder's manifest itself.
+pub(super) fn sha256_of(folder: &Path) -> Result<String, TrainError> {
+    let path = folder.join(NAME);
+    Ok(sum(&path).map_err(TrainError::io("read", &path))?.sha256)
+}
+
 fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
     let mut names = names.to_vec();
     names.sort_unstable();

@@ -24,7 +24,7 @@ pub(crate) use manifest::sha256;
 const PARAMS: &str = "params.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Named tensors.
 pub(crate) type Named = Vec<(String, Tensor)>;
@@ -39,11 +39,18 @@ pub(crate) struct State {
     pub version: String,
     /// Optimizer steps taken.
     pub step: u64,
-    /// SHA-256 of the resolved config.
+    /// Optimizer steps that were planned.
+    pub steps: u64,
+    /// SHA-256 of what of the config decides the numbers.
     pub config: String,
-    /// Print of the tokens.
+    /// Print of the data.
     pub data: String,
+    /// The instruction set that the newest steps were computed on: each rounds in its own way.
+    pub simd: String,
+    /// Events that were logged.
+    pub events: u64,
     /// The newest training losses, oldest first.
+    #[serde(with = "crate::json::numbers")]
     pub losses: VecDeque<f64>,
     /// Every validation, in order.
     pub history: Vec<Validation>,
@@ -54,13 +61,16 @@ pub(crate) struct State {
 
 impl State {
     /// Before the first step.
-    pub fn new(config: String, data: String) -> Self {
+    pub fn new(config: String, data: String, steps: u64) -> Self {
         Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             step: 0,
+            steps,
             config,
             data,
+            simd: rappel_tensor::level().to_string(),
+            events: 0,
             losses: VecDeque::new(),
             history: Vec::new(),
             noise: NoiseScale::default(),
@@ -93,6 +103,11 @@ impl Whole {
     ) -> Result<(), TrainError> {
         params.load(&self.params()?)?;
         Ok(optimizer.load_state(&self.optimizer()?)?)
+    }
+
+    /// SHA-256 of its manifest, which lists those of its files.
+    pub fn sha256(&self) -> Result<String, TrainError> {
+        manifest::sha256_of(&self.path)
     }
 
     fn params(&self) -> Result<TensorFile, TrainError> {
@@ -161,7 +176,8 @@ impl Checkpoints {
         }
     }
 
-    fn at(&self, step: u64) -> PathBuf {
+    /// Where the checkpoint of `step` is.
+    pub fn at(&self, step: u64) -> PathBuf {
         self.folder.join(format!("step-{step}"))
     }
 

@@ -13,7 +13,7 @@ fn named(value: f32) -> Named {
 
 fn save(checkpoints: &Checkpoints, step: u64) -> PathBuf {
     let losses = [0.1, 1.0 / 3.0].into();
-    let state = State { step, losses, ..State::new("c".into(), "d".into()) };
+    let state = State { step, losses, ..State::new("c".into(), "d".into(), 9) };
     checkpoints.save(&state, named(step as f32), named(-1.0)).unwrap()
 }
 

@@ -18,6 +18,11 @@ pub static FIELDS: &[Field] = &[
         Kind::Path(&[]),
         "run, or checkpoint of one, whose parameters, optimizer state and step this run goes on from",
     ),
+    Field::optional(
+        "from_sha256",
+        Kind::Str,
+        "SHA-256 of the manifest.json of the checkpoint `from`; the run's own config.toml holds it",
+    ),
     Field::required("optimizer", Kind::Section(&OPTIMIZERS), "how it learns"),
     Field::new(
         "schedule",
@@ -100,7 +105,8 @@ const TRAIN: &[Field] = &[
         "false",
         "each parameter is updated as soon as its gradient is whole, which then is freed: memory for \
          the largest gradient instead of all, and the same result; wants max_grad_norm = 0",
-    ),
+    )
+    .changeable(),
     Field::new(
         "noise_scale",
         Kind::Bool,
@@ -110,7 +116,8 @@ const TRAIN: &[Field] = &[
     )
     .aka(&["gradient_noise_scale"]),
     Field::new("log_every", Kind::int_from(1), "10", "steps between scalars; 1 logs every step")
-        .aka(&["logging_steps", "log_interval"]),
+        .aka(&["logging_steps", "log_interval"])
+        .changeable(),
     Field::new(
         "eval_every",
         Kind::int_from(0),
@@ -124,9 +131,11 @@ const TRAIN: &[Field] = &[
 
 const CHECKPOINT: &[Field] = &[
     Field::new("every", Kind::int_from(1), "1000", "steps between checkpoints")
-        .aka(&["save_steps", "save_every"]),
+        .aka(&["save_steps", "save_every"])
+        .changeable(),
     Field::new("keep", Kind::int_from(1), "2", "how many of the newest are kept")
-        .aka(&["save_total_limit"]),
+        .aka(&["save_total_limit"])
+        .changeable(),
 ];
 
 const TELEMETRY: &[Field] = &[Field::new(
@@ -135,4 +144,5 @@ const TELEMETRY: &[Field] = &[Field::new(
     "[\"jsonl\", \"tensorboard\"]",
     "who is told of the scalars; see `rappel list sinks`",
 )
-.aka(&["report_to"])];
+.aka(&["report_to"])
+.changeable()];

@@ -1,18 +1,20 @@
 //! What a run is to do: parsed, completed, checked.
 
+mod changes;
 mod fields;
 mod order;
 mod overrides;
+mod places;
 
 use rappel_registry::{Options, map_paths, resolve};
 use rappel_regularize::set_forms;
+use rappel_schedule::Feedback;
 use rappel_telemetry::SINKS;
 use rappel_tensor::{DType, Params};
 use toml::{Table, Value};
 
-use crate::TrainError;
-use crate::checkpoint::sha256;
 use crate::tasks::{TASKS, TaskEntry};
+use crate::{Note, TrainError};
 
 pub(crate) use fields::BATCH_SIZE;
 pub use fields::{FIELDS, fields};
@@ -47,18 +49,52 @@ impl Config {
     /// # Errors
     /// [`TrainError::Toml`] and [`TrainError::Config`]; a wrong key comes with the nearest one.
     pub fn parse(text: &str, settings: &[&str]) -> Result<Self, TrainError> {
-        Self::from_table(&Self::table(text, settings)?)
+        Self::parse_noting(text, settings, &mut |_| ())
+    }
+
+    /// As [`parse`](Self::parse); what the settings did beyond what they say is noted: one that gives a
+    /// section another name, such as `schedule.name=rex`, drops the keys that the new one does not have.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    ///
+    /// ```
+    /// use rappel_train::Config;
+    /// let text = "
+    ///     data.files = 'README.md'
+    ///     model.name = 'gpt2'
+    ///     optimizer = { name = 'adamw', lr = 1e-3 }
+    ///     schedule = { name = 'cosine', warmup_steps = 10 }
+    ///     train.steps = 100
+    /// ";
+    /// let mut notes = Vec::new();
+    /// let settings = ["schedule.name=constant"];
+    /// Config::parse_noting(text, &settings, &mut |note| notes.push(note.to_string()))?;
+    /// assert_eq!(
+    ///     notes,
+    ///     ["schedule.name = \"constant\" drops what the config gives to `cosine` alone: warmup_steps"]
+    /// );
+    /// # Ok::<(), rappel_train::TrainError>(())
+    /// ```
+    pub fn parse_noting(
+        text: &str,
+        settings: &[&str],
+        note: &mut dyn FnMut(Note),
+    ) -> Result<Self, TrainError> {
+        Self::from_table(&Self::table(text, settings, note)?)
     }
 
     /// The TOML of a config with settings put into it, nothing checked.
-    pub(crate) fn table(text: &str, settings: &[&str]) -> Result<Table, TrainError> {
+    pub(crate) fn table(
+        text: &str,
+        settings: &[&str],
+        note: &mut dyn FnMut(Note),
+    ) -> Result<Table, TrainError> {
         let mut table: Table = toml::from_str(text).map_err(|error| TrainError::Toml {
             origin: "config".to_owned(),
             reason: error.to_string().trim_end().to_owned(),
         })?;
-        for setting in settings {
-            overrides::apply(&mut table, setting)?;
-        }
+        overrides::apply_all(&mut table, settings, note)?;
         Ok(table)
     }
 
@@ -70,7 +106,9 @@ impl Config {
         // A task that is no text is told of like any other value of the wrong type.
         let (key, default) = fields::TASK;
         let name = given.get(key).and_then(Value::as_str).unwrap_or(default);
-        let options = resolve("", &fields(TASKS.lookup_at(key, name)?), given)?;
+        let fields = fields(TASKS.lookup_at(key, name)?);
+        let options = resolve("", &fields, given)
+            .map_err(|error| places::suggest_elsewhere(error, &fields))?;
         check_sinks(options.table("telemetry"))?;
         let train = options.table("train");
         match (train.opt_u64("steps"), train.opt_f64("epochs")) {
@@ -99,22 +137,33 @@ impl Config {
         Self::from_table(&table)
     }
 
+    /// The same config with other values for some keys of no section.
+    pub(crate) fn with_keys(&self, values: &[(&str, String)]) -> Result<Self, TrainError> {
+        let mut table = self.options.to_toml();
+        table.extend(values.iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())));
+        Self::from_table(&table)
+    }
+
     /// The same config with paths that hold from any current folder, so that a run can be resumed
     /// from anywhere.
     pub(crate) fn with_absolute_paths(&self) -> Result<Self, TrainError> {
         let absolute = |path: &str| -> Result<String, TrainError> {
             let path =
                 std::path::absolute(path).map_err(TrainError::io("resolve", path.as_ref()))?;
-            Ok(path.to_string_lossy().into_owned())
+            path.into_os_string()
+                .into_string()
+                .map_err(|path| TrainError::Name { path: path.into() })
         };
         let mut table = self.options.to_toml();
         map_paths(&fields(self.task()), &mut table, &absolute)?;
         Self::from_table(&table)
     }
 
-    /// A hash of all its values.
-    pub(crate) fn sha256(&self) -> String {
-        sha256(&self.to_toml())
+    /// Whether steps depend on what validations found.
+    pub(crate) fn follows_validations(&self) -> bool {
+        let feedback = Feedback::from_section(self.section("schedule"));
+        self.options.opt_table("early_stopping").is_some()
+            || feedback.is_ok_and(|feedback| !feedback.watches().is_empty())
     }
 
     /// What is learned.

@@ -1,12 +1,69 @@
 //! `--set key=value`.
 
+use rappel_registry::{Info, Kind};
 use toml::{Table, Value};
 
-use crate::TrainError;
+use super::fields;
+use crate::tasks::TASKS;
+use crate::{Note, TrainError};
+
+/// Puts all settings into a config. Where one gives a section another name, what only the old entry
+/// knows is dropped, and noted.
+pub(super) fn apply_all(
+    table: &mut Table,
+    settings: &[&str],
+    note: &mut dyn FnMut(Note),
+) -> Result<(), TrainError> {
+    let given = table.clone();
+    for setting in settings {
+        apply(table, setting)?;
+    }
+    for (section, value) in table.iter_mut() {
+        let (Some(Value::Table(old)), Value::Table(new)) = (given.get(section), value) else {
+            continue;
+        };
+        let names = [&*old, &*new].map(|table| table.get(NAME).and_then(Value::as_str));
+        let [Some(old_name), Some(name)] = names.map(|name| name.map(str::to_owned)) else {
+            continue;
+        };
+        let Some(info) = info(section, &name).filter(|_| old_name != name) else { continue };
+        let is_known =
+            |key: &str| key == NAME || info.fields.iter().any(|field| field.is_named(key));
+        // A value that a setting gave is no leftover.
+        let dropped: Vec<String> = old
+            .iter()
+            .filter(|(key, value)| !is_known(key) && new.get(*key) == Some(value))
+            .map(|(key, _)| key.clone())
+            .collect();
+        if !dropped.is_empty() {
+            dropped.iter().for_each(|key| drop(new.remove(key)));
+            note(Note::DroppedKeys {
+                section: section.clone(),
+                name,
+                old: old_name,
+                keys: dropped,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The key that picks a section's entry.
+const NAME: &str = "name";
+
+/// What the entry `name` of a section of any task's config says of itself.
+fn info(section: &str, name: &str) -> Option<Info> {
+    let all = TASKS.entries.iter().flat_map(fields);
+    let families = all.filter(|field| field.name == section).filter_map(|field| match field.kind {
+        Kind::Section(family) => Some(family),
+        _ => None,
+    });
+    families.filter_map(|family| family.info(name).ok()).next()
+}
 
 /// Puts `key=value` into a config: `key` is a dotted path, `value` a TOML value; what is none is
-/// taken for a text, so that `optimizer.name=sgd` needs no quotes.
-pub(super) fn apply(table: &mut Table, setting: &str) -> Result<(), TrainError> {
+/// taken for a text, so that `optimizer.name=sgd` needs no quotes. No value: the key is taken out.
+fn apply(table: &mut Table, setting: &str) -> Result<(), TrainError> {
     let fail = |reason: String| {
         let origin = format!("--set {setting}");
         Err(TrainError::Toml { origin, reason })
@@ -18,15 +75,25 @@ pub(super) fn apply(table: &mut Table, setting: &str) -> Result<(), TrainError> 
     let Some((last, sections)) = parts.split_last().filter(|_| !parts.contains(&"")) else {
         return fail(format!("`{key}` is no key; wants a dotted path such as optimizer.lr"));
     };
+    let text = text.trim();
     let mut place = table;
     for section in sections {
+        if text.is_empty() && !place.contains_key(*section) {
+            break;
+        }
         let inner = place.entry(*section).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(inner) = inner else {
             return fail(format!("`{section}` is a value, no section"));
         };
         place = inner;
     }
-    place.insert((*last).to_owned(), value(text.trim()));
+    if text.is_empty() {
+        return match place.remove(*last) {
+            Some(_) => Ok(()),
+            None => fail("nothing to take out: the config does not give that key".into()),
+        };
+    }
+    place.insert((*last).to_owned(), value(text));
     Ok(())
 }
 
@@ -62,6 +129,51 @@ mod tests {
              [optimizer]\nname = 'sgd'\nbetas = [0.9, 0.95]\n\
              [data]\ntokenizer = 'byte'\nfiles = ['a=b']\n[schedule]\nname = 'cosine'";
         assert_eq!(table, toml::from_str::<Table>(expected).unwrap());
+    }
+
+    #[test]
+    fn a_key_without_value_is_taken_out() {
+        let text = "seed = 1\n[train]\nsteps = 1\n[average]\nname = 'ema'";
+        let mut table: Table = toml::from_str(text).unwrap();
+        for setting in ["train.steps=", "average = ", "seed="] {
+            apply(&mut table, setting).unwrap();
+        }
+        assert_eq!(table, toml::from_str::<Table>("[train]").unwrap());
+        for setting in ["train.steps=", "sed=", "optimizer.groups.x="] {
+            let told = apply(&mut table, setting).unwrap_err().to_string();
+            assert!(
+                told.ends_with(": nothing to take out: the config does not give that key"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_name_drops_what_only_the_old_one_knows() {
+        let text = "[schedule]\nname = 'cosine'\nwarmup_steps = 4\nnum_cycles = 2\n\
+             [optimizer]\nname = 'adamw'\nlr = 1e-3\nbetas = [0.9, 0.95]";
+        let with = |settings: &[&str]| {
+            let (mut table, mut notes) = (toml::from_str::<Table>(text).unwrap(), Vec::new());
+            apply_all(&mut table, settings, &mut |note| notes.push(note.to_string())).unwrap();
+            (table, notes)
+        };
+        let (table, notes) = with(&["schedule.name=linear", "optimizer.name=sgd"]);
+        assert_eq!(table["schedule"], toml::from_str("name = 'linear'\nwarmup_steps = 4").unwrap());
+        assert_eq!(table["optimizer"], toml::from_str("name = 'sgd'\nlr = 1e-3").unwrap());
+        assert_eq!(
+            notes,
+            [
+                "optimizer.name = \"sgd\" drops what the config gives to `adamw` alone: betas",
+                "schedule.name = \"linear\" drops what the config gives to `cosine` alone: num_cycles"
+            ]
+        );
+        // What is set is told of as unknown later, and the same name or an unknown one drops nothing.
+        let (table, _) = with(&["optimizer.name=sgd", "optimizer.betas=[0.8, 0.9]"]);
+        assert!(table["optimizer"].get("betas").is_some());
+        for name in ["cosine", "cosin"] {
+            let (table, notes) = with(&[&format!("schedule.name={name}")]);
+            assert!(notes.is_empty() && table["schedule"].get("num_cycles").is_some());
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@ impl Run {
         config: &Config,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let origin = origin(config, observer)?;
-        let mut parts = Parts::build(config, observer)?;
+        let (config, origin) = origin(config, observer)?;
+        let mut parts = Parts::build(&config, observer)?;
         let state = parts.begin(origin.as_ref())?;
         Self::open(RunDir::nowhere(), parts, state, Start::Fresh, &|| Box::new(std::io::sink()))
     }

@@ -12,6 +12,7 @@ use rappel_regularize::LossTerms;
 use rappel_tensor::{Params, Tensor, no_grad};
 
 use super::{Task, TaskEntry};
+use crate::checkpoint::sha256;
 use crate::pretrained::continue_text;
 use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
 
@@ -22,7 +23,8 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     fields: &[
         Field::required("data", Kind::Section(&DATA), "what is learned from"),
         Field::required("model", Kind::Section(&ARCHITECTURES), "what learns"),
-        Field::new("sample", Kind::Table(SAMPLE), "{}", "the text generated at the end"),
+        Field::new("sample", Kind::Table(SAMPLE), "{}", "the text generated at the end")
+            .changeable(),
     ],
     build,
 };
@@ -153,7 +155,8 @@ impl Task for Text {
     }
 
     fn fingerprint(&self) -> String {
-        format!("{:016x}", self.data.fingerprint())
+        let [(_, tokenizer), _] = self.data.tokenizer.files();
+        format!("{:016x}, tokenizer {}", self.data.fingerprint(), sha256(&tokenizer))
     }
 
     fn describe(&self) -> String {
