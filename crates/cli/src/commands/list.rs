@@ -53,7 +53,8 @@ fn keys() -> String {
         .entries
         .iter()
         .map(|task| format!("\nwith task = \"{}\":\n{}", task.name, describe(task.fields)));
-    let paths = "\nPaths are taken from the current folder; a run's config.toml keeps them in full.\n";
+    let paths =
+        "\nPaths are taken from the current folder; a run's config.toml keeps them in full.\n";
     describe(FIELDS) + &own.collect::<String>() + paths
 }
 

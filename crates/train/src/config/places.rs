@@ -3,12 +3,18 @@
 use rappel_registry::{ConfigError, Field, Kind};
 
 /// The same error, but of an unknown key that another section has, as one that moved has: the
-/// suggestion is that one.
+/// suggestion is that one, unless the key is another name of one that is near.
 pub(super) fn suggest_elsewhere(error: ConfigError, fields: &[Field]) -> ConfigError {
-    let ConfigError::UnknownKey { key, suggestion: None, known } = error else { return error };
+    let ConfigError::UnknownKey { key, suggestion, known } = error else { return error };
     let name = key.rsplit('.').next().unwrap_or(&key);
-    let suggestion = place("", fields, &|field| field.is_named(name))
-        .or_else(|| place("", fields, &|field| field.aka.contains(&name)));
+    let is_aka = |field: &Field| field.aka.contains(&name);
+    let near = suggestion.filter(|near| {
+        place("", fields, &|field| field.name == near && is_aka(field)).is_some()
+            || place("", fields, &|field| field.is_named(name)).is_none()
+    });
+    let suggestion = near
+        .or_else(|| place("", fields, &|field| field.is_named(name)))
+        .or_else(|| place("", fields, &is_aka));
     ConfigError::UnknownKey { key, suggestion, known }
 }
 
