@@ -316,6 +316,6 @@ mod tests {
             })
         };
         assert_eq!(text(true).matches("step 5  validation").count(), 1);
-        assert_eq!(text(false).matches("step 5  validation loss 1.5000").count(), 1);
+        assert_eq!(text(false).matches("step 5  validation  loss 1.5000").count(), 1);
     }
 }

@@ -10,7 +10,14 @@ use std::os::unix::fs::symlink;
 
 use common::{Place, stderr};
 
-const SHORT: [&str; 4] = ["--set", "train.steps=2", "--set", "sample.max_tokens=0"];
+const SHORT: [&str; 6] = [
+    "--set",
+    "train.steps=2",
+    "--set",
+    "sample.max_tokens=0",
+    "--set",
+    "schedule={ name = 'constant' }",
+];
 
 fn train<'a>(out: &'a str) -> Vec<&'a str> {
     [&["train", "tiny.toml", "--out", out][..], &SHORT].concat()
@@ -98,6 +105,10 @@ fn names_that_are_not_utf_8_are_refused_not_changed() {
             stderr(&output)
         );
     }
+    fs::create_dir(place.at("texts")).unwrap();
+    fs::write(place.at("texts").join(odd), "a text").unwrap();
+    let told = place.error(&["train", "tiny.toml", "--set", "data.files=texts"]);
+    assert!(told.contains("its name is not UTF-8; rename it"), "{told}");
     fs::create_dir(place.at(odd)).unwrap();
     let mut inside = place.command(&["train", "../tiny.toml", "--set", "data.files=../corpus.txt"]);
     let output = inside.args(SHORT).current_dir(place.at(odd)).output().unwrap();
@@ -151,8 +162,8 @@ fn a_console_sink_is_the_only_one_to_tell_of_steps() {
     };
     let console = told("console");
     assert_eq!(console.matches("step 2  validation/loss").count(), 1, "{console}");
-    assert!(!console.contains("step 2/2") && !console.contains("validation loss"), "{console}");
+    assert!(!console.contains("step 2/2") && !console.contains("validation  loss"), "{console}");
     let lines = told("jsonl");
-    assert!(lines.contains("step 2/2") && lines.contains("step 2  validation loss"), "{lines}");
+    assert!(lines.contains("step 2/2") && lines.contains("step 2  validation  loss"), "{lines}");
     assert!(lines.contains("prepared    in "), "{lines}");
 }

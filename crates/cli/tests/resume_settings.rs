@@ -77,6 +77,14 @@ fn where_the_schedule_allows_it_a_longer_run_is_the_one_that_was_planned_so() {
     assert_eq!(place.model("run"), place.model("planned"));
     assert_eq!(place.read("run/model/notes.txt"), "mine");
     assert_eq!(place.names("run/model").iter().filter(|name| name.ends_with(".old")).count(), 0);
+    // How a step is computed is not what it computes.
+    let apart = ["train.max_grad_norm=0", CONSTANT, "checkpoint.every=20"];
+    place.ok(&train("plain", &[&apart[..], &["train.steps=30"]].concat()));
+    place.ok(&train("otherwise", &apart));
+    let otherwise =
+        ["train.steps=30", "model.gradient_checkpointing=true", "train.update_in_backward=true"];
+    place.ok(&resume("otherwise", &otherwise));
+    assert_eq!(place.model("otherwise"), place.model("plain"));
     let told = place.error(&resume("run", &["train.steps=30"]));
     assert!(told.contains("`train.steps`: the run has taken 40 steps already"), "{told}");
     // A schedule that falls only at the end allows it as long as it has not begun to fall.
@@ -176,8 +184,11 @@ fn keys_are_taken_out_dropped_and_found_where_they_moved() {
             "train.document_attention=true",
             "`train.document_attention`: unknown; did you mean `data.document_attention`?",
         ),
-        ("data.batch_size=3", "`data.batch_size`: unknown; did you mean `train.batch_size`?"),
-        ("model.learning_rate=3", "`model.learning_rate`: unknown; did you mean `optimizer.lr`?"),
+        (
+            "data.micro_batch_size=3",
+            "`data.micro_batch_size`: unknown; did you mean `train.batch_size`?",
+        ),
+        ("model.lr=3", "`model.lr`: unknown; did you mean `optimizer.lr`?"),
     ] {
         let told = place.error(&train("never", &[setting]));
         assert!(told.contains(expected), "{setting}: {told}");

@@ -1,5 +1,6 @@
 //! Folders, in an order that every machine shares.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
@@ -29,8 +30,13 @@ pub(crate) fn walk(folder: &Path, keep: &dyn Fn(&Path) -> bool) -> Result<Vec<Pa
     Ok(files)
 }
 
-/// A relative path with `/` between its parts, as every machine writes it here.
-pub(crate) fn portable_name(path: &Path) -> String {
-    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
-    parts.join("/")
+/// The path of `path` from `folder` on, with `/` between its parts, as every machine writes it here.
+///
+/// # Errors
+/// A name that is not UTF-8: the name of a document decides where it goes, so it is not repaired.
+pub(crate) fn portable_name(path: &Path, folder: &Path) -> Result<String, DataError> {
+    let parts = path.strip_prefix(folder).unwrap_or(path).iter().map(|part| part.to_str());
+    let parts: Option<Vec<_>> = parts.collect();
+    let reason = || io::Error::new(ErrorKind::InvalidData, "its name is not UTF-8; rename it");
+    parts.map(|parts| parts.join("/")).ok_or_else(|| DataError::read(path)(reason()))
 }

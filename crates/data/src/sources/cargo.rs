@@ -53,7 +53,7 @@ impl Source for Cargo {
         for (package, folder) in newest(packages) {
             let is_rust = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
             for path in walk(&folder, &is_rust)? {
-                let inside = portable_name(path.strip_prefix(&folder).unwrap_or(&path));
+                let inside = portable_name(&path, &folder)?;
                 documents.push(DocumentRef { name: format!("{package}/{inside}"), path });
             }
         }

@@ -59,10 +59,9 @@ impl Source for Files {
         }
         let common = common_folder(found.keys());
         let document = |(resolved, path): (PathBuf, PathBuf)| {
-            let name = portable_name(resolved.strip_prefix(&common).unwrap_or(&resolved));
-            DocumentRef { name, path }
+            Ok(DocumentRef { name: portable_name(&resolved, &common)?, path })
         };
-        Ok(found.into_iter().map(document).collect())
+        found.into_iter().map(document).collect()
     }
 
     fn read(&self, file: &DocumentRef, limit: u64) -> Result<Vec<Document>, DataError> {

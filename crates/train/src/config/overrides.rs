@@ -163,8 +163,8 @@ mod tests {
         assert_eq!(
             notes,
             [
-                "optimizer.name = \"sgd\" drops what the config gives to `adamw` alone: betas",
-                "schedule.name = \"linear\" drops what the config gives to `cosine` alone: num_cycles"
+                "schedule.name = \"linear\" drops what the config gives to `cosine` alone: num_cycles",
+                "optimizer.name = \"sgd\" drops what the config gives to `adamw` alone: betas"
             ]
         );
         // What is set is told of as unknown later, and the same name or an unknown one drops nothing.
