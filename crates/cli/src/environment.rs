@@ -20,6 +20,7 @@ pub fn check() -> Result<(), String> {
     rappel_tensor::check_level().map(|_| ())
 }
 
+#[allow(clippy::unnecessary_debug_formatting, reason = "shows the bytes that are not text")]
 fn check_text(argument: &OsStr) -> Result<(), String> {
     match argument.to_str() {
         Some(_) => Ok(()),

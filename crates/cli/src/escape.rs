@@ -24,9 +24,9 @@ fn escape(text: &str, hide: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
     let push = |mut shown: String, c: char| {
         if hide(c) {
-            shown.extend(c.escape_default())
+            shown.extend(c.escape_default());
         } else {
-            shown.push(c)
+            shown.push(c);
         }
         shown
     };

@@ -19,7 +19,7 @@ const SHORT: [&str; 6] = [
     "schedule={ name = 'constant' }",
 ];
 
-fn train<'a>(out: &'a str) -> Vec<&'a str> {
+fn train(out: &str) -> Vec<&str> {
     [&["train", "tiny.toml", "--out", out][..], &SHORT].concat()
 }
 

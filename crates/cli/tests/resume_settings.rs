@@ -76,7 +76,7 @@ fn where_the_schedule_allows_it_a_longer_run_is_the_one_that_was_planned_so() {
     place.ok(&resume("run", &["train.steps=40"]));
     assert_eq!(place.model("run"), place.model("planned"));
     assert_eq!(place.read("run/model/notes.txt"), "mine");
-    assert_eq!(place.names("run/model").iter().filter(|name| name.ends_with(".old")).count(), 0);
+    assert!(!place.names("run/model").concat().contains(".old"));
     // How a step is computed is not what it computes.
     let apart = ["train.max_grad_norm=0", CONSTANT, "checkpoint.every=20"];
     place.ok(&train("plain", &[&apart[..], &["train.steps=30"]].concat()));
@@ -95,9 +95,7 @@ fn where_the_schedule_allows_it_a_longer_run_is_the_one_that_was_planned_so() {
         "{told}"
     );
     assert!(told.contains("rappel train CONFIG --from stable --set train.steps=60"), "{told}");
-    for step in ["step-40"] {
-        fs::remove_dir_all(place.at("stable/checkpoints").join(step)).unwrap();
-    }
+    fs::remove_dir_all(place.at("stable/checkpoints/step-40")).unwrap();
     place.ok(&train("planned-stable", &[stable, "train.steps=60"]));
     place.ok(&resume("stable", &["train.steps=60"]));
     assert_eq!(place.model("stable"), place.model("planned-stable"));

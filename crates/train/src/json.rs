@@ -31,6 +31,7 @@ impl Written {
 pub(crate) mod number {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Written};
 
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
     pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         Written::from(*number).serialize(serializer)
     }

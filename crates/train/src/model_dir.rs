@@ -70,7 +70,9 @@ mod tests {
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         let fill = |folder: &Path, files: &[(&str, &str)]| {
             fs::create_dir_all(folder).unwrap();
-            files.iter().for_each(|(name, text)| fs::write(folder.join(name), text).unwrap());
+            for (name, text) in files {
+                fs::write(folder.join(name), text).unwrap();
+            }
         };
         let read = |name: &str| fs::read_to_string(to.join(name)).unwrap_or_default();
         fill(&to, &[("README.md", "mine"), ("config.json", "{mine}"), ("weights", "1234")]);

@@ -22,7 +22,7 @@ pub(super) fn apply_all(
         let (Some(Value::Table(old)), Value::Table(new)) = (given.get(section), value) else {
             continue;
         };
-        let names = [&*old, &*new].map(|table| table.get(NAME).and_then(Value::as_str));
+        let names = [old, &*new].map(|table| table.get(NAME).and_then(Value::as_str));
         let [Some(old_name), Some(name)] = names.map(|name| name.map(str::to_owned)) else {
             continue;
         };
@@ -36,7 +36,7 @@ pub(super) fn apply_all(
             .map(|(key, _)| key.clone())
             .collect();
         if !dropped.is_empty() {
-            dropped.iter().for_each(|key| drop(new.remove(key)));
+            new.retain(|key, _| !dropped.iter().any(|one| one == key));
             note(Note::DroppedKeys {
                 section: section.clone(),
                 name,
@@ -54,11 +54,12 @@ const NAME: &str = "name";
 /// What the entry `name` of a section of any task's config says of itself.
 fn info(section: &str, name: &str) -> Option<Info> {
     let all = TASKS.entries.iter().flat_map(fields);
-    let families = all.filter(|field| field.name == section).filter_map(|field| match field.kind {
-        Kind::Section(family) => Some(family),
-        _ => None,
-    });
-    families.filter_map(|family| family.info(name).ok()).next()
+    let mut families =
+        all.filter(|field| field.name == section).filter_map(|field| match field.kind {
+            Kind::Section(family) => Some(family),
+            _ => None,
+        });
+    families.find_map(|family| family.info(name).ok())
 }
 
 /// Puts `key=value` into a config: `key` is a dotted path, `value` a TOML value; what is none is
