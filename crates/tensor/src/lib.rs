@@ -6,6 +6,7 @@
 
 mod autograd;
 mod cpu;
+mod device;
 mod dtype;
 mod kernels;
 #[allow(unsafe_code)]
@@ -22,6 +23,7 @@ mod storage;
 mod tensor;
 
 pub use autograd::{checkpoint, is_recording, no_grad};
+pub use device::Device;
 pub use dtype::{DType, Element, Float};
 pub use kernels::update::{Gather, MAX_SLOTS, Piece, Run, Runs, STATE_BLOCK, StateArena};
 pub use kernels::update::{StateKind, Trained, Update, apply, gather, nonzero_rows, walk};

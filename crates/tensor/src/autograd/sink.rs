@@ -1,12 +1,13 @@
 //! Where an operation's backward puts the gradients of its inputs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::engine::{Pending, PendingNodes};
 use super::{Kind, Node};
 use crate::dtype::{DType, Element};
 use crate::kernels;
-use crate::memory::{bytes_of_mut, elements_of_mut};
+use crate::memory::Buffer;
 use crate::params::GradStore;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -20,7 +21,9 @@ pub(crate) struct Sink<'a> {
 
 /// A gradient's memory, to be written or added to.
 pub(crate) struct Target<'a> {
-    pub(crate) bytes: &'a mut [u8],
+    buffer: &'a mut Buffer,
+    /// The gradient's bytes within the buffer.
+    range: Range<usize>,
     /// The type of the elements: that of the input, or its accumulator where it is a parameter.
     pub dtype: DType,
     /// Whether there is a sum already that the new gradient must be added to; where not, the
@@ -28,11 +31,28 @@ pub(crate) struct Target<'a> {
     pub accumulate: bool,
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    /// Elements `range` of a buffer of `dtype`.
+    pub fn new(
+        buffer: &'a mut Buffer,
+        range: Range<usize>,
+        dtype: DType,
+        accumulate: bool,
+    ) -> Self {
+        let range = range.start * dtype.size()..range.end * dtype.size();
+        Self { buffer, range, dtype, accumulate }
+    }
+
+    /// How many elements there are.
+    pub fn count(&self) -> usize {
+        self.range.len() / self.dtype.size()
+    }
+
     /// The elements, in row-major order of the input's shape.
     pub fn slice<T: Element>(&mut self) -> &mut [T] {
         assert!(T::DTYPE == self.dtype, "gradient of {} written as {}", self.dtype, T::DTYPE);
-        elements_of_mut(self.bytes)
+        let size = size_of::<T>();
+        &mut self.buffer.as_slice_mut()[self.range.start / size..self.range.end / size]
     }
 
     /// Adds, or copies, a tensor of the same shape.
@@ -101,9 +121,10 @@ impl Sink<'_> {
 
 /// The memory of a contiguous tensor that has one owner.
 pub(crate) fn owned_target(tensor: &mut Tensor, accumulate: bool) -> Target<'_> {
-    let dtype = tensor.dtype();
-    let bytes = crate::with_element!(dtype, T => bytes_of_mut(tensor.slice_mut::<T>()));
-    Target { bytes, dtype, accumulate }
+    assert!(tensor.is_contiguous(), "a gradient's memory is in order");
+    let (from, count, dtype) = (tensor.layout.offset, tensor.count(), tensor.dtype());
+    let buffer = Arc::get_mut(&mut tensor.buffer).expect("a gradient's memory has one owner");
+    Target::new(buffer, from..from + count, dtype, accumulate)
 }
 
 /// `sum += grad`, in place where the sum has one owner and lies in order.

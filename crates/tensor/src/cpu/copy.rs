@@ -17,9 +17,7 @@ const PIECE_BYTES: usize = 1 << 17;
 pub(crate) fn contiguous(tensor: &Tensor) -> Tensor {
     let shape = tensor.shape();
     let mut out = Tensor::uninit(shape, tensor.dtype());
-    with_element!(tensor.dtype(), T => {
-        place::<T>(out.slice_mut(), Layout::contiguous(shape), tensor);
-    });
+    place(&mut out, Layout::contiguous(shape), tensor);
     out
 }
 
@@ -29,34 +27,37 @@ pub(crate) fn embed(part: &Tensor, shape: Shape, axis: usize, start: usize) -> T
     let mut layout = Layout::contiguous(shape);
     layout.offset = start * layout.strides[axis];
     layout.shape[axis] = part.shape()[axis];
-    with_element!(part.dtype(), T => place::<T>(out.slice_mut(), layout, part));
+    place(&mut out, layout, part);
     out
 }
 
-/// Writes `from` where `layout`, of the same shape, puts its elements in `to`.
-pub(crate) fn place<T: Element>(to: &mut [T], layout: Layout, from: &Tensor) {
+/// Writes `from` where `layout`, of the same shape, puts its elements in `to`, a new tensor of the
+/// same type.
+pub(crate) fn place(to: &mut Tensor, layout: Layout, from: &Tensor) {
     let shape = from.shape();
     debug_assert_eq!(layout.shape, shape);
-    let _timer = timed("copy", 0.0, (2 * shape.count() * size_of::<T>()) as f64);
+    let _timer = timed("copy", 0.0, (2 * shape.count() * from.dtype().size()) as f64);
     let walk = Walk::new([layout, from.layout], shape);
-    let source = Shared::from_ptr(from.buffer.as_ptr::<T>());
-    let to = Shared::new(to);
-    let rows = (PIECE_BYTES / (walk.inner * size_of::<T>()).max(1)).max(1);
-    for_pieces(walk.rows, rows, |range| {
-        for row in range {
-            let [a, b] = walk.offsets(row);
-            let [da, db] = walk.steps;
-            // SAFETY: the walk stays within both layouts; rows of the target are disjoint.
-            unsafe {
-                if da == 1 && db == 1 {
-                    std::ptr::copy_nonoverlapping(source.at(b), to.at(a), walk.inner);
-                } else {
-                    for i in 0..walk.inner {
-                        *to.at(a + i * da) = *source.at(b + i * db);
+    with_element!(from.dtype(), T => {
+        let source = Shared::from_ptr(from.buffer.as_ptr::<T>().cast_mut());
+        let to = Shared::new(to.slice_mut::<T>());
+        let rows = (PIECE_BYTES / (walk.inner * size_of::<T>()).max(1)).max(1);
+        for_pieces(walk.rows, rows, |range| {
+            for row in range {
+                let [a, b] = walk.offsets(row);
+                let [da, db] = walk.steps;
+                // SAFETY: the walk stays within both layouts; rows of the target are disjoint.
+                unsafe {
+                    if da == 1 && db == 1 {
+                        std::ptr::copy_nonoverlapping(source.at(b), to.at(a), walk.inner);
+                    } else {
+                        for i in 0..walk.inner {
+                            *to.at(a + i * da) = *source.at(b + i * db);
+                        }
                     }
                 }
             }
-        }
+        });
     });
 }
 

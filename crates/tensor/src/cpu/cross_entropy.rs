@@ -1,9 +1,12 @@
 //! Rows of logits: their cross-entropy with a target, and its slope.
 
 use super::parallel::{Shared, for_pieces};
-use crate::kernels::args::Terms;
+use crate::dtype::{DType, Element};
+use crate::kernels::args::{Rows, Terms};
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, MAX_LANES, Real, Simd, Stored, dispatch};
+use crate::tensor::Tensor;
+use crate::with_float;
 
 /// Elements of a row whose exponentials are summed relative to one maximum: they stay in the
 /// first-level cache between the two walks, and their sum is kept in lanes.
@@ -76,57 +79,69 @@ impl Terms {
     }
 }
 
-/// The loss of each row of `width` logits, and what its slope needs.
-pub(crate) fn losses<T: Stored>(
-    logits: &[T],
-    width: usize,
-    targets: &[Option<usize>],
-    terms: Terms,
-) -> Vec<(f64, RowStats)> {
-    let _timer = timed("cross_entropy", 0.0, size_of_val(logits) as f64);
-    let mut out = vec![(0.0, RowStats::default()); targets.len()];
-    let results = Shared::new(&mut out);
-    for_pieces(targets.len(), (PIECE / width).max(1), |range| {
-        for i in range {
-            let Some(target) = targets[i] else { continue };
-            let row = &logits[i * width..(i + 1) * width];
-            let stats = terms.stats(row);
-            // SAFETY: each row writes its own result.
-            unsafe { *results.at(i) = (terms.loss(row, target, stats), stats) };
-        }
-    });
-    out
+impl Rows<'_> {
+    fn rows<T: Stored>(&self) -> (&[T], &[i64], usize) {
+        let width = self.logits.size(self.logits.rank() - 1);
+        (self.logits.slice::<T>(), self.targets.slice::<i64>(), width)
+    }
 }
 
-/// The slopes of the losses times `scale`, from what [`losses`] found; zero without a target.
-pub(crate) fn slopes<T: Stored>(
-    logits: &[T],
-    out: &mut [T],
-    width: usize,
-    targets: &[Option<usize>],
-    found: &[(f64, RowStats)],
-    terms: Terms,
-    scale: f64,
-) {
-    let _timer = timed("cross_entropy", 0.0, 2.0 * size_of_val(logits) as f64);
-    assert_eq!(logits.len(), out.len());
-    let out = Shared::new(out);
-    for_pieces(targets.len(), (PIECE / width).max(1), |range| {
-        for i in range {
-            let row = &logits[i * width..(i + 1) * width];
-            // SAFETY: rows are disjoint, and of `width` elements.
-            unsafe {
-                let to = out.slice(i * width..(i + 1) * width);
-                match targets[i] {
-                    None => to.fill(T::from_f64(0.0)),
-                    Some(target) => {
-                        let (row, to) = (row.as_ptr(), to.as_mut_ptr());
-                        terms.slope(row, to, width, target, found[i].1, scale);
+/// The sum of the losses of rows that have a target, in their order, over the denominator, a scalar
+/// in the accumulator of the logits' type; and what slopes need of each row.
+pub(crate) fn losses(asked: &Rows<'_>) -> (Tensor, Tensor) {
+    let (count, dtype) = (asked.targets.count(), asked.logits.dtype());
+    let bytes = asked.logits.count() * dtype.size();
+    let _timer = timed("cross_entropy", 0.0, bytes as f64);
+    let mut stats = Tensor::zeros([count, 2], DType::F64);
+    let mut losses = vec![0.0; count];
+    with_float!(dtype, "cross_entropy", T => {
+        let (logits, targets, width) = asked.rows::<T>();
+        let (results, found) = (Shared::new(&mut losses), Shared::new(stats.slice_mut::<f64>()));
+        for_pieces(count, (PIECE / width).max(1), |range| {
+            for i in range.filter(|&i| targets[i] != asked.ignored) {
+                let (row, target) = (&logits[i * width..(i + 1) * width], targets[i] as usize);
+                let stats = asked.terms.stats(row);
+                // SAFETY: each row writes its own results.
+                unsafe {
+                    *results.at(i) = asked.terms.loss(row, target, stats);
+                    found.slice(2 * i..2 * i + 2).copy_from_slice(&[stats.lse, stats.entropy]);
+                }
+            }
+        });
+    });
+    let sum: f64 = losses.into_iter().sum();
+    (Tensor::scalar(sum / asked.denominator, dtype.accumulator()), stats)
+}
+
+/// The slopes of the loss times `grad`, a scalar, from what [`losses`] found; zero without a target.
+pub(crate) fn slopes(asked: &Rows<'_>, found: &Tensor, grad: &Tensor) -> Tensor {
+    let (count, dtype) = (asked.targets.count(), asked.logits.dtype());
+    let bytes = 2 * asked.logits.count() * dtype.size();
+    let _timer = timed("cross_entropy", 0.0, bytes as f64);
+    let scale = grad.item() / asked.denominator;
+    let found = found.slice::<f64>();
+    let mut out = Tensor::uninit(asked.logits.shape(), dtype);
+    with_float!(dtype, "cross_entropy", T => {
+        let (logits, targets, width) = asked.rows::<T>();
+        let out = Shared::new(out.slice_mut::<T>());
+        for_pieces(count, (PIECE / width).max(1), |range| {
+            for i in range {
+                let row = &logits[i * width..(i + 1) * width];
+                // SAFETY: rows are disjoint, and of `width` elements.
+                unsafe {
+                    let to = out.slice(i * width..(i + 1) * width);
+                    if targets[i] == asked.ignored {
+                        to.fill(T::from_f64(0.0));
+                    } else {
+                        let stats = RowStats { lse: found[2 * i], sum: 0.0, entropy: found[2 * i + 1] };
+                        let (row, to, target) = (row.as_ptr(), to.as_mut_ptr(), targets[i] as usize);
+                        asked.terms.slope(row, to, width, target, stats, scale);
                     }
                 }
             }
-        }
+        });
     });
+    out
 }
 
 /// The sum of the losses of rows that all have a target, added in order; where `scale` is given,
@@ -134,7 +149,7 @@ pub(crate) fn slopes<T: Stored>(
 pub(super) fn losses_in_place<T: Stored>(
     logits: &mut [T],
     width: usize,
-    targets: &[usize],
+    targets: &[i64],
     terms: Terms,
     scale: Option<f64>,
 ) -> f64 {
@@ -148,10 +163,11 @@ pub(super) fn losses_in_place<T: Stored>(
             unsafe {
                 let row = rows.slice(i * width..(i + 1) * width);
                 let stats = terms.stats(&*row);
-                *results.at(i) = terms.loss(row, targets[i], stats);
+                let target = targets[i] as usize;
+                *results.at(i) = terms.loss(row, target, stats);
                 if let Some(scale) = scale {
                     let row = row.as_mut_ptr();
-                    terms.slope(row, row, width, targets[i], stats, scale);
+                    terms.slope(row, row, width, target, stats, scale);
                 }
             }
         }

@@ -42,13 +42,15 @@ impl Head<'_> {
         let tensor = |wanted: bool, sizes: [usize; 2], dtype| {
             wanted.then(|| Tensor::uninit(sizes.into(), dtype))
         };
+        let mut total = 0.0;
         let mut out = HeadLoss {
-            loss: 0.0,
+            loss: Tensor::scalar(0.0, A::DTYPE),
             hidden: tensor(slope_hidden, [rows, width], T::DTYPE),
             weight: tensor(slope_weight, [vocab, width], A::DTYPE),
         };
         if rows == 0 {
             out.weight = slope_weight.then(|| Tensor::zeros([vocab, width], A::DTYPE));
+            out.loss = Tensor::scalar(0.0 / self.denominator, A::DTYPE);
             return out;
         }
         let most = (CHUNK_BYTES / (vocab * size_of::<A>())).max(FEWEST_ROWS);
@@ -57,12 +59,14 @@ impl Head<'_> {
         for start in (0..rows).step_by(chunk) {
             let rows = start..rows.min(start + chunk);
             let logits = &mut scratch.as_slice_mut::<A>()[..rows.len() * vocab];
-            self.chunk::<T, A>(rows, logits, &mut out);
+            total += self.chunk::<T, A>(rows, logits, &mut out);
         }
+        out.loss = Tensor::scalar(total / self.denominator, A::DTYPE);
         out
     }
 
-    fn chunk<T, A>(&self, rows: std::ops::Range<usize>, logits: &mut [A], out: &mut HeadLoss)
+    /// The loss of some rows; slopes go to `out`.
+    fn chunk<T, A>(&self, rows: std::ops::Range<usize>, logits: &mut [A], out: &mut HeadLoss) -> f64
     where
         T: Output<Acc = A> + Element,
         A: gemm::Float + Stored,
@@ -76,7 +80,7 @@ impl Head<'_> {
         let flops = (2 * products * m * vocab * width) as f64;
         let moved = m * vocab + m * width + vocab * width;
         let _timer = timed("matmul", flops, (products * moved * size_of::<A>()) as f64);
-        let scale = (products > 1).then_some(self.scale);
+        let scale = (products > 1).then_some(1.0 / self.denominator);
         let c = logits.as_mut_ptr();
         // SAFETY: the views lie within their tensors, the scratch holds `m vocab` elements, and the
         // slopes have the sizes of what they are slopes of.
@@ -84,7 +88,8 @@ impl Head<'_> {
             let size = (m, vocab, width);
             let (one, all) = (A::ONE, Threads::Parallel);
             gemm::gemm(size, one, hidden, transposed(weight), c, vocab, false, None, all);
-            out.loss += losses_in_place(logits, vocab, &self.targets[rows], self.terms, scale);
+            let targets = &self.targets.slice::<i64>()[rows];
+            let loss = losses_in_place(logits, vocab, targets, self.terms, scale);
             let slopes = View::new(logits.as_ptr(), vocab, 1);
             if let Some(to) = &mut out.hidden {
                 let to = to.slice_mut::<T>()[start * width..].as_mut_ptr();
@@ -96,6 +101,7 @@ impl Head<'_> {
                 let add = start > 0;
                 gemm::gemm(size, one, transposed(slopes), hidden, to, width, add, None, all);
             }
+            loss
         }
     }
 }
@@ -110,8 +116,9 @@ fn transposed<T: Operand>(view: View<T>) -> View<T> {
     View { rs: view.cs, cs: view.rs, ..view }
 }
 
-/// `tensor *= factor`, for a tensor that nobody else holds.
-pub(crate) fn multiply(tensor: &mut Tensor, factor: f64) {
+/// `tensor *= factor`, a scalar, for a tensor that nobody else holds.
+pub(crate) fn multiply(tensor: &mut Tensor, factor: &Tensor) {
+    let factor = factor.item();
     if factor == 1.0 {
         return;
     }

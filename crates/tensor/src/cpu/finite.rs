@@ -7,6 +7,8 @@ use half::bf16;
 use super::parallel::for_pieces;
 use crate::dtype::Float;
 use crate::profile::timed;
+use crate::tensor::Tensor;
+use crate::with_float;
 
 /// Elements that one task looks at.
 const PIECE: usize = 1 << 16;
@@ -68,8 +70,12 @@ pub(crate) fn all_finite<T: Bits>(x: &[T]) -> bool {
     !found.into_inner()
 }
 
-/// The place of the first that is not finite.
-pub(crate) fn first_non_finite<T: Bits>(x: &[T]) -> Option<usize> {
+/// The place of the first element of a contiguous tensor that is not finite.
+pub(crate) fn first_non_finite(x: &Tensor) -> Option<usize> {
+    with_float!(x.dtype(), "first_non_finite", T => first(x.slice::<T>()))
+}
+
+fn first<T: Bits>(x: &[T]) -> Option<usize> {
     if all_finite(x) { None } else { x.iter().position(|x| !x.to_f64().is_finite()) }
 }
 
@@ -83,15 +89,15 @@ mod tests {
         x[2] = T::from_f64(-largest);
         // The smallest number, below the normal ones.
         x[3] = T::from_f64(f64::from(f32::from_bits(1)));
-        assert_eq!(first_non_finite(&x), None);
+        assert_eq!(first(&x), None);
         for bad in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             for place in [0, 5, CHUNK, PIECE - 1, 2 * PIECE + 76] {
                 let kept = std::mem::replace(&mut x[place], T::from_f64(bad));
-                assert_eq!(first_non_finite(&x), Some(place), "{bad} {}", T::DTYPE);
+                assert_eq!(first(&x), Some(place), "{bad} {}", T::DTYPE);
                 x[place] = kept;
             }
         }
-        assert_eq!(first_non_finite::<T>(&[]), None);
+        assert_eq!(first::<T>(&[]), None);
     }
 
     #[test]

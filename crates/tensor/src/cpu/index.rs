@@ -12,9 +12,10 @@ use crate::{with_element, with_float};
 /// Bytes that one task moves.
 const PIECE_BYTES: usize = 1 << 18;
 
-/// Reads indices, each of which must be one of `count` rows of `what`.
+/// Indices in order, each of which is one of `count` rows of `what`: they are looked at on the host,
+/// where the data came from.
 #[track_caller]
-pub(crate) fn checked(name: &str, ids: &Tensor, count: usize, what: &str) -> Vec<usize> {
+pub(crate) fn checked(name: &str, ids: &Tensor, count: usize, what: &str) -> Tensor {
     assert!(ids.dtype() == DType::I64, "{name}: ids are {}, not i64", ids.dtype());
     let ids = ids.detach().contiguous();
     let wrong = ids.slice::<i64>().iter().position(|&id| id < 0 || id as usize >= count);
@@ -22,11 +23,13 @@ pub(crate) fn checked(name: &str, ids: &Tensor, count: usize, what: &str) -> Vec
         let id = ids.slice::<i64>()[at];
         panic!("{name}: id {id} at position {at} is outside {what} of {count}");
     }
-    ids.slice::<i64>().iter().map(|&id| id as usize).collect()
+    ids
 }
 
-/// Rows `ids` of the middle dimension of a contiguous tensor, seen as `[outer, count, inner]`.
-pub(crate) fn take(x: &Tensor, [outer, count, inner]: [usize; 3], ids: &[usize]) -> Tensor {
+/// Rows `ids` ([`checked`]) of the middle dimension of a contiguous tensor, seen as
+/// `[outer, count, inner]`.
+pub(crate) fn take(x: &Tensor, [outer, count, inner]: [usize; 3], ids: &Tensor) -> Tensor {
+    let ids = ids.slice::<i64>();
     let size = x.dtype().size();
     let _timer = timed("take rows", 0.0, (2 * outer * ids.len() * inner * size) as f64);
     let mut out = Tensor::uninit([outer, ids.len(), inner].into(), x.dtype());
@@ -36,7 +39,7 @@ pub(crate) fn take(x: &Tensor, [outer, count, inner]: [usize; 3], ids: &[usize])
         let rows = (PIECE_BYTES / (inner * size_of::<T>()).max(1)).max(1);
         for_pieces(outer * ids.len(), rows, |range| {
             for row in range {
-                let first = (row / ids.len() * count + ids[row % ids.len()]) * inner;
+                let first = (row / ids.len() * count + ids[row % ids.len()] as usize) * inner;
                 // SAFETY: every row is written once, and lies within the result.
                 let to = unsafe { to.slice(row * inner..(row + 1) * inner) };
                 to.copy_from_slice(&from[first..first + inner]);
@@ -53,11 +56,12 @@ pub(crate) fn take(x: &Tensor, [outer, count, inner]: [usize; 3], ids: &[usize])
 pub(crate) fn add_taken(
     grad: &Tensor,
     [outer, count, inner]: [usize; 3],
-    ids: &[usize],
+    ids: &Tensor,
     target: &mut Target<'_>,
 ) {
+    let ids = ids.slice::<i64>();
     let moved = 3 * grad.count() * target.dtype.size();
-    let cleared = if target.accumulate { 0 } else { target.bytes.len() };
+    let cleared = if target.accumulate { 0 } else { target.count() * target.dtype.size() };
     let _timer = timed("add rows", 0.0, (moved + cleared) as f64);
     let grad = grad.detach().to_dtype(target.dtype).contiguous();
     let mut order: Vec<usize> = (0..ids.len()).collect();
@@ -70,7 +74,7 @@ pub(crate) fn add_taken(
         let to = Shared::new(to);
         let rows = (PIECE_BYTES / (outer * inner * size_of::<T>()).max(1)).max(1);
         for_pieces(count, rows, |range| {
-            let before = |row: usize| order.partition_point(|&i| ids[i] < row);
+            let before = |row: usize| order.partition_point(|&i| (ids[i] as usize) < row);
             let here = &order[before(range.start)..before(range.end)];
             for o in 0..outer {
                 let row = |r: usize| (o * count + r) * inner;
@@ -80,7 +84,7 @@ pub(crate) fn add_taken(
                     part.fill(T::from_f64(0.0));
                 }
                 for &i in here {
-                    let first = (ids[i] - range.start) * inner;
+                    let first = (ids[i] as usize - range.start) * inner;
                     let source = (o * ids.len() + i) * inner;
                     let to = &mut part[first..first + inner];
                     dispatch(AddAssign { to, from: &from[source..source + inner] });

@@ -2,9 +2,11 @@
 
 use super::map::Walk;
 use super::parallel::{Shared, for_pieces};
+use crate::autograd::Target;
 use crate::dtype::Element;
 use crate::shape::{Layout, Shape};
 use crate::tensor::Tensor;
+use crate::{with_element, with_float};
 
 /// Elements in one task.
 const PIECE: usize = 1 << 14;
@@ -76,23 +78,25 @@ pub(crate) fn zip<A: Element, B: Element, C: Element>(
     out
 }
 
-/// `a` where `mask` is not zero, else `b`, broadcast together.
+/// `a` where `mask` is not zero, else `b`, broadcast together; `a` and `b` are of one type.
 #[track_caller]
-pub(crate) fn select<T: Element>(mask: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
+pub(crate) fn select(mask: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
     let shape = common_shape("select", &[mask, a, b]);
-    let mut out = Tensor::uninit(shape, T::DTYPE);
-    let to = Shared::new(out.slice_mut::<T>());
-    let (pm, pa, pb) = (source::<u8>(mask), source::<T>(a), source::<T>(b));
+    let mut out = Tensor::uninit(shape, a.dtype());
     let layouts = [mask, a, b].map(|x| x.layout.broadcast(shape));
-    for_lines(layouts, shape, |line| {
-        let ([om, oa, ob], [sm, sa, sb]) = (line.offsets, line.steps);
-        // SAFETY: the walk stays within the layouts, and lines of the result are disjoint.
-        unsafe {
-            for i in 0..line.len {
-                let (yes, no) = (*pa.at(oa + i * sa), *pb.at(ob + i * sb));
-                *to.at(line.start + i) = if *pm.at(om + i * sm) != 0 { yes } else { no };
+    with_element!(a.dtype(), T => {
+        let to = Shared::new(out.slice_mut::<T>());
+        let (pm, pa, pb) = (source::<u8>(mask), source::<T>(a), source::<T>(b));
+        for_lines(layouts, shape, |line| {
+            let ([om, oa, ob], [sm, sa, sb]) = (line.offsets, line.steps);
+            // SAFETY: the walk stays within the layouts, and lines of the result are disjoint.
+            unsafe {
+                for i in 0..line.len {
+                    let (yes, no) = (*pa.at(oa + i * sa), *pb.at(ob + i * sb));
+                    *to.at(line.start + i) = if *pm.at(om + i * sm) != 0 { yes } else { no };
+                }
             }
-        }
+        });
     });
     out
 }
@@ -101,35 +105,51 @@ pub(crate) fn select<T: Element>(mask: &Tensor, a: &Tensor, b: &Tensor) -> Tenso
 ///
 /// Whoever calls has checked that ids are below the dimension, and that no other dimension of
 /// `shape` is larger than that of `x`.
-pub(crate) fn gather<T: Element>(x: &Tensor, axis: usize, ids: &[usize], shape: Shape) -> Tensor {
-    let mut out = Tensor::uninit(shape, T::DTYPE);
-    let to = Shared::new(out.slice_mut::<T>());
-    let from = source::<T>(x);
+pub(crate) fn gather(x: &Tensor, axis: usize, ids: &Tensor, shape: Shape) -> Tensor {
+    let mut out = Tensor::uninit(shape, x.dtype());
+    let ids = ids.slice::<i64>();
     let step = x.layout.strides[axis];
     let mut base = Layout { shape, ..x.layout };
     base.strides[axis] = 0;
-    for_lines([base], shape, |Line { offsets: [offset], steps: [by], start, len }| {
-        // SAFETY: ids were checked, other indices stay within `x`; lines are disjoint.
-        unsafe {
-            for i in 0..len {
-                *to.at(start + i) = *from.at(offset + i * by + ids[start + i] * step);
+    with_element!(x.dtype(), T => {
+        let (to, from) = (Shared::new(out.slice_mut::<T>()), source::<T>(x));
+        for_lines([base], shape, |Line { offsets: [offset], steps: [by], start, len }| {
+            // SAFETY: ids were checked, other indices stay within `x`; lines are disjoint.
+            unsafe {
+                for i in 0..len {
+                    let id = ids[start + i] as usize;
+                    *to.at(start + i) = *from.at(offset + i * by + id * step);
+                }
             }
-        }
+        });
     });
     out
 }
 
-/// `to[i with ids[i] as its index along axis] += src[i]`; `to` is contiguous, of shape `whole`.
+/// `target[i with ids[i] as its index along axis] += src[i]`; `target` is of shape `whole`, and zero
+/// where it holds no sum yet.
 ///
 /// Places that differ in another dimension than `axis` have different targets: tasks are cut
 /// there, and add along `axis` in order, so the bits do not depend on the number of threads.
-pub(crate) fn scatter_add<T: Element>(
-    to: &mut [T],
+pub(crate) fn scatter_add(
+    target: &mut Target<'_>,
     whole: Shape,
     axis: usize,
-    ids: &[usize],
+    ids: &Tensor,
     src: &Tensor,
 ) {
+    let src = src.detach().to_dtype(target.dtype);
+    let fresh = !target.accumulate;
+    with_float!(target.dtype, "scatter_add", T => {
+        let to = target.slice::<T>();
+        if fresh {
+            to.fill(T::from_f64(0.0));
+        }
+        scatter(to, whole, axis, ids.slice::<i64>(), &src);
+    });
+}
+
+fn scatter<T: Element>(to: &mut [T], whole: Shape, axis: usize, ids: &[i64], src: &Tensor) {
     let shape = src.shape();
     let (target, chosen) = (Layout::contiguous(whole), Layout::contiguous(shape));
     let [to_step, id_step, src_step] = [&target, &chosen, &src.layout].map(|x| x.strides[axis]);
@@ -139,7 +159,7 @@ pub(crate) fn scatter_add<T: Element>(
     for_lines(layouts, across, |line| {
         let ([ot, oi, os], [st, si, ss]) = (line.offsets, line.steps);
         let add = |j: usize, a: usize| {
-            let id = ids[oi + j * si + a * id_step];
+            let id = ids[oi + j * si + a * id_step] as usize;
             // SAFETY: ids were checked, other indices stay within both tensors; only this task
             // writes where `j` leads.
             unsafe {
@@ -198,5 +218,5 @@ pub(crate) fn first_best<T: Element>(
 
 /// The buffer of a tensor, for reading.
 fn source<T: Element>(x: &Tensor) -> Shared<T> {
-    Shared::from_ptr(x.buffer.as_ptr::<T>())
+    Shared::from_ptr(x.buffer.as_ptr::<T>().cast_mut())
 }

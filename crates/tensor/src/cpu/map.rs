@@ -46,7 +46,7 @@ fn run<T: Stored, const N: usize, F: Formula<N>>(
     formula: F,
 ) {
     let walk = Walk::new(operands.map(|operand| operand.layout.broadcast(shape)), shape);
-    let from: [*const T; N] = operands.map(|operand| operand.buffer.as_ptr::<T>().cast_const());
+    let from: [*const T; N] = operands.map(|operand| operand.buffer.as_ptr::<T>());
     let from = from.map(|p| Shared::from_ptr(p.cast_mut()));
     let out = Shared::new(out);
     // A task is a part of a long row, or several short rows.
@@ -175,15 +175,5 @@ impl<T: Stored, const N: usize, F: Formula<N>> Kernel for Row<T, N, F> {
             }
             i += n;
         }
-    }
-}
-
-/// Adds `values`, a row as wide as the whole product, to every row of a finished part.
-pub(crate) fn add_rows<T: Stored>(part: &super::matmul::Part, values: &[T]) {
-    let values = &values[part.cols.clone()];
-    for i in part.rows.clone() {
-        // SAFETY: the caller's product holds `T`, and `i` is one of its rows.
-        let row = unsafe { part.row::<T>(i) };
-        dispatch(super::copy::AddAssign { to: row, from: values });
     }
 }

@@ -1,12 +1,15 @@
 //! Matrix products of tensors, on the kernel in [`gemm`](super::gemm).
 
+use super::copy::AddAssign;
 use super::gemm::{self, Epilogue, Operand, Output, Threads, View};
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
 use crate::kernels::args::Matrices;
 use crate::profile::{Timer, timed};
+use crate::real::{Stored, dispatch};
 use crate::tensor::Tensor;
+use crate::with_float;
 
 impl Matrices {
     fn view<T: Element>(&self, index: usize) -> View<T> {
@@ -78,30 +81,38 @@ fn one<T: Operand>() -> T::Acc {
     <T::Acc as gemm::Float>::ONE
 }
 
-/// `x w` for matrices `x [m, k]`, `w [k, n]`, with `finish` called on each part of the result that
-/// is complete, while it is still in cache.
-pub(crate) fn product_then(x: &Matrices, w: &Matrices, finish: impl Fn(Part) + Sync) -> Tensor {
+/// `x w + bias` for matrices `x [m, k]`, `w [k, n]`: the bias, contiguous `[n]`, is added to each part
+/// of the result that is complete, while it is still in cache.
+pub(crate) fn biased_product(x: &Matrices, w: &Matrices, bias: &Tensor) -> Tensor {
     let _timer = count(x, w);
     let mut out = Tensor::uninit([x.rows, w.cols].into(), x.tensor.dtype());
-    match x.tensor.dtype() {
-        DType::F32 => then::<f32>(x, w, out.slice_mut(), &finish),
-        DType::F64 => then::<f64>(x, w, out.slice_mut(), &finish),
-        DType::BF16 => then::<half::bf16>(x, w, out.slice_mut(), &finish),
-        other => panic!("linear: needs floating-point numbers, got {other}"),
-    }
+    with_float!(x.tensor.dtype(), "linear", T => {
+        let bias = bias.slice::<T>();
+        then::<T>(x, w, out.slice_mut(), &|part: Part| add_rows::<T>(&part, bias));
+    });
     out
 }
 
+/// Adds `values`, a row as wide as the whole product, to every row of a finished part.
+fn add_rows<T: Stored>(part: &Part, values: &[T]) {
+    let values = &values[part.cols.clone()];
+    for i in part.rows.clone() {
+        // SAFETY: the caller's product holds `T`, and `i` is one of its rows.
+        let row = unsafe { part.row::<T>(i) };
+        dispatch(AddAssign { to: row, from: values });
+    }
+}
+
 /// A finished part of a product: where its memory starts, and its place in the whole.
-pub(crate) struct Part {
+struct Part {
     /// The first element of the whole product.
-    pub start: *mut u8,
+    start: *mut u8,
     /// Elements in a row of the whole.
-    pub width: usize,
+    width: usize,
     /// The rows of this part.
-    pub rows: std::ops::Range<usize>,
+    rows: std::ops::Range<usize>,
     /// The columns of this part.
-    pub cols: std::ops::Range<usize>,
+    cols: std::ops::Range<usize>,
 }
 
 impl Part {
@@ -110,7 +121,7 @@ impl Part {
     /// # Safety
     /// `T` is the type of the product, and `i` one of `rows`.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn row<T>(&self, i: usize) -> &mut [T] {
+    unsafe fn row<T>(&self, i: usize) -> &mut [T] {
         // SAFETY: the part is this closure's own while it runs.
         unsafe {
             let first = self.start.cast::<T>().add(i * self.width + self.cols.start);

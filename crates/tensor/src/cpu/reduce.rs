@@ -1,6 +1,10 @@
 //! Sums, in an order that does not depend on the number of threads.
 
+use std::ops::Range;
+
 use super::parallel::{Shared, for_pieces, sum_pieces};
+use crate::dtype::{DType, Element};
+use crate::memory::{Buffer, bytes_of_mut};
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
@@ -12,8 +16,20 @@ const PIECE: usize = 1 << 12;
 /// Rows of a matrix that one task adds up into a partial row.
 const ROWS: usize = 64;
 
-/// The sum of squares, of a slice of any length.
-pub(crate) fn sum_of_squares<T: Stored>(x: &[T]) -> f64 {
+/// The sum of squares of a contiguous tensor.
+pub(crate) fn sum_of_squares(x: &Tensor) -> f64 {
+    with_float!(x.dtype(), "sum of squares", T => squares(x.slice::<T>()))
+}
+
+/// The sums of squares of these parts of a buffer of `dtype`.
+pub(crate) fn squares_of(buffer: &Buffer, dtype: DType, parts: &[Range<usize>]) -> Vec<f64> {
+    with_float!(dtype, "norm", T => {
+        let all = buffer.as_slice::<T>();
+        parts.iter().map(|part| squares(&all[part.clone()])).collect()
+    })
+}
+
+fn squares<T: Stored>(x: &[T]) -> f64 {
     let _timer = timed("norm", 0.0, size_of_val(x) as f64);
     sum_pieces(x.len(), PIECE * 16, |range| {
         x[range].chunks(PIECE).map(|x| dispatch(Sum { x, square: true })).sum()
@@ -21,7 +37,7 @@ pub(crate) fn sum_of_squares<T: Stored>(x: &[T]) -> f64 {
 }
 
 /// The sum, of a slice of any length.
-pub(crate) fn sum<T: Stored>(x: &[T]) -> f64 {
+fn sum<T: Stored>(x: &[T]) -> f64 {
     sum_pieces(x.len(), PIECE * 16, |range| {
         x[range].chunks(PIECE).map(|x| dispatch(Sum { x, square: false })).sum()
     })
@@ -68,13 +84,16 @@ impl<T: Stored> Kernel for Sum<'_, T> {
 pub(crate) fn sum_middle(x: &Tensor, outer: usize, reduced: usize, inner: usize) -> Tensor {
     let _timer = timed("sum", 0.0, ((x.count() + outer * inner) * x.dtype().size()) as f64);
     let mut out = Tensor::uninit([outer, inner].into(), x.dtype());
-    with_float!(x.dtype(), "sum", T => {
+    let dtype = x.dtype();
+    with_float!(dtype, "sum", T => {
         let (x, out) = (x.slice::<T>(), out.slice_mut::<T>());
         if inner == 1 {
             sum_rows(x, out, reduced);
         } else {
+            let mut sums = Tensor::uninit([inner].into(), dtype.accumulator());
             for (o, row) in out.chunks_mut(inner).enumerate() {
-                sum_columns(&x[o * reduced * inner..(o + 1) * reduced * inner], row, inner);
+                let x = &x[o * reduced * inner..(o + 1) * reduced * inner];
+                columns_as(x, row, &mut sums);
             }
         }
     });
@@ -101,28 +120,59 @@ fn sum_rows<T: Stored>(x: &[T], out: &mut [T], len: usize) {
     });
 }
 
-/// `out[j] = sum over i of x[i, j]`, rows of `width`.
-pub(crate) fn sum_columns<T: Stored>(x: &[T], out: &mut [T], width: usize) {
+/// The sum of the rows of a contiguous matrix `[rows, width]`, in the accumulator of its type.
+pub(crate) fn sum_of_rows(x: &Tensor) -> Tensor {
+    let (rows, width, acc) = (x.size(0), x.size(1), x.dtype().accumulator());
+    let _timer = timed("sum", 0.0, (x.dtype().size() * rows * width) as f64);
+    let mut out = Tensor::uninit([width].into(), acc);
+    with_float!(x.dtype(), "sum", T => columns(x.slice::<T>(), accumulators(&mut out), width));
+    out
+}
+
+/// [`columns`] in the type of `x`, rounded once; `sums` is memory for one row of accumulators.
+fn columns_as<T: Stored>(x: &[T], out: &mut [T], sums: &mut Tensor) {
+    let width = out.len();
+    if sums.dtype() == T::DTYPE {
+        return columns(x, bytes_of_mut(out), width);
+    }
+    columns(x, accumulators(sums), width);
+    with_float!(sums.dtype(), "sum", A => {
+        for (to, from) in out.iter_mut().zip(sums.slice::<A>()) {
+            *to = T::from_f64(from.to_f64());
+        }
+    });
+}
+
+/// The bytes of a new tensor of accumulators.
+fn accumulators(sums: &mut Tensor) -> &mut [u8] {
+    with_float!(sums.dtype(), "sum", A => bytes_of_mut(sums.slice_mut::<A>()))
+}
+
+/// `out[j] = sum over i of x[i, j]`, rows of `width`; `out` is a row of accumulators.
+fn columns<T: Stored>(x: &[T], out: &mut [u8], width: usize) {
     let rows = x.len() / width.max(1);
     let parts = rows.div_ceil(ROWS);
     if parts <= 1 || width * rows < PIECE {
         return dispatch(Columns { x, out, width });
     }
-    let mut partial = crate::memory::Buffer::uninit(parts * width * size_of::<T>());
-    let partial = &mut partial.as_slice_mut::<T>()[..parts * width];
-    let shared = Shared::new(partial);
+    let row_bytes = width * T::DTYPE.accumulator().size();
+    let mut partial = Tensor::uninit([parts, width].into(), T::DTYPE.accumulator());
+    let shared = Shared::new(accumulators(&mut partial));
     for_pieces(rows, ROWS, |range| {
         let part = range.start / ROWS;
         // SAFETY: each piece of rows has a partial row of its own.
-        let out = unsafe { shared.slice(part * width..(part + 1) * width) };
+        let out = unsafe { shared.slice(part * row_bytes..(part + 1) * row_bytes) };
         dispatch(Columns { x: &x[range.start * width..range.end * width], out, width });
     });
-    dispatch(Columns { x: partial, out, width });
+    with_float!(partial.dtype(), "sum", A => {
+        dispatch(Columns { x: partial.slice::<A>(), out, width });
+    });
 }
 
 struct Columns<'a, T> {
     x: &'a [T],
-    out: &'a mut [T],
+    /// `width` accumulators.
+    out: &'a mut [u8],
     width: usize,
 }
 
@@ -133,16 +183,18 @@ impl<T: Stored> Kernel for Columns<'_, T> {
         let lanes = T::Wide::<S>::LANES;
         let width = self.width;
         let rows = self.x.len() / width.max(1);
-        let (x, out) = (self.x.as_ptr(), self.out.as_mut_ptr());
+        let x = self.x.as_ptr();
+        let out: *mut <T::Wide<S> as Lanes>::Scalar = self.out.as_mut_ptr().cast();
         let mut j = 0;
-        // SAFETY: columns stay below `width`, rows below the slice's number of rows.
+        // SAFETY: columns stay below `width`, rows below the slice's number of rows; the lanes'
+        // scalars are the accumulators of `T`.
         unsafe {
             while j + lanes <= width {
                 let mut sum = T::Wide::<S>::of(0.0);
                 for i in 0..rows {
                     sum = sum + T::load::<S>(x.add(i * width + j));
                 }
-                T::store::<S>(sum, out.add(j));
+                sum.store(out.add(j));
                 j += lanes;
             }
             if j < width {
@@ -150,7 +202,7 @@ impl<T: Stored> Kernel for Columns<'_, T> {
                 for i in 0..rows {
                     sum = sum + T::load_partial::<S>(x.add(i * width + j), width - j);
                 }
-                T::store_partial::<S>(sum, out.add(j), width - j);
+                sum.store_partial(out.add(j), width - j);
             }
         }
     }

@@ -81,21 +81,34 @@ pub(crate) struct Terms {
     pub confidence_penalty: f64,
 }
 
+/// Rows of logits, and what is added up over them and divided by.
+pub(crate) struct Rows<'a> {
+    /// `[.., vocab]`; contiguous.
+    pub logits: &'a Tensor,
+    /// `[..]` of `i64`: a class of the vocabulary or `ignored`; contiguous.
+    pub targets: &'a Tensor,
+    pub ignored: i64,
+    pub terms: Terms,
+    pub denominator: f64,
+}
+
 /// `logits = hidden weight^T` with a target for each row.
 pub(crate) struct Head<'a> {
     /// `[rows, width]`.
     pub hidden: &'a Tensor,
     /// `[vocab, width]`.
     pub weight: &'a Tensor,
-    pub targets: &'a [usize],
+    /// `[rows]` of `i64`, classes of the vocabulary; contiguous.
+    pub targets: &'a Tensor,
     pub terms: Terms,
-    /// What slopes are multiplied by.
-    pub scale: f64,
+    /// What losses are divided by, and slopes.
+    pub denominator: f64,
 }
 
-/// The sum of the losses, and the slopes that were asked for.
+/// The loss, and the slopes that were asked for.
 pub(crate) struct HeadLoss {
-    pub loss: f64,
+    /// The sum over rows, over the denominator: a scalar in the accumulator of the type.
+    pub loss: Tensor,
     /// Of `hidden`, in its type.
     pub hidden: Option<Tensor>,
     /// Of `weight`, in the accumulator of its type.

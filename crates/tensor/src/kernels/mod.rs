@@ -30,17 +30,17 @@ pub(crate) mod lines {
     pub(crate) use crate::cpu::lines::{first_best, gather, scatter_add, select, zip};
 }
 pub(crate) mod map {
-    pub(crate) use crate::cpu::map::{add_rows, map};
+    pub(crate) use crate::cpu::map::map;
     pub(crate) use crate::cpu::pair::map_pair;
 }
 pub(crate) mod matmul {
-    pub(crate) use crate::cpu::matmul::{product_then, products, products_into};
+    pub(crate) use crate::cpu::matmul::{biased_product, products, products_into};
 }
 pub(crate) mod norm {
     pub(crate) use crate::cpu::norm::{add_up, backward, forward};
 }
 pub(crate) mod reduce {
-    pub(crate) use crate::cpu::reduce::{sum_middle, sum_of_squares};
+    pub(crate) use crate::cpu::reduce::{squares_of, sum_middle, sum_of_rows, sum_of_squares};
 }
 pub(crate) mod rotary {
     pub(crate) use crate::cpu::rotary::rotate;

@@ -1,17 +1,29 @@
-//! Buffers, and the pool that they come from and return to.
+//! Buffers, each with a copy in the processor's memory and one in a device's, and the pools that
+//! their memory comes from and returns to.
 //!
-//! A training step asks for the same sizes again and again. The pool keeps what was freed, so that
-//! from the third step on nothing is asked of the system: no page faults, no allocator locks, the
-//! same memory every step. Large buffers lie on huge pages where the system grants them.
+//! Either copy may be absent: a new buffer has none, and who writes first decides where it lies. The
+//! other is made when somebody reads there, once. Values never change once made, so two copies never
+//! disagree; what changes a buffer holds it alone, and drops the copy that falls behind.
 
+mod cell;
+mod device;
+#[cfg(test)]
+mod echo;
 mod host;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::device::Device;
 use crate::dtype::Element;
+use crate::profile::timed;
+use cell::Lazy;
+pub(crate) use device::DeviceMemory;
+#[cfg(test)]
+pub(crate) use echo::Echo;
 use host::{Block, Host};
 use pool::Pool;
 pub use pool::PoolStats;
@@ -32,26 +44,31 @@ pub fn release_unused_memory() {
     POOL.release();
 }
 
-/// Memory that tensors share; returns to the pool when the last one lets go.
+/// Memory that tensors share; returns to its pool when the last one lets go.
 pub(crate) struct Buffer {
-    place: Place,
     bytes: usize,
+    place: Place,
+    host: Lazy<Block>,
+    device: Lazy<device::Block>,
 }
 
-/// Where a buffer's memory is.
+/// Whether a buffer has memory of its own.
 enum Place {
-    /// In a block of its own.
-    Block(Block),
-    /// Within another buffer, from this byte on.
+    /// It has.
+    Own,
+    /// It is a window of this buffer, from this byte on: where that lies, the window does, and what
+    /// it has of its own are copies elsewhere.
     Within(Arc<Buffer>, usize),
-    /// Back in the pool.
-    Gone,
 }
 
 impl Buffer {
-    /// A buffer of at least `bytes`; its content is whatever was there.
+    /// A buffer of at least `bytes`, which lies nowhere yet; its content is whatever will be there.
     pub fn uninit(bytes: usize) -> Self {
-        Self { place: Place::Block(POOL.take(bytes)), bytes }
+        Self::placed(bytes, Place::Own)
+    }
+
+    fn placed(bytes: usize, place: Place) -> Self {
+        Self { bytes, place, host: Lazy::empty(), device: Lazy::empty() }
     }
 
     /// The bytes `range` of `arena`, as a buffer that can be shared, or held alone, by itself.
@@ -61,14 +78,13 @@ impl Buffer {
     /// its windows is held by nobody but the one who does so.
     pub unsafe fn window(arena: &Arc<Self>, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= arena.bytes, "a window leaves its arena");
-        Self { place: Place::Within(arena.clone(), range.start), bytes: range.len() }
+        Self::placed(range.len(), Place::Within(arena.clone(), range.start))
     }
 
-    /// A buffer of `bytes` zeros.
+    /// A buffer of `bytes` zeros, on the host.
     pub fn zeroed(bytes: usize) -> Self {
-        let buffer = Self::uninit(bytes);
-        // SAFETY: the buffer was just made and has `bytes` writable bytes.
-        unsafe { buffer.as_ptr::<u8>().write_bytes(0, bytes) };
+        let mut buffer = Self::uninit(bytes);
+        buffer.as_slice_mut::<u8>().fill(0);
         buffer
     }
 
@@ -76,14 +92,124 @@ impl Buffer {
         self.bytes
     }
 
-    /// The start, for kernels. Writing through it needs what a `&mut` would: that nobody else
-    /// reads or writes the same elements at the time.
-    pub fn as_ptr<T: Element>(&self) -> *mut T {
+    /// The arena that this is a window of and that lies on a device, and where in it.
+    fn abroad(&self) -> Option<(&device::Block, usize)> {
         match &self.place {
-            Place::Block(block) => block.start.as_ptr().cast(),
-            Place::Within(arena, from) => arena.as_ptr::<u8>().wrapping_add(*from).cast(),
-            Place::Gone => NonNull::dangling().as_ptr(),
+            Place::Within(arena, from) => arena.device.get().map(|block| (block, *from)),
+            Place::Own => None,
         }
+    }
+
+    /// The start of the host's copy. Writing through it needs what a `&mut` would: that nobody else
+    /// reads or writes the same elements at the time, and that there is no other copy.
+    #[inline]
+    fn start(&self) -> *mut u8 {
+        if let Place::Within(arena, from) = &self.place
+            && arena.device.get().is_none()
+        {
+            return arena.start().wrapping_add(*from);
+        }
+        self.host.get_or_make(|| self.to_host()).start.as_ptr()
+    }
+
+    /// A block of the host's memory with what the device has, if that has anything.
+    fn to_host(&self) -> Block {
+        let block = POOL.take(self.bytes);
+        let own = self.device.get().map(|block| (block, 0));
+        if let Some((device, from)) = own.or_else(|| self.abroad()) {
+            let _timer = timed("to host", 0.0, self.bytes as f64);
+            // SAFETY: the block was just made and has that many bytes.
+            let to = unsafe { std::slice::from_raw_parts_mut(block.start.as_ptr(), self.bytes) };
+            device.memory.fetch(device.address + from as u64, to);
+        }
+        block
+    }
+
+    /// The host's copy, if there is one.
+    fn on_host(&self) -> Option<&[u8]> {
+        let there = match &self.place {
+            Place::Within(arena, _) if arena.device.get().is_none() => arena.host.get().is_some(),
+            _ => self.host.get().is_some(),
+        };
+        there.then(|| self.as_slice())
+    }
+
+    /// The address of the copy on `device`, made where there is none; `None` where the device is the
+    /// processor.
+    pub fn on(&self, device: Device) -> Option<u64> {
+        let memory = device.memory()?;
+        if let Some((block, from)) = self.abroad() {
+            return Some(block.address + from as u64);
+        }
+        let block = self.device.get_or_make(|| self.to_device(memory));
+        Some(block.address)
+    }
+
+    /// A block of the device's memory with what the host has, if that has anything.
+    fn to_device(&self, memory: &'static dyn DeviceMemory) -> device::Block {
+        let block = device::Block::take(memory, self.bytes);
+        if let Some(bytes) = self.on_host() {
+            let _timer = timed("to device", 0.0, self.bytes as f64);
+            memory.send(bytes, block.address);
+        }
+        block
+    }
+
+    /// [`on`](Self::on) to write there: the host's copy is dropped.
+    pub fn on_mut(&mut self, device: Device) -> Option<u64> {
+        let address = self.on(device)?;
+        self.drop_host();
+        Some(address)
+    }
+
+    fn drop_host(&mut self) {
+        if let Some(block) = self.host.take() {
+            POOL.put(block);
+        }
+    }
+
+    /// Writes zeros to bytes, where the buffer lies: on the host, if it lies nowhere.
+    pub fn clear(&mut self, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.bytes, "zeros beyond a buffer");
+        match self.device.get() {
+            Some(block) => {
+                block.memory.clear(block.address + range.start as u64, range.len());
+                self.drop_host();
+            }
+            None => self.as_slice_mut::<u8>()[range].fill(0),
+        }
+    }
+
+    /// For a window: drops what it has of its own, because the arena is about to change.
+    pub fn forget_copies(&mut self) {
+        self.drop_host();
+        drop(self.device.take());
+    }
+
+    /// The start of the host's copy, to read.
+    #[inline]
+    pub fn as_ptr<T: Element>(&self) -> *const T {
+        self.start().cast_const().cast()
+    }
+
+    /// The start of the host's copy, to write; the device's is dropped. Writing through it later
+    /// needs what a `&mut` would.
+    ///
+    /// # Panics
+    /// For a window of an arena that lies on a device: [`Fetched`] changes those.
+    #[inline]
+    pub fn as_mut_ptr<T: Element>(&mut self) -> *mut T {
+        if matches!(self.place, Place::Own) {
+            if self.host.get().is_none() {
+                let block = self.to_host();
+                self.host.own_or_make(|| block);
+            }
+            drop(self.device.take());
+        } else {
+            assert!(self.abroad().is_none(), "a window of a device's arena is changed there");
+            drop(self.device.take());
+        }
+        self.start().cast()
     }
 
     /// All elements.
@@ -95,9 +221,50 @@ impl Buffer {
 
     /// All elements, to write.
     pub fn as_slice_mut<T: Element>(&mut self) -> &mut [T] {
+        let count = self.bytes / size_of::<T>();
         // SAFETY: as in `as_slice`, and `&mut self` excludes others; windows keep out of each
         // other's way and out of their arena's (`window`).
-        unsafe { std::slice::from_raw_parts_mut(self.as_ptr(), self.bytes / size_of::<T>()) }
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), count) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.drop_host();
+    }
+}
+
+/// A part of an arena that lies on a device, brought to the host to be changed; goes back when
+/// dropped.
+pub(crate) struct Fetched {
+    arena: Arc<Buffer>,
+    from: usize,
+    host: Buffer,
+}
+
+impl Fetched {
+    /// The bytes `range` of `arena`; `None` where the host has them.
+    pub fn part(arena: &Arc<Buffer>, range: Range<usize>) -> Option<Self> {
+        arena.device.get()?;
+        // SAFETY: the window is only read, and gone before anybody else writes.
+        let window = unsafe { Buffer::window(arena, range.clone()) };
+        let mut host = Buffer::uninit(range.len());
+        let block = window.to_host();
+        host.host.own_or_make(|| block);
+        Some(Self { arena: arena.clone(), from: range.start, host })
+    }
+
+    /// The elements, to change.
+    pub fn as_slice_mut<T: Element>(&mut self) -> &mut [T] {
+        self.host.as_slice_mut()
+    }
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        let block = self.arena.device.get().expect("an arena stays where it lies");
+        let _timer = timed("to device", 0.0, self.host.bytes as f64);
+        block.memory.send(self.host.as_slice(), block.address + self.from as u64);
     }
 }
 
@@ -113,53 +280,9 @@ pub(crate) fn bytes_of_mut<T: Element>(elements: &mut [T]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), size_of_val(elements)) }
 }
 
-/// The elements whose bytes these are.
-///
-/// # Panics
-/// Where the bytes do not begin at an element's boundary.
-pub(crate) fn elements_of_mut<T: Element>(bytes: &mut [u8]) -> &mut [T] {
-    assert!(bytes.as_ptr().cast::<T>().is_aligned(), "bytes of elements are aligned");
-    let count = bytes.len() / size_of::<T>();
-    // SAFETY: aligned, long enough, and every bit pattern is a valid element.
-    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) }
-}
-
 /// Maps a file for reading.
 pub(crate) fn map_file(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
     // SAFETY: whoever changes a file while it is being read gets garbage numbers, as with any
     // reader; no invariant of this program rests on the bytes staying the same.
     unsafe { memmap2::Mmap::map(file) }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if let Place::Block(block) = std::mem::replace(&mut self.place, Place::Gone) {
-            POOL.put(block);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::host::MAPPED;
-    use super::*;
-
-    #[test]
-    fn a_freed_block_serves_the_next_request_of_its_size() {
-        let size = 77_824;
-        let first = Buffer::uninit(size);
-        let at = first.as_ptr::<u8>();
-        drop(first);
-        // Another test may take the block in between; one of a few tries meets it again.
-        assert!((0..50).any(|_| Buffer::uninit(size).as_ptr::<u8>() == at));
-    }
-
-    #[test]
-    fn large_blocks_are_aligned_and_writable() {
-        let mut buffer = Buffer::zeroed(MAPPED + 100);
-        assert_eq!(buffer.as_ptr::<u8>() as usize % ALIGNMENT, 0);
-        let last = buffer.as_slice::<u8>().len() - 1;
-        buffer.as_slice_mut::<u8>()[last] = 7;
-        assert_eq!(buffer.as_slice::<u8>()[last], 7);
-    }
 }

@@ -109,12 +109,12 @@ pub fn select(mask: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
     same_dtype("select", a, b);
     assert!(mask.dtype() == DType::U8, "select: the mask is {}, not u8", mask.dtype());
     let (sa, sb, dtype) = (a.shape(), b.shape(), a.dtype());
-    let out = with_element!(dtype, T => lines::select::<T>(mask, a, b));
+    let out = lines::select(mask, a, b);
     let mask = mask.detach();
     out.record(&[a, b], move |grad, sink| {
         let zero = Tensor::zeros((), dtype);
         let masked = |yes: &Tensor, no: &Tensor, like: Shape| {
-            unbroadcast(with_element!(dtype, T => lines::select::<T>(&mask, yes, no)), like)
+            unbroadcast(lines::select(&mask, yes, no), like)
         };
         sink.add(0, || masked(&grad, &zero, sa));
         sink.add(1, || masked(&zero, &grad, sb));

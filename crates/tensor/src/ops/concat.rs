@@ -4,7 +4,6 @@ use super::{Operation, Sample};
 use crate::kernels::copy::place;
 use crate::shape::Layout;
 use crate::tensor::Tensor;
-use crate::with_element;
 
 /// The parts one after another along dimension `axis`; PyTorch's `cat`.
 ///
@@ -41,7 +40,7 @@ pub fn concat(parts: &[&Tensor], axis: usize) -> Tensor {
         let len = part.size(axis);
         layout.offset = start * layout.strides[axis];
         layout.shape[axis] = len;
-        with_element!(dtype, T => place::<T>(out.slice_mut(), layout, part));
+        place(&mut out, layout, part);
         starts.push((start, len));
         start += len;
     }

@@ -3,11 +3,10 @@
 use super::{Operation, Sample};
 use crate::autograd::is_recording;
 use crate::dtype::DType;
-use crate::kernels::args::{Head, Terms};
+use crate::kernels::args::{Head, Rows, Terms};
 use crate::kernels::cross_entropy::{head, losses, multiply, slopes};
 use crate::kernels::index::{add_taken, take};
 use crate::tensor::Tensor;
-use crate::with_float;
 
 /// What [`cross_entropy`] and [`linear_cross_entropy`] add up and divide by.
 ///
@@ -56,16 +55,16 @@ impl CrossEntropy {
         Terms { label_smoothing, z_loss, confidence_penalty }
     }
 
-    /// The class of each row, `None` where it is ignored, and the denominator.
+    /// The class of each row, or `ignore_index`, in order; the rows that count; the denominator.
     #[track_caller]
-    fn read(&self, name: &str, targets: &Tensor, classes: usize) -> (Vec<Option<usize>>, f64) {
+    fn read(&self, name: &str, targets: &Tensor, classes: usize) -> (Tensor, Vec<i64>, f64) {
         assert!(targets.dtype() == DType::I64, "{name}: targets are {}, not i64", targets.dtype());
         assert!(
             (0.0..=1.0).contains(&self.label_smoothing),
             "{name}: label_smoothing is {}, which is outside 0..=1",
             self.label_smoothing
         );
-        let wanted = |(at, id): (usize, i64)| {
+        let counts = |(at, &id): (usize, &i64)| {
             let valid = (0..classes as i64).contains(&id);
             assert!(
                 valid || id == self.ignore_index,
@@ -73,11 +72,13 @@ impl CrossEntropy {
                  ignore_index {}",
                 self.ignore_index
             );
-            (id != self.ignore_index).then_some(id as usize)
+            (id != self.ignore_index).then_some(at as i64)
         };
-        let targets: Vec<_> = targets.to_vec::<i64>().into_iter().enumerate().map(wanted).collect();
-        let counted = targets.iter().flatten().count() as f64;
-        (targets, self.denominator.unwrap_or(counted))
+        let targets = targets.detach().contiguous();
+        let counted: Vec<i64> =
+            targets.as_slice::<i64>().iter().enumerate().filter_map(counts).collect();
+        let denominator = self.denominator.unwrap_or(counted.len() as f64);
+        (targets, counted, denominator)
     }
 }
 
@@ -100,32 +101,21 @@ impl CrossEntropy {
 #[track_caller]
 #[must_use]
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, options: &CrossEntropy) -> Tensor {
-    let (shape, dtype) = (logits.shape(), logits.dtype());
+    let shape = logits.shape();
     let rank = shape.rank();
     assert!(
         rank >= 1 && targets.shape() == shape.removed(rank - 1),
         "cross_entropy: targets {} are not one for each row of logits {shape}",
         targets.shape()
     );
-    let vocab = shape[rank - 1];
-    let (targets, denominator) = options.read("cross_entropy", targets, vocab);
-    let terms = options.terms();
+    let (targets, _, denominator) = options.read("cross_entropy", targets, shape[rank - 1]);
+    let (ignored, terms) = (options.ignore_index, options.terms());
     let values = logits.detach().contiguous();
-    let found = with_float!(dtype, "cross_entropy", T => {
-        losses(values.slice::<T>(), vocab, &targets, terms)
-    });
-    let sum: f64 = found.iter().map(|(loss, _)| loss).sum();
-    let loss = Tensor::scalar(sum / denominator, dtype.accumulator());
+    let asked = Rows { logits: &values, targets: &targets, ignored, terms, denominator };
+    let (loss, found) = losses(&asked);
     loss.record(&[logits], move |grad, sink| {
-        sink.add(0, || {
-            let scale = grad.item() / denominator;
-            let mut out = Tensor::uninit(shape, dtype);
-            with_float!(dtype, "cross_entropy", T => {
-                let (from, to) = (values.slice::<T>(), out.slice_mut::<T>());
-                slopes(from, to, vocab, &targets, &found, terms, scale);
-            });
-            out
-        });
+        let asked = Rows { logits: &values, targets: &targets, ignored, terms, denominator };
+        sink.add(0, || slopes(&asked, &found, &grad));
     })
 }
 
@@ -160,29 +150,28 @@ pub fn linear_cross_entropy(
 ) -> Tensor {
     meets(hidden, weight, targets);
     let (sh, sw, dtype) = (hidden.shape(), weight.shape(), hidden.dtype());
-    let (targets, denominator) = options.read("linear_cross_entropy", targets, sw[0]);
-    let dims = [1, targets.len(), sw[1]];
+    let (targets, kept, denominator) = options.read("linear_cross_entropy", targets, sw[0]);
+    let dims = [1, targets.count(), sw[1]];
     let mut rows = hidden.detach().reshape([dims[1], dims[2]]);
-    let kept: Vec<usize> = (0..targets.len()).filter(|&i| targets[i].is_some()).collect();
-    let whole = kept.len() == targets.len();
+    let mut targets = targets.reshape([dims[1]]);
+    let kept = Tensor::from_slice(&kept, [kept.len()]);
+    let whole = kept.count() == dims[1];
     if !whole {
-        rows = take(&rows.contiguous(), dims, &kept).reshape([kept.len(), dims[2]]);
+        rows = take(&rows.contiguous(), dims, &kept).reshape([kept.count(), dims[2]]);
+        targets = take(&targets, [1, dims[1], 1], &kept).reshape([kept.count()]);
     }
-    let targets: Vec<usize> = targets.into_iter().flatten().collect();
     let problem = Head {
         hidden: &rows,
         weight: &weight.detach(),
         targets: &targets,
         terms: options.terms(),
-        scale: 1.0 / denominator,
+        denominator,
     };
     let wants = |x: &Tensor| is_recording() && x.needs_grad();
     let found = head(&problem, wants(hidden), wants(weight));
-    let loss = Tensor::scalar(found.loss / denominator, dtype.accumulator());
-    loss.record(&[hidden, weight], move |grad, sink| {
-        let factor = grad.item();
+    found.loss.record(&[hidden, weight], move |grad, sink| {
         if let Some(mut slopes) = found.weight {
-            multiply(&mut slopes, factor);
+            multiply(&mut slopes, &grad);
             if slopes.dtype() == dtype {
                 sink.add(1, || slopes);
             } else {
@@ -190,7 +179,7 @@ pub fn linear_cross_entropy(
             }
         }
         if let Some(mut slopes) = found.hidden {
-            multiply(&mut slopes, factor);
+            multiply(&mut slopes, &grad);
             if whole {
                 sink.add(0, || slopes.reshape(sh));
             } else {

@@ -1,13 +1,11 @@
 //! Elements chosen by indices, and added up at indices.
 
 use super::{Operation, Sample};
-use crate::dtype::Element;
-use crate::kernels::copy::place;
+use crate::autograd::owned_target;
 use crate::kernels::index::{add_taken, checked, take};
 use crate::kernels::lines;
-use crate::shape::{Layout, Shape};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
-use crate::{with_element, with_float};
 
 impl Tensor {
     /// `out[i, j, k] = self[i, indices[i, j, k], k]`, here for `axis` 1: PyTorch's `gather`.
@@ -31,18 +29,10 @@ impl Tensor {
         meets("gather", shape, axis, indices.shape());
         let ids = checked("gather", indices, shape[axis], "a dimension");
         let picked = indices.shape();
-        let out = with_element!(dtype, T => lines::gather::<T>(self, axis, &ids, picked));
+        let out = lines::gather(self, axis, &ids, picked);
         out.record(&[self], move |grad, sink| {
             sink.write(0, shape, dtype, |target| {
-                let grad = grad.to_dtype(target.dtype);
-                let fresh = !target.accumulate;
-                with_float!(target.dtype, "gather", T => {
-                    let to = target.slice::<T>();
-                    if fresh {
-                        to.fill(T::from_f64(0.0));
-                    }
-                    lines::scatter_add::<T>(to, shape, axis, &ids, &grad);
-                });
+                lines::scatter_add(target, shape, axis, &ids, &grad);
             });
         })
     }
@@ -70,17 +60,11 @@ impl Tensor {
             dtype
         );
         let ids = checked("scatter_add", indices, shape[axis], "a dimension");
-        let mut out = Tensor::uninit(shape, dtype);
-        with_float!(dtype, "scatter_add", T => {
-            let to = out.slice_mut::<T>();
-            place::<T>(to, Layout::contiguous(shape), self);
-            lines::scatter_add::<T>(to, shape, axis, &ids, src);
-        });
+        let mut out = self.copied();
+        lines::scatter_add(&mut owned_target(&mut out, true), shape, axis, &ids, src);
         let picked = src.shape();
         out.record(&[self, src], move |grad, sink| {
-            sink.add(1, || {
-                with_float!(dtype, "scatter_add", T => lines::gather::<T>(&grad, axis, &ids, picked))
-            });
+            sink.add(1, || lines::gather(&grad, axis, &ids, picked));
             sink.add(0, || grad);
         })
     }
@@ -107,7 +91,7 @@ impl Tensor {
         let inner = shape[axis + 1..].iter().product();
         let dims = [outer, shape[axis], inner];
         let mut picked = shape;
-        picked[axis] = chosen.len();
+        picked[axis] = chosen.count();
         let out = take(&self.detach().contiguous(), dims, &chosen).reshape(picked);
         out.record(&[self], move |grad, sink| {
             sink.write(0, shape, dtype, |target| add_taken(&grad, dims, &chosen, target));

@@ -2,11 +2,9 @@
 
 use super::{Operation, Sample};
 use crate::kernels::args::Matrices;
-use crate::kernels::map::add_rows;
-use crate::kernels::matmul::{product_then, products, products_into};
-use crate::kernels::reduce::sum_middle;
+use crate::kernels::matmul::{biased_product, products, products_into};
+use crate::kernels::reduce::sum_of_rows;
 use crate::tensor::Tensor;
-use crate::with_float;
 
 /// Which way round a weight matrix is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +51,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
     let values = bias.map(|b| b.detach().contiguous());
     let out = match &values {
         None => products(&input, &matrix),
-        Some(bias) => with_float!(dtype, "linear", T => {
-            let bias = bias.slice::<T>();
-            product_then(&input, &matrix, |part| add_rows::<T>(&part, bias))
-        }),
+        Some(bias) => biased_product(&input, &matrix, bias),
     };
     let mut shape = sx;
     shape[sx.rank() - 1] = outputs;
@@ -68,8 +63,9 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
     out.reshape(shape).record(parents, move |grad, sink| {
         let grad = grad.reshape([rows, outputs]).contiguous();
         let g = Matrices::new(&grad);
-        if biased && sink.needs(2) {
-            sink.add(2, || sum_middle(&grad, 1, rows, outputs).reshape([outputs]));
+        if biased {
+            // Straight into the accumulator that a parameter's gradient is kept in.
+            sink.write(2, outputs.into(), dtype, |target| target.put(&sum_of_rows(&grad)));
         }
         sink.write(1, sw, dtype, |target| match layout {
             WeightLayout::OutIn => products_into(&g.t(), &input, target),
@@ -99,3 +95,34 @@ pub(super) const OPERATION: Operation = Operation {
         ]
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::DType;
+    use crate::params::{Init, Params};
+    use crate::random::Key;
+
+    #[test]
+    fn gradients_of_bfloat16_biases_are_summed_in_single_precision() {
+        let (rows, outputs) = (1000, 40);
+        let mut params = Params::with_dtype(0, DType::BF16);
+        let mut scope = params.scope("");
+        let weight = scope.add("weight", [outputs, 3], Init::ONES);
+        let bias = scope.add("bias", [outputs], Init::ZEROS);
+        let x = Tensor::ones([rows, 3], DType::BF16);
+        let slopes = Tensor::rand([rows, outputs], 0.0, 1.0, DType::F32, Key::new(5));
+        let slopes = slopes.to_dtype(DType::BF16);
+        let y = linear(&x, &weight.tensor(), Some(&bias.tensor()), WeightLayout::OutIn);
+        let found = (y * &slopes).sum().backward().param(&bias).unwrap().to_f64_vec();
+        for (found, want) in found.iter().zip(slopes.to_dtype(DType::F64).sum_axis(0).to_f64_vec())
+        {
+            assert!((found - want).abs() <= 1e-5 * want, "{found}, not {want}");
+        }
+        // Rounded once where the sum is bfloat16 itself: half a unit of eight bits.
+        let sums = slopes.sum_axis(0).to_f64_vec();
+        for (sum, want) in sums.iter().zip(&found) {
+            assert!((sum - want).abs() <= want / 256.0, "{sum}, not {want}");
+        }
+    }
+}

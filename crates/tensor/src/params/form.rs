@@ -121,6 +121,11 @@ fn matrix(v: &Tensor) -> Tensor {
     v.reshape([v.size(0), v.count() / v.size(0).max(1)])
 }
 
+/// The arenas, while no view is out.
+fn open(built: &mut Built) -> Arenas<'_> {
+    Arenas::open(built).expect("what was read to compute a form is dropped before it is written")
+}
+
 /// `m x / |m x|` for a matrix and a vector.
 fn direction(m: &Tensor, x: &Tensor) -> Tensor {
     let y = m.matmul(&x.unsqueeze(1)).squeeze(1);
@@ -220,7 +225,7 @@ impl Formed {
         match self.form {
             Form::WeightNorm { columns } => {
                 let norms = norms(&wide(&built.view(self.parts[1])), columns);
-                Arenas::new(built).put(self.parts[0], &norms);
+                open(built).put(self.parts[0], &norms);
             }
             Form::SpectralNorm => self.iterate(built, FIRST_ITERATIONS),
         }
@@ -239,8 +244,8 @@ impl Formed {
             }
             [to_a, to_b]
         };
-        Arenas::new(built).put(a, &to_a);
-        Arenas::new(built).put(b, &to_b);
+        open(built).put(a, &to_a);
+        open(built).put(b, &to_b);
     }
 
     fn has(&self, index: usize) -> bool {

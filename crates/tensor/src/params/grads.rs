@@ -43,7 +43,11 @@ impl GradSet {
             let dtype = dtype_of(i);
             let bytes = layout.trainable_len(dtype) * dtype.accumulator().size();
             let some = layout.entries().iter().any(|e| e.trainable && e.dtype == dtype);
-            some.then(|| Buffer::uninit(bytes))
+            some.then(|| {
+                let mut arena = Buffer::uninit(bytes);
+                arena.on_mut(layout.device());
+                arena
+            })
         });
         let mut set = Self { filled: vec![false; layout.entries().len()], layout, arenas };
         set.clear_gaps();
@@ -57,10 +61,10 @@ impl GradSet {
         let mut trainable: Vec<_> = layout.entries().iter().filter(|e| e.trainable).collect();
         trainable.sort_by_key(|entry| entry.offset);
         let mut clear = |i: usize, gap: std::ops::Range<usize>| {
-            let Some(arena) = &mut self.arenas[i] else { return };
-            with_float!(dtype_of(i).accumulator(), "grads", T => {
-                arena.as_slice_mut::<T>()[gap].fill(T::from_f64(0.0));
-            });
+            let size = dtype_of(i).accumulator().size();
+            if let Some(arena) = &mut self.arenas[i] {
+                arena.clear(gap.start * size..gap.end * size);
+            }
         };
         for entry in trainable {
             let i = float_index(entry.dtype);
@@ -79,11 +83,7 @@ impl GradStore for Grads {
         let entry = slot.entry();
         let accumulate = std::mem::replace(&mut set.filled[slot.index], true);
         let arena = set.arenas[float_index(entry.dtype)].as_mut().expect("trainable");
-        let dtype = entry.dtype.accumulator();
-        let size = dtype.size();
-        let range = entry.range().start * size..entry.range().end * size;
-        let bytes = &mut arena.as_slice_mut::<u8>()[range];
-        write(&mut Target { bytes, dtype, accumulate });
+        write(&mut Target::new(arena, entry.range(), entry.dtype.accumulator(), accumulate));
     }
 }
 
@@ -203,21 +203,23 @@ impl Grads {
     /// norm. Summed in fixed pieces, in double precision between them.
     pub fn norm(&self, layout: &Arc<ArenaLayout>) -> f64 {
         let Some(set) = self.set(layout) else { return 0.0 };
-        let square = |(i, entry): (usize, &super::Entry)| -> f64 {
-            let arena = set.arenas[float_index(entry.dtype)].as_ref().filter(|_| set.filled[i]);
-            arena.map_or(0.0, |arena| {
-                with_float!(entry.dtype.accumulator(), "norm", T => {
-                    kernels::reduce::sum_of_squares(&arena.as_slice::<T>()[entry.range()])
-                })
-            })
-        };
-        layout
-            .entries()
-            .iter()
-            .enumerate()
-            .filter(|(_, e)| e.trainable)
-            .map(square)
-            .sum::<f64>()
-            .sqrt()
+        let mut squares = vec![0.0; layout.entries().len()];
+        for (i, arena) in set.arenas.iter().enumerate() {
+            let Some(arena) = arena else { continue };
+            let dtype = dtype_of(i);
+            let here = |(k, entry): &(usize, &super::Entry)| {
+                entry.trainable && entry.dtype == dtype && set.filled[*k]
+            };
+            let (which, ranges): (Vec<_>, Vec<_>) = layout
+                .entries()
+                .iter()
+                .enumerate()
+                .filter(here)
+                .map(|(k, entry)| (k, entry.range()))
+                .unzip();
+            let found = kernels::reduce::squares_of(arena, dtype.accumulator(), &ranges);
+            which.into_iter().zip(found).for_each(|(k, square)| squares[k] = square);
+        }
+        squares.into_iter().sum::<f64>().sqrt()
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Init;
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::memory::ALIGNMENT;
 use crate::shape::Shape;
@@ -60,10 +61,11 @@ pub struct ArenaLayout {
     entries: Vec<Entry>,
     lens: [usize; FLOATS],
     trainable: [usize; FLOATS],
+    device: Device,
 }
 
 impl ArenaLayout {
-    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
+    pub(super) fn new(mut entries: Vec<Entry>, device: Device) -> Self {
         let mut lens = [0; FLOATS];
         let mut place = |entry: &mut Entry| {
             let len = &mut lens[float_index(entry.dtype)];
@@ -80,12 +82,17 @@ impl ArenaLayout {
             *len = end.max(*len);
         }
         entries.iter_mut().filter(|entry| !entry.trainable).for_each(&mut place);
-        Self { entries, lens, trainable }
+        Self { entries, lens, trainable, device }
     }
 
     /// The parameters in the order of registration.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Where the arenas lie.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Elements in the arena of `dtype`, with the gaps between parameters.

@@ -16,6 +16,7 @@ mod stream;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::autograd::{Kind, Node, read_param};
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::memory::Buffer;
 use crate::random::Key;
@@ -73,6 +74,7 @@ pub struct Params {
 struct State {
     seed: u64,
     dtype: DType,
+    device: Device,
     entries: Vec<Entry>,
     /// Which weights have a form, and those that have one.
     choose: Option<Choose>,
@@ -110,7 +112,7 @@ impl State {
     /// Lays the arenas out and fills them with initial values, once.
     fn build(&mut self) -> &mut Built {
         if self.built.is_none() {
-            let layout = Arc::new(ArenaLayout::new(std::mem::take(&mut self.entries)));
+            let layout = Arc::new(ArenaLayout::new(std::mem::take(&mut self.entries), self.device));
             let arenas = std::array::from_fn(|i| {
                 let dtype = layout::dtype_of(i);
                 let bytes = layout.arena_len(i) * dtype.size();
@@ -121,6 +123,7 @@ impl State {
             let nodes = (0..layout.entries().len()).map(|i| Node::new(Kind::Param(slot(i))));
             let mut built = Built { nodes: nodes.collect(), layout, arenas, windows: Vec::new() };
             built.initialise(self.seed);
+            built.move_to(self.device);
             built.windows = open::windows(&built.layout, &built.arenas);
             self.formed.iter().for_each(|formed| formed.complete(&mut built));
             self.built = Some(built);
@@ -143,6 +146,12 @@ impl Built {
                 let all = buffer.as_slice_mut::<T>();
                 entry.init.fill(&mut all[entry.range()], key);
             });
+        }
+    }
+
+    fn move_to(&mut self, device: Device) {
+        for arena in self.arenas.iter_mut().flatten() {
+            Arc::get_mut(arena).expect("nobody read it yet").on_mut(device);
         }
     }
 
@@ -204,12 +213,35 @@ impl Params {
         let state = State {
             seed,
             dtype,
+            device: Device::default(),
             entries: Vec::new(),
             choose: None,
             formed: Vec::new(),
             built: None,
         };
         Self { shared: Arc::new(RwLock::new(state)) }
+    }
+
+    /// The same set, whose values will lie on `device`, and with them gradients and whatever is
+    /// computed from both. Initial values do not depend on it.
+    ///
+    /// ```
+    /// use rappel_tensor::{Device, Init, Params};
+    /// let mut params = Params::new(0).on(Device::Cpu);
+    /// let w = params.scope("").add("w", [2], Init::ONES);
+    /// assert_eq!(w.tensor().to_vec::<f32>(), [1.0, 1.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// Once a value was read.
+    #[track_caller]
+    #[must_use]
+    pub fn on(self, device: Device) -> Self {
+        let mut state = write(&self.shared);
+        assert!(state.built.is_none(), "params: the device comes after a value was read");
+        state.device = device;
+        drop(state);
+        self
     }
 
     /// Where the parameters of the layer `name` are registered; `""` for the top.
@@ -323,10 +355,7 @@ impl Params {
     pub fn update<R>(&mut self, f: impl FnOnce(&mut Arenas<'_>) -> R) -> Result<R, ParamsError> {
         let mut state = write(&self.shared);
         let built = state.build();
-        if built.windows.iter_mut().any(|window| Arc::get_mut(window).is_none()) {
-            return Err(ParamsError::InUse);
-        }
-        Ok(f(&mut Arenas::new(built)))
+        Ok(f(&mut Arenas::open(built).ok_or(ParamsError::InUse)?))
     }
 
     /// Parameter `index`, to change, whether or not others are in use.
@@ -351,9 +380,7 @@ impl Params {
     ) -> Result<R, ParamsError> {
         let mut state = write(&self.shared);
         let built = state.build();
-        let dtype = built.layout.entries()[index].dtype;
-        let buffer = Arc::get_mut(&mut built.windows[index]).ok_or(ParamsError::InUse)?;
-        Ok(f(&mut OpenParam::new(buffer, dtype)))
+        Ok(f(&mut OpenParam::open(built, index).ok_or(ParamsError::InUse)?))
     }
 
     /// Replaces every value by that of the tensor of the same name in `file`, converted to the
@@ -374,5 +401,7 @@ impl Params {
     }
 }
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Built;
 use super::layout::{ArenaLayout, Entry, FLOATS, float_index};
 use crate::dtype::{DType, Element};
-use crate::memory::Buffer;
+use crate::memory::{Buffer, Fetched};
 use crate::tensor::Tensor;
 use crate::with_float;
 
@@ -24,15 +24,20 @@ pub(super) fn windows(
     layout.entries().iter().map(window).collect()
 }
 
-/// All parameters, open for change.
+/// All parameters, open for change. What lies on a device is brought to the host where it is asked
+/// for as a slice, and goes back when this is dropped.
 pub struct Arenas<'a> {
     pub(super) built: &'a mut Built,
+    fetched: [Option<Fetched>; FLOATS],
 }
 
 impl<'a> Arenas<'a> {
-    /// Of a set whose windows all have one owner.
-    pub(super) fn new(built: &'a mut Built) -> Self {
-        Self { built }
+    /// Opens a set; `None` while somebody else holds one of its windows.
+    pub(super) fn open(built: &'a mut Built) -> Option<Self> {
+        for window in &mut built.windows {
+            Arc::get_mut(window)?.forget_copies();
+        }
+        Some(Self { built, fetched: [const { None }; FLOATS] })
     }
 
     /// Where each parameter lies.
@@ -53,26 +58,41 @@ impl<'a> Arenas<'a> {
     /// Every parameter of type `T`, by the offsets of [`layout`](Arenas::layout); empty where there
     /// is none.
     pub fn all<T: Element>(&mut self) -> &mut [T] {
-        match &self.built.arenas[float_index(T::DTYPE)] {
-            // SAFETY: nobody else holds a window, as was checked on opening, nor gets one before
-            // the lock is given back; `&mut self` excludes other borrows from here.
-            Some(arena) => unsafe {
-                std::slice::from_raw_parts_mut(arena.as_ptr(), arena.bytes() / size_of::<T>())
-            },
-            None => &mut [],
+        let index = float_index(T::DTYPE);
+        let Some(arena) = &self.built.arenas[index] else { return &mut [] };
+        let fetched = &mut self.fetched[index];
+        if fetched.is_none() {
+            *fetched = Fetched::part(arena, 0..arena.bytes());
+        }
+        if let Some(fetched) = fetched {
+            return fetched.as_slice_mut();
+        }
+        // SAFETY: nobody else holds a window, as was checked on opening, nor gets one before the lock
+        // is given back; `&mut self` excludes other borrows from here.
+        unsafe {
+            let start = arena.as_ptr::<T>().cast_mut();
+            std::slice::from_raw_parts_mut(start, arena.bytes() / size_of::<T>())
         }
     }
 }
 
-/// One parameter, open for change.
+/// One parameter, open for change, as [`Arenas`] are.
 pub struct OpenParam<'a> {
-    buffer: &'a mut Buffer,
+    window: &'a mut Buffer,
+    fetched: Option<Fetched>,
     dtype: DType,
 }
 
 impl<'a> OpenParam<'a> {
-    pub(super) fn new(buffer: &'a mut Buffer, dtype: DType) -> Self {
-        Self { buffer, dtype }
+    /// Parameter `index`; `None` while somebody else holds its window.
+    pub(super) fn open(built: &'a mut Built, index: usize) -> Option<Self> {
+        let entry = &built.layout.entries()[index];
+        let (dtype, size) = (entry.dtype, entry.dtype.size());
+        let range = entry.range().start * size..entry.range().end * size;
+        let arena = built.arenas[float_index(dtype)].as_ref().expect("holds the entry");
+        let window = Arc::get_mut(&mut built.windows[index])?;
+        window.forget_copies();
+        Some(Self { window, fetched: Fetched::part(arena, range), dtype })
     }
 
     /// The elements, in row-major order.
@@ -81,6 +101,9 @@ impl<'a> OpenParam<'a> {
     /// Where `T` is not their type.
     pub fn values<T: Element>(&mut self) -> &mut [T] {
         assert!(T::DTYPE == self.dtype, "a parameter of {} opened as {}", self.dtype, T::DTYPE);
-        self.buffer.as_slice_mut()
+        match &mut self.fetched {
+            Some(fetched) => fetched.as_slice_mut(),
+            None => self.window.as_slice_mut(),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::dtype::Element;
 use crate::kernels;
 use crate::tensor::Tensor;
-use crate::{with_element, with_float};
+use crate::with_element;
 
 impl Tensor {
     /// The values in row-major order.
@@ -62,8 +62,7 @@ impl Tensor {
     /// Where the elements are not floating-point numbers.
     #[track_caller]
     pub fn sum_of_squares(&self) -> f64 {
-        let lies = self.contiguous();
-        with_float!(self.dtype, "sum of squares", T => kernels::reduce::sum_of_squares(lies.slice::<T>()))
+        kernels::reduce::sum_of_squares(&self.contiguous())
     }
 
     /// The position in row-major order of the first NaN or infinity; found at the speed of memory.
@@ -71,7 +70,6 @@ impl Tensor {
         if !self.dtype.is_float() {
             return None;
         }
-        let lies = self.contiguous();
-        with_float!(self.dtype, "first_non_finite", T => kernels::finite::first_non_finite(lies.slice::<T>()))
+        kernels::finite::first_non_finite(&self.contiguous())
     }
 }

@@ -24,11 +24,11 @@ impl Scratch {
 
     /// The next part, of `count` elements that hold anything.
     pub fn part<T: Element>(&mut self, count: usize) -> *mut T {
-        let buffer = self.buffer.as_ref().expect("present until dropped");
+        let buffer = self.buffer.as_mut().expect("present until dropped");
         let start = self.used;
         self.used += padded::<T>(count);
         assert!(self.used <= buffer.bytes(), "scratch: parts exceed what was taken");
-        buffer.as_ptr::<u8>().wrapping_add(start).cast()
+        buffer.as_mut_ptr::<u8>().wrapping_add(start).cast()
     }
 }
 

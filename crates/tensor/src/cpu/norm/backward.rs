@@ -4,20 +4,14 @@ use super::{At, ROWS, read, write};
 use crate::autograd::Target;
 use crate::cpu::parallel::{Shared, for_pieces};
 use crate::kernels::args::Norm;
-use crate::memory::Buffer;
+use crate::memory::bytes_of_mut;
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
 
-/// Partial sums of the gradients of weight and bias, two rows for each piece, in accumulators.
-pub(crate) struct Partial {
-    sums: Buffer,
-    pieces: usize,
-    width: usize,
-}
-
-/// The gradient of the input, if `with_input`, and partial sums of the others', in one walk.
+/// The gradient of the input, if `with_input`, and partial sums of the others' in accumulators,
+/// `[pieces, 2, width]`, in one walk.
 pub(crate) fn backward(
     norm: Norm,
     grad: &Tensor,
@@ -25,14 +19,16 @@ pub(crate) fn backward(
     weight: &Tensor,
     stats: &Tensor,
     with_input: bool,
-) -> (Option<Tensor>, Partial) {
+) -> (Option<Tensor>, Tensor) {
     let (rows, width) = (x.size(0), x.size(1));
     let _timer = timed(norm.name, 0.0, (3 * x.count() * x.dtype().size()) as f64);
     let mut dx = with_input.then(|| Tensor::uninit(x.shape(), x.dtype()));
     let pieces = rows.div_ceil(ROWS);
     let row_bytes = width * x.dtype().accumulator().size();
-    let mut sums = Buffer::uninit(pieces * 2 * row_bytes);
-    let partial = Shared::new(sums.as_slice_mut::<u8>());
+    let acc = x.dtype().accumulator();
+    let mut sums = Tensor::uninit([pieces, 2, width].into(), acc);
+    let partial = with_float!(acc, norm.name, A => bytes_of_mut(sums.slice_mut::<A>()));
+    let partial = Shared::new(partial);
     with_float!(x.dtype(), norm.name, T => {
         let to = dx.as_mut().map(|dx| Shared::new(dx.slice_mut::<T>()));
         for_pieces(rows, ROWS, |range| {
@@ -53,7 +49,7 @@ pub(crate) fn backward(
             });
         });
     });
-    (dx, Partial { sums, pieces, width })
+    (dx, sums)
 }
 
 struct Backward<'a, T> {
@@ -156,8 +152,9 @@ impl<T: Stored> Row<T> {
     }
 }
 
-/// Writes, or adds, the sums of the weight's gradient (`which` 0) or of the bias's (1).
-pub(crate) fn add_up(partial: &Partial, which: usize, target: &mut Target<'_>) {
+/// Writes, or adds, the weight's gradient (`which` 0) or the bias's (1), from the partial sums that
+/// [`backward`] left.
+pub(crate) fn add_up(partial: &Tensor, which: usize, target: &mut Target<'_>) {
     let accumulate = target.accumulate;
     with_float!(target.dtype, "norm", T => {
         dispatch(Reduce { partial, which, to: target.slice::<T>(), accumulate });
@@ -165,7 +162,7 @@ pub(crate) fn add_up(partial: &Partial, which: usize, target: &mut Target<'_>) {
 }
 
 struct Reduce<'a, T> {
-    partial: &'a Partial,
+    partial: &'a Tensor,
     which: usize,
     to: &'a mut [T],
     accumulate: bool,
@@ -176,8 +173,8 @@ impl<T: Stored> Kernel for Reduce<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let lanes = T::Wide::<S>::LANES;
-        let (pieces, width) = (self.partial.pieces, self.partial.width);
-        let sums: *const <T::Wide<S> as Lanes>::Scalar = self.partial.sums.as_ptr::<u8>().cast();
+        let (pieces, width) = (self.partial.size(0), self.partial.size(2));
+        let sums: *const <T::Wide<S> as Lanes>::Scalar = self.partial.buffer.as_ptr::<u8>().cast();
         let to = self.to.as_mut_ptr();
         let mut i = 0;
         // SAFETY: the sums hold two rows of `width` for each piece, the target one.

@@ -112,8 +112,8 @@ impl StateArena {
         Slot {
             kind: self.kind,
             len: self.len(),
-            data: Shared::from_ptr(self.buffer.as_ptr()),
-            scales: Shared::from_ptr(self.scales.as_ptr()),
+            data: Shared::from_ptr(self.buffer.as_mut_ptr()),
+            scales: Shared::from_ptr(self.scales.as_mut_ptr()),
         }
     }
 }
