@@ -3,7 +3,7 @@
 mod rules;
 
 use rappel_model::{Activation, Forward, Gpt2Config, LanguageModel, Linear, Mlp, ModelConfig};
-use rappel_optim::{AdamW, Optimizer, Recipe, Sgd};
+use rappel_optim::{AdamW, Optimizer, OptimizerConfig, Sgd};
 use rappel_tensor::{CrossEntropy, Grads, Init, Key, Params, Tensor, cross_entropy};
 use worker::{Gpt, Job, Result};
 
@@ -31,7 +31,7 @@ fn adamw(params: &Params) -> Result<Optimizer> {
         ..AdamW::default()
     };
     // As the peers' steps: no clipping, and gradients taken unchecked.
-    Ok(Optimizer::new(Recipe::from(rule).unchecked(), params)?)
+    Ok(Optimizer::new(OptimizerConfig::from(rule).unchecked(), params)?)
 }
 
 /// A model, its data and its optimizer.

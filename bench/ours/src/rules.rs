@@ -2,7 +2,7 @@
 
 use std::env::args;
 
-use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
+use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{Grads, Init, Key, Params, Tensor};
@@ -35,7 +35,7 @@ pub fn rule() -> Result<impl Job> {
     let (section, tensors) = (arg(2)?, arg(3)?.parse::<usize>()?);
     let shape = [arg(4)?.parse()?, arg(5)?.parse::<usize>()?];
     let options = OPTIMIZERS.resolve_options("optimizer", &toml::from_str(&section)?)?;
-    let recipe = Recipe::from_section(&options, Horizon { steps: 1000 }, constant(1.0))?;
+    let recipe = OptimizerConfig::from_section(&options, Horizon { steps: 1000 }, constant(1.0))?;
     let mut params = Params::new(0);
     let add = |i| params.scope("").add(&format!("p{i}"), shape, Init::Normal { std: 1.0 });
     let all: Vec<_> = (0..tensors).map(add).collect();

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rappel_optim::{AdamW, Optimizer, Recipe, Sgd};
+use rappel_optim::{AdamW, Optimizer, OptimizerConfig, Sgd};
 use rappel_tensor::{DType, Grads, Init, Params, Tensor};
 use rayon::prelude::*;
 
@@ -21,12 +21,18 @@ struct Job {
 }
 
 impl Job {
-    fn new(name: &'static str, dtype: DType, tensors: usize, count: usize, recipe: Recipe) -> Self {
+    fn new(
+        name: &'static str,
+        dtype: DType,
+        tensors: usize,
+        count: usize,
+        config: OptimizerConfig,
+    ) -> Self {
         let mut params = Params::with_dtype(0, dtype);
         for i in 0..tensors {
             params.scope("").add(&format!("p{i}"), count / tensors, Init::ONES);
         }
-        let optimizer = Optimizer::new(recipe, &params).expect("valid options");
+        let optimizer = Optimizer::new(config, &params).expect("valid options");
         let tensors = params.names().into_iter().map(|name| params.get(&name).unwrap().tensor());
         let loss = tensors.map(|p| (p * 0.5).sum()).reduce(|a, b| a + b).expect("a parameter");
         let grads = loss.backward();
@@ -62,15 +68,21 @@ fn copy(from: &[f32], to: &mut [f32]) -> f64 {
 fn main() {
     let mebi = std::env::args().skip(1).find_map(|arg| arg.parse::<usize>().ok()).unwrap_or(64);
     let count = mebi << 20;
-    let adamw = || Recipe::new(AdamW::default());
+    let adamw = || OptimizerConfig::new(AdamW::default());
     let momentum = Sgd { momentum: 0.9.into(), ..Default::default() };
     let mut jobs = [
         Job::new("adamw f32", DType::F32, 1, count, adamw().unchecked()),
         Job::new("adamw f32, checked", DType::F32, 1, count, adamw()),
         Job::new("adamw f32, 8192 tensors", DType::F32, 8192, count, adamw().unchecked()),
         Job::new("adamw bf16", DType::BF16, 1, count, adamw().unchecked()),
-        Job::new("sgd f32", DType::F32, 1, count, Recipe::new(Sgd::default()).unchecked()),
-        Job::new("sgd momentum f32", DType::F32, 1, count, Recipe::new(momentum).unchecked()),
+        Job::new("sgd f32", DType::F32, 1, count, OptimizerConfig::new(Sgd::default()).unchecked()),
+        Job::new(
+            "sgd momentum f32",
+            DType::F32,
+            1,
+            count,
+            OptimizerConfig::new(momentum).unchecked(),
+        ),
     ];
     let source = Tensor::ones(count, DType::F32).to_vec::<f32>();
     let mut target = vec![0.0; count];

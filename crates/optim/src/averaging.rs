@@ -1,253 +1,62 @@
-//! The average of the weights beside an optimizer: taken in after steps, handed out, saved.
+//! What an average of the weights is.
 
-use std::sync::Arc;
+use rappel_registry::{ConfigError, Entry, Options};
 
-use rappel_tensor::{
-    ArenaLayout, Arenas, DType, Params, ParamsError, Piece, Real, Run, Runs, Shape, StateArena,
-    StateKind, Stored, Tensor, TensorFile, Trained, Update, apply, walk,
-};
+/// How an average of the weights is taken.
+///
+/// Each copy is a running mean of parameters; the average is the mean of the copies that hold any.
+pub trait Averaging: Send + Sync + std::fmt::Debug {
+    /// Copies that are kept beside the parameters.
+    fn copies(&self) -> usize {
+        1
+    }
 
-use crate::averages::Averaging;
-use crate::group::TRAINED;
-use crate::state::{read, write};
-use crate::step::memory;
-use crate::stepper::Views;
-use crate::with_views;
+    /// Which steps are taken in.
+    fn period(&self) -> Period;
 
-/// How many steps were taken in, among tensors of state.
-const COUNT: &str = "n_averaged";
-
-/// What tensors of the trained point are called, which are there while parameters are the average.
-const HELD: &str = "held";
-
-/// All trainable parameters once more: an arena for each type.
-type Copies = [StateArena; TRAINED.len()];
-
-/// An average of the weights.
-pub(crate) struct WeightAverage {
-    averaging: Box<dyn Averaging>,
-    layout: Arc<ArenaLayout>,
-    /// Steps taken in.
-    count: u64,
-    copies: Vec<Copies>,
-    /// The trained point, while the parameters are the average.
-    held: Option<Copies>,
+    /// The copy that takes in the parameters after `count` were taken in before, and their share
+    /// in it, in `0..=1`: `copy <- copy + share (params - copy)`.
+    fn take(&self, count: u64) -> (usize, f64);
 }
 
-impl WeightAverage {
-    /// Of the trainable parameters of `layout`, nothing taken in yet.
-    pub fn new(averaging: Box<dyn Averaging>, layout: Arc<ArenaLayout>) -> Self {
-        let copies = (0..averaging.copies()).map(|_| zeros(&layout)).collect();
-        Self { averaging, layout, count: 0, copies, held: None }
+/// Which steps an average takes in: every `every`-th after the first `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// Steps that are left out at first.
+    pub start: u64,
+    /// Steps from one that is taken in to the next, at least 1.
+    pub every: u64,
+}
+
+impl Period {
+    /// Every step, from the first on.
+    pub const ALL: Self = Self { start: 0, every: 1 };
+
+    /// Whether the parameters after `step` steps, at least 1, are taken in.
+    pub fn is_due(self, step: u64) -> bool {
+        step > self.start && (step - self.start).is_multiple_of(self.every)
     }
 
-    /// Takes in the parameters after `step` steps, if they are due.
-    pub fn take(&mut self, step: u64, params: &mut Params) -> Result<(), ParamsError> {
-        if !self.averaging.period().is_due(step) {
-            return Ok(());
-        }
-        let (copy, share) = self.averaging.take(self.count);
-        params.update(|arenas| take_in(arenas, &mut self.copies[copy], share))?;
-        self.count += 1;
-        Ok(())
-    }
-
-    /// Whether the parameters are the average.
-    pub fn is_out(&self) -> bool {
-        self.held.is_some()
-    }
-
-    /// Makes the parameters the average; nothing where nothing was taken in yet.
-    pub fn hand_out(&mut self, params: &mut Params) -> Result<(), ParamsError> {
-        if self.held.is_some() || self.count == 0 {
-            return Ok(());
-        }
-        let mut held = zeros(&self.layout);
-        let filled = self.copies.len().min(usize::try_from(self.count).unwrap_or(usize::MAX));
-        let copies = &mut self.copies[..filled];
-        params.update(|arenas| {
-            take_in(arenas, &mut held, 1.0);
-            match copies {
-                [copy] => put_back(arenas, copy),
-                copies => put_back(arenas, &mut mean(&arenas.layout(), copies)),
-            }
-        })?;
-        self.held = Some(held);
-        Ok(())
-    }
-
-    /// Makes the parameters the trained point again, to the bit.
-    pub fn take_back(&mut self, params: &mut Params) -> Result<(), ParamsError> {
-        let Some(held) = &mut self.held else { return Ok(()) };
-        params.update(|arenas| put_back(arenas, held))?;
-        self.held = None;
-        Ok(())
-    }
-
-    /// Bytes beside the parameters.
-    pub fn bytes(&self) -> usize {
-        self.bytes_of_a_copy() * self.copies.len()
-    }
-
-    /// Bytes that a step moves, on average.
-    pub fn bytes_moved(&self) -> usize {
-        // The parameter is read, the copy read and written.
-        3 * self.bytes_of_a_copy() / usize::try_from(self.averaging.period().every).unwrap_or(1)
-    }
-
-    fn bytes_of_a_copy(&self) -> usize {
-        let entries = self.layout.entries().iter().filter(|entry| entry.trainable);
-        entries.map(|entry| entry.shape.count() * entry.dtype.accumulator().size()).sum()
-    }
-
-    /// Name, shape and type of everything that [`save`](WeightAverage::save) gives; `held` where the
-    /// parameters are the average.
-    pub fn wanted(&self, held: bool) -> Vec<(String, Shape, DType)> {
-        let mut wanted = vec![(COUNT.to_owned(), Shape::from(()), DType::I64)];
-        for entry in self.layout.entries().iter().filter(|entry| entry.trainable) {
-            let mut names: Vec<String> =
-                (0..self.copies.len()).map(|copy| format!("average.{copy}")).collect();
-            names.extend(held.then(|| HELD.to_owned()));
-            for name in names {
-                let name = format!("{name}.{}", entry.name);
-                wanted.push((name, entry.shape, entry.dtype.accumulator()));
-            }
-        }
-        wanted
-    }
-
-    /// All of it as named tensors: `n_averaged`; `average.0.<parameter>` and so on, a copy each;
-    /// `held.<parameter>`, the trained point, while the parameters are the average.
-    pub fn save(&self, tensors: &mut Vec<(String, Tensor)>) {
-        let names = self.wanted(self.is_out()).into_iter().map(|(name, ..)| name);
-        let count = Tensor::from_slice(&[self.count as i64], ());
-        let mut values = vec![count];
-        for (arena, run, shape) in self.places() {
-            let copies = self.copies.iter().chain(&self.held);
-            values.extend(copies.map(|copy| read(&copy[arena], run, shape)));
-        }
-        tensors.extend(names.zip(values));
-    }
-
-    /// Whether parameters were the average when the state in `file` was saved.
-    pub fn is_held_in(file: &TensorFile) -> bool {
-        file.names()
-            .iter()
-            .any(|name| name.strip_prefix(HELD).is_some_and(|rest| rest.starts_with('.')))
-    }
-
-    /// The way back from [`save`](WeightAverage::save), from values in its order.
-    pub fn load(&mut self, held: bool, values: &mut impl Iterator<Item = Tensor>) {
-        let mut next = || values.next().expect("as many as were checked");
-        self.count = next().item() as u64;
-        self.held = held.then(|| zeros(&self.layout));
-        for (arena, run, _) in self.places() {
-            for copy in self.copies.iter_mut().chain(&mut self.held) {
-                write(&mut copy[arena], run, &next());
-            }
-        }
-    }
-
-    /// Where each trainable parameter lies: the arena, the place in it, the shape.
-    fn places(&self) -> Vec<(usize, Run, Shape)> {
-        let place = |dtype| TRAINED.iter().position(|other| *other == dtype);
-        let entries = self.layout.entries().iter().filter(|entry| entry.trainable);
-        entries
-            .map(|entry| {
-                let (param, len) = (entry.offset, entry.shape.count());
-                let arena = place(entry.dtype).expect("a type that is trained");
-                (arena, Run { param, state: param, len }, entry.shape)
-            })
-            .collect()
+    pub(crate) fn from_options(options: &Options) -> Self {
+        Self { start: options.u64("start"), every: options.u64("every") }
     }
 }
 
-fn zeros(layout: &ArenaLayout) -> Copies {
-    TRAINED.map(|dtype| {
-        StateArena::zeros(layout.trainable_len(dtype), StateKind::Number(dtype.accumulator()))
-    })
-}
+/// Builds an average from its options.
+pub type BuildAverage = fn(&Options) -> Result<Box<dyn Averaging>, ConfigError>;
 
-/// All trainable parameters of a type, and the gaps between them.
-fn all(layout: &ArenaLayout, dtype: DType) -> Runs {
-    Runs::new(vec![Run { param: 0, state: 0, len: layout.trainable_len(dtype) }])
-}
+/// An entry of [`AVERAGES`](crate::AVERAGES).
+pub(crate) type AverageEntry = Entry<BuildAverage>;
 
-/// `copy <- copy + share (params - copy)`
-fn take_in(arenas: &mut Arenas<'_>, copies: &mut Copies, share: f64) {
-    fn of<P: Trained>(views: &mut Views<'_, P>, runs: &Runs, share: f64) {
-        walk(runs, views.params, &[], views.state, None, &|piece: Piece<'_, '_, P::Acc>| {
-            pull(piece.state[0], piece.params, share);
-        });
-    }
-    for (dtype, copy) in TRAINED.into_iter().zip(copies) {
-        let runs = all(&arenas.layout(), dtype);
-        let mut memory = memory(dtype, arenas, None, std::slice::from_mut(copy));
-        with_views!(&mut memory, views => of(views, &runs, share));
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// `params <- copy`
-fn put_back(arenas: &mut Arenas<'_>, copies: &mut Copies) {
-    fn of<P: Trained>(views: &mut Views<'_, P>, runs: &Runs) {
-        walk(runs, views.params, &[], views.state, None, &|piece: Piece<'_, '_, P::Acc>| {
-            piece.params.copy_from_slice(piece.state[0]);
-        });
-    }
-    for (dtype, copy) in TRAINED.into_iter().zip(copies) {
-        let runs = all(&arenas.layout(), dtype);
-        let mut memory = memory(dtype, arenas, None, std::slice::from_mut(copy));
-        with_views!(&mut memory, views => of(views, &runs));
-    }
-}
-
-/// The mean of copies.
-fn mean(layout: &ArenaLayout, copies: &mut [Copies]) -> Copies {
-    fn of<T: Trained<Acc = T> + Stored>(
-        mean: &mut StateArena,
-        copy: &mut StateArena,
-        runs: &Runs,
-        share: f64,
-    ) {
-        let copy = std::slice::from_mut(copy);
-        walk(runs, mean.as_slice_mut::<T>(), &[], copy, None, &|piece: Piece<'_, '_, T>| {
-            pull(piece.params, piece.state[0], share);
-        });
-    }
-    let mut mean = zeros(layout);
-    for (i, copies) in copies.iter_mut().enumerate() {
-        let share = 1.0 / (i + 1) as f64;
-        for ((dtype, mean), copy) in TRAINED.into_iter().zip(&mut mean).zip(copies) {
-            let runs = all(layout, dtype);
-            match dtype.accumulator() {
-                DType::F64 => of::<f64>(mean, copy, &runs, share),
-                _ => of::<f32>(mean, copy, &runs, share),
-            }
-        }
-    }
-    mean
-}
-
-/// `to <- to + share (from - to)`; a whole share is `from` to the bit.
-pub(crate) fn pull<T: Stored>(to: &mut [T], from: &[T], share: f64) {
-    if share == 1.0 {
-        to.copy_from_slice(from);
-    } else {
-        apply(&Pull(share), to, from, []);
-    }
-}
-
-struct Pull(f64);
-
-impl Update<0> for Pull {
-    type Scalars<R: Real> = R;
-
-    fn scalars<R: Real>(&self) -> R {
-        R::of(self.0)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, share: &R, to: R, from: R, []: [R; 0]) -> (R, [R; 0]) {
-        (share.mul_add(from - to, to), [])
+    #[test]
+    fn steps_are_due_after_the_start() {
+        let period = Period { start: 10, every: 5 };
+        let due: Vec<u64> = (1..=25).filter(|step| period.is_due(*step)).collect();
+        assert_eq!(due, [15, 20, 25]);
+        assert!((1..9).all(|step| Period::ALL.is_due(step)));
     }
 }

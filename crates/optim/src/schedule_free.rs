@@ -1,8 +1,11 @@
 //! What the Schedule-Free rules share: the weights of the average, and the steps of both points.
 
+use rappel_schedule::Schedule;
 use rappel_tensor::Real;
 
-use crate::{Average, InvalidOption, Now, Schedule, lerp};
+use crate::context::StepContext;
+use crate::kernels::{Average, lerp};
+use crate::options::InvalidOption;
 
 /// What the rules keep beside their state.
 pub(crate) const NUMBERS: &[(&str, f64)] =
@@ -24,45 +27,52 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    fn weight(&self, now: &Now, lr_max: f64) -> f64 {
-        (now.count as f64).powf(self.r) * lr_max.powf(self.weight_lr_power)
+    fn weight(&self, t: &StepContext, lr_max: f64) -> f64 {
+        (t.count as f64).powf(self.r) * lr_max.powf(self.weight_lr_power)
     }
 
     /// The newest point's share of the average.
-    fn share(&self, now: &Now) -> f64 {
-        let [_, sum, lr_max, ..] = now.numbers;
+    fn share(&self, t: &StepContext) -> f64 {
+        let [_, sum, lr_max, ..] = t.numbers;
         // Nothing weighs anything while the learning rate has been 0 throughout.
-        if sum == 0.0 { 0.0 } else { self.weight(now, lr_max) / sum }
+        if sum == 0.0 { 0.0 } else { self.weight(t, lr_max) / sum }
     }
 
     /// Moves the numbers on.
-    pub fn advance(&self, now: &mut Now) {
-        let [_, sum, lr_max, beta, ..] = &mut now.numbers;
+    pub fn advance(&self, t: &mut StepContext) {
+        let [_, sum, lr_max, beta, ..] = &mut t.numbers;
         let before = std::mem::replace(beta, self.beta);
         *lr_max = lr_max.max(self.lr);
         let lr_max = *lr_max;
-        *sum += (now.count as f64).powf(self.r) * lr_max.powf(self.weight_lr_power);
+        *sum += (t.count as f64).powf(self.r) * lr_max.powf(self.weight_lr_power);
         // From `y = beta x + (1 - beta) z` before and after, where beta may have changed.
-        let (share, ratio) = (self.share(now), self.beta / before);
-        let steady = now.count == 1 || ratio == 1.0;
-        now.numbers[4] = if steady { share } else { 1.0 - ratio * (1.0 - share) };
+        let (share, ratio) = (self.share(t), self.beta / before);
+        let steady = t.count == 1 || ratio == 1.0;
+        t.numbers[4] = if steady { share } else { 1.0 - ratio * (1.0 - share) };
     }
 
-    /// The numbers of a step, once they were moved on.
-    pub fn steps(&self, now: &Now, weight_decay: f64) -> Steps {
-        Steps {
-            first: if now.count == 1 { 1.0 } else { 0.0 },
-            weight_decay,
-            mix: now.numbers[4],
-            along: self.lr * (self.beta * (1.0 - self.share(now)) - 1.0),
-            lr: self.lr,
+    /// The trained point `y` and `z` after a step against the direction `g`, once the numbers were moved on.
+    pub fn steps<R: Real>(
+        &self,
+        t: &StepContext,
+        weight_decay: f64,
+    ) -> impl Fn(R, R, R) -> (R, R) + use<R> {
+        let along = self.lr * (self.beta * (1.0 - self.share(t)) - 1.0);
+        let [weight_decay, mix, along, lr] =
+            [weight_decay, t.numbers[4], along, self.lr].map(R::of);
+        let first = t.is_first();
+        #[inline(always)]
+        move |y, z, g| {
+            let z = if first { y } else { z };
+            let g = y.mul_add(weight_decay, g);
+            (lerp(y, z, mix) + along * g, z - lr * g)
         }
     }
 }
 
 /// The learning rate's share over the first `warmup` updates.
-pub(crate) fn warming(now: &Now, warmup: u64) -> f64 {
-    if now.count <= warmup { now.count as f64 / warmup as f64 } else { 1.0 }
+pub(crate) fn warming(t: &StepContext, warmup: u64) -> f64 {
+    if t.count <= warmup { t.count as f64 / warmup as f64 } else { 1.0 }
 }
 
 /// Refuses a first beta of 0, from which there is no way back to the average.
@@ -74,51 +84,16 @@ pub(crate) fn check_betas(betas: &[Schedule; 2]) -> Result<(), InvalidOption> {
     Ok(())
 }
 
-crate::scalars! {
-    /// The numbers of both points' steps.
-    pub struct Steps {
-        /// 1 at the first update, else 0.
-        first,
-        /// Weight decay.
-        weight_decay,
-        /// How far the trained point goes towards `z`.
-        mix,
-        /// How far it goes along the direction.
-        along,
-        /// How far `z` goes against it.
-        lr,
-    }
-}
-
-impl<R: Real> Steps<R> {
-    /// The trained point `y` and `z` after a step against the direction `g`.
+/// The direction that Adam gives and its average of squares, from the gradient and that average.
+pub(crate) fn adam_direction<R: Real>(
+    beta2: f64,
+    unbias: f64,
+    eps: f64,
+) -> impl Fn(R, R) -> (R, R) {
+    let [beta2, weight2, unbias, eps] = [beta2, 1.0 - beta2, unbias, eps].map(R::of);
     #[inline(always)]
-    pub(crate) fn take(&self, y: R, z: R, g: R) -> (R, R) {
-        let z = R::select(R::of(0.5).lt(self.first), y, z);
-        let g = y.mul_add(self.weight_decay, g);
-        (lerp(y, z, self.mix) + self.along * g, z - self.lr * g)
-    }
-}
-
-crate::scalars! {
-    /// The numbers of the direction that Adam gives.
-    pub struct Divisor {
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in it.
-        one_minus_beta2,
-        /// 1 over the root of its bias correction; 0 where the gradient is taken as it is.
-        unbias,
-        /// What keeps the divisor from 0; 1 where the gradient is taken as it is.
-        eps,
-    }
-}
-
-impl<R: Real> Divisor<R> {
-    /// The direction and the average of squares.
-    #[inline(always)]
-    pub(crate) fn direction(&self, g: R, v: R) -> (R, R) {
-        let v = v * self.beta2 + self.one_minus_beta2 * g * g;
-        (g / (v.sqrt() * self.unbias + self.eps), v)
+    move |g, v| {
+        let v = v * beta2 + weight2 * g * g;
+        (g / (v.sqrt() * unbias + eps), v)
     }
 }

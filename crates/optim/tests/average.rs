@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use common::{grads_of, grads_of_some, params_of};
 use rappel_optim::{
-    AdamW, OptimError, Optimizer, Plan, Recipe, ScheduleFreeAdamW, ScheduleFreeRAdam,
-    ScheduleFreeSgd, StateDtype,
+    AdamW, OptimError, Optimizer, OptimizerConfig, ParamGroup, ScheduleFreeAdamW,
+    ScheduleFreeRAdam, ScheduleFreeSgd, StateDtype,
 };
 use rappel_schedule::Schedule;
 use rappel_tensor::{DType, Element, Params, TensorFile, write_tensors};
@@ -52,10 +52,10 @@ fn saved(tensors: Vec<(String, rappel_tensor::Tensor)>) -> TensorFile {
     TensorFile::open(&path).unwrap()
 }
 
-fn there_and_back<T: Element>(recipe: Recipe, rounding: f64) {
+fn there_and_back<T: Element>(config: OptimizerConfig, rounding: f64) {
     let mut random = Random::new(3);
     let mut params = start::<T>(&mut random);
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     steps::<T>(&mut optimizer, &mut params, &mut random, 0..9);
     let (trained, kept) = (values(&params), state(&optimizer));
     optimizer.eval(&mut params).unwrap();
@@ -83,8 +83,8 @@ fn there_and_back_leaves_rounding_alone() {
     there_and_back::<f32>(ScheduleFreeAdamW::default().into(), 1e-6);
     let large = || ScheduleFreeAdamW { lr: 0.5.into(), ..Default::default() };
     there_and_back::<half::bf16>(large().into(), 1e-2);
-    let eight = Plan::from(large()).state_dtype(StateDtype::Block8 { from: 1 });
-    let folder = Recipe::new(eight).group(["p0"], AdamW::default());
+    let eight = ParamGroup::from(large()).state_dtype(StateDtype::Block8 { from: 1 });
+    let folder = OptimizerConfig::new(eight).group(["p0"], AdamW::default());
     there_and_back::<f32>(folder, 1e-6);
 }
 
@@ -138,8 +138,8 @@ fn rules_without_an_average_are_left_alone() {
     let mut random = Random::new(9);
     let mut params = start::<f64>(&mut random);
     let rule = ScheduleFreeSgd { lr: 0.1.into(), ..Default::default() };
-    let recipe = Recipe::new(AdamW::default()).group(["p1"], rule).allow_missing();
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let config = OptimizerConfig::new(AdamW::default()).group(["p1"], rule).allow_missing();
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     // The second has no gradient yet: it is its own average.
     for with_second in [false, true, true] {
         let all = draw(&mut random);
@@ -197,7 +197,7 @@ fn the_average_stays_right_where_momentum_is_a_curve() {
 fn what_holds_parameters_keeps_full_precision() {
     let mut random = Random::new(13);
     let params = start::<f32>(&mut random);
-    let plan = Plan::from(ScheduleFreeAdamW::default()).state_dtype(StateDtype::Bf16);
+    let plan = ParamGroup::from(ScheduleFreeAdamW::default()).state_dtype(StateDtype::Bf16);
     let optimizer = Optimizer::new(plan, &params).unwrap();
     for (name, tensor) in optimizer.state_tensors() {
         if name.starts_with("z.") {

@@ -1,8 +1,8 @@
 //! Steps within the backward pass against steps after it.
 
 use rappel_optim::{
-    AdaLomo, AdamW, Lamb, Lbfgs, Lomo, Lookahead, Modifiers, Muon, OPTIMIZERS, OptimError,
-    Optimizer, Plan, Prodigy, Recipe, Sam, Sgd, StateDtype,
+    AdaLomo, AdamW, Lamb, Lbfgs, Lomo, Lookahead, Muon, OPTIMIZERS, OptimError, Optimizer,
+    OptimizerConfig, ParamGroup, Prodigy, Sam, Sgd, StateDtype, Wrappers,
 };
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
@@ -42,12 +42,12 @@ fn bits(params: &Params, optimizer: &Optimizer) -> Vec<(String, Vec<u64>)> {
 }
 
 /// Eight steps each way end on the same bits.
-fn check(what: &str, shapes: &[&[usize]], dtype: DType, recipe: &dyn Fn() -> Recipe) {
+fn check(what: &str, shapes: &[&[usize]], dtype: DType, config: &dyn Fn() -> OptimizerConfig) {
     let (mut params, all) = model(shapes, dtype);
     let (mut others, all_others) = model(shapes, dtype);
     let start = params.tensors()[0].1.to_f64_vec();
-    let mut after = Optimizer::new(recipe(), &params).unwrap();
-    let mut within = Optimizer::new(recipe(), &others).unwrap();
+    let mut after = Optimizer::new(config(), &params).unwrap();
+    let mut within = Optimizer::new(config(), &others).unwrap();
     for step in 0..8 {
         let value = loss(&all, step);
         let report = after.step(step, &mut params, &value.backward()).unwrap();
@@ -70,13 +70,13 @@ const TWO_WALKS: &[&str] =
 #[test]
 fn every_rule_gives_the_same_bits_or_says_why_not() {
     for info in OPTIMIZERS.infos() {
-        let recipe = || {
+        let config = || {
             let given = Table::from_iter([("name".to_owned(), info.name.into())]);
             let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
-            Recipe::from_section(&options, Horizon { steps: 10 }, constant(1.0)).unwrap()
+            OptimizerConfig::from_section(&options, Horizon { steps: 10 }, constant(1.0)).unwrap()
         };
         let (mut params, all) = model(SHAPES, DType::F32);
-        let shapes = match Optimizer::new(recipe(), &params) {
+        let shapes = match Optimizer::new(config(), &params) {
             Err(OptimError::Refused { .. }) => &SHAPES[..3],
             Err(error) => panic!("{}: {error}", info.name),
             Ok(mut optimizer) if TWO_WALKS.contains(&info.name) => {
@@ -87,15 +87,15 @@ fn every_rule_gives_the_same_bits_or_says_why_not() {
             }
             Ok(_) => SHAPES,
         };
-        check(info.name, shapes, DType::F32, &recipe);
+        check(info.name, shapes, DType::F32, &config);
     }
 }
 
 #[test]
 fn precision_modifiers_and_groups_change_nothing() {
-    let adamw = || Plan::from(AdamW { lr: 0.01.into(), ..Default::default() });
+    let adamw = || ParamGroup::from(AdamW { lr: 0.01.into(), ..Default::default() });
     let lookahead = Some(Lookahead { k: 2, alpha: 0.5 });
-    let around = Modifiers {
+    let around = Wrappers {
         l1: 0.01.into(),
         l1_proximal: 0.01.into(),
         cautious: true,
@@ -103,8 +103,8 @@ fn precision_modifiers_and_groups_change_nothing() {
         lookahead,
         ..Default::default()
     };
-    let plain = |what: &str, dtype: DType, plan: &dyn Fn() -> Plan| {
-        check(what, SHAPES, dtype, &|| Recipe::new(plan()));
+    let plain = |what: &str, dtype: DType, plan: &dyn Fn() -> ParamGroup| {
+        check(what, SHAPES, dtype, &|| OptimizerConfig::new(plan()));
     };
     plain("f64", DType::F64, &adamw);
     plain("bf16", DType::BF16, &adamw);
@@ -114,21 +114,23 @@ fn precision_modifiers_and_groups_change_nothing() {
     });
     // A single number has no block.
     check("8bit", &SHAPES[..4], DType::F32, &|| {
-        Recipe::new(adamw().state_dtype(StateDtype::Block8 { from: 4096 }))
+        OptimizerConfig::new(adamw().state_dtype(StateDtype::Block8 { from: 4096 }))
     });
     check("8bit, rounded at random", &SHAPES[..4], DType::F32, &|| {
-        Recipe::new(adamw().state_dtype(StateDtype::Block8 { from: 64 }).stochastic_rounding())
+        OptimizerConfig::new(
+            adamw().state_dtype(StateDtype::Block8 { from: 64 }).stochastic_rounding(),
+        )
     });
-    plain("modifiers", DType::F32, &|| adamw().modifiers(around.clone()));
-    plain("modifiers of bf16", DType::BF16, &|| adamw().modifiers(around.clone()));
+    plain("wrappers", DType::F32, &|| adamw().wrappers(around.clone()));
+    plain("wrappers of bf16", DType::BF16, &|| adamw().wrappers(around.clone()));
     check("groups", SHAPES, DType::F32, &|| {
-        Recipe::new(Sgd { momentum: 0.9.into(), ..Default::default() })
+        OptimizerConfig::new(Sgd { momentum: 0.9.into(), ..Default::default() })
             .group(["net.p0"], AdaLomo::default())
             .group(["net.p1", "net.p2"], Muon::default())
             .clip_value(0.5)
-            .lr_factor(0.5)
+            .schedule(0.5)
     });
-    check("unchecked", SHAPES, DType::F32, &|| Recipe::new(Lomo::default()).unchecked());
+    check("unchecked", SHAPES, DType::F32, &|| OptimizerConfig::new(Lomo::default()).unchecked());
 }
 
 /// `b` is read last by an operation that no gradient of it comes from: its update waits for that.
@@ -144,9 +146,9 @@ fn no_operation_reads_a_value_of_the_next_step() {
         let again = checkpoint(&[&hidden], move |x| (&x[0] * c.tensor()) + d.tensor().exp());
         (again * b.tensor()).square().mean()
     };
-    let recipe = || Lomo { lr: 0.1.into(), ..Default::default() };
-    let mut after = Optimizer::new(recipe(), &params).unwrap();
-    let mut within = Optimizer::new(recipe(), &others).unwrap();
+    let config = || Lomo { lr: 0.1.into(), ..Default::default() };
+    let mut after = Optimizer::new(config(), &params).unwrap();
+    let mut within = Optimizer::new(config(), &others).unwrap();
     for step in 0..5 {
         after.step(step, &mut params, &detached(&all).backward()).unwrap();
         within.step_backward(step, &mut others, detached(&all_others)).unwrap();
@@ -157,27 +159,35 @@ fn no_operation_reads_a_value_of_the_next_step() {
 #[test]
 fn what_needs_all_gradients_is_refused_before_anything_changes() {
     let sam =
-        Modifiers { sam: Some(Sam { rho: 0.1.into(), adaptive: false }), ..Default::default() };
-    let cases: [(&str, DType, Recipe); 7] = [
-        ("norm of all", DType::F32, Recipe::new(Lomo::default()).max_grad_norm(1.0)),
-        ("several times", DType::F32, Recipe::new(Lbfgs::default())),
-        ("over all parameters", DType::F32, Recipe::new(Prodigy::default())),
-        ("over tensors", DType::F32, Recipe::new(Lamb::default())),
-        ("two places", DType::F32, Recipe::new(Plan::from(Lomo::default()).modifiers(sam))),
-        ("at random", DType::BF16, Recipe::new(Plan::from(Lomo::default()).stochastic_rounding())),
+        Wrappers { sam: Some(Sam { rho: 0.1.into(), adaptive: false }), ..Default::default() };
+    let cases: [(&str, DType, OptimizerConfig); 7] = [
+        ("norm of all", DType::F32, OptimizerConfig::new(Lomo::default()).max_grad_norm(1.0)),
+        ("several times", DType::F32, OptimizerConfig::new(Lbfgs::default())),
+        ("over all parameters", DType::F32, OptimizerConfig::new(Prodigy::default())),
+        ("over tensors", DType::F32, OptimizerConfig::new(Lamb::default())),
+        (
+            "two places",
+            DType::F32,
+            OptimizerConfig::new(ParamGroup::from(Lomo::default()).wrappers(sam)),
+        ),
+        (
+            "at random",
+            DType::BF16,
+            OptimizerConfig::new(ParamGroup::from(Lomo::default()).stochastic_rounding()),
+        ),
         (
             "master copies together",
             DType::BF16,
-            Recipe::new(
-                Plan::from(AdamW::default())
+            OptimizerConfig::new(
+                ParamGroup::from(AdamW::default())
                     .master_weights()
-                    .modifiers(Modifiers { cautious: true, ..Default::default() }),
+                    .wrappers(Wrappers { cautious: true, ..Default::default() }),
             ),
         ),
     ];
-    for (what, dtype, recipe) in cases {
+    for (what, dtype, config) in cases {
         let (mut params, all) = model(SHAPES, dtype);
-        let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+        let mut optimizer = Optimizer::new(config, &params).unwrap();
         let before = bits(&params, &optimizer);
         let error = optimizer.step_backward(0, &mut params, loss(&all, 0)).unwrap_err();
         assert!(matches!(error, OptimError::NeedsAllGradients { .. }), "{what}: {error}");
@@ -202,7 +212,7 @@ fn losses_that_will_not_do_change_nothing() {
     assert!(matches!(error, OptimError::OtherParams), "{error}");
     assert_eq!(bits(&params, &lomo), before);
     let mut allowing =
-        Optimizer::new(Recipe::new(Lomo::default()).allow_missing(), &params).unwrap();
+        Optimizer::new(OptimizerConfig::new(Lomo::default()).allow_missing(), &params).unwrap();
     allowing.step_backward(0, &mut params, loss(&all[..1], 0)).unwrap();
     let after = bits(&params, &allowing);
     assert_ne!(after[0], before[0]);

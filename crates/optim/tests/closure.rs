@@ -5,7 +5,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Float, grads_of, params_of, table};
-use rappel_optim::{Lbfgs, Modifiers, OPTIMIZERS, OptimError, Optimizer, Plan, Recipe, Sam, Sgd};
+use rappel_optim::{
+    Lbfgs, OPTIMIZERS, OptimError, Optimizer, OptimizerConfig, ParamGroup, Sam, Sgd, Wrappers,
+};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{DType, Grads, Init, Params, Tensor, TensorFile};
@@ -56,8 +58,9 @@ impl Reference {
         } else {
             constant(1.0)
         };
-        let recipe = Recipe::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
-        Optimizer::new(recipe, params).unwrap()
+        let config =
+            OptimizerConfig::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
+        Optimizer::new(config, params).unwrap()
     }
 
     /// The gradients of a step that any closure would return.
@@ -178,8 +181,9 @@ fn at_zero() -> Params {
 fn optimizer_of(section: &str, params: &Params) -> Optimizer {
     let given = toml::from_str(section).unwrap();
     let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
-    let recipe = Recipe::from_section(&options, Horizon { steps: 60 }, constant(1.0)).unwrap();
-    Optimizer::new(recipe, params).unwrap()
+    let config =
+        OptimizerConfig::from_section(&options, Horizon { steps: 60 }, constant(1.0)).unwrap();
+    Optimizer::new(config, params).unwrap()
 }
 
 fn bits(params: &Params, optimizer: &Optimizer) -> Vec<(String, Vec<u64>)> {
@@ -302,8 +306,8 @@ fn what_cannot_be_beside_a_search_is_refused() {
     ] {
         let given = toml::from_str(&format!("{SEARCH}\n{more}")).unwrap();
         let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
-        let recipe = Recipe::from_section(&options, Horizon { steps: 1 }, constant(1.0));
-        let error = recipe.err().expect("an error").to_string();
+        let config = OptimizerConfig::from_section(&options, Horizon { steps: 1 }, constant(1.0));
+        let error = config.err().expect("an error").to_string();
         let start = format!("config key `optimizer.{key}`: cannot be beside a rule that searches");
         assert!(error.starts_with(&start), "{error}");
     }
@@ -325,10 +329,10 @@ fn sharpness_is_measured_over_the_groups_that_ask_for_it() {
     // Of x^4 at 1 and 2, with gradients 4 and 32: only `p1` goes up, by rho.
     let mut params = params_of::<f64>(&[vec![1], vec![1]], &[vec![1.0], vec![2.0]]);
     let sharp =
-        Modifiers { sam: Some(Sam { rho: 0.5.into(), adaptive: false }), ..Default::default() };
+        Wrappers { sam: Some(Sam { rho: 0.5.into(), adaptive: false }), ..Default::default() };
     let sgd = || Sgd { lr: 0.001.into(), ..Default::default() };
-    let recipe = Recipe::new(sgd()).group(["p1"], Plan::from(sgd()).modifiers(sharp));
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let config = OptimizerConfig::new(sgd()).group(["p1"], ParamGroup::from(sgd()).wrappers(sharp));
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     let mut places = Vec::new();
     let evaluate = |params: &Params| {
         places.push(params.tensors().iter().map(|(_, t)| t.item()).collect::<Vec<f64>>());

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{grads_of, params_of};
 use half::bf16;
-use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, Recipe};
+use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
 use rappel_registry::{Family, Info, Kind, assert_folder_matches, assert_sound};
 use rappel_schedule::{Horizon, Schedule, constant, linear_decay};
 use rappel_tensor::{DType, Element, Params, Shape, TensorFile, write_tensors};
@@ -17,9 +17,9 @@ use toml::{Table, Value};
 
 const HORIZON: Horizon = Horizon { steps: 10 };
 
-fn recipe(section: &Table) -> Result<Recipe, rappel_registry::ConfigError> {
+fn config(section: &Table) -> Result<OptimizerConfig, rappel_registry::ConfigError> {
     let options = OPTIMIZERS.resolve_options("optimizer", section)?;
-    Recipe::from_section(&options, HORIZON, constant(1.0))
+    OptimizerConfig::from_section(&options, HORIZON, constant(1.0))
 }
 
 fn section(info: &Info) -> Table {
@@ -39,7 +39,7 @@ fn variants() -> Vec<Table> {
             };
             let mut section = section(&info);
             section.insert(field.name.to_owned(), value);
-            all.extend(recipe(&section).is_ok().then_some(section));
+            all.extend(config(&section).is_ok().then_some(section));
         }
     }
     assert!(all.len() > 10);
@@ -54,7 +54,7 @@ fn taken(section: &Table, shapes: &[&[usize]]) -> Vec<Vec<usize>> {
     let takes = |shape: &&&[usize]| {
         let zeros = vec![0.0; shape.iter().product()];
         let params = params_of::<f64>(&[shape.to_vec()], &[zeros]);
-        match Optimizer::new(recipe(section).unwrap(), &params) {
+        match Optimizer::new(config(section).unwrap(), &params) {
             Ok(_) => true,
             Err(OptimError::Refused { reason, .. }) => {
                 assert!(reason.contains(&format!("{}", Shape::new(shape))), "{section}: {reason}");
@@ -97,14 +97,14 @@ fn resume<T: Element>(section: &Table) {
     let init = normals(&mut random, &shapes);
     let grads: Vec<Vec<Vec<f64>>> = (0..8).map(|_| normals(&mut random, &shapes)).collect();
     let probe = params_of::<T>(&shapes, &init);
-    if let Err(OptimError::Refused { .. }) = Optimizer::new(recipe(section).unwrap(), &probe) {
+    if let Err(OptimError::Refused { .. }) = Optimizer::new(config(section).unwrap(), &probe) {
         // Rules that train one point and hand out another keep no master copy.
         assert!(section.contains_key("master_weights") && T::DTYPE == DType::BF16, "{section}");
         return;
     }
     let start = || {
         let params = params_of::<T>(&shapes, &init);
-        let optimizer = Optimizer::new(recipe(section).unwrap(), &params).unwrap();
+        let optimizer = Optimizer::new(config(section).unwrap(), &params).unwrap();
         (params, optimizer)
     };
     let run = |params: &mut Params, optimizer: &mut Optimizer, steps: std::ops::Range<usize>| {
@@ -158,8 +158,8 @@ fn reached(info: &Info, function: &dyn TestFunction, lr: Option<f64>, falls: boo
     let shape = taken(&section, &[&[start.len()], &[1, start.len()]]).swap_remove(0);
     let mut params = params_of::<f64>(&[shape], std::slice::from_ref(&start));
     let factor = if falls { linear_decay(10_000) } else { constant(1.0) };
-    let recipe = recipe(&section).unwrap().lr_factor(factor);
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let config = config(&section).unwrap().schedule(factor);
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     for step in 0..10_000 {
         let evaluate = |params: &Params| {
             let x = params.tensors()[0].1.to_vec::<f64>();
@@ -212,13 +212,13 @@ fn follows_schedule(name: &str, with: impl Fn(Value) -> Table) {
     let (mut random, shapes) = (Random::new(11), shapes(&scheduled));
     let init = normals(&mut random, &shapes);
     let mut params = params_of::<f64>(&shapes, &init);
-    let mut optimizer = Optimizer::new(recipe(&scheduled).unwrap(), &params).unwrap();
+    let mut optimizer = Optimizer::new(config(&scheduled).unwrap(), &params).unwrap();
     for step in 0..6 {
         let values = normals(&mut random, &shapes);
         let mut fixed_params = params_of::<f64>(&shapes, &init);
         fixed_params.load(&saved(params.tensors())).unwrap();
         let fixed = with(falling(0.5, step).into());
-        let mut fixed = Optimizer::new(recipe(&fixed).unwrap(), &fixed_params).unwrap();
+        let mut fixed = Optimizer::new(config(&fixed).unwrap(), &fixed_params).unwrap();
         fixed.load_state(&saved(optimizer.state_tensors())).unwrap();
         let grads = grads_of::<f64>(&params, &values);
         optimizer.step(step, &mut params, &grads).unwrap();
@@ -241,7 +241,7 @@ fn every_scalar_option_takes_a_schedule_of_the_step() {
             };
             // A rule that refuses the option refuses its schedule.
             if let Kind::Scheduled { .. } = field.kind
-                && recipe(&with(0.25.into())).is_ok()
+                && config(&with(0.25.into())).is_ok()
             {
                 tried += 1;
                 follows_schedule(field.name, with);
@@ -274,8 +274,8 @@ fn the_runs_schedule_multiplies_the_learning_rate() {
             let mut section = section(&info);
             section.insert("lr".to_owned(), lr.into());
             let curve = Schedule::from_fn(None, move |_| factor);
-            let recipe = recipe(&section).unwrap().lr_factor(curve);
-            let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+            let config = config(&section).unwrap().schedule(curve);
+            let mut optimizer = Optimizer::new(config, &params).unwrap();
             // Some rules only look around at the first steps.
             for step in 0..8 {
                 let grads = grads_of::<f64>(&params, &values);
@@ -299,8 +299,8 @@ fn any_number_of_threads_gives_the_same_bits() {
             let mut random = Random::new(5);
             let mut draw = || normals(&mut random, &shapes);
             let mut params = params_of::<f32>(&shapes, &draw());
-            let recipe = recipe(&section(&info)).unwrap().max_grad_norm(1.0);
-            let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+            let config = config(&section(&info)).unwrap().max_grad_norm(1.0);
+            let mut optimizer = Optimizer::new(config, &params).unwrap();
             for step in 0..3 {
                 let grads = grads_of::<f32>(&params, &draw());
                 optimizer.step(step, &mut params, &grads).unwrap();

@@ -1,7 +1,7 @@
 //! Gradient descent does what theory says: on convex functions, and on one that is not.
 
 use nalgebra::{DMatrix, DVector};
-use rappel_optim::{Optimizer, Recipe, Schedule, Sgd};
+use rappel_optim::{Optimizer, OptimizerConfig, Schedule, Sgd};
 use rappel_tensor::{DType, Init, Param, Params, Tensor};
 use rappel_testkit::Random;
 
@@ -154,8 +154,8 @@ impl Samples {
         mut seen: impl FnMut(u64, [f64; 2]),
     ) {
         let (mut params, w) = point(&[0.0, 0.0], [2]);
-        let recipe = Recipe::new(Sgd { lr: lr.into(), ..Default::default() });
-        let mut sgd = Optimizer::new(recipe, &params).unwrap();
+        let config = OptimizerConfig::new(Sgd { lr: lr.into(), ..Default::default() });
+        let mut sgd = Optimizer::new(config, &params).unwrap();
         let curvature = Tensor::from_slice(&CURVATURE, [2]);
         let mut random = Random::new(seed);
         for step in 0..steps {

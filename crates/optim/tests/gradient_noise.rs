@@ -3,14 +3,14 @@
 mod common;
 
 use common::{grads_of, params_of};
-use rappel_optim::{Modifiers, Optimizer, Plan, Recipe, Sgd};
+use rappel_optim::{Optimizer, OptimizerConfig, ParamGroup, Sgd, Wrappers};
 use rappel_schedule::Schedule;
 
 /// What three steps of SGD with a learning rate of 1 and gradients of 0 leave: minus the noise.
-fn noise(recipe: impl Fn(Plan) -> Recipe, n: usize) -> Vec<Vec<f64>> {
+fn noise(config: impl Fn(ParamGroup) -> OptimizerConfig, n: usize) -> Vec<Vec<f64>> {
     let sgd = Sgd { lr: 1.0.into(), ..Default::default() };
     let mut params = params_of::<f64>(&[vec![n], vec![3]], &[vec![0.0; n], vec![0.0; 3]]);
-    let mut optimizer = Optimizer::new(recipe(Plan::from(sgd)), &params).unwrap();
+    let mut optimizer = Optimizer::new(config(ParamGroup::from(sgd)), &params).unwrap();
     let mut before = vec![0.0; n];
     (0..3)
         .map(|step| {
@@ -24,9 +24,9 @@ fn noise(recipe: impl Fn(Plan) -> Recipe, n: usize) -> Vec<Vec<f64>> {
         .collect()
 }
 
-fn falling(plan: Plan) -> Recipe {
+fn falling(plan: ParamGroup) -> OptimizerConfig {
     let variance = Schedule::from_fn(None, |step| 0.3 / (1.0 + step as f64).powf(0.55));
-    Recipe::new(plan).gradient_noise(variance).seed(5)
+    OptimizerConfig::new(plan).gradient_noise(variance).seed(5)
 }
 
 #[test]
@@ -57,15 +57,15 @@ fn each_step_parameter_and_seed_has_its_own_and_clipping_comes_before() {
 #[test]
 fn every_group_gets_it_whatever_stands_around_its_rule() {
     let plans = || {
-        let cautious = Modifiers { cautious: true, ..Modifiers::default() };
-        [Plan::from(Sgd::default()), Plan::from(Sgd::default()).modifiers(cautious)]
+        let cautious = Wrappers { cautious: true, ..Wrappers::default() };
+        [ParamGroup::from(Sgd::default()), ParamGroup::from(Sgd::default()).wrappers(cautious)]
     };
     let moved = |noisy: bool| {
         let [first, second] = plans();
-        let recipe = Recipe::new(first).group(["p1"], second);
-        let recipe = if noisy { recipe.gradient_noise(1e-2) } else { recipe };
+        let config = OptimizerConfig::new(first).group(["p1"], second);
+        let config = if noisy { config.gradient_noise(1e-2) } else { config };
         let mut params = params_of::<f32>(&[vec![3], vec![2, 2]], &[vec![1.0; 3], vec![1.0; 4]]);
-        let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+        let mut optimizer = Optimizer::new(config, &params).unwrap();
         let grads = grads_of::<f32>(&params, &[vec![0.1; 3], vec![0.1; 4]]);
         optimizer.step(0, &mut params, &grads).unwrap();
         params.tensors().into_iter().map(|(_, t)| t.to_vec::<f32>()).collect::<Vec<_>>()

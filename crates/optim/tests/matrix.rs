@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Float, grads_of, params_of, table};
-use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
+use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::Params;
@@ -69,8 +69,9 @@ impl Case {
         } else {
             constant(1.0)
         };
-        let recipe = Recipe::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
-        Optimizer::new(recipe, params).unwrap()
+        let config =
+            OptimizerConfig::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
+        Optimizer::new(config, params).unwrap()
     }
 
     /// The largest error of parameters, and of all state that the file has, each element beside the
@@ -238,13 +239,14 @@ fn refusal(config: &str, shape: &[usize]) -> String {
         Ok(options) => options,
         Err(error) => return error.to_string(),
     };
-    let recipe = match Recipe::from_section(&options, Horizon { steps: 60 }, constant(1.0)) {
-        Ok(recipe) => recipe,
+    let config = match OptimizerConfig::from_section(&options, Horizon { steps: 60 }, constant(1.0))
+    {
+        Ok(config) => config,
         Err(error) => return error.to_string(),
     };
     let params = params_of::<f32>(&[shape.to_vec()], &[vec![0.0; shape.iter().product()]]);
-    match Optimizer::new(recipe, &params) {
-        Ok(_) => panic!("{config} takes {shape:?}"),
+    match Optimizer::new(config, &params) {
+        Ok(_) => panic!("{given} takes {shape:?}"),
         Err(error) => error.to_string(),
     }
 }
@@ -281,9 +283,9 @@ fn random_projections_come_from_the_seed() {
             let given = toml::from_str(&config).unwrap();
             let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
             let horizon = Horizon { steps: 60 };
-            let recipe = Recipe::from_section(&options, horizon, constant(1.0)).unwrap();
+            let config = OptimizerConfig::from_section(&options, horizon, constant(1.0)).unwrap();
             let mut params = params_of::<f64>(&[vec![5, 4]], &[vec![0.0; 20]]);
-            let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+            let mut optimizer = Optimizer::new(config, &params).unwrap();
             for step in 0..3 {
                 let grads: Vec<f64> = (0..20).map(|i| f64::from(i * i % 7) - 2.5).collect();
                 let grads = grads_of::<f64>(&params, &[grads]);

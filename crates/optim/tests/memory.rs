@@ -1,6 +1,6 @@
 //! What optimizers are said to cost against what they take.
 
-use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, Recipe};
+use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Init, Params, Tensor, pool_stats};
@@ -13,18 +13,19 @@ fn state_takes_the_bytes_that_the_list_says() {
     for info in OPTIMIZERS.infos() {
         let given = Table::from_iter([("name".to_owned(), info.name.into())]);
         let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
-        let recipe = Recipe::from_section(&options, Horizon { steps: 10 }, constant(1.0)).unwrap();
+        let config =
+            OptimizerConfig::from_section(&options, Horizon { steps: 10 }, constant(1.0)).unwrap();
         // A search's history fills up over its steps; the list says what it then takes.
-        let (size, steps) = if recipe.searches() { (128, 30) } else { (1024, 1) };
+        let (size, steps) = if config.searches() { (128, 30) } else { (1024, 1) };
         let count = (size * size) as f64;
-        let recipe = recipe.lr_factor(0.01);
+        let config = config.schedule(0.01);
         let mut params = Params::with_dtype(0, DType::F32);
         let p = params.scope("").add("p", [size, size], Init::ZEROS);
         let curvatures: Vec<f64> = (0..size * size).map(|i| 1.0 + (i % 1000) as f64).collect();
         let curvatures = Tensor::from_slice(&curvatures, [size, size]).to_dtype(DType::F32);
         drop(p.tensor());
         let before = pool_stats().used_bytes;
-        let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+        let mut optimizer = Optimizer::new(config, &params).unwrap();
         for step in 0..steps {
             let evaluate = |_: &Params| {
                 let loss = ((p.tensor() - 1.0).square() * &curvatures).sum();

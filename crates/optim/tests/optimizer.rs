@@ -3,7 +3,7 @@
 mod common;
 
 use common::{grads_of, grads_of_some, params_of};
-use rappel_optim::{AdamW, OPTIMIZERS, OptimError, Optimizer, Recipe, Sgd};
+use rappel_optim::{AdamW, OPTIMIZERS, OptimError, Optimizer, OptimizerConfig, Sgd};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant, linear_decay};
 use rappel_tensor::{DType, Init, Params, ParamsError};
@@ -26,15 +26,15 @@ fn ones(params: &Params) -> Vec<Vec<f64>> {
     params.tensors().iter().map(|(_, tensor)| vec![1.0; tensor.count()]).collect()
 }
 
-fn new_error(recipe: Recipe) -> String {
-    Optimizer::new(recipe, &model()).err().expect("an error").to_string()
+fn new_error(config: OptimizerConfig) -> String {
+    Optimizer::new(config, &model()).err().expect("an error").to_string()
 }
 
 fn section_error(section: &str) -> String {
     let given = toml::from_str(section).unwrap();
     let error = OPTIMIZERS
         .resolve_options("optimizer", &given)
-        .and_then(|o| Recipe::from_section(&o, Horizon { steps: 10 }, constant(1.0)));
+        .and_then(|o| OptimizerConfig::from_section(&o, Horizon { steps: 10 }, constant(1.0)));
     error.err().expect("an error").to_string()
 }
 
@@ -45,9 +45,10 @@ fn the_first_matching_group_takes_a_parameter() {
                    { params = ['h.1.*'], lr = 0.25 }]";
     let given = toml::from_str(section).unwrap();
     let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
-    let recipe = Recipe::from_section(&options, Horizon { steps: 10 }, constant(1.0)).unwrap();
+    let config =
+        OptimizerConfig::from_section(&options, Horizon { steps: 10 }, constant(1.0)).unwrap();
     let mut params = model();
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     let names = optimizer.group_names();
     assert_eq!(names[0], ["h.0.weight"]);
     assert_eq!(names[1], ["h.0.bias", "h.0.ln.weight", "h.1.bias", "h.1.ln.weight"]);
@@ -62,8 +63,8 @@ fn the_first_matching_group_takes_a_parameter() {
 #[test]
 fn groups_may_follow_different_rules() {
     let mut params = model();
-    let recipe = Recipe::new(AdamW::default()).group(["*.bias"], sgd(0.5));
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let config = OptimizerConfig::new(AdamW::default()).group(["*.bias"], sgd(0.5));
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     let grads = grads_of::<f32>(&params, &ones(&params));
     optimizer.step(0, &mut params, &grads).unwrap();
     assert_eq!(params.get("h.1.bias").unwrap().tensor().to_vec::<f32>(), [0.5; 2]);
@@ -75,7 +76,8 @@ fn groups_may_follow_different_rules() {
 
 #[test]
 fn patterns_that_get_nothing_are_errors() {
-    let group = |patterns: &[&str]| Recipe::new(sgd(0.1)).group(patterns.to_vec(), sgd(0.1));
+    let group =
+        |patterns: &[&str]| OptimizerConfig::new(sgd(0.1)).group(patterns.to_vec(), sgd(0.1));
     assert_eq!(
         new_error(group(&["*.bias", "ln.*"])),
         "optimizer group 0: `ln.*` matches no trainable parameter; patterns are held against \
@@ -93,16 +95,16 @@ fn options_out_of_range_are_errors() {
         "optimizer: option `lr`: -1 is out of range; wants [0, inf)"
     );
     let nesterov = Sgd { nesterov: true, ..sgd(0.1) };
-    assert!(new_error(nesterov.into()).contains("`nesterov`: wants a momentum above 0"));
+    assert!(new_error(nesterov.into()).contains("`nesterov`: needs a momentum above 0"));
     let betas = AdamW { betas: [0.9.into(), 1.0.into()], ..Default::default() };
     assert!(new_error(betas.into()).contains("`betas`: 1 is out of range; wants [0, 1)"));
-    for (recipe, option) in [
-        (Recipe::new(sgd(0.1)).max_grad_norm(f64::NAN), "max_grad_norm"),
-        (Recipe::new(sgd(0.1)).clip_value(-1.0), "clip_value"),
-        (Recipe::new(sgd(0.1)).norm_type(0.0), "norm_type"),
-        (Recipe::new(sgd(0.1)).group(["*.bias"], sgd(-2.0)), "lr"),
+    for (config, option) in [
+        (OptimizerConfig::new(sgd(0.1)).max_grad_norm(f64::NAN), "max_grad_norm"),
+        (OptimizerConfig::new(sgd(0.1)).clip_value(-1.0), "clip_value"),
+        (OptimizerConfig::new(sgd(0.1)).norm_type(0.0), "norm_type"),
+        (OptimizerConfig::new(sgd(0.1)).group(["*.bias"], sgd(-2.0)), "lr"),
     ] {
-        assert!(new_error(recipe).contains(&format!("option `{option}`")));
+        assert!(new_error(config).contains(&format!("option `{option}`")));
     }
 }
 
@@ -111,10 +113,10 @@ fn errors_of_configs_name_the_key() {
     for (section, start) in [
         ("name = 'adamww'", "config key `optimizer.name`: no optimizer is named `adamww`; did you"),
         ("name = 'sgd'\nlearning_rat = 1", "config key `optimizer.learning_rat`: unknown"),
-        ("name = 'sgd'\nnesterov = true", "config key `optimizer.nesterov`: wants a momentum"),
+        ("name = 'sgd'\nnesterov = true", "config key `optimizer.nesterov`: needs a momentum"),
         ("name = 'adam'\nbetas = 0.9", "config key `optimizer.betas`: wants a list of 2 floats"),
         ("name = 'adam'\nbetas = [0.9, 1]", "config key `optimizer.betas.1`: 1 is out of range"),
-        ("name = 'sgd'\ngroups = 3", "config key `optimizer.groups`: wants a list of { params"),
+        ("name = 'sgd'\ngroups = 3", "config key `optimizer.groups`: expected a list of { params"),
         ("name = 'sgd'\ngroups = [{}]", "config key `optimizer.groups[0].params`: missing"),
         (
             "name = 'sgd'\ngroups = [{ params = ['a'], lr = -1 }]",
@@ -145,7 +147,7 @@ fn a_parameter_without_gradient_is_an_error_or_left_alone() {
          missing gradients"
     );
     // With p1 missing once, each parameter still goes its own way, as one alone would.
-    let mut loose = Optimizer::new(Recipe::new(adamw()).allow_missing(), &params).unwrap();
+    let mut loose = Optimizer::new(OptimizerConfig::new(adamw()).allow_missing(), &params).unwrap();
     for (step, middle) in [Some(one), None, Some(one)].into_iter().enumerate() {
         let grads = grads_of_some::<f64>(&params, &[Some(one), middle, Some(one)]);
         loose.step(step as u64, &mut params, &grads).unwrap();
@@ -229,7 +231,8 @@ fn state_that_does_not_fit_is_refused() {
 #[test]
 fn sums_over_batches_are_averaged_in_the_same_pass() {
     let mut params = params_of::<f64>(&[vec![2]], &[vec![0.0; 2]]);
-    let mut optimizer = Optimizer::new(Recipe::new(sgd(1.0)).max_grad_norm(1.0), &params).unwrap();
+    let mut optimizer =
+        Optimizer::new(OptimizerConfig::new(sgd(1.0)).max_grad_norm(1.0), &params).unwrap();
     let grads = grads_of::<f64>(&params, &[vec![6.0, 8.0]]);
     let report = optimizer.step_scaled(0, &mut params, &grads, 0.5).unwrap();
     assert_eq!(report.grad_norm, Some(5.0));
@@ -241,8 +244,8 @@ fn sums_over_batches_are_averaged_in_the_same_pass() {
 #[test]
 fn the_norm_that_clips_may_follow_a_schedule() {
     let mut params = params_of::<f64>(&[vec![1]], &[vec![0.0]]);
-    let recipe = Recipe::new(sgd(1.0)).max_grad_norm(linear_decay(4) * 8.0);
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let config = OptimizerConfig::new(sgd(1.0)).max_grad_norm(linear_decay(4) * 8.0);
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     for (step, norm) in [(0, 8.0_f64), (1, 6.0), (2, 4.0), (3, 2.0)] {
         let grads = grads_of::<f64>(&params, &[vec![5.0]]);
         let report = optimizer.step(step, &mut params, &grads).unwrap();
@@ -253,9 +256,9 @@ fn the_norm_that_clips_may_follow_a_schedule() {
 #[test]
 fn a_scale_multiplies_every_learning_rate() {
     let mut params = params_of::<f64>(&[vec![1], vec![1]], &[vec![0.0], vec![0.0]]);
-    let recipe = Recipe::new(sgd(1.0)).group(["p1"], sgd(2.0)).lr_factor(0.5);
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
-    optimizer.set_lr_scale(0.25);
+    let config = OptimizerConfig::new(sgd(1.0)).group(["p1"], sgd(2.0)).schedule(0.5);
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
+    optimizer.scale_schedule(&|_| 0.25);
     let grads = grads_of::<f64>(&params, &[vec![1.0], vec![1.0]]);
     assert_eq!(optimizer.step(0, &mut params, &grads).unwrap().lr, 0.125);
     let moved: Vec<f64> = params.tensors().iter().map(|(_, p)| p.to_vec::<f64>()[0]).collect();
@@ -265,9 +268,10 @@ fn a_scale_multiplies_every_learning_rate() {
 #[test]
 fn the_learning_rate_of_a_parameter_is_scaled_as_all_are() {
     let params = model();
-    let recipe = Recipe::new(sgd(0.5)).group(["*.bias"], sgd(0.25)).lr_factor(linear_decay(4));
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
-    optimizer.set_lr_scale(0.125);
+    let config =
+        OptimizerConfig::new(sgd(0.5)).group(["*.bias"], sgd(0.25)).schedule(linear_decay(4));
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
+    optimizer.scale_schedule(&|_| 0.125);
     let lr_of = |name: &str| optimizer.lr_of(2, params.get(name).unwrap().index());
     assert_eq!(lr_of("h.0.weight"), optimizer.lr(2));
     assert_eq!((lr_of("h.0.weight"), lr_of("h.1.bias")), (0.03125, 0.015_625));

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Float, grads_of, params_of};
-use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
+use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{Params, Tensor};
@@ -65,8 +65,8 @@ fn optimizer(config: &Config, scale: &[f64], params: &Params) -> Optimizer {
     } else {
         constant(1.0)
     };
-    let recipe = Recipe::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
-    Optimizer::new(recipe, params).unwrap()
+    let config = OptimizerConfig::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
+    Optimizer::new(config, params).unwrap()
 }
 
 impl<T: Float> Follower<'_, T> {

@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 
 use common::{grads_of, params_of, set};
 use half::bf16;
-use rappel_optim::{AdamW, OPTIMIZERS, OptimError, Optimizer, Plan, Recipe, StateDtype};
+use rappel_optim::{
+    AdamW, OPTIMIZERS, OptimError, Optimizer, OptimizerConfig, ParamGroup, StateDtype,
+};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Params, Tensor, TensorFile, write_tensors};
 use rappel_testkit::{Golden, Random, assert_close, widen};
 
-fn recipe(section: &str) -> Recipe {
+fn config(section: &str) -> OptimizerConfig {
     let options = OPTIMIZERS.resolve_options("optimizer", &toml::from_str(section).unwrap());
-    Recipe::from_section(&options.unwrap(), Horizon { steps: 100 }, constant(1.0)).unwrap()
+    OptimizerConfig::from_section(&options.unwrap(), Horizon { steps: 100 }, constant(1.0)).unwrap()
 }
 
 fn state(optimizer: &Optimizer, name: &str) -> Tensor {
@@ -31,7 +33,7 @@ fn eight_bit_states_are_those_of_bitsandbytes() {
     let mut params = params_of::<f32>(&[vec![init.len()]], std::slice::from_ref(&init));
     let section = "name = 'adamw'\nlr = 1e-2\nbetas = [0.9, 0.99]\nweight_decay = 0\n\
                    state_dtype = '8bit'";
-    let mut optimizer = Optimizer::new(recipe(section), &params).unwrap();
+    let mut optimizer = Optimizer::new(config(section), &params).unwrap();
     for step in 0..12 {
         let grads = all[step * init.len()..(step + 1) * init.len()].to_vec();
         let grads = grads_of::<f32>(&params, &[grads]);
@@ -75,7 +77,7 @@ fn start(section: &str) -> (Params, Optimizer) {
     let values: Vec<Vec<f64>> =
         shapes.iter().map(|shape| random.normals(shape.iter().product())).collect();
     let params = params_of::<f32>(&shapes, &values);
-    let optimizer = Optimizer::new(recipe(section), &params).unwrap();
+    let optimizer = Optimizer::new(config(section), &params).unwrap();
     (params, optimizer)
 }
 
@@ -147,7 +149,11 @@ fn steps_too_small_for_bfloat16_are_kept_on_average() {
         let mut params = Params::with_dtype(0, DType::BF16);
         params.scope("").add("p", n, rappel_tensor::Init::ONES);
         let sgd = rappel_optim::Sgd { lr: 1e-4.into(), ..Default::default() };
-        let plan = if stochastic { Plan::from(sgd).stochastic_rounding() } else { Plan::from(sgd) };
+        let plan = if stochastic {
+            ParamGroup::from(sgd).stochastic_rounding()
+        } else {
+            ParamGroup::from(sgd)
+        };
         let mut optimizer = Optimizer::new(plan, &params).unwrap();
         for step in 0..100 {
             let grads = grads_of::<bf16>(&params, &[vec![1.0; n]]);
@@ -163,7 +169,7 @@ fn steps_too_small_for_bfloat16_are_kept_on_average() {
 #[test]
 fn what_has_no_block_is_refused_by_name() {
     let refused = |params: &Params, dtype: StateDtype| {
-        let plan = Plan::from(AdamW::default()).state_dtype(dtype);
+        let plan = ParamGroup::from(AdamW::default()).state_dtype(dtype);
         match Optimizer::new(plan, params) {
             Err(error @ OptimError::Refused { .. }) => error.to_string(),
             other => panic!("{:?}", other.err()),
@@ -192,8 +198,8 @@ fn beside_single(section: &str) -> [Vec<f64>; 3] {
     let mut single = params_of::<f32>(&[shape], std::slice::from_ref(&values));
     let with_master = format!("{section}\nmaster_weights = true");
     let mut optimizers = [
-        Optimizer::new(recipe(&with_master), &half).unwrap(),
-        Optimizer::new(recipe(section), &single).unwrap(),
+        Optimizer::new(config(&with_master), &half).unwrap(),
+        Optimizer::new(config(section), &single).unwrap(),
     ];
     for (step, grads) in all.into_iter().enumerate() {
         // Gradients of bfloat16 parameters are in single precision, and given as they are.

@@ -4,7 +4,10 @@ mod common;
 
 use common::{grads_of, params_of};
 use half::bf16;
-use rappel_optim::{Algorithm, Optimizer, Plan, Recipe, RmsProp, Rprop, SparseAdam, StateDtype};
+use rappel_optim::rule::Algorithm;
+use rappel_optim::{
+    Optimizer, OptimizerConfig, ParamGroup, RmsProp, Rprop, SparseAdam, StateDtype,
+};
 use rappel_tensor::{Element, Params};
 use rappel_testkit::Random;
 
@@ -16,11 +19,15 @@ fn invalid(rule: impl Algorithm) -> String {
 #[test]
 fn options_that_pytorch_refuses_are_errors() {
     for (etas, step_sizes, error) in [
-        ([1.0, 1.2], [1e-6, 50.0], "`etas`: [1, 1.2]: wants the first below 1"),
-        ([0.5, 1.0], [1e-6, 50.0], "`etas`: [0.5, 1]: wants the first below 1, the second above"),
+        ([1.0, 1.2], [1e-6, 50.0], "`etas`: [1, 1.2]: expected the first below 1"),
+        (
+            [0.5, 1.0],
+            [1e-6, 50.0],
+            "`etas`: [0.5, 1]: expected the first below 1, the second above",
+        ),
         ([0.0, 1.2], [1e-6, 50.0], "`etas`: 0 is out of range"),
         ([0.5, f64::NAN], [1e-6, 50.0], "`etas`: NaN is out of range"),
-        ([0.5, 1.2], [1.0, 0.5], "`step_sizes`: [1, 0.5]: wants the smallest first"),
+        ([0.5, 1.2], [1.0, 0.5], "`step_sizes`: [1, 0.5]: expected the smallest first"),
         ([0.5, 1.2], [-1.0, 0.5], "`step_sizes`: -1 is out of range"),
     ] {
         let got = invalid(Rprop { etas, step_sizes, ..Default::default() });
@@ -67,12 +74,12 @@ fn only_touched_rows_move<T: Element>(dtype: StateDtype, random_rounding: bool) 
     let mut random = Random::new(3);
     let init: Vec<Vec<f64>> = shapes.iter().map(|s| random.normals(s.iter().product())).collect();
     let mut params = params_of::<T>(&shapes, &init);
-    let mut plan = Plan::from(SparseAdam { lr: 0.1.into(), ..Default::default() });
+    let mut plan = ParamGroup::from(SparseAdam { lr: 0.1.into(), ..Default::default() });
     plan = plan.state_dtype(dtype);
     plan = if random_rounding { plan.stochastic_rounding() } else { plan };
-    let plain = Plan::from(SparseAdam { lr: 0.1.into(), ..Default::default() });
-    let recipe = Recipe::new(plan).group(["p3"], plain);
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let plain = ParamGroup::from(SparseAdam { lr: 0.1.into(), ..Default::default() });
+    let config = OptimizerConfig::new(plan).group(["p3"], plain);
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     let (mut expected, mut moved) = (0, 0);
     for step in 0..6 {
         // At step 3, none at all.

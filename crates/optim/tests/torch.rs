@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Float, grads_of, params_of, table};
-use rappel_optim::{OPTIMIZERS, Optimizer, Recipe, Sgd};
+use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig, Sgd};
 use rappel_registry::Family as _;
 use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{Params, Tensor};
@@ -54,8 +54,8 @@ fn optimizer(config: &Config, golden: &Golden, params: &Params) -> Optimizer {
     } else {
         constant(1.0)
     };
-    let recipe = Recipe::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
-    Optimizer::new(recipe, params).unwrap()
+    let config = OptimizerConfig::from_section(&options, Horizon { steps: 60 }, schedule).unwrap();
+    Optimizer::new(config, params).unwrap()
 }
 
 /// Parameters and state, but for the counts of updates, by their names in the golden files.
@@ -143,15 +143,15 @@ struct ValueCase {
 fn clipped<T: Float>(
     golden: &Golden,
     set: &str,
-    clip: impl Fn(Recipe) -> Recipe,
+    clip: impl Fn(OptimizerConfig) -> OptimizerConfig,
 ) -> (Vec<Vec<f64>>, f64) {
     let shapes: Vec<Vec<usize>> = golden.meta("shapes");
     let grads: Vec<Vec<f64>> =
         (0..shapes.len()).map(|i| golden.f64(&format!("in/{set}/g{i}")).1).collect();
     let zeros: Vec<Vec<f64>> = grads.iter().map(|g| vec![0.0; g.len()]).collect();
     let mut params = params_of::<T>(&shapes, &zeros);
-    let recipe = clip(Recipe::new(Sgd { lr: 1.0.into(), ..Default::default() }));
-    let mut sgd = Optimizer::new(recipe, &params).unwrap();
+    let config = clip(OptimizerConfig::new(Sgd { lr: 1.0.into(), ..Default::default() }));
+    let mut sgd = Optimizer::new(config, &params).unwrap();
     let grads = grads_of::<T>(&params, &grads);
     let report = sgd.step(0, &mut params, &grads).unwrap();
     let moved = params
@@ -173,8 +173,8 @@ fn clip<T: Float>(rtol: f64) {
     assert_eq!(cases.len(), 14);
     for case in cases {
         let p = case.norm_type.parse().unwrap();
-        let recipe = |r: Recipe| r.norm_type(p).max_grad_norm(case.max_norm);
-        let (got, norm) = clipped::<T>(&golden, &case.set, recipe);
+        let config = |r: OptimizerConfig| r.norm_type(p).max_grad_norm(case.max_norm);
+        let (got, norm) = clipped::<T>(&golden, &case.set, config);
         let full = format!("{}/{}/total_norm", T::PREFIX, case.name);
         assert_close(&[norm], &golden.float(&full).1, rtol, &full);
         outputs(&case.name, got);

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use common::{grads_of, params_of};
 use rappel_optim::{
-    AVERAGES, Averaging, Ema, Latest, Lbfgs, Modifiers, OptimError, Optimizer, Period, Plan,
-    Recipe, Sam, ScheduleFreeAdamW, Sgd, Swa,
+    AVERAGES, Averaging, Ema, Latest, Lbfgs, OptimError, Optimizer, OptimizerConfig, ParamGroup,
+    Period, Sam, ScheduleFreeAdamW, Sgd, Swa, Wrappers,
 };
 use rappel_registry::Family;
 use rappel_tensor::{DType, Element, Params, Tensor, TensorFile, write_tensors};
@@ -16,8 +16,8 @@ use rappel_testkit::{Golden, Random, assert_close_floor};
 const SHAPE: [usize; 2] = [3, 5];
 
 /// An optimizer that stays where it is.
-fn still(average: impl Averaging + 'static) -> Recipe {
-    Recipe::new(Sgd { lr: 0.0.into(), ..Default::default() }).average(average)
+fn still(average: impl Averaging + 'static) -> OptimizerConfig {
+    OptimizerConfig::new(Sgd { lr: 0.0.into(), ..Default::default() }).average(average)
 }
 
 fn start<T: Element>() -> Params {
@@ -60,9 +60,9 @@ fn parity<T: Element>(tolerance: f64) {
         let options = AVERAGES.resolve_options("average", &toml::from_str(section).unwrap());
         let options = options.unwrap();
         let average = (AVERAGES.lookup(options.str("name")).unwrap().build)(&options).unwrap();
-        let recipe = Recipe::new(Sgd { lr: 0.0.into(), ..Default::default() });
+        let config = OptimizerConfig::new(Sgd { lr: 0.0.into(), ..Default::default() });
         let mut params = start::<T>();
-        let mut optimizer = Optimizer::new(recipe.boxed_average(average), &params).unwrap();
+        let mut optimizer = Optimizer::new(config.boxed_average(average), &params).unwrap();
         for (i, point) in walk.chunks(15).enumerate() {
             step::<T>(&mut optimizer, &mut params, i as u64, point);
             if ![1, 7, 40].contains(&(i + 1)) {
@@ -139,8 +139,8 @@ fn a_step_on_the_average_is_an_error() {
 #[test]
 fn steps_that_search_are_taken_in_too() {
     let mut params = start::<f64>();
-    let recipe = Recipe::new(Lbfgs::default()).average(Swa { period: Period::ALL });
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let config = OptimizerConfig::new(Lbfgs::default()).average(Swa { period: Period::ALL });
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     let mut sum = vec![0.0; 15];
     for k in 0..3 {
         let w = params.get("p0").unwrap();
@@ -161,11 +161,12 @@ fn steps_that_search_are_taken_in_too() {
 
 #[test]
 fn steps_within_the_backward_pass_are_taken_in_too() {
-    let recipe =
-        || Recipe::new(Sgd { lr: 0.1.into(), ..Default::default() }).average(Ema::default());
+    let config = || {
+        OptimizerConfig::new(Sgd { lr: 0.1.into(), ..Default::default() }).average(Ema::default())
+    };
     let average = |within: bool| {
         let mut params = start::<f32>();
-        let mut optimizer = Optimizer::new(recipe(), &params).unwrap();
+        let mut optimizer = Optimizer::new(config(), &params).unwrap();
         for k in 0..5 {
             let sum = |name| (params.get(name).unwrap().tensor() - 2.0).square().sum();
             let loss = sum("p0") + sum("p1");
@@ -187,12 +188,12 @@ fn steps_within_the_backward_pass_are_taken_in_too() {
 /// The ways to take a step.
 const KINDS: [&str; 5] = ["gradients", "closure", "backward", "sam", "search"];
 
-fn recipe_of(kind: &str) -> Recipe {
+fn recipe_of(kind: &str) -> OptimizerConfig {
     let sgd = Sgd { lr: 0.1.into(), ..Default::default() };
     let sam = Sam { rho: 0.05.into(), adaptive: false };
     match kind {
         "sam" => {
-            Plan::from(sgd).modifiers(Modifiers { sam: Some(sam), ..Default::default() }).into()
+            ParamGroup::from(sgd).wrappers(Wrappers { sam: Some(sam), ..Default::default() }).into()
         }
         "search" => Lbfgs { lr: 0.1.into(), max_iter: 1, ..Default::default() }.into(),
         _ => sgd.into(),
@@ -201,7 +202,7 @@ fn recipe_of(kind: &str) -> Recipe {
 
 /// Where three steps end, with small elements made 0 after each.
 fn thresholded(kind: &str, averaged: bool) -> Vec<f64> {
-    let recipe = recipe_of(kind).after_step(|step, params, lr| {
+    let config = recipe_of(kind).after_step(|step, params, lr| {
         let param = params.get("p0").unwrap();
         assert_eq!(lr(&param), 0.1, "step {step}");
         let kept = |x: &f64| if x.abs() < 0.4 { 0.0 } else { *x };
@@ -209,9 +210,9 @@ fn thresholded(kind: &str, averaged: bool) -> Vec<f64> {
         params.set(&param, &Tensor::from_slice(&values, SHAPE))
     });
     let latest = Latest { k: 1, period: Period::ALL };
-    let recipe = if averaged { recipe.average(latest) } else { recipe };
+    let config = if averaged { config.average(latest) } else { config };
     let mut params = start::<f64>();
-    let mut optimizer = Optimizer::new(recipe, &params).unwrap();
+    let mut optimizer = Optimizer::new(config, &params).unwrap();
     let targets: Vec<f64> = (0..15).map(|i| f64::from(i) / 5.0).collect();
     for k in 0..3 {
         let [w, b] = ["p0", "p1"].map(|name| params.get(name).unwrap());
@@ -245,15 +246,15 @@ fn what_is_done_after_a_step_is_done_before_it_is_taken_in() {
 
 #[test]
 fn a_rule_with_an_average_of_its_own_takes_no_other() {
-    let recipe = Recipe::new(ScheduleFreeAdamW::default()).average(Ema::default());
-    let error = Optimizer::new(recipe, &start::<f32>()).err().unwrap();
+    let config = OptimizerConfig::new(ScheduleFreeAdamW::default()).average(Ema::default());
+    let error = Optimizer::new(config, &start::<f32>()).err().unwrap();
     assert!(error.to_string().contains("an average of its own"), "{error}");
 }
 
 #[test]
 fn it_takes_the_memory_that_it_says() {
     let params = start::<f32>();
-    let bytes = |recipe| Optimizer::new(recipe, &params).unwrap().state_bytes();
+    let bytes = |config| Optimizer::new(config, &params).unwrap().state_bytes();
     let period = Period::ALL;
     assert_eq!(bytes(still(Ema::default())), 16 * 4);
     assert_eq!(bytes(still(Latest { k: 3, period })), 3 * 16 * 4);

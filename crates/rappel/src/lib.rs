@@ -48,7 +48,7 @@ pub fn default<T: Default>() -> T {
 pub mod prelude {
     pub use crate::default;
     pub use rappel_model::*;
-    pub use rappel_optim::{Adam, AdamW, OptimError, Optimizer, Recipe, Sgd, StepReport};
+    pub use rappel_optim::{Adam, AdamW, OptimError, Optimizer, OptimizerConfig, Sgd, StepReport};
     pub use rappel_regularize::*;
     pub use rappel_schedule::{
         Schedule, ScheduleFn, constant, cosine, cosine_cycles, linear_decay, linear_warmup,

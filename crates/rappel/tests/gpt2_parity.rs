@@ -6,7 +6,7 @@ mod common;
 
 use common::{config, model};
 use rappel_model::{Forward, LanguageModel};
-use rappel_optim::{AdamW, Optimizer, Recipe};
+use rappel_optim::{AdamW, Optimizer, OptimizerConfig};
 use rappel_schedule::{constant, linear_warmup};
 use rappel_tensor::{CrossEntropy, DType, Params, Tensor};
 use rappel_testkit::{Golden, assert_close, assert_close_floor};
@@ -31,9 +31,9 @@ fn optimizer(golden: &Golden, params: &Params) -> Optimizer {
         ..Default::default()
     };
     let warmup = golden.meta::<Value>("schedule")["warmup_steps"].as_u64().unwrap();
-    let recipe = Recipe::new(adamw)
+    let recipe = OptimizerConfig::new(adamw)
         .max_grad_norm(golden.meta::<f64>("max_grad_norm"))
-        .lr_factor(linear_warmup(warmup).then(constant(1.0)));
+        .schedule(linear_warmup(warmup).then(constant(1.0)));
     Optimizer::new(recipe, params).unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! A small GPT-2, stepped within the backward pass: the same bits as after it, in less memory.
 
 use rappel::model::{Forward, Gpt2Config, LanguageModel, ModelConfig};
-use rappel::optim::{AdaLomo, AdamW, Lomo, Optimizer, Recipe, Sgd};
+use rappel::optim::{AdaLomo, AdamW, Lomo, Optimizer, OptimizerConfig, Sgd};
 use rappel::tensor::{CrossEntropy, DType, Key, Params, Tensor, pool_stats};
 
 /// Steps on random tokens.
@@ -12,7 +12,7 @@ struct Training {
 }
 
 impl Training {
-    fn new(recipe: Recipe, config: &Gpt2Config) -> Self {
+    fn new(recipe: OptimizerConfig, config: &Gpt2Config) -> Self {
         let mut params = Params::with_dtype(1, config.dtype);
         let model = config.build(&mut params);
         let optimizer = Optimizer::new(recipe, &params).unwrap();
@@ -69,17 +69,17 @@ fn config(n_layer: usize, n_embd: usize, tied: bool, dtype: DType) -> Gpt2Config
 }
 
 /// A rule's name, and what makes it.
-type Named = (&'static str, fn() -> Recipe);
+type Named = (&'static str, fn() -> OptimizerConfig);
 
 fn rules() -> [Named; 4] {
     [
-        ("lomo", || Recipe::new(Lomo { lr: 0.1.into(), ..Default::default() })),
-        ("adalomo", || Recipe::new(AdaLomo { lr: 0.1.into(), ..Default::default() })),
+        ("lomo", || OptimizerConfig::new(Lomo { lr: 0.1.into(), ..Default::default() })),
+        ("adalomo", || OptimizerConfig::new(AdaLomo { lr: 0.1.into(), ..Default::default() })),
         ("sgd", || {
             let sgd = Sgd { lr: 0.1.into(), momentum: 0.9.into(), ..Default::default() };
-            Recipe::new(sgd).clip_value(0.01)
+            OptimizerConfig::new(sgd).clip_value(0.01)
         }),
-        ("adamw", || Recipe::new(AdamW { lr: 0.01.into(), ..Default::default() })),
+        ("adamw", || OptimizerConfig::new(AdamW { lr: 0.01.into(), ..Default::default() })),
     ]
 }
 
@@ -96,7 +96,7 @@ fn the_bits_are_those_of_the_step_after_and_the_memory_is_that_of_the_largest_gr
     }
 }
 
-fn same_bits(what: &str, recipe: fn() -> Recipe, tied: bool, dtype: DType) {
+fn same_bits(what: &str, recipe: fn() -> OptimizerConfig, tied: bool, dtype: DType) {
     let config = config(2, 16, tied, dtype);
     let [mut after, mut within] = [0; 2].map(|_| Training::new(recipe(), &config));
     let start = after.bits();
@@ -112,7 +112,7 @@ fn same_bits(what: &str, recipe: fn() -> Recipe, tied: bool, dtype: DType) {
 
 fn memory() {
     let config = config(12, 128, true, DType::F32);
-    let mut training = Training::new(Recipe::new(Lomo::default()), &config);
+    let mut training = Training::new(OptimizerConfig::new(Lomo::default()), &config);
     let layout = training.params.layout();
     let bytes = || layout.entries().iter().map(|entry| entry.shape.count() * 4);
     let (total, largest) = (bytes().sum::<usize>(), bytes().max().unwrap());

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rappel_model::{Forward, Gpt2Config, ModelConfig};
-use rappel_optim::{AdamW, Optimizer, Recipe};
+use rappel_optim::{AdamW, Optimizer, OptimizerConfig};
 use rappel_tensor::{CrossEntropy, DType, Key, Params, Tensor, pool_stats};
 
 /// Counts what is asked of the system allocator.
@@ -57,7 +57,7 @@ fn a_step_allocates_nothing_once_warm() {
         };
         let mut params = Params::new(0);
         let model = config.build(&mut params);
-        let recipe = Recipe::new(AdamW::default()).max_grad_norm(1.0);
+        let recipe = OptimizerConfig::new(AdamW::default()).max_grad_norm(1.0);
         let mut adamw = Optimizer::new(recipe, &params).unwrap();
         let mut step = |i: u64| {
             let key = Key::new(1).with(i);

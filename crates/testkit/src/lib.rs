@@ -5,6 +5,7 @@
 //! - [`compare`], [`assert_close`]: one strict meaning of "agrees to `rtol`".
 //! - [`functions`]: functions with known gradients and minimisers, for optimizers to descend.
 //! - [`strd`]: NIST's nonlinear regression problems.
+//! - [`import_circles`]: files of a crate that import one another in circles.
 //! - [`Random`]: small seeded random numbers, independent of the library's own generator.
 //!
 //! A helper here panics where a test should fail, at the caller's line.
@@ -24,9 +25,11 @@
 mod close;
 pub mod functions;
 mod golden;
+mod imports;
 mod random;
 pub mod strd;
 
 pub use close::{Mismatch, SCALE_FLOOR, assert_close, assert_close_floor, compare, widen};
 pub use golden::Golden;
+pub use imports::import_circles;
 pub use random::Random;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rappel_optim::{AVERAGES, Optimizer, Recipe};
+use rappel_optim::{AVERAGES, Optimizer, OptimizerConfig};
 use rappel_registry::{ConfigError, Options};
 use rappel_regularize::Regularization;
 use rappel_schedule::Horizon;
@@ -134,9 +134,9 @@ fn recipe(
     config: &Config,
     horizon: Horizon,
     regularization: &Regularization,
-) -> Result<Recipe, TrainError> {
+) -> Result<OptimizerConfig, TrainError> {
     let (optimizer, schedule) = (config.section("optimizer"), config.section("schedule"));
-    let mut recipe = Recipe::from_sections(optimizer, schedule, horizon)?;
+    let mut recipe = OptimizerConfig::from_sections(optimizer, schedule, horizon)?;
     let train = config.section("train");
     let clipped = max_grad_norm(train, horizon)?;
     check_together(train, recipe.searches(), clipped.is_some())?;

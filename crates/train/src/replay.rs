@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rappel_optim::{OPTIMIZERS, Optimizer, Recipe};
+use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{Horizon, SCHEDULES, scheduled};
@@ -138,11 +138,11 @@ pub(crate) fn sections(given: &Table) -> Result<Options, ConfigError> {
     resolve("", SECTIONS, &given)
 }
 
-fn recipe(options: &Options, steps: u64) -> Result<Recipe, TrainError> {
+fn recipe(options: &Options, steps: u64) -> Result<OptimizerConfig, TrainError> {
     let train = options.table("train");
     let horizon = Horizon { steps: train.opt_u64("steps").unwrap_or(steps) };
     let (optimizer, schedule) = (options.table("optimizer"), options.table("schedule"));
-    let mut recipe = Recipe::from_sections(optimizer, schedule, horizon)?;
+    let mut recipe = OptimizerConfig::from_sections(optimizer, schedule, horizon)?;
     if let Some(norm) = max_grad_norm(train, horizon)? {
         recipe = recipe.max_grad_norm(norm);
     }

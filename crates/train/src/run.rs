@@ -161,7 +161,7 @@ impl Run {
     /// What the validations so far make of the learning rate.
     pub(crate) fn follow(&mut self) {
         let (follower, history) = (&self.follower, &self.state.history);
-        self.optimizer.follow(&|lr| follower.factor(lr, history));
+        self.optimizer.scale_schedule(&|lr| follower.factor(lr, history));
     }
 
     /// The run's directory.

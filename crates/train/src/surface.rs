@@ -1,6 +1,6 @@
 //! Optimizers on functions of two variables.
 
-use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, Recipe};
+use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Init, Params};
@@ -101,7 +101,7 @@ impl Surface {
     fn descend(&self, given: &Table) -> Result<Path, TrainError> {
         let options = OPTIMIZERS.resolve_options("optimizer", given)?;
         let horizon = Horizon { steps: self.steps };
-        let recipe = Recipe::from_section(&options, horizon, constant(1.0))?;
+        let recipe = OptimizerConfig::from_section(&options, horizon, constant(1.0))?;
         let mut params = Params::with_dtype(0, DType::F64);
         let point = params.scope("").add("point", [2], Init::ZEROS);
         params.update_one(point.index(), |open| {

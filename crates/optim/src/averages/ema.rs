@@ -2,7 +2,7 @@
 
 use rappel_registry::{Field, Kind, Range};
 
-use super::{AverageEntry, Averaging, Period};
+use crate::averaging::{AverageEntry, Averaging, Period};
 
 pub(super) const ENTRY: AverageEntry = AverageEntry {
     name: "ema",
@@ -50,8 +50,8 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
 /// `1 - (1 + n / inv_gamma)^-power`, as in diffusers' `EMAModel`, so that the first, bad weights are soon forgotten.
 ///
 /// ```
-/// use rappel_optim::{AdamW, Ema, Recipe};
-/// let recipe = Recipe::new(AdamW::default()).average(Ema::default());
+/// use rappel_optim::{AdamW, Ema, OptimizerConfig};
+/// let config = OptimizerConfig::new(AdamW::default()).average(Ema::default());
 /// ```
 ///
 /// Polyak and Juditsky, [Acceleration of stochastic approximation by

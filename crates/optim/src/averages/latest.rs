@@ -2,7 +2,7 @@
 
 use rappel_registry::{Field, Kind};
 
-use super::{AverageEntry, Averaging, Period};
+use crate::averaging::{AverageEntry, Averaging, Period};
 
 pub(super) const ENTRY: AverageEntry = AverageEntry {
     name: "latest",
@@ -20,9 +20,9 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
 /// hundreds of steps ([`Period::every`]).
 ///
 /// ```
-/// use rappel_optim::{AdamW, Latest, Period, Recipe};
+/// use rappel_optim::{AdamW, Latest, Period, OptimizerConfig};
 /// let latest = Latest { k: 4, period: Period { start: 0, every: 250 } };
-/// let recipe = Recipe::new(AdamW::default()).average(latest);
+/// let config = OptimizerConfig::new(AdamW::default()).average(latest);
 /// ```
 ///
 /// Kaddour, [Stop wasting my time! Saving days of ImageNet and BERT training with latest weight

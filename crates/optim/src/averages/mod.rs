@@ -4,54 +4,12 @@ mod ema;
 mod latest;
 mod swa;
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Registry, no_more};
+use rappel_registry::{Field, Kind, Registry, no_more};
 
+use crate::averaging::BuildAverage;
 pub use ema::{Ema, Warmup};
 pub use latest::Latest;
 pub use swa::Swa;
-
-/// How an average of the weights is taken.
-///
-/// Each copy is a running mean of parameters; the average is the mean of the copies that hold any.
-pub trait Averaging: Send + Sync {
-    /// Copies that are kept beside the parameters.
-    fn copies(&self) -> usize {
-        1
-    }
-
-    /// Which steps are taken in.
-    fn period(&self) -> Period;
-
-    /// The copy that takes in the parameters after `count` were taken in before, and their share
-    /// in it, in `0..=1`: `copy <- copy + share (params - copy)`.
-    fn take(&self, count: u64) -> (usize, f64);
-}
-
-/// Which steps an average takes in: every `every`-th after the first `start`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Period {
-    /// Steps that are left out at first.
-    pub start: u64,
-    /// Steps from one that is taken in to the next, at least 1.
-    pub every: u64,
-}
-
-impl Period {
-    /// Every step, from the first on.
-    pub const ALL: Self = Self { start: 0, every: 1 };
-
-    /// Whether the parameters after `step` steps, at least 1, are taken in.
-    pub fn is_due(self, step: u64) -> bool {
-        step > self.start && (step - self.start).is_multiple_of(self.every)
-    }
-
-    fn from_options(options: &Options) -> Self {
-        Self { start: options.u64("start"), every: options.u64("every") }
-    }
-}
-
-/// Builds an average from its options.
-pub type BuildAverage = fn(&Options) -> Result<Box<dyn Averaging>, ConfigError>;
 
 /// Every average of the weights.
 pub static AVERAGES: Registry<BuildAverage> = Registry {
@@ -68,8 +26,6 @@ pub static AVERAGES: Registry<BuildAverage> = Registry {
     more: no_more,
 };
 
-type AverageEntry = Entry<BuildAverage>;
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -81,13 +37,5 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/averages");
         rappel_registry::assert_folder_matches(&folder, &AVERAGES.names());
         rappel_registry::assert_sound(&AVERAGES);
-    }
-
-    #[test]
-    fn steps_are_due_after_the_start() {
-        let period = Period { start: 10, every: 5 };
-        let due: Vec<u64> = (1..=25).filter(|step| period.is_due(*step)).collect();
-        assert_eq!(due, [15, 20, 25]);
-        assert!((1..9).all(|step| Period::ALL.is_due(step)));
     }
 }

@@ -1,6 +1,6 @@
 //! Stochastic weight averaging.
 
-use super::{AverageEntry, Averaging, Period};
+use crate::averaging::{AverageEntry, Averaging, Period};
 
 pub(super) const ENTRY: AverageEntry = AverageEntry {
     name: "swa",
@@ -16,9 +16,9 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
 /// move: set [`Period::start`] to about three quarters of it, and the schedule to a constant tail.
 ///
 /// ```
-/// use rappel_optim::{Period, Recipe, Sgd, Swa};
+/// use rappel_optim::{Period, OptimizerConfig, Sgd, Swa};
 /// let period = Period { start: 750, every: 10 };
-/// let recipe = Recipe::new(Sgd::default()).average(Swa { period });
+/// let config = OptimizerConfig::new(Sgd::default()).average(Swa { period });
 /// ```
 ///
 /// Izmailov et al., [Averaging weights leads to wider optima and better

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::search::Halt;
-use crate::vector::Vector;
+use crate::kernels::Halt;
+use crate::kernels::vector::Vector;
 
 /// A place on the line through the parameters along the direction.
 #[derive(Clone)]

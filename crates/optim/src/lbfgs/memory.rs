@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use rappel_tensor::Float;
 
-use crate::vector::{Vector, dot, update, zip};
+use crate::kernels::vector::{Vector, dot, update, zip};
 
 /// State between iterations. Vectors are shared, so that a copy costs little: a step that fails leaves
 /// the state as it was.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Memory<A> {
     /// Iterations so far.
     pub n_iter: u64,
@@ -30,7 +30,7 @@ pub(super) struct Memory<A> {
 }
 
 /// What one iteration taught of the curvature.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Pair<A> {
     /// How the gradient changed: PyTorch's `old_dirs`.
     pub y: Arc<Vector<A>>,

@@ -10,12 +10,13 @@ use rappel_tensor::Float;
 
 use self::line_search::{Limits, Point, strong_wolfe};
 use self::memory::Memory;
-use crate::Now;
+use crate::context::StepContext;
+use crate::kernels::vector::{Vector, dot, l1, largest, update, zip};
+use crate::kernels::{Halt, Landscape, SearchState, Searching};
 use crate::rules::lbfgs::{Lbfgs, LineSearch};
-use crate::search::{Halt, Landscape, SearchState, Searching};
-use crate::vector::{Vector, dot, l1, largest, update, zip};
 
 /// L-BFGS over parameters whose steps are computed as `A`.
+#[derive(Debug)]
 pub(crate) struct Descent<A> {
     options: Lbfgs,
     memory: Memory<A>,
@@ -40,10 +41,10 @@ impl<A: Float> Searching<A> for Descent<A> {
         self.options.line_search_fn == LineSearch::StrongWolfe
     }
 
-    fn step(&mut self, now: &Now, land: &mut dyn Landscape<A>) -> Result<(), Halt> {
+    fn step(&mut self, t: &StepContext, land: &mut dyn Landscape<A>) -> Result<(), Halt> {
         let options = &self.options;
         let mut memory = self.memory.clone();
-        let (lr, most) = (now.lr(&options.lr), options.evaluations());
+        let (lr, most) = (t.lr(&options.lr), options.evaluations());
         let (loss, grad) = land.evaluate()?;
         let mut place = Place { x: land.read()?, loss, grad: Arc::new(grad) };
         let (mut evaluations, mut iterations) = (1, 0);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::memory::{Memory, Pair};
-use crate::search::SearchState;
-use crate::vector::Vector;
+use crate::kernels::SearchState;
+use crate::kernels::vector::Vector;
 
 impl<A> Memory<A> {
     pub(super) fn save(&self) -> SearchState<A> {

@@ -1,19 +1,15 @@
 //! Steps as large as the steps before, for their gradients.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adadelta",
-    summary: "v <- lerp(g^2, v, rho); d = sqrt(u + eps) / sqrt(v + eps) g; u <- lerp(d^2, u, rho); p <- p - lr d",
-    reference: "torch.optim.Adadelta; Zeiler, https://arxiv.org/abs/1212.5701",
-    fields: <Adadelta as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Adadelta>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Adadelta>(
+    "adadelta",
+    "v <- lerp(g^2, v, rho); d = sqrt(u + eps) / sqrt(v + eps) g; u <- lerp(d^2, u, rho); p <- p - lr d",
+    "torch.optim.Adadelta; Zeiler, https://arxiv.org/abs/1212.5701",
+);
 
 /// From 0 to 1, both included, as PyTorch takes it.
 const RHO: Range = Range::from(0.0).to(1.0);
@@ -46,22 +42,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Learning rate.
-        lr,
-        /// Decay rate of both averages.
-        rho,
-        /// Weight of what is new in them.
-        one_minus_rho,
-        /// What stands under both roots.
-        eps,
-        /// Weight decay.
-        weight_decay,
-    }
-}
-
 impl Algorithm for Adadelta {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<2, _>(self)
@@ -69,27 +49,19 @@ impl Algorithm for Adadelta {
 }
 
 impl Rule<2> for Adadelta {
-    const STATE: [&'static str; 2] = ["square_avg", "acc_delta"];
-    const SIGNED: [bool; 2] = [false, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::positive("square_avg"), Slot::positive("acc_delta")];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let rho = now.value(&self.rho);
-        Scalars {
-            lr: now.lr(&self.lr),
-            rho,
-            one_minus_rho: 1.0 - rho,
-            eps: now.value(&self.eps),
-            weight_decay: now.value(&self.weight_decay),
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let numbers = [t.lr(&self.lr), t.value(&self.eps), t.value(&self.weight_decay)];
+        let ([lr, eps, weight_decay], rho) = (numbers.map(R::of), t.value(&self.rho));
+        let (rho, one_minus_rho) = (R::of(rho), R::of(1.0 - rho));
+        #[inline(always)]
+        move |p, g, [v, u]| {
+            let g = p.mul_add(weight_decay, g);
+            let v = (one_minus_rho * g).mul_add(g, v * rho);
+            let d = (u + eps).sqrt() / (v + eps).sqrt() * g;
+            let u = (one_minus_rho * d).mul_add(d, u * rho);
+            (p - lr * d, [v, u])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [v, u]: [R; 2]) -> (R, [R; 2]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let v = (h.one_minus_rho * g).mul_add(g, v * h.rho);
-        let d = (u + h.eps).sqrt() / (v + h.eps).sqrt() * g;
-        let u = (h.one_minus_rho * d).mul_add(d, u * h.rho);
-        (p - h.lr * d, [v, u])
     }
 }

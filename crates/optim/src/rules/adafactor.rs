@@ -1,25 +1,21 @@
 //! Adafactor: squares kept as rows and columns.
 
-use rappel_registry::{ConfigError, Entry, Kind, Options, Range};
-use rappel_schedule::{Horizon, scheduled};
 use rappel_tensor::{DType, Shape, Tensor};
 use toml::Value;
 
-use super::Build;
-use crate::matrix::{average, lerp, rms};
-use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, OptionValue, Plan, Schedule, Stepper, TensorRule,
-    Whole, one_of, whole,
+use crate::kernels::matrix::{average, lerp, rms};
+use crate::rule::{
+    Algorithm, BETA, ConfigError, Horizon, InvalidOption, Kind, OptionValue, Options, ParamTensors,
+    Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule, entry, one_of, scheduled,
+    tensors,
 };
 
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adafactor",
-    summary: "r, c <- means of g^2 over columns and rows; p <- p - lr max(eps2, rms(p)) clip(g / sqrt(r c / mean(r)))",
-    reference: "torch.optim.Adafactor; Shazeer and Stern, https://arxiv.org/abs/1804.04235; \
+pub(crate) const ENTRY: RuleEntry = entry::<Adafactor>(
+    "adafactor",
+    "r, c <- means of g^2 over columns and rows; p <- p - lr max(eps2, rms(p)) clip(g / sqrt(r c / mean(r)))",
+    "torch.optim.Adafactor; Shazeer and Stern, https://arxiv.org/abs/1804.04235; \
                 variant = \"transformers\": transformers.Adafactor",
-    fields: <Adafactor as OptionSet>::FIELDS,
-    build: Plan::build::<Adafactor>,
-};
+);
 
 crate::options! {
     /// Adafactor, as `torch.optim.Adafactor`: Adam without momentum, whose average of squares is a
@@ -65,7 +61,7 @@ crate::options! {
         /// begin relative steps small
         warmup_init: bool = "false", Kind::Bool;
         /// decay rate of an average of steps; 0 keeps none
-        beta1: Schedule = "0.0", scheduled(crate::BETA);
+        beta1: Schedule = "0.0", scheduled(BETA);
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }
@@ -105,7 +101,7 @@ impl OptionValue for Epsilons {
 
 impl Algorithm for Adafactor {
     fn stepper(&self) -> Box<dyn Stepper> {
-        whole(self)
+        tensors(self)
     }
 
     fn check(&self) -> Result<(), InvalidOption> {
@@ -139,24 +135,24 @@ impl TensorRule for Adafactor {
         state
     }
 
-    fn keep(&self, now: &Now) -> f64 {
-        1.0 - self.rate(now) * now.value(&self.weight_decay)
+    fn keep(&self, t: &StepContext) -> f64 {
+        1.0 - self.rate(t) * t.value(&self.weight_decay)
     }
 
-    fn update(&self, now: &Now, wholes: &mut [Whole]) {
-        let (rate, decay) = (self.rate(now), now.value(&self.weight_decay));
-        for whole in wholes {
+    fn update(&self, t: &StepContext, all: &mut [ParamTensors]) {
+        let (rate, decay) = (self.rate(t), t.value(&self.weight_decay));
+        for whole in all {
             let size = if self.scale_parameter { rms(&whole.param).max(self.eps.1) } else { 1.0 };
             let (u, alpha, keep) = if self.is_torch() {
-                let most = (now.count as f64).sqrt().recip();
-                (self.clamped(now, whole), size * rate.min(most), 1.0 - rate * decay)
+                let most = (t.count as f64).sqrt().recip();
+                (self.clamped(t, whole), size * rate.min(most), 1.0 - rate * decay)
             } else {
-                (self.added(now, whole), size * rate, 1.0 - size * rate * decay)
+                (self.added(t, whole), size * rate, 1.0 - size * rate * decay)
             };
             let mut u = &u * (alpha / (rms(&u) / self.d).max(1.0));
             let averages = if whole.grad.rank() < 2 { 1 } else { 2 };
             if let Some(mean) = whole.state.get_mut(averages) {
-                u = average(mean, &u, now.value(&self.beta1));
+                u = average(mean, &u, t.value(&self.beta1));
                 *mean = u.clone();
             }
             whole.param = &whole.param * keep - u;
@@ -174,23 +170,23 @@ impl Adafactor {
         self.variant == "torch"
     }
 
-    fn rate(&self, now: &Now) -> f64 {
+    fn rate(&self, t: &StepContext) -> f64 {
         if !self.relative_step {
-            return now.lr(&self.lr);
+            return t.lr(&self.lr);
         }
-        let t = now.count as f64;
-        let most = if self.warmup_init { 1e-6 * t } else { 1e-2 };
-        now.lr_factor * most.min(t.sqrt().recip())
+        let count = t.count as f64;
+        let most = if self.warmup_init { 1e-6 * count } else { 1e-2 };
+        t.lr_factor * most.min(count.sqrt().recip())
     }
 
     /// The weight of the gradient in the averages.
-    fn weight(&self, now: &Now) -> f64 {
-        (now.count as f64).powf(self.beta2_decay)
+    fn weight(&self, t: &StepContext) -> f64 {
+        (t.count as f64).powf(self.beta2_decay)
     }
 
     /// The gradient over the root of its squares, these kept above `eps1^2`.
-    fn clamped(&self, now: &Now, whole: &mut Whole) -> Tensor {
-        let (g, rank, weight) = (&whole.grad, whole.grad.rank(), self.weight(now));
+    fn clamped(&self, t: &StepContext, whole: &mut ParamTensors) -> Tensor {
+        let (g, rank, weight) = (&whole.grad, whole.grad.rank(), self.weight(t));
         let epsilon = if g.dtype() == DType::F64 { f64::EPSILON } else { f32::EPSILON as f64 };
         let least = self.eps.0.unwrap_or(epsilon);
         let squares = if rank < 2 {
@@ -207,8 +203,8 @@ impl Adafactor {
     }
 
     /// The gradient over the root of its squares, `eps1` added to each.
-    fn added(&self, now: &Now, whole: &mut Whole) -> Tensor {
-        let (g, rank, beta2) = (&whole.grad, whole.grad.rank(), 1.0 - self.weight(now));
+    fn added(&self, t: &StepContext, whole: &mut ParamTensors) -> Tensor {
+        let (g, rank, beta2) = (&whole.grad, whole.grad.rank(), 1.0 - self.weight(t));
         let squares = g.square() + self.eps.0.unwrap_or(1e-30);
         if rank < 2 {
             whole.state[0] = average(&whole.state[0], &squares, beta2);

@@ -1,19 +1,15 @@
 //! Rates that fall with the sum of squares.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adagrad",
-    summary: "s <- s + g^2; p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)",
-    reference: "torch.optim.Adagrad; Duchi et al., 2011, https://jmlr.org/papers/v12/duchi11a.html",
-    fields: <Adagrad as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Adagrad>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Adagrad>(
+    "adagrad",
+    "s <- s + g^2; p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)",
+    "torch.optim.Adagrad; Duchi et al., 2011, https://jmlr.org/papers/v12/duchi11a.html",
+);
 
 crate::options! {
     /// Learning rates that fall with the sum of all squared gradients, as `torch.optim.Adagrad`.
@@ -46,20 +42,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Learning rate.
-        lr,
-        /// Weight decay.
-        weight_decay,
-        /// What the sum begins at, at the first update; then 0.
-        start,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for Adagrad {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<1, _>(self)
@@ -67,25 +49,18 @@ impl Algorithm for Adagrad {
 }
 
 impl Rule<1> for Adagrad {
-    const STATE: [&'static str; 1] = ["sum"];
-    const SIGNED: [bool; 1] = [false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 1] = [Slot::positive("sum")];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let fall = 1.0 + (now.count - 1) as f64 * now.value(&self.lr_decay);
-        let start = if now.count == 1 { now.value(&self.initial_accumulator_value) } else { 0.0 };
-        Scalars {
-            lr: now.lr(&self.lr) / fall,
-            weight_decay: now.value(&self.weight_decay),
-            start,
-            eps: now.value(&self.eps),
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let start = if t.is_first() { t.value(&self.initial_accumulator_value) } else { 0.0 };
+        let lr = t.lr(&self.lr) / (1.0 + (t.count - 1) as f64 * t.value(&self.lr_decay));
+        let numbers = [lr, t.value(&self.weight_decay), start, t.value(&self.eps)];
+        let [lr, weight_decay, start, eps] = numbers.map(R::of);
+        #[inline(always)]
+        move |p, g, [sum]| {
+            let g = p.mul_add(weight_decay, g);
+            let sum = g.mul_add(g, sum + start);
+            (p - lr * g / (sum.sqrt() + eps), [sum])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [sum]: [R; 1]) -> (R, [R; 1]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let sum = g.mul_add(g, sum + h.start);
-        (p - h.lr * g / (sum.sqrt() + h.eps), [sum])
     }
 }

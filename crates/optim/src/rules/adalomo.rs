@@ -1,19 +1,13 @@
 //! AdaLOMO: Adafactor without momentum, meant to run as gradients come.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
+use super::adafactor::{Adafactor, Epsilons};
+use crate::rule::{Algorithm, Kind, Range, RuleEntry, Schedule, Stepper, entry, scheduled};
 
-use super::Build;
-use super::adafactor::Epsilons;
-use crate::{Adafactor, Algorithm, OptionSet, Plan, Schedule, Stepper};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adalomo",
-    summary: "p <- p - lr max(eps2, rms(p)) clip(g / sqrt(R C of g^2)), R and C means over columns and rows",
-    reference: "pytorch_optimizer.AdaLOMO 4.1.0; Lv et al., https://arxiv.org/abs/2310.10195",
-    fields: <AdaLomo as OptionSet>::FIELDS,
-    build: Plan::build::<AdaLomo>,
-};
+pub(crate) const ENTRY: RuleEntry = entry::<AdaLomo>(
+    "adalomo",
+    "p <- p - lr max(eps2, rms(p)) clip(g / sqrt(R C of g^2)), R and C means over columns and rows",
+    "pytorch_optimizer.AdaLOMO 4.1.0; Lv et al., https://arxiv.org/abs/2310.10195",
+);
 
 crate::options! {
     /// AdaLOMO, as `pytorch_optimizer.AdaLOMO`: [`Adafactor`]'s step, as transformers has it, with

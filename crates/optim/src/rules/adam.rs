@@ -1,20 +1,16 @@
 //! Adam.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adam",
-    summary: "m <- lerp(g, m, beta1); v <- lerp(g^2, v, beta2); p <- p - lr m^ / (sqrt(v^) + eps)",
-    reference: "torch.optim.Adam; Kingma and Ba, https://arxiv.org/abs/1412.6980; \
-                amsgrad: Reddi et al., https://arxiv.org/abs/1904.09237",
-    fields: <Adam as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Adam>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Adam>(
+    "adam",
+    "m <- lerp(g, m, beta1); v <- lerp(g^2, v, beta2); p <- p - lr m^ / (sqrt(v^) + eps)",
+    "torch.optim.Adam; Kingma and Ba, https://arxiv.org/abs/1412.6980; \
+                amsgrad: Reddi et al., https://arxiv.org/abs/1904.09237",
+);
 
 crate::options! {
     /// Adam, as `torch.optim.Adam`.
@@ -47,28 +43,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// What is left of a parameter after decoupled weight decay.
-        keep,
-        /// Coupled weight decay.
-        weight_decay,
-        /// Weight of the gradient in its average.
-        one_minus_beta1,
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in its average.
-        one_minus_beta2,
-        /// Learning rate over the first bias correction.
-        step_size,
-        /// 1 over the root of the second bias correction.
-        unbias,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for Adam {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.amsgrad { elementwise::<3, _>(self) } else { elementwise::<2, _>(self) }
@@ -76,74 +50,68 @@ impl Algorithm for Adam {
 }
 
 impl Adam {
-    fn left(&self, now: &Now) -> f64 {
-        let decay = if self.decoupled_weight_decay { now.value(&self.weight_decay) } else { 0.0 };
-        1.0 - now.lr(&self.lr) * decay
+    /// What decoupled weight decay leaves of a parameter.
+    fn left(&self, t: &StepContext) -> f64 {
+        let decay = if self.decoupled_weight_decay { t.value(&self.weight_decay) } else { 0.0 };
+        1.0 - t.lr(&self.lr) * decay
     }
 
-    fn numbers(&self, now: &Now) -> Scalars {
-        let lr = now.lr(&self.lr);
-        let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
-        let coupled = if self.decoupled_weight_decay { 0.0 } else { now.value(&self.weight_decay) };
-        Scalars {
-            keep: self.left(now),
-            weight_decay: coupled,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            step_size: lr / now.bias_correction(beta1),
-            unbias: now.bias_correction(beta2).sqrt().recip(),
-            eps: now.value(&self.eps),
+    /// The parameter before the step, and both averages.
+    fn averages<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, R, R) -> (R, R, R) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let coupled = if self.decoupled_weight_decay { 0.0 } else { t.value(&self.weight_decay) };
+        let numbers = [self.left(t), coupled, 1.0 - beta1, beta2, 1.0 - beta2];
+        let [keep, weight_decay, weight1, beta2, weight2] = numbers.map(R::of);
+        #[inline(always)]
+        move |p, g, m, v| {
+            let g = p.mul_add(weight_decay, g);
+            (p * keep, lerp(m, g, weight1), v * beta2 + weight2 * g * g)
+        }
+    }
+
+    /// The step along the average `m`, with the square `v` under the root.
+    fn direction<R: Real>(&self, t: &StepContext) -> impl Fn(R, R) -> R {
+        let [beta1, beta2] = t.values(&self.betas);
+        let step_size = R::of(t.lr(&self.lr) / t.bias_correction(beta1));
+        let unbias = R::of(t.bias_correction(beta2).sqrt().recip());
+        let eps = R::of(t.value(&self.eps));
+        #[inline(always)]
+        move |m, v| step_size * m / (v.sqrt() * unbias + eps)
+    }
+}
+
+impl Rule<2> for Adam {
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq")];
+
+    fn keep(&self, t: &StepContext) -> f64 {
+        self.left(t)
+    }
+
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let (averages, direction) = (self.averages(t), self.direction(t));
+        #[inline(always)]
+        move |p, g, [m, v]| {
+            let (p, m, v) = averages(p, g, m, v);
+            (p - direction(m, v), [m, v])
         }
     }
 }
 
-/// The parameter before the step, and both averages.
-#[inline(always)]
-fn averages<R: Real>(h: &Scalars<R>, p: R, g: R, m: R, v: R) -> (R, R, R) {
-    let g = p.mul_add(h.weight_decay, g);
-    let m = lerp(m, g, h.one_minus_beta1);
-    let v = v * h.beta2 + h.one_minus_beta2 * g * g;
-    (p * h.keep, m, v)
-}
-
-impl Rule<2> for Adam {
-    const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
-    type Scalars = Scalars;
-
-    fn keep(&self, now: &Now) -> f64 {
-        self.left(now)
-    }
-
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, v]: [R; 2]) -> (R, [R; 2]) {
-        let (p, m, v) = averages(h, p, g, m, v);
-        (p - h.step_size * m / (v.sqrt() * h.unbias + h.eps), [m, v])
-    }
-}
-
 impl Rule<3> for Adam {
-    const STATE: [&'static str; 3] = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
-    const SIGNED: [bool; 3] = [true, false, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 3] =
+        [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq"), Slot::positive("max_exp_avg_sq")];
 
-    fn keep(&self, now: &Now) -> f64 {
-        self.left(now)
+    fn keep(&self, t: &StepContext) -> f64 {
+        self.left(t)
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, v, most]: [R; 3]) -> (R, [R; 3]) {
-        let (p, m, v) = averages(h, p, g, m, v);
-        let most = R::select(most.lt(v), v, most);
-        (p - h.step_size * m / (most.sqrt() * h.unbias + h.eps), [m, v, most])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 3]) -> (R, [R; 3]) {
+        let (averages, direction) = (self.averages(t), self.direction(t));
+        #[inline(always)]
+        move |p, g, [m, v, most]| {
+            let (p, m, v) = averages(p, g, m, v);
+            let most = R::select(most.lt(v), v, most);
+            (p - direction(m, most), [m, v, most])
+        }
     }
 }

@@ -1,23 +1,18 @@
 //! Adam-mini: Adam with one average of squares for each block of a parameter.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
 use rappel_tensor::{Shape, Tensor};
 
-use super::Build;
-use crate::matrix::{average, lerp};
-use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, one_of,
-    whole,
+use crate::kernels::matrix::{average, lerp};
+use crate::rule::{
+    Algorithm, InvalidOption, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper,
+    TensorRule, entry, one_of, scheduled, tensors,
 };
 
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adam_mini",
-    summary: "m <- lerp(g, m, beta1); v <- lerp(mean of g^2 over a block, v, beta2); p <- p - lr m^ / (sqrt(v^) + eps)",
-    reference: "adam-mini 1.1.1; Zhang et al., https://arxiv.org/abs/2406.16793",
-    fields: <AdamMini as OptionSet>::FIELDS,
-    build: Plan::build::<AdamMini>,
-};
+pub(crate) const ENTRY: RuleEntry = entry::<AdamMini>(
+    "adam_mini",
+    "m <- lerp(g, m, beta1); v <- lerp(mean of g^2 over a block, v, beta2); p <- p - lr m^ / (sqrt(v^) + eps)",
+    "adam-mini 1.1.1; Zhang et al., https://arxiv.org/abs/2406.16793",
+);
 
 crate::options! {
     /// Adam-mini, as the authors' package: Adam, but the elements of a block share the mean of their
@@ -69,7 +64,7 @@ const PARTITIONS: [&str; 5] = ["auto", "rows", "heads", "tensor", "element"];
 
 impl Algorithm for AdamMini {
     fn stepper(&self) -> Box<dyn Stepper> {
-        whole(self)
+        tensors(self)
     }
 
     fn check(&self) -> Result<(), InvalidOption> {
@@ -115,16 +110,16 @@ impl TensorRule for AdamMini {
         })
     }
 
-    fn keep(&self, now: &Now) -> f64 {
-        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    fn keep(&self, t: &StepContext) -> f64 {
+        1.0 - t.lr(&self.lr) * t.value(&self.weight_decay)
     }
 
-    fn update(&self, now: &Now, wholes: &mut [Whole]) {
-        let [beta1, beta2] = self.betas.each_ref().map(|beta| now.value(beta));
-        let step_size = now.lr(&self.lr) / now.bias_correction(beta1);
-        let unbias = now.bias_correction(beta2).sqrt().recip();
-        let (eps, keep) = (now.value(&self.eps), TensorRule::keep(self, now));
-        for whole in wholes {
+    fn update(&self, t: &StepContext, all: &mut [ParamTensors]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let step_size = t.lr(&self.lr) / t.bias_correction(beta1);
+        let unbias = t.bias_correction(beta2).sqrt().recip();
+        let (eps, keep) = (t.value(&self.eps), TensorRule::keep(self, t));
+        for whole in all {
             let shape = whole.param.shape();
             let blocks = self.blocks(shape);
             let block = [blocks, shape.count() / blocks];

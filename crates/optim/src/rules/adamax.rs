@@ -1,19 +1,15 @@
 //! Adam with the largest gradient in place of the average of squares.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adamax",
-    summary: "m <- lerp(g, m, beta1); u <- max(beta2 u, |g| + eps); p <- p - lr m^ / u",
-    reference: "torch.optim.Adamax; Kingma and Ba, https://arxiv.org/abs/1412.6980",
-    fields: <Adamax as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Adamax>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Adamax>(
+    "adamax",
+    "m <- lerp(g, m, beta1); u <- max(beta2 u, |g| + eps); p <- p - lr m^ / u",
+    "torch.optim.Adamax; Kingma and Ba, https://arxiv.org/abs/1412.6980",
+);
 
 crate::options! {
     /// Adam with the infinity norm, as `torch.optim.Adamax`.
@@ -43,22 +39,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Weight decay.
-        weight_decay,
-        /// Weight of the gradient in its average.
-        one_minus_beta1,
-        /// Decay rate of the norm.
-        beta2,
-        /// Learning rate over the bias correction.
-        step_size,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for Adamax {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<2, _>(self)
@@ -66,28 +46,22 @@ impl Algorithm for Adamax {
 }
 
 impl Rule<2> for Adamax {
-    const STATE: [&'static str; 2] = ["exp_avg", "exp_inf"];
-    const SIGNED: [bool; 2] = [true, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("exp_inf")];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let beta1 = now.value(&self.betas[0]);
-        Scalars {
-            weight_decay: now.value(&self.weight_decay),
-            one_minus_beta1: 1.0 - beta1,
-            beta2: now.value(&self.betas[1]),
-            step_size: now.lr(&self.lr) / now.bias_correction(beta1),
-            eps: now.value(&self.eps),
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let step_size = t.lr(&self.lr) / t.bias_correction(beta1);
+        let numbers =
+            [t.value(&self.weight_decay), 1.0 - beta1, beta2, step_size, t.value(&self.eps)];
+        let [weight_decay, weight1, beta2, step_size, eps] = numbers.map(R::of);
+        #[inline(always)]
+        move |p, g, [m, u]| {
+            let g = p.mul_add(weight_decay, g);
+            let m = lerp(m, g, weight1);
+            let (faded, seen) = (u * beta2, g.abs() + eps);
+            // Not `max`: a NaN stays one.
+            let u = R::select(seen.lt(faded), faded, seen);
+            (p - step_size * m / u, [m, u])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, u]: [R; 2]) -> (R, [R; 2]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let m = lerp(m, g, h.one_minus_beta1);
-        let (faded, seen) = (u * h.beta2, g.abs() + h.eps);
-        // Not `max`: a NaN stays one.
-        let u = R::select(seen.lt(faded), faded, seen);
-        (p - h.step_size * m / u, [m, u])
     }
 }

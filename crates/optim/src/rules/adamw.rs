@@ -1,18 +1,13 @@
 //! Adam with decoupled weight decay.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
+use super::adam::Adam;
+use crate::rule::{Algorithm, Kind, Range, RuleEntry, Schedule, Stepper, entry, scheduled};
 
-use super::Build;
-use crate::{Adam, Algorithm, Plan, Schedule, Stepper};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adamw",
-    summary: "p <- (1 - lr weight_decay) p, then Adam's step",
-    reference: "torch.optim.AdamW; Loshchilov and Hutter, https://arxiv.org/abs/1711.05101",
-    fields: <AdamW as crate::OptionSet>::FIELDS,
-    build: Plan::build::<AdamW>,
-};
+pub(crate) const ENTRY: RuleEntry = entry::<AdamW>(
+    "adamw",
+    "p <- (1 - lr weight_decay) p, then Adam's step",
+    "torch.optim.AdamW; Loshchilov and Hutter, https://arxiv.org/abs/1711.05101",
+);
 
 crate::options! {
     /// [`Adam`] with decoupled weight decay, as `torch.optim.AdamW`: `p <- (1 - lr weight_decay) p`,

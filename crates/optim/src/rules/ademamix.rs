@@ -1,19 +1,15 @@
 //! `AdEMAMix`.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "ademamix",
-    summary: "p <- p - lr ((m1^ + alpha m2) / (sqrt(v^) + eps) + weight_decay p), m2 a slow average",
-    reference: "apple/ml-ademamix at e732715; Pagliardini et al., https://arxiv.org/abs/2409.03137",
-    fields: <AdEmaMix as crate::OptionSet>::FIELDS,
-    build: Plan::build::<AdEmaMix>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<AdEmaMix>(
+    "ademamix",
+    "p <- p - lr ((m1^ + alpha m2) / (sqrt(v^) + eps) + weight_decay p), m2 a slow average",
+    "apple/ml-ademamix at e732715; Pagliardini et al., https://arxiv.org/abs/2409.03137",
+);
 
 crate::options! {
     /// `AdEMAMix`: `AdamW` with a second, slow average of gradients; as its authors' code
@@ -59,36 +55,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Learning rate.
-        lr,
-        /// Weight decay.
-        weight_decay,
-        /// Decay rate of the fast average.
-        beta1,
-        /// Weight of the gradient in it.
-        one_minus_beta1,
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in it.
-        one_minus_beta2,
-        /// Decay rate of the slow average.
-        beta3,
-        /// Weight of the gradient in it.
-        one_minus_beta3,
-        /// Weight of the slow average.
-        alpha,
-        /// 1 over the first bias correction.
-        unbias1,
-        /// 1 over the root of the second.
-        unbias2,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for AdEmaMix {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.betas[0].is(0.0) { elementwise::<2, _>(self) } else { elementwise::<3, _>(self) }
@@ -111,79 +77,64 @@ fn warming(count: u64, start: f64, end: f64, warmup: u64) -> f64 {
 }
 
 impl AdEmaMix {
-    fn numbers(&self, now: &Now) -> Scalars {
-        let [beta1, beta2, beta3] = [0, 1, 2].map(|i| now.value(&self.betas[i]));
-        let beta3 = warming(now.count, beta1, beta3, self.beta3_warmup);
-        let mut alpha = now.value(&self.alpha);
-        if now.count < self.alpha_warmup {
-            alpha *= now.count as f64 / self.alpha_warmup as f64;
-        }
-        Scalars {
-            lr: now.lr(&self.lr),
-            weight_decay: now.value(&self.weight_decay),
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            beta3,
-            one_minus_beta3: 1.0 - beta3,
-            alpha,
-            unbias1: now.bias_correction(beta1).recip(),
-            unbias2: now.bias_correction(beta2).sqrt().recip(),
-            eps: now.value(&self.eps),
-        }
+    fn left(&self, t: &StepContext) -> f64 {
+        1.0 - t.lr(&self.lr) * t.value(&self.weight_decay)
     }
 
-    fn left(&self, now: &Now) -> f64 {
-        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    /// The parameter and the two averages that every variant keeps, from the fast average.
+    fn slow<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, R, [R; 2]) -> (R, [R; 2]) {
+        let [beta1, beta2, beta3] = t.values(&self.betas);
+        let beta3 = warming(t.count, beta1, beta3, self.beta3_warmup);
+        let mut alpha = t.value(&self.alpha);
+        if t.count < self.alpha_warmup {
+            alpha *= t.count as f64 / self.alpha_warmup as f64;
+        }
+        let [weight2, weight3] = [1.0 - beta2, 1.0 - beta3].map(R::of);
+        let unbias1 = R::of(t.bias_correction(beta1).recip());
+        let unbias2 = R::of(t.bias_correction(beta2).sqrt().recip());
+        let numbers = [t.lr(&self.lr), t.value(&self.weight_decay), t.value(&self.eps)];
+        let [lr, weight_decay, eps] = numbers.map(R::of);
+        let [beta2, beta3, alpha] = [beta2, beta3, alpha].map(R::of);
+        #[inline(always)]
+        move |p, g, fast, [slow, v]| {
+            let slow = slow * beta3 + g * weight3;
+            let v = v * beta2 + weight2 * g * g;
+            let update = (fast * unbias1 + alpha * slow) / (v.sqrt() * unbias2 + eps);
+            (p - lr * p.mul_add(weight_decay, update), [slow, v])
+        }
     }
-}
-
-/// The parameter and the two averages that every variant keeps, from the fast average.
-#[inline(always)]
-fn step<R: Real>(h: &Scalars<R>, p: R, g: R, fast: R, [slow, v]: [R; 2]) -> (R, [R; 2]) {
-    let slow = slow * h.beta3 + g * h.one_minus_beta3;
-    let v = v * h.beta2 + h.one_minus_beta2 * g * g;
-    let update = (fast * h.unbias1 + h.alpha * slow) / (v.sqrt() * h.unbias2 + h.eps);
-    (p - h.lr * p.mul_add(h.weight_decay, update), [slow, v])
 }
 
 impl Rule<2> for AdEmaMix {
-    const STATE: [&'static str; 2] = ["exp_avg_slow", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg_slow"), Slot::positive("exp_avg_sq")];
 
-    fn keep(&self, now: &Now) -> f64 {
-        self.left(now)
+    fn keep(&self, t: &StepContext) -> f64 {
+        self.left(t)
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, state: [R; 2]) -> (R, [R; 2]) {
-        step(h, p, g, g, state)
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let slow = self.slow(t);
+        #[inline(always)]
+        move |p, g, state| slow(p, g, g, state)
     }
 }
 
 impl Rule<3> for AdEmaMix {
-    const STATE: [&'static str; 3] = ["exp_avg_fast", "exp_avg_slow", "exp_avg_sq"];
-    const SIGNED: [bool; 3] = [true, true, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 3] =
+        [Slot::signed("exp_avg_fast"), Slot::signed("exp_avg_slow"), Slot::positive("exp_avg_sq")];
 
-    fn keep(&self, now: &Now) -> f64 {
-        self.left(now)
+    fn keep(&self, t: &StepContext) -> f64 {
+        self.left(t)
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [fast, slow, v]: [R; 3]) -> (R, [R; 3]) {
-        let fast = fast * h.beta1 + g * h.one_minus_beta1;
-        let (p, [slow, v]) = step(h, p, g, fast, [slow, v]);
-        (p, [fast, slow, v])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 3]) -> (R, [R; 3]) {
+        let (slow, beta1) = (self.slow(t), t.value(&self.betas[0]));
+        let (beta1, weight1) = (R::of(beta1), R::of(1.0 - beta1));
+        #[inline(always)]
+        move |p, g, [fast, m, v]| {
+            let fast = fast * beta1 + g * weight1;
+            let (p, [m, v]) = slow(p, g, fast, [m, v]);
+            (p, [fast, m, v])
+        }
     }
 }

@@ -1,20 +1,16 @@
 //! ADOPT.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "adopt",
-    summary: "m <- lerp(clip(g / max(sqrt(v), eps)), m, beta1); p <- p - lr m; only then v <- lerp(g^2, v, beta2)",
-    reference: "timm 1.0.31, Adopt (after iShohei220/adopt); Taniguchi et al., \
-                https://arxiv.org/abs/2411.02853",
-    fields: <Adopt as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Adopt>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Adopt>(
+    "adopt",
+    "m <- lerp(clip(g / max(sqrt(v), eps)), m, beta1); p <- p - lr m; only then v <- lerp(g^2, v, beta2)",
+    "timm 1.0.31, Adopt (after iShohei220/adopt); Taniguchi et al., \
+                https://arxiv.org/abs/2411.02853",
+);
 
 crate::options! {
     /// ADOPT: Adam that divides by the squares of earlier gradients alone, and so converges with
@@ -54,28 +50,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// What is left of a parameter after decoupled weight decay.
-        keep,
-        /// Coupled weight decay.
-        weight_decay,
-        /// Learning rate; 0 at the first update.
-        lr,
-        /// The least divisor.
-        eps,
-        /// The largest normed gradient; 0 at the first update.
-        clip,
-        /// Weight of the normed gradient in its average.
-        one_minus_beta1,
-        /// Decay rate of the average of squares; 0 at the first update.
-        beta2,
-        /// Weight of the square in its average.
-        one_minus_beta2,
-    }
-}
-
 impl Algorithm for Adopt {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<2, _>(self)
@@ -83,9 +57,10 @@ impl Algorithm for Adopt {
 }
 
 impl Adopt {
-    fn clip(&self, now: &Now) -> f64 {
-        let exponent = now.value(&self.clip_exp);
-        match now.count {
+    /// The largest normed gradient; 0 at the first update.
+    fn clip(&self, t: &StepContext) -> f64 {
+        let exponent = t.value(&self.clip_exp);
+        match t.count {
             1 => 0.0,
             _ if exponent.is_infinite() => f64::INFINITY,
             count => ((count - 1) as f64).powf(exponent),
@@ -94,41 +69,31 @@ impl Adopt {
 }
 
 impl Rule<2> for Adopt {
-    const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq")];
 
-    fn keep(&self, now: &Now) -> f64 {
-        let decays = self.decoupled && now.count > 1;
-        let decay = if decays { now.value(&self.weight_decay) } else { 0.0 };
-        1.0 - now.lr(&self.lr) * decay
+    fn keep(&self, t: &StepContext) -> f64 {
+        let decays = self.decoupled && !t.is_first();
+        1.0 - t.lr(&self.lr) * if decays { t.value(&self.weight_decay) } else { 0.0 }
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
-        let first = now.count == 1;
-        let beta2 = if first { 0.0 } else { beta2 };
-        Scalars {
-            keep: Rule::keep(self, now),
-            weight_decay: if self.decoupled { 0.0 } else { now.value(&self.weight_decay) },
-            lr: if first { 0.0 } else { now.lr(&self.lr) },
-            eps: now.value(&self.eps),
-            clip: self.clip(now),
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        // The first update only takes the squares in.
+        let (lr, beta2) = if t.is_first() { (0.0, 0.0) } else { (t.lr(&self.lr), beta2) };
+        let coupled = if self.decoupled { 0.0 } else { t.value(&self.weight_decay) };
+        let [keep, weight_decay, lr] = [self.keep(t), coupled, lr].map(R::of);
+        let [eps, clip] = [t.value(&self.eps), self.clip(t)].map(R::of);
+        let [weight1, beta2, weight2] = [1.0 - beta1, beta2, 1.0 - beta2].map(R::of);
+        #[inline(always)]
+        move |p, g, [m, v]| {
+            let g = p.mul_add(weight_decay, g);
+            let root = v.sqrt();
+            let normed = g / R::select(root.lt(eps), eps, root);
+            // Comparisons, not `min` and `max`: a NaN stays one.
+            let normed = R::select(clip.lt(normed), clip, normed);
+            let normed = R::select(normed.lt(-clip), -clip, normed);
+            let m = lerp(m, normed, weight1);
+            (p * keep - lr * m, [m, v * beta2 + weight2 * g * g])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, v]: [R; 2]) -> (R, [R; 2]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let root = v.sqrt();
-        let normed = g / R::select(root.lt(h.eps), h.eps, root);
-        // Comparisons, not `min` and `max`: a NaN stays one.
-        let normed = R::select(h.clip.lt(normed), h.clip, normed);
-        let normed = R::select(normed.lt(-h.clip), -h.clip, normed);
-        let m = lerp(m, normed, h.one_minus_beta1);
-        (p * h.keep - h.lr * m, [m, v * h.beta2 + h.one_minus_beta2 * g * g])
     }
 }

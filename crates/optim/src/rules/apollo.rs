@@ -1,25 +1,19 @@
 //! APOLLO: plain gradients, scaled as AdamW would scale their projections.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
 use rappel_tensor::{Key, Shape, Tensor};
 
-use super::Build;
-use super::galore::PROJECTIONS;
-use crate::matrix::{average, norm, norms};
-use crate::projection::Projection;
-use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, one_of,
-    whole,
+use crate::kernels::matrix::{average, norm, norms};
+use crate::kernels::projection::{PROJECTIONS, Projection};
+use crate::rule::{
+    Algorithm, InvalidOption, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper,
+    TensorRule, entry, one_of, scheduled, tensors,
 };
 
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "apollo",
-    summary: "g' <- g projected at random; s <- norms of Adam's step on g' over norms of g', by channel; p <- p - lr s g",
-    reference: "apollo-torch 1.0.3 (APOLLOAdamW); Zhu et al., https://arxiv.org/abs/2412.05270",
-    fields: <Apollo as OptionSet>::FIELDS,
-    build: Plan::build::<Apollo>,
-};
+pub(crate) const ENTRY: RuleEntry = entry::<Apollo>(
+    "apollo",
+    "g' <- g projected at random; s <- norms of Adam's step on g' over norms of g', by channel; p <- p - lr s g",
+    "apollo-torch 1.0.3 (APOLLOAdamW); Zhu et al., https://arxiv.org/abs/2412.05270",
+);
 
 crate::options! {
     /// APOLLO, as the authors' `apollo_torch.APOLLOAdamW`: gradients are scaled by channel as Adam
@@ -88,7 +82,7 @@ const SCALES: [&str; 2] = ["channel", "tensor"];
 
 impl Algorithm for Apollo {
     fn stepper(&self) -> Box<dyn Stepper> {
-        whole(self)
+        tensors(self)
     }
 
     fn check(&self) -> Result<(), InvalidOption> {
@@ -112,28 +106,27 @@ impl TensorRule for Apollo {
         state
     }
 
-    fn keep(&self, now: &Now) -> f64 {
-        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    fn keep(&self, t: &StepContext) -> f64 {
+        1.0 - t.lr(&self.lr) * t.value(&self.weight_decay)
     }
 
-    fn update(&self, now: &Now, wholes: &mut [Whole]) {
-        let [beta1, beta2] = self.betas.each_ref().map(|beta| now.value(beta));
-        let (eps, keep, mut step) =
-            (now.value(&self.eps), TensorRule::keep(self, now), now.lr(&self.lr));
+    fn update(&self, t: &StepContext, all: &mut [ParamTensors]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let (eps, keep, mut step) = (t.value(&self.eps), TensorRule::keep(self, t), t.lr(&self.lr));
         if self.correct_bias {
-            step *= now.bias_correction(beta2).sqrt() / now.bias_correction(beta1);
+            step *= t.bias_correction(beta2).sqrt() / t.bias_correction(beta1);
         }
-        for whole in wholes {
+        for whole in all {
             let projection = Projection::new("std", whole.param.shape(), self.rank);
             let g = projection.map_or(whole.grad.clone(), |projection| {
-                self.project(now, projection, whole);
+                self.project(t, projection, whole);
                 projection.down(&whole.grad, &whole.state[3..])
             });
             whole.state[0] = average(&whole.state[0], &g, beta1);
             whole.state[1] = average(&whole.state[1], &g.square(), beta2);
             let small = &whole.state[0] / (whole.state[1].sqrt() + eps);
             let u = match projection {
-                Some(_) => self.scaled(now, whole, &small, &g),
+                Some(_) => self.scaled(t, whole, &small, &g),
                 None => small,
             };
             whole.param = (&whole.param - u * step) * keep;
@@ -143,8 +136,8 @@ impl TensorRule for Apollo {
 
 impl Apollo {
     /// Takes the projection anew where it is due.
-    fn project(&self, now: &Now, projection: Projection, whole: &mut Whole) {
-        let before = now.count - 1;
+    fn project(&self, t: &StepContext, projection: Projection, whole: &mut ParamTensors) {
+        let before = t.count - 1;
         if !before.is_multiple_of(self.update_proj_gap) {
             return;
         }
@@ -159,7 +152,13 @@ impl Apollo {
     }
 
     /// The gradient, scaled as `small`, Adam's step, is to `g`, the projected gradient.
-    fn scaled(&self, now: &Now, whole: &mut Whole, small: &Tensor, g: &Tensor) -> Tensor {
+    fn scaled(
+        &self,
+        t: &StepContext,
+        whole: &mut ParamTensors,
+        small: &Tensor,
+        g: &Tensor,
+    ) -> Tensor {
         let wide = whole.param.size(0) < whole.param.size(1);
         let mut u = if self.scale_type == "tensor" {
             &whole.grad * (norm(small) / (norm(g) + 1e-8))
@@ -173,7 +172,7 @@ impl Apollo {
         }
         if !self.disable_nl {
             let size = norm(&u);
-            let limiter = match now.count {
+            let limiter = match t.count {
                 1 => 1.0,
                 _ => (size / (whole.state[2].item() + 1e-8)).max(1.01) / 1.01,
             };

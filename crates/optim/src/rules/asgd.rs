@@ -1,19 +1,15 @@
 //! Averaged stochastic gradient descent.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "asgd",
-    summary: "p <- (1 - lambd eta) p - eta g; ax <- ax + mu (p - ax), the average of p after t0 updates",
-    reference: "torch.optim.ASGD; Polyak and Juditsky, 1992, https://doi.org/10.1137/0330046",
-    fields: <Asgd as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Asgd>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Asgd>(
+    "asgd",
+    "p <- (1 - lambd eta) p - eta g; ax <- ax + mu (p - ax), the average of p after t0 updates",
+    "torch.optim.ASGD; Polyak and Juditsky, 1992, https://doi.org/10.1137/0330046",
+);
 
 crate::options! {
     /// Gradient descent that keeps the average of its path, as `torch.optim.ASGD`.
@@ -54,20 +50,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// What is left of a parameter.
-        keep,
-        /// Learning rate.
-        eta,
-        /// Weight of the parameter in its average.
-        mu,
-        /// Weight decay.
-        weight_decay,
-    }
-}
-
 impl Algorithm for Asgd {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<1, _>(self)
@@ -75,32 +57,26 @@ impl Algorithm for Asgd {
 }
 
 impl Rule<1> for Asgd {
-    const STATE: [&'static str; 1] = ["ax"];
+    const STATE: [Slot; 1] = [Slot::signed("ax")];
     const NUMBERS: &'static [(&'static str, f64)] = &[("eta", 0.0), ("mu", 1.0)];
-    type Scalars = Scalars;
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let [eta, mu, ..] = now.numbers;
-        let eta = if now.count == 1 { now.lr(&self.lr) } else { eta };
-        Scalars {
-            keep: 1.0 - now.value(&self.lambd) * eta,
-            eta,
-            mu,
-            weight_decay: now.value(&self.weight_decay),
+    fn settle(&self, t: &mut StepContext) {
+        let (lr, count) = (t.lr(&self.lr), t.count as f64);
+        let fall = (1.0 + t.value(&self.lambd) * lr * count).powf(t.value(&self.alpha));
+        t.numbers[0] = lr / fall;
+        t.numbers[1] = (count - t.value(&self.t0)).max(1.0).recip();
+    }
+
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let [eta, mu, ..] = t.numbers;
+        let eta = if t.is_first() { t.lr(&self.lr) } else { eta };
+        let numbers = [1.0 - t.value(&self.lambd) * eta, eta, mu, t.value(&self.weight_decay)];
+        let [keep, eta, mu, weight_decay] = numbers.map(R::of);
+        #[inline(always)]
+        move |p, g, [ax]| {
+            let g = p.mul_add(weight_decay, g);
+            let p = p * keep - eta * g;
+            (p, [lerp(ax, p, mu)])
         }
-    }
-
-    fn settle(&self, now: &mut Now) {
-        let (lr, t) = (now.lr(&self.lr), now.count as f64);
-        let fall = (1.0 + now.value(&self.lambd) * lr * t).powf(now.value(&self.alpha));
-        now.numbers[0] = lr / fall;
-        now.numbers[1] = (t - now.value(&self.t0)).max(1.0).recip();
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [ax]: [R; 1]) -> (R, [R; 1]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let p = p * h.keep - h.eta * g;
-        (p, [lerp(ax, p, h.mu)])
     }
 }

@@ -1,21 +1,19 @@
 //! CAME: Adafactor that trusts a step as far as it agrees with those before.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
 use rappel_tensor::{Shape, Tensor};
 
-use super::Build;
 use super::adafactor::factored_rsqrt;
-use crate::matrix::{average, lerp, rms};
-use crate::{Algorithm, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, whole};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "came",
-    summary: "u <- clip(g / sqrt(R C of g^2)); m <- lerp(u, m, beta1); p <- p - lr m / sqrt(R C of (u - m)^2)",
-    reference: "pytorch_optimizer.CAME 4.1.0; Luo et al., https://arxiv.org/abs/2307.02047",
-    fields: <Came as OptionSet>::FIELDS,
-    build: Plan::build::<Came>,
+use crate::kernels::matrix::{average, lerp, rms};
+use crate::rule::{
+    Algorithm, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule,
+    entry, scheduled, tensors,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Came>(
+    "came",
+    "u <- clip(g / sqrt(R C of g^2)); m <- lerp(u, m, beta1); p <- p - lr m / sqrt(R C of (u - m)^2)",
+    "pytorch_optimizer.CAME 4.1.0; Luo et al., https://arxiv.org/abs/2307.02047",
+);
 
 crate::options! {
     /// CAME, as `pytorch_optimizer.CAME`: Adafactor with momentum, whose steps shrink where they
@@ -64,7 +62,7 @@ crate::options! {
 
 impl Algorithm for Came {
     fn stepper(&self) -> Box<dyn Stepper> {
-        whole(self)
+        tensors(self)
     }
 }
 
@@ -85,23 +83,23 @@ impl TensorRule for Came {
         state
     }
 
-    fn keep(&self, now: &Now) -> f64 {
+    fn keep(&self, t: &StepContext) -> f64 {
         match (self.weight_decouple, self.fixed_decay) {
             (false, _) => 1.0,
-            (true, true) => 1.0 - now.value(&self.weight_decay),
-            (true, false) => 1.0 - now.lr(&self.lr) * now.value(&self.weight_decay),
+            (true, true) => 1.0 - t.value(&self.weight_decay),
+            (true, false) => 1.0 - t.lr(&self.lr) * t.value(&self.weight_decay),
         }
     }
 
-    fn update(&self, now: &Now, wholes: &mut [Whole]) {
-        let keep = TensorRule::keep(self, now);
-        let coupled = if self.weight_decouple { 0.0 } else { now.value(&self.weight_decay) };
-        let lr = now.lr(&self.lr);
-        for whole in wholes {
+    fn update(&self, t: &StepContext, all: &mut [ParamTensors]) {
+        let keep = TensorRule::keep(self, t);
+        let coupled = if self.weight_decouple { 0.0 } else { t.value(&self.weight_decay) };
+        let lr = t.lr(&self.lr);
+        for whole in all {
             if coupled != 0.0 {
                 whole.grad = &whole.grad + &whole.param * coupled;
             }
-            whole.param = &whole.param * keep - self.direction(now, whole) * lr;
+            whole.param = &whole.param * keep - self.direction(t, whole) * lr;
         }
     }
 }
@@ -116,10 +114,10 @@ fn averaged_rsqrt(row_col: &mut [Tensor], squares: &Tensor, beta: f64) -> Tensor
 }
 
 impl Came {
-    fn direction(&self, now: &Now, whole: &mut Whole) -> Tensor {
-        let [beta1, beta2, beta3] = self.betas.each_ref().map(|beta| now.value(beta));
+    fn direction(&self, t: &StepContext, whole: &mut ParamTensors) -> Tensor {
+        let [beta1, beta2, beta3] = t.values(&self.betas);
         let (g, state) = (&whole.grad, &mut whole.state);
-        let squares = g.square() + now.value(&self.eps1);
+        let squares = g.square() + t.value(&self.eps1);
         let factored = g.rank() >= 2;
         let mut u = if factored {
             averaged_rsqrt(&mut state[1..3], &squares, beta2)
@@ -132,12 +130,12 @@ impl Came {
             u = (&*most * beta2.recip()).sqrt().recip();
         }
         let u = u * g;
-        let u = &u / (rms(&u) / now.value(&self.clip_threshold)).max(1.0);
+        let u = &u / (rms(&u) / t.value(&self.clip_threshold)).max(1.0);
         state[0] = lerp(&state[0], &u, 1.0 - beta1);
         if !factored {
             return state[0].clone();
         }
-        let apart = (u - &state[0]).square() + now.value(&self.eps2);
+        let apart = (u - &state[0]).square() + t.value(&self.eps2);
         averaged_rsqrt(&mut state[3..5], &apart, beta3) * &state[0]
     }
 }

@@ -1,20 +1,18 @@
 //! Adam with D-Adaptation.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
+use rappel_tensor::Shape;
 
-use super::Build;
-use crate::{Algorithm, Now, Plan, Schedule, Stepper, TwoPass, two_pass};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "dadapt_adam",
-    summary: "Adam with lr d, where d grows to what its steps so far say is the distance to go",
-    reference: "dadaptation 3.2, DAdaptAdam; Defazio and Mishchenko, \
-                https://arxiv.org/abs/2301.07733",
-    fields: <DAdaptAdam as crate::OptionSet>::FIELDS,
-    build: Plan::build::<DAdaptAdam>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass, entry,
+    scheduled, two_pass,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<DAdaptAdam>(
+    "dadapt_adam",
+    "Adam with lr d, where d grows to what its steps so far say is the distance to go",
+    "dadaptation 3.2, DAdaptAdam; Defazio and Mishchenko, \
+                https://arxiv.org/abs/2301.07733",
+);
 
 crate::options! {
     /// Adam with D-Adaptation, which finds its learning rate; as `DAdaptAdam` of `dadaptation` 3.2.
@@ -61,40 +59,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of the first walk.
-    pub struct Gathering {
-        /// Coupled weight decay.
-        weight_decay,
-        /// What keeps the divisor from 0.
-        eps,
-        /// Decay rate of the average of gradients.
-        beta1,
-        /// Weight of the gradient in it.
-        weight1,
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in it.
-        weight2,
-        /// Decay rate of the sums.
-        beta3,
-        /// Weight of the gradient in them.
-        weight3,
-    }
-}
-
-crate::scalars! {
-    /// The numbers of the second walk.
-    pub struct Moving {
-        /// What is left of a parameter after decoupled weight decay.
-        keep,
-        /// 1 where the step is taken, else 0.
-        taken,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for DAdaptAdam {
     fn stepper(&self) -> Box<dyn Stepper> {
         two_pass::<3, 2, _>(self)
@@ -103,82 +67,83 @@ impl Algorithm for DAdaptAdam {
 
 impl DAdaptAdam {
     /// `d` and the rate.
-    fn rate(&self, now: &Now) -> (f64, f64) {
+    fn rate(&self, t: &StepContext) -> (f64, f64) {
         // The number is 0 until it begins.
-        let d = if now.numbers[0] == 0.0 { now.value(&self.d0) } else { now.numbers[0] };
+        let d = if t.numbers[0] == 0.0 { t.value(&self.d0) } else { t.numbers[0] };
         let correction = if self.use_bias_correction {
-            let [beta1, beta2] = [0, 1].map(|i| now.value(&self.betas[i]));
-            now.bias_correction(beta2).sqrt() / now.bias_correction(beta1)
+            let [beta1, beta2] = t.values(&self.betas);
+            t.bias_correction(beta2).sqrt() / t.bias_correction(beta1)
         } else {
             1.0
         };
-        (d, d * now.lr(&self.lr) * correction)
+        (d, d * t.lr(&self.lr) * correction)
     }
 }
 
+/// What is left of a parameter after decoupled weight decay, and whether the step is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    keep: f64,
+    taken: bool,
+}
+
 impl TwoPass<3, 2> for DAdaptAdam {
-    const STATE: [&'static str; 3] = ["s", "exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 3] = [true, true, false];
+    const STATE: [Slot; 3] =
+        [Slot::signed("s"), Slot::signed("exp_avg"), Slot::positive("exp_avg_sq")];
     const NUMBERS: &'static [(&'static str, f64)] = &[("d", 0.0), ("numerator_weighted", 0.0)];
     const SHARED: bool = true;
-    type First = Gathering;
-    type Second = Moving;
+    type Found = Found;
 
-    fn keep(&self, now: &Now) -> f64 {
-        let decay = if self.decouple { now.value(&self.weight_decay) } else { 0.0 };
-        1.0 - decay * self.rate(now).1
+    fn keep(&self, t: &StepContext) -> f64 {
+        let decay = if self.decouple { t.value(&self.weight_decay) } else { 0.0 };
+        1.0 - decay * self.rate(t).1
     }
 
-    fn first(&self, now: &Now) -> Gathering {
-        let weight_decay = if self.decouple { 0.0 } else { now.value(&self.weight_decay) };
-        let eps = now.value(&self.eps);
-        if now.lr(&self.lr) == 0.0 {
-            let (beta1, beta2, beta3) = (1.0, 1.0, 1.0);
-            let (weight1, weight2, weight3) = (0.0, 0.0, 0.0);
-            return Gathering { weight_decay, eps, beta1, weight1, beta2, weight2, beta3, weight3 };
-        }
-        let [beta1, beta2] = [0, 1].map(|i| now.value(&self.betas[i]));
-        let (rate, beta3) = (self.rate(now).1, beta2.sqrt());
-        Gathering {
-            weight_decay,
-            eps,
-            beta1,
-            weight1: rate * (1.0 - beta1),
-            beta2,
-            weight2: 1.0 - beta2,
-            beta3,
-            weight3: rate * (1.0 - beta3),
+    fn reduce<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 3]) -> ([R; 3], [R; 2]) {
+        let coupled = if self.decouple { 0.0 } else { t.value(&self.weight_decay) };
+        let ([beta1, beta2], rate) = (t.values(&self.betas), self.rate(t).1);
+        // At a rate of 0 everything stays.
+        let (betas, weights) = if t.lr(&self.lr) == 0.0 {
+            ([1.0; 3], [0.0; 3])
+        } else {
+            let beta3 = beta2.sqrt();
+            let weights = [rate * (1.0 - beta1), 1.0 - beta2, rate * (1.0 - beta3)];
+            ([beta1, beta2, beta3], weights)
+        };
+        let [weight_decay, eps] = [coupled, t.value(&self.eps)].map(R::of);
+        let ([beta1, beta2, beta3], [w1, w2, w3]) = (betas.map(R::of), weights.map(R::of));
+        #[inline(always)]
+        move |p, g, [s, m, v]| {
+            let g = p.mul_add(weight_decay, g);
+            let ahead = g * (s / (v.sqrt() + eps));
+            let s = s * beta3 + g * w3;
+            ([s, m * beta1 + g * w1, v * beta2 + w2 * g * g], [ahead, s.abs()])
         }
     }
 
-    #[inline(always)]
-    fn gather<R: Real>(&self, h: &Gathering<R>, p: R, g: R, [s, m, v]: [R; 3]) -> ([R; 3], [R; 2]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let ahead = g * (s / (v.sqrt() + h.eps));
-        let s = s * h.beta3 + g * h.weight3;
-        let state = [s, m * h.beta1 + g * h.weight1, v * h.beta2 + h.weight2 * g * g];
-        (state, [ahead, s.abs()])
-    }
-
-    fn second(&self, now: &mut Now, [ahead, size]: [f64; 2], _: usize) -> Moving {
-        let (d, rate) = self.rate(now);
-        let eps = now.value(&self.eps);
-        now.numbers[0] = d;
-        if now.lr(&self.lr) == 0.0 || size == 0.0 {
-            return Moving { keep: 1.0, taken: 0.0, eps };
+    fn find(&self, t: &mut StepContext, [ahead, size]: [f64; 2], _: Shape) -> Found {
+        let (d, rate) = self.rate(t);
+        t.numbers[0] = d;
+        if t.lr(&self.lr) == 0.0 || size == 0.0 {
+            return Found { keep: 1.0, taken: false };
         }
-        let keep = TwoPass::keep(self, now);
-        let beta3 = now.value(&self.betas[1]).sqrt();
-        let numerator = beta3 * now.numbers[1] + (1.0 - beta3) * (rate * ahead);
+        let keep = self.keep(t);
+        let beta3 = t.value(&self.betas[1]).sqrt();
+        let numerator = beta3 * t.numbers[1] + (1.0 - beta3) * (rate * ahead);
         let found = numerator / ((1.0 - beta3) * size);
-        let d = d.max(found.min(d * now.value(&self.growth_rate)));
-        now.numbers[..2].copy_from_slice(&[d, numerator]);
-        Moving { keep, taken: 1.0, eps }
+        let d = d.max(found.min(d * t.value(&self.growth_rate)));
+        t.numbers[..2].copy_from_slice(&[d, numerator]);
+        Found { keep, taken: true }
     }
 
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Moving<R>, p: R, _g: R, state: [R; 3]) -> (R, [R; 3]) {
-        let [_, m, v] = state;
-        (p * h.keep - h.taken * m / (v.sqrt() + h.eps), state)
+    fn step<R: Real>(
+        &self,
+        t: &StepContext,
+        Found { keep, taken }: Found,
+    ) -> impl Fn(R, R, [R; 3]) -> (R, [R; 3]) {
+        let numbers = [keep, if taken { 1.0 } else { 0.0 }, t.value(&self.eps)];
+        let [keep, taken, eps] = numbers.map(R::of);
+        #[inline(always)]
+        move |p, _, [s, m, v]| (p * keep - taken * m / (v.sqrt() + eps), [s, m, v])
     }
 }

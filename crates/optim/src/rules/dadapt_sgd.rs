@@ -1,20 +1,18 @@
 //! Stochastic gradient descent with D-Adaptation.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
+use rappel_tensor::Shape;
 
-use super::Build;
-use crate::{Algorithm, BETA, Now, Plan, Schedule, Stepper, TwoPass, two_pass};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "dadapt_sgd",
-    summary: "s <- s + e g, e = d lr / |g0|; p <- momentum p + (1 - momentum) (p0 - s); d as found",
-    reference: "dadaptation 3.2, DAdaptSGD; Defazio and Mishchenko, \
-                https://arxiv.org/abs/2301.07733",
-    fields: <DAdaptSgd as crate::OptionSet>::FIELDS,
-    build: Plan::build::<DAdaptSgd>,
+use crate::rule::{
+    Algorithm, BETA, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass,
+    entry, scheduled, two_pass,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<DAdaptSgd>(
+    "dadapt_sgd",
+    "s <- s + e g, e = d lr / |g0|; p <- momentum p + (1 - momentum) (p0 - s); d as found",
+    "dadaptation 3.2, DAdaptSGD; Defazio and Mishchenko, \
+                https://arxiv.org/abs/2301.07733",
+);
 
 crate::options! {
     /// Stochastic gradient descent with D-Adaptation, which finds its learning rate; as `DAdaptSGD`
@@ -52,30 +50,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of the first walk.
-    pub struct Gathering {
-        /// 1 until there was a gradient, then 0.
-        first,
-        /// Weight decay.
-        weight_decay,
-        /// Weight of the gradient in the sum; 1 at the first, whose norm is not known yet.
-        weight,
-    }
-}
-
-crate::scalars! {
-    /// The numbers of the second walk.
-    pub struct Moving {
-        /// What the sum is multiplied by: the weight that the first gradient lacked.
-        scale,
-        /// How much of a parameter stays.
-        keep,
-        /// How far it goes to the point that the sum leads to.
-        toward,
-    }
-}
-
 impl Algorithm for DAdaptSgd {
     fn stepper(&self) -> Box<dyn Stepper> {
         two_pass::<2, 3, _>(self)
@@ -83,60 +57,76 @@ impl Algorithm for DAdaptSgd {
 }
 
 impl DAdaptSgd {
-    fn d(&self, now: &Now) -> f64 {
+    fn d(&self, t: &StepContext) -> f64 {
         // The number is 0 until it begins.
-        if now.numbers[0] == 0.0 { now.value(&self.d0) } else { now.numbers[0] }
+        if t.numbers[0] == 0.0 { t.value(&self.d0) } else { t.numbers[0] }
     }
 }
 
+/// How the second pass moves a parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// What the sum is multiplied by: the weight that the first gradient lacked.
+    scale: f64,
+    /// How much of a parameter stays.
+    keep: f64,
+    /// How far it goes to the point that the sum leads to.
+    toward: f64,
+}
+
 impl TwoPass<2, 3> for DAdaptSgd {
-    const STATE: [&'static str; 2] = ["s", "x0"];
-    const EXACT: [bool; 2] = [true; 2];
+    const STATE: [Slot; 2] = [Slot::exact("s"), Slot::exact("x0")];
     const NUMBERS: &'static [(&'static str, f64)] =
         &[("d", 0.0), ("numerator_weighted", 0.0), ("g0_norm", 0.0)];
     const SHARED: bool = true;
-    type First = Gathering;
-    type Second = Moving;
+    type Found = Found;
 
-    fn first(&self, now: &Now) -> Gathering {
-        let (lr, norm) = (now.lr(&self.lr), now.numbers[2]);
+    fn reduce<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> ([R; 2], [R; 3]) {
+        let (lr, norm) = (t.lr(&self.lr), t.numbers[2]);
+        // The weight of the first gradient is 1, for its norm is not known yet.
         let weight = match norm {
             _ if lr == 0.0 => 0.0,
             0.0 => 1.0,
-            norm => self.d(now) * lr / norm,
+            norm => self.d(t) * lr / norm,
         };
-        let first = if norm == 0.0 { 1.0 } else { 0.0 };
-        Gathering { first, weight_decay: now.value(&self.weight_decay), weight }
+        let (begins, numbers) = (norm == 0.0, [t.value(&self.weight_decay), weight]);
+        let [weight_decay, weight] = numbers.map(R::of);
+        #[inline(always)]
+        move |p, g, [s, x0]| {
+            let x0 = if begins { p } else { x0 };
+            let decayed = p.mul_add(weight_decay, g);
+            let (ahead, s) = (decayed * s, s + weight * decayed);
+            ([s, x0], [ahead, s * s, g * g])
+        }
     }
 
-    #[inline(always)]
-    fn gather<R: Real>(&self, h: &Gathering<R>, p: R, g: R, [s, x0]: [R; 2]) -> ([R; 2], [R; 3]) {
-        let x0 = R::select(R::of(0.5).lt(h.first), p, x0);
-        let decayed = p.mul_add(h.weight_decay, g);
-        let (ahead, s) = (decayed * s, s + h.weight * decayed);
-        ([s, x0], [ahead, s * s, g * g])
-    }
-
-    fn second(&self, now: &mut Now, [ahead, size, square]: [f64; 3], _: usize) -> Moving {
-        let (lr, d, begun) = (now.lr(&self.lr), self.d(now), now.numbers[2] != 0.0);
-        let norm = if begun { now.numbers[2] } else { square.sqrt() };
+    fn find(&self, t: &mut StepContext, [ahead, size, square]: [f64; 3], _: Shape) -> Found {
+        let (lr, d, begun) = (t.lr(&self.lr), self.d(t), t.numbers[2] != 0.0);
+        let norm = if begun { t.numbers[2] } else { square.sqrt() };
         let rate = if norm == 0.0 { 0.0 } else { d * lr / norm };
         let scale = if begun { 1.0 } else { rate };
         let size = scale * size.sqrt();
         if lr == 0.0 || size == 0.0 {
-            return Moving { scale, keep: 1.0, toward: 0.0 };
+            return Found { scale, keep: 1.0, toward: 0.0 };
         }
-        let numerator = now.numbers[1] + rate * ahead;
+        let numerator = t.numbers[1] + rate * ahead;
         let found = 2.0 * numerator / size;
-        let d = d.max(found.min(d * now.value(&self.growth_rate)));
-        now.numbers[..3].copy_from_slice(&[d, numerator, norm]);
-        let toward = 1.0 - now.value(&self.momentum);
-        Moving { scale, keep: 1.0 - toward, toward }
+        let d = d.max(found.min(d * t.value(&self.growth_rate)));
+        t.numbers[..3].copy_from_slice(&[d, numerator, norm]);
+        let toward = 1.0 - t.value(&self.momentum);
+        Found { scale, keep: 1.0 - toward, toward }
     }
 
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Moving<R>, p: R, _g: R, [s, x0]: [R; 2]) -> (R, [R; 2]) {
-        let s = s * h.scale;
-        (p * h.keep + (x0 - s) * h.toward, [s, x0])
+    fn step<R: Real>(
+        &self,
+        _: &StepContext,
+        Found { scale, keep, toward }: Found,
+    ) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let [scale, keep, toward] = [scale, keep, toward].map(R::of);
+        #[inline(always)]
+        move |p, _, [s, x0]| {
+            let s = s * scale;
+            (p * keep + (x0 - s) * toward, [s, x0])
+        }
     }
 }

@@ -1,24 +1,19 @@
 //! GaLore: AdamW on gradients of low rank.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
 use rappel_tensor::{Key, Shape};
 
-use super::Build;
-use crate::matrix::average;
-use crate::projection::{Projection, SIDES};
-use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, one_of,
-    whole,
+use crate::kernels::matrix::average;
+use crate::kernels::projection::{PROJECTIONS, Projection, SIDES};
+use crate::rule::{
+    Algorithm, InvalidOption, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper,
+    TensorRule, entry, one_of, scheduled, tensors,
 };
 
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "galore",
-    summary: "g' <- g in the space of its first singular vectors; AdamW's step on g', and back",
-    reference: "galore-torch 1.0 (AdamW); Zhao et al., https://arxiv.org/abs/2403.03507",
-    fields: <Galore as OptionSet>::FIELDS,
-    build: Plan::build::<Galore>,
-};
+pub(crate) const ENTRY: RuleEntry = entry::<Galore>(
+    "galore",
+    "g' <- g in the space of its first singular vectors; AdamW's step on g', and back",
+    "galore-torch 1.0 (AdamW); Zhao et al., https://arxiv.org/abs/2403.03507",
+);
 
 crate::options! {
     /// GaLore, as the authors' `galore_torch.AdamW`: Adam's averages of a gradient that is projected
@@ -76,11 +71,9 @@ crate::options! {
     }
 }
 
-pub(crate) const PROJECTIONS: [&str; 2] = ["svd", "random"];
-
 impl Algorithm for Galore {
     fn stepper(&self) -> Box<dyn Stepper> {
-        whole(self)
+        tensors(self)
     }
 
     fn check(&self) -> Result<(), InvalidOption> {
@@ -105,21 +98,20 @@ impl TensorRule for Galore {
         }
     }
 
-    fn keep(&self, now: &Now) -> f64 {
-        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    fn keep(&self, t: &StepContext) -> f64 {
+        1.0 - t.lr(&self.lr) * t.value(&self.weight_decay)
     }
 
-    fn update(&self, now: &Now, wholes: &mut [Whole]) {
-        let [beta1, beta2] = self.betas.each_ref().map(|beta| now.value(beta));
-        let (eps, keep, mut step) =
-            (now.value(&self.eps), TensorRule::keep(self, now), now.lr(&self.lr));
+    fn update(&self, t: &StepContext, all: &mut [ParamTensors]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let (eps, keep, mut step) = (t.value(&self.eps), TensorRule::keep(self, t), t.lr(&self.lr));
         if self.correct_bias {
-            step *= now.bias_correction(beta2).sqrt() / now.bias_correction(beta1);
+            step *= t.bias_correction(beta2).sqrt() / t.bias_correction(beta1);
         }
-        for whole in wholes {
+        for whole in all {
             let projection = Projection::new(&self.proj_type, whole.param.shape(), self.rank);
             let g = projection.map_or(whole.grad.clone(), |projection| {
-                self.project(now, projection, whole);
+                self.project(t, projection, whole);
                 projection.down(&whole.grad, &whole.state[2..])
             });
             whole.state[0] = average(&whole.state[0], &g, beta1);
@@ -136,8 +128,8 @@ impl TensorRule for Galore {
 
 impl Galore {
     /// Takes the projection anew where it is due.
-    fn project(&self, now: &Now, projection: Projection, whole: &mut Whole) {
-        let before = now.count - 1;
+    fn project(&self, t: &StepContext, projection: Projection, whole: &mut ParamTensors) {
+        let before = t.count - 1;
         if !before.is_multiple_of(self.update_proj_gap) {
             return;
         }

@@ -1,20 +1,18 @@
 //! LAMB.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
+use rappel_tensor::Shape;
 
-use super::Build;
-use crate::{Algorithm, Now, Plan, Schedule, Stepper, TwoPass, lerp, two_pass};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "lamb",
-    summary: "u <- m^ / (sqrt(v^) + eps) + weight_decay p; p <- p - lr (|p| / |u|) u, norms per tensor",
-    reference: "timm 1.0.31, Lamb (as NVIDIA's FusedLAMB); You et al., \
-                https://arxiv.org/abs/1904.00962",
-    fields: <Lamb as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Lamb>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass, entry,
+    lerp, scheduled, two_pass,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Lamb>(
+    "lamb",
+    "u <- m^ / (sqrt(v^) + eps) + weight_decay p; p <- p - lr (|p| / |u|) u, norms per tensor",
+    "timm 1.0.31, Lamb (as NVIDIA's FusedLAMB); You et al., \
+                https://arxiv.org/abs/1904.00962",
+);
 
 crate::options! {
     /// LAMB: Adam's direction, as long as the tensor it moves; as `Lamb` of `timm` 1.0.31, which
@@ -29,7 +27,7 @@ crate::options! {
     ///
     /// The reference's boolean `decoupled_decay` is the number `decoupled_decay` of any rule here, with
     /// `always_adapt` and no `weight_decay`. Its `max_grad_norm` of 1 is the optimizer's own clipping here, off by default:
-    /// see [`Recipe::max_grad_norm`](crate::Recipe::max_grad_norm). The paper's first version bounds `|p|` by 10,
+    /// see [`OptimizerConfig::max_grad_norm`](crate::OptimizerConfig::max_grad_norm). The paper's first version bounds `|p|` by 10,
     /// as `pytorch_optimizer` does; this, like NVIDIA's, does not.
     ///
     /// ```
@@ -61,51 +59,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of the averages.
-    pub struct Averages {
-        /// Decay rate of the average of gradients.
-        beta1,
-        /// Weight of the gradient in its average.
-        weight,
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in its average.
-        one_minus_beta2,
-    }
-}
-
-crate::scalars! {
-    /// The numbers of the direction.
-    pub struct Direction {
-        /// Weight decay within the direction.
-        weight_decay,
-        /// 1 over the first bias correction.
-        unbias1,
-        /// 1 over the root of the second.
-        unbias2,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
-crate::scalars! {
-    /// How far the direction is followed.
-    pub struct Length {
-        /// Learning rate times the ratio of norms.
-        step_size,
-    }
-}
-
-impl<R: Real> Direction<R> {
-    /// Where the parameter is to go.
-    #[inline(always)]
-    fn of(&self, p: R, m: R, v: R) -> R {
-        let u = m * self.unbias1 / (v.sqrt() * self.unbias2 + self.eps);
-        p.mul_add(self.weight_decay, u)
-    }
-}
-
 impl Algorithm for Lamb {
     fn stepper(&self) -> Box<dyn Stepper> {
         two_pass::<2, 2, _>(self)
@@ -113,66 +66,55 @@ impl Algorithm for Lamb {
 }
 
 impl Lamb {
-    fn direction(&self, now: &Now) -> Direction {
-        let correction = |beta: &Schedule| {
-            let beta = now.value(beta);
-            if self.bias_correction { now.bias_correction(beta) } else { 1.0 }
-        };
-        Direction {
-            weight_decay: now.value(&self.weight_decay),
-            unbias1: correction(&self.betas[0]).recip(),
-            unbias2: correction(&self.betas[1]).sqrt().recip(),
-            eps: now.value(&self.eps),
+    /// Where a parameter is to go.
+    fn direction<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, R) -> R {
+        let correction = |beta| if self.bias_correction { t.bias_correction(beta) } else { 1.0 };
+        let [bias1, bias2] = t.values(&self.betas).map(correction);
+        let [unbias1, unbias2] = [bias1.recip(), bias2.sqrt().recip()].map(R::of);
+        let [weight_decay, eps] = [t.value(&self.weight_decay), t.value(&self.eps)].map(R::of);
+        #[inline(always)]
+        move |p, m, v| {
+            let u = m * unbias1 / (v.sqrt() * unbias2 + eps);
+            p.mul_add(weight_decay, u)
         }
     }
 }
 
 impl TwoPass<2, 2> for Lamb {
-    const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq")];
     const SHARED: bool = false;
-    type First = (Averages, Direction);
-    type Second = (Direction, Length);
+    /// Learning rate times the ratio of norms.
+    type Found = f64;
 
-    fn first(&self, now: &Now) -> Self::First {
-        let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
-        let weight = if self.grad_averaging { 1.0 - beta1 } else { 1.0 };
-        let averages = Averages { beta1, weight, beta2, one_minus_beta2: 1.0 - beta2 };
-        (averages, self.direction(now))
+    fn reduce<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> ([R; 2], [R; 2]) {
+        let ([beta1, beta2], averages) = (t.values(&self.betas), self.grad_averaging);
+        let [weight1, weight2] = [1.0 - beta1, 1.0 - beta2].map(R::of);
+        let ([beta1, beta2], direction) = ([beta1, beta2].map(R::of), self.direction(t));
+        #[inline(always)]
+        move |p, g, [m, v]| {
+            let m = if averages { lerp(m, g, weight1) } else { m * beta1 + g };
+            let v = v * beta2 + weight2 * g * g;
+            let u = direction(p, m, v);
+            ([m, v], [p * p, u * u])
+        }
     }
 
-    #[inline(always)]
-    fn gather<R: Real>(
-        &self,
-        (h, direction): &(Averages<R>, Direction<R>),
-        p: R,
-        g: R,
-        [m, v]: [R; 2],
-    ) -> ([R; 2], [R; 2]) {
-        let m = if self.grad_averaging { lerp(m, g, h.weight) } else { m * h.beta1 + g };
-        let v = v * h.beta2 + h.one_minus_beta2 * g * g;
-        let u = direction.of(p, m, v);
-        ([m, v], [p * p, u * u])
-    }
-
-    fn second(&self, now: &mut Now, [p, u]: [f64; 2], _: usize) -> Self::Second {
-        let adapts = self.always_adapt || now.value(&self.weight_decay) != 0.0;
+    fn find(&self, t: &mut StepContext, [p, u]: [f64; 2], _: Shape) -> f64 {
+        let adapts = self.always_adapt || t.value(&self.weight_decay) != 0.0;
         let mut ratio = if adapts && p > 0.0 && u > 0.0 { p.sqrt() / u.sqrt() } else { 1.0 };
         if adapts && self.trust_clip {
             ratio = ratio.min(1.0);
         }
-        (self.direction(now), Length { step_size: now.lr(&self.lr) * ratio })
+        t.lr(&self.lr) * ratio
     }
 
-    #[inline(always)]
-    fn update<R: Real>(
+    fn step<R: Real>(
         &self,
-        (direction, length): &(Direction<R>, Length<R>),
-        p: R,
-        _g: R,
-        [m, v]: [R; 2],
-    ) -> (R, [R; 2]) {
-        let u = direction.of(p, m, v);
-        (p - length.step_size * u, [m, v])
+        t: &StepContext,
+        step_size: f64,
+    ) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let (step_size, direction) = (R::of(step_size), self.direction(t));
+        #[inline(always)]
+        move |p, _, [m, v]| (p - step_size * direction(p, m, v), [m, v])
     }
 }

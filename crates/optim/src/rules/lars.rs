@@ -1,19 +1,17 @@
 //! LARS.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
+use rappel_tensor::Shape;
 
-use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Plan, Schedule, Stepper, TwoPass, two_pass};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "lars",
-    summary: "g <- r (g + weight_decay p), r = trust_coeff |p| / (|g| + weight_decay |p|) per tensor; SGD",
-    reference: "timm 1.0.31, Lars; You et al., https://arxiv.org/abs/1708.03888",
-    fields: <Lars as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Lars>,
+use crate::rule::{
+    Algorithm, InvalidOption, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    TwoPass, entry, scheduled, two_pass,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Lars>(
+    "lars",
+    "g <- r (g + weight_decay p), r = trust_coeff |p| / (|g| + weight_decay |p|) per tensor; SGD",
+    "timm 1.0.31, Lars; You et al., https://arxiv.org/abs/1708.03888",
+);
 
 crate::options! {
     /// LARS: stochastic gradient descent with a rate for each tensor; as `Lars` of `timm` 1.0.31.
@@ -59,22 +57,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Learning rate.
-        lr,
-        /// The tensor's own rate.
-        ratio,
-        /// Weight decay.
-        weight_decay,
-        /// Momentum.
-        momentum,
-        /// Weight of the gradient in the buffer.
-        gradient,
-    }
-}
-
 impl Algorithm for Lars {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.momentum.is(0.0) { two_pass::<0, 2, _>(self) } else { two_pass::<1, 2, _>(self) }
@@ -82,7 +64,7 @@ impl Algorithm for Lars {
 
     fn check(&self) -> Result<(), InvalidOption> {
         if self.nesterov && (self.momentum.is(0.0) || !self.dampening.is(0.0)) {
-            let reason = "wants a momentum above 0 and no dampening; set these or leave it out";
+            let reason = "needs a momentum above 0 and no dampening; set these or leave it out";
             return Err(InvalidOption::new("nesterov", reason));
         }
         Ok(())
@@ -90,71 +72,79 @@ impl Algorithm for Lars {
 }
 
 impl Lars {
-    fn numbers(&self, now: &Now, p: f64, g: f64) -> Scalars {
-        let (lr, weight_decay) = (now.lr(&self.lr), now.value(&self.weight_decay));
+    /// A tensor's own rate, from the norms of parameter and gradient.
+    fn ratio(&self, t: &StepContext, p: f64, g: f64) -> f64 {
+        let weight_decay = t.value(&self.weight_decay);
         let mut ratio = 1.0;
         if weight_decay != 0.0 || self.always_adapt {
             if p > 0.0 && g > 0.0 {
-                let divisor = g + p * weight_decay + now.value(&self.eps);
-                ratio = now.value(&self.trust_coeff) * p / divisor;
+                let divisor = g + p * weight_decay + t.value(&self.eps);
+                ratio = t.value(&self.trust_coeff) * p / divisor;
             }
             if self.trust_clip {
                 // At a rate of 0 the quotient is infinite, or nothing moves either way.
-                ratio = (ratio / lr).min(1.0);
+                ratio = (ratio / t.lr(&self.lr)).min(1.0);
             }
         }
-        let dampening = if now.count == 1 { 0.0 } else { now.value(&self.dampening) };
-        let (momentum, gradient) = (now.value(&self.momentum), 1.0 - dampening);
-        Scalars { lr, ratio, weight_decay, momentum, gradient }
+        ratio
+    }
+
+    /// The gradient with decay, at the tensor's own rate.
+    fn scaled<R: Real>(&self, t: &StepContext, ratio: f64) -> impl Fn(R, R) -> R {
+        let [weight_decay, ratio] = [t.value(&self.weight_decay), ratio].map(R::of);
+        #[inline(always)]
+        move |p, g| p.mul_add(weight_decay, g) * ratio
     }
 }
 
 impl TwoPass<0, 2> for Lars {
-    const STATE: [&'static str; 0] = [];
+    const STATE: [Slot; 0] = [];
     const SHARED: bool = false;
-    type First = ();
-    type Second = Scalars;
+    /// The tensor's own rate.
+    type Found = f64;
 
-    fn first(&self, _: &Now) {}
-
-    #[inline(always)]
-    fn gather<R: Real>(&self, (): &(), p: R, g: R, []: [R; 0]) -> ([R; 0], [R; 2]) {
-        ([], [p * p, g * g])
+    fn reduce<R: Real>(&self, _: &StepContext) -> impl Fn(R, R, [R; 0]) -> ([R; 0], [R; 2]) {
+        #[inline(always)]
+        |p, g, []| ([], [p * p, g * g])
     }
 
-    fn second(&self, now: &mut Now, [p, g]: [f64; 2], _: usize) -> Scalars {
-        self.numbers(now, p.sqrt(), g.sqrt())
+    fn find(&self, t: &mut StepContext, [p, g]: [f64; 2], _: Shape) -> f64 {
+        self.ratio(t, p.sqrt(), g.sqrt())
     }
 
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, []: [R; 0]) -> (R, [R; 0]) {
-        let g = p.mul_add(h.weight_decay, g) * h.ratio;
-        (p - h.lr * g, [])
+    fn step<R: Real>(&self, t: &StepContext, ratio: f64) -> impl Fn(R, R, [R; 0]) -> (R, [R; 0]) {
+        let (lr, scaled) = (R::of(t.lr(&self.lr)), self.scaled(t, ratio));
+        #[inline(always)]
+        move |p, g, []| (p - lr * scaled(p, g), [])
     }
 }
 
 impl TwoPass<1, 2> for Lars {
-    const STATE: [&'static str; 1] = ["momentum_buffer"];
+    const STATE: [Slot; 1] = [Slot::signed("momentum_buffer")];
     const SHARED: bool = false;
-    type First = ();
-    type Second = Scalars;
+    /// The tensor's own rate.
+    type Found = f64;
 
-    fn first(&self, _: &Now) {}
-
-    #[inline(always)]
-    fn gather<R: Real>(&self, (): &(), p: R, g: R, state: [R; 1]) -> ([R; 1], [R; 2]) {
-        (state, [p * p, g * g])
+    fn reduce<R: Real>(&self, _: &StepContext) -> impl Fn(R, R, [R; 1]) -> ([R; 1], [R; 2]) {
+        #[inline(always)]
+        |p, g, state| (state, [p * p, g * g])
     }
 
-    fn second(&self, now: &mut Now, [p, g]: [f64; 2], _: usize) -> Scalars {
-        self.numbers(now, p.sqrt(), g.sqrt())
+    fn find(&self, t: &mut StepContext, [p, g]: [f64; 2], _: Shape) -> f64 {
+        self.ratio(t, p.sqrt(), g.sqrt())
     }
 
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [b]: [R; 1]) -> (R, [R; 1]) {
-        let g = p.mul_add(h.weight_decay, g) * h.ratio;
-        let b = b * h.momentum + g * h.gradient;
-        let g = if self.nesterov { g + b * h.momentum } else { b };
-        (p - h.lr * g, [b])
+    fn step<R: Real>(&self, t: &StepContext, ratio: f64) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let (lr, scaled) = (R::of(t.lr(&self.lr)), self.scaled(t, ratio));
+        let dampening = if t.is_first() { 0.0 } else { t.value(&self.dampening) };
+        let [momentum, weight] = [t.value(&self.momentum), 1.0 - dampening].map(R::of);
+        let nesterov = self.nesterov;
+        #[inline(always)]
+        move |p, g, [b]| {
+            let g = scaled(p, g);
+            let b = b * momentum + g * weight;
+            let g = if nesterov { g + b * momentum } else { b };
+            (p - lr * g, [b])
+        }
     }
 }

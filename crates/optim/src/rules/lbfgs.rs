@@ -1,24 +1,20 @@
 //! L-BFGS.
 
-use rappel_registry::{ConfigError, Entry, Kind, Options, Range};
-use rappel_schedule::{Horizon, scheduled};
 use rappel_tensor::{DType, Shape};
 
-use super::Build;
 use crate::lbfgs::Descent;
-use crate::search::Engine;
-use crate::stepper::{Job, Slot};
-use crate::{Algorithm, InvalidOption, OptionValue, Plan, Schedule, Stepper};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "lbfgs",
-    summary: "p <- p - t H g, H of the last gradient changes; up to max_iter iterations a step; each \
-              adds 2 vectors to the state, up to history_size",
-    reference: "torch.optim.LBFGS; Liu and Nocedal, On the limited memory BFGS method for large scale \
-                optimization, 1989; line search: Nocedal and Wright, Numerical Optimization, 3.5",
-    fields: <Lbfgs as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Lbfgs>,
+use crate::rule::{
+    Algorithm, ConfigError, Engine, Horizon, InvalidOption, Kind, OptionValue, Options, Range,
+    RuleEntry, Schedule, Slot, StepArgs, Stepper, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Lbfgs>(
+    "lbfgs",
+    "p <- p - t H g, H of the last gradient changes; up to max_iter iterations a step; each \
+              adds 2 vectors to the state, up to history_size",
+    "torch.optim.LBFGS; Liu and Nocedal, On the limited memory BFGS method for large scale \
+                optimization, 1989; line search: Nocedal and Wright, Numerical Optimization, 3.5",
+);
 
 crate::options! {
     /// L-BFGS, as `torch.optim.LBFGS`, over all parameters as one vector `x`.
@@ -128,6 +124,7 @@ impl Algorithm for Lbfgs {
     }
 }
 
+#[derive(Debug)]
 struct Searches(Lbfgs);
 
 impl Stepper for Searches {
@@ -160,7 +157,7 @@ impl Stepper for Searches {
         (2 * dtype.size() + 3 * dtype.accumulator().size()) as f64 + state_bytes
     }
 
-    fn step(&self, _: Job<'_>) {
+    fn step(&self, _: StepArgs<'_>) {
         unreachable!("a rule that searches takes its steps through `search`");
     }
 }

@@ -1,19 +1,15 @@
 //! Lion.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "lion",
-    summary: "p <- p - lr sign(beta1 m + (1 - beta1) g); m <- beta2 m + (1 - beta2) g",
-    reference: "lion-pytorch 0.2.5; Chen et al., https://arxiv.org/abs/2302.06675",
-    fields: <Lion as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Lion>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Lion>(
+    "lion",
+    "p <- p - lr sign(beta1 m + (1 - beta1) g); m <- beta2 m + (1 - beta2) g",
+    "lion-pytorch 0.2.5; Chen et al., https://arxiv.org/abs/2302.06675",
+);
 
 crate::options! {
     /// Lion, as its authors' code and the package `lion-pytorch` 0.2.5.
@@ -41,24 +37,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// What is left of a parameter after weight decay.
-        keep,
-        /// Learning rate.
-        lr,
-        /// Weight of the average within the sign.
-        beta1,
-        /// Weight of the gradient within the sign.
-        one_minus_beta1,
-        /// Decay rate of the average.
-        beta2,
-        /// Weight of the gradient in the average.
-        one_minus_beta2,
-    }
-}
-
 impl Algorithm for Lion {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<1, _>(self)
@@ -66,28 +44,21 @@ impl Algorithm for Lion {
 }
 
 impl Rule<1> for Lion {
-    const STATE: [&'static str; 1] = ["exp_avg"];
-    type Scalars = Scalars;
+    const STATE: [Slot; 1] = [Slot::signed("exp_avg")];
 
-    fn keep(&self, now: &Now) -> f64 {
-        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    fn keep(&self, t: &StepContext) -> f64 {
+        1.0 - t.lr(&self.lr) * t.value(&self.weight_decay)
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
-        Scalars {
-            keep: Rule::keep(self, now),
-            lr: now.lr(&self.lr),
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let [keep, lr] = [self.keep(t), t.lr(&self.lr)].map(R::of);
+        let [weight1, weight2] = [1.0 - beta1, 1.0 - beta2].map(R::of);
+        let [beta1, beta2] = [beta1, beta2].map(R::of);
+        #[inline(always)]
+        move |p, g, [m]| {
+            let direction = (m * beta1 + g * weight1).sign();
+            (p * keep - lr * direction, [m * beta2 + g * weight2])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m]: [R; 1]) -> (R, [R; 1]) {
-        let direction = (m * h.beta1 + g * h.one_minus_beta1).sign();
-        (p * h.keep - h.lr * direction, [m * h.beta2 + g * h.one_minus_beta2])
     }
 }

@@ -1,19 +1,15 @@
 //! LOMO: plain descent, meant to run as gradients come.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, OptionSet, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "lomo",
-    summary: "p <- p - lr g, without state",
-    reference: "pytorch_optimizer.LOMO 4.1.0; Lv et al., https://arxiv.org/abs/2306.09782",
-    fields: <Lomo as OptionSet>::FIELDS,
-    build: Plan::build::<Lomo>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Lomo>(
+    "lomo",
+    "p <- p - lr g, without state",
+    "pytorch_optimizer.LOMO 4.1.0; Lv et al., https://arxiv.org/abs/2306.09782",
+);
 
 crate::options! {
     /// LOMO, as `pytorch_optimizer.LOMO`: `p <- p - lr g`, without any state.
@@ -39,14 +35,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Learning rate.
-        lr,
-    }
-}
-
 impl Algorithm for Lomo {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<0, _>(self)
@@ -54,15 +42,11 @@ impl Algorithm for Lomo {
 }
 
 impl Rule<0> for Lomo {
-    const STATE: [&'static str; 0] = [];
-    type Scalars = Scalars;
+    const STATE: [Slot; 0] = [];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        Scalars { lr: now.lr(&self.lr) }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, []: [R; 0]) -> (R, [R; 0]) {
-        (p - h.lr * g, [])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 0]) -> (R, [R; 0]) {
+        let lr = R::of(t.lr(&self.lr));
+        #[inline(always)]
+        move |p, g, []| (p - lr * g, [])
     }
 }

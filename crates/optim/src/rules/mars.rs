@@ -1,19 +1,17 @@
 //! MARS.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::{Real, Shape};
+use rappel_tensor::Shape;
 
-use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Plan, Schedule, Stepper, TwoPass, one_of, two_pass};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "mars",
-    summary: "AdamW or Lion on c = g + gamma beta1 / (1 - beta1) (g - g'), of norm at most 1",
-    reference: "AGI-Arena/MARS at 20c60c1; Yuan et al., https://arxiv.org/abs/2411.10438",
-    fields: <Mars as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Mars>,
+use crate::rule::{
+    Algorithm, InvalidOption, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    TwoPass, entry, one_of, scheduled, two_pass,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Mars>(
+    "mars",
+    "AdamW or Lion on c = g + gamma beta1 / (1 - beta1) (g - g'), of norm at most 1",
+    "AGI-Arena/MARS at 20c60c1; Yuan et al., https://arxiv.org/abs/2411.10438",
+);
 
 /// The values of `mars_type`.
 const TYPES: &[&str] = &["mars-adamw", "mars-lion"];
@@ -70,44 +68,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The number of the correction.
-    pub struct Correction {
-        /// Weight of the difference of gradients.
-        extra,
-    }
-}
-
-crate::scalars! {
-    /// The numbers of a tensor's step.
-    pub struct Scalars {
-        /// Weight of the difference of gradients; 0 for what is no matrix.
-        extra,
-        /// 1 over the norm of the corrected gradient, where that is above 1.
-        scale,
-        /// 1 for a step by signs, else 0.
-        lion,
-        /// Learning rate.
-        lr,
-        /// Weight decay.
-        weight_decay,
-        /// Decay rate of the average of gradients.
-        beta1,
-        /// Weight of the gradient in it.
-        one_minus_beta1,
-        /// Decay rate of the average of squares; 1 for a step by signs.
-        beta2,
-        /// Weight of the square in it.
-        one_minus_beta2,
-        /// The first bias correction.
-        bias1,
-        /// 1 over the root of the second.
-        unbias2,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for Mars {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.amsgrad { two_pass::<4, 1, _>(self) } else { two_pass::<3, 1, _>(self) }
@@ -118,128 +78,129 @@ impl Algorithm for Mars {
     }
 }
 
+/// What the second pass needs of a tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Whether the gradient is corrected: matrices alone, unless `optimize_1d`.
+    corrected: bool,
+    /// 1 over the norm of the corrected gradient, where that is above 1.
+    scale: f64,
+}
+
 impl Mars {
-    fn correction(&self, now: &Now) -> Correction {
-        let beta1 = now.value(&self.betas[0]);
-        Correction { extra: now.value(&self.gamma) * (beta1 / (1.0 - beta1)) }
+    /// Weight of the difference of gradients.
+    fn extra(&self, t: &StepContext) -> f64 {
+        let beta1 = t.value(&self.betas[0]);
+        t.value(&self.gamma) * (beta1 / (1.0 - beta1))
     }
 
-    fn numbers(&self, now: &Now, square: f64, shape: Shape) -> Scalars {
-        let corrected = self.optimize_1d || shape.rank() == 2;
-        let lion = corrected && self.mars_type == "mars-lion";
-        let betas = if corrected { &self.betas } else { &self.betas_1d };
-        let [beta1, beta2] = [0, 1].map(|i| now.value(&betas[i]));
-        let lr = now.lr(&self.lr);
-        let (lr, decay) = if corrected {
-            (lr, &self.weight_decay)
+    fn found(&self, square: f64, shape: Shape) -> Found {
+        let (corrected, norm) = (self.optimize_1d || shape.rank() == 2, square.sqrt());
+        Found { corrected, scale: if corrected && norm > 1.0 { norm.recip() } else { 1.0 } }
+    }
+
+    /// The square of the corrected gradient.
+    fn square<R: Real>(&self, t: &StepContext) -> impl Fn(R, R) -> R {
+        let extra = R::of(self.extra(t));
+        #[inline(always)]
+        move |g, before| ((g - before) * extra + g).square()
+    }
+
+    fn is_lion(&self, found: Found) -> bool {
+        found.corrected && self.mars_type == "mars-lion"
+    }
+
+    fn betas(&self, t: &StepContext, found: Found) -> [f64; 2] {
+        t.values(if found.corrected { &self.betas } else { &self.betas_1d })
+    }
+
+    /// Both averages after a step.
+    fn averages<R: Real>(&self, t: &StepContext, found: Found) -> impl Fn(R, R, R, R) -> (R, R) {
+        let [beta1, beta2] = self.betas(t, found);
+        let beta2 = if self.is_lion(found) { 1.0 } else { beta2 };
+        let extra = if found.corrected { self.extra(t) } else { 0.0 };
+        let [extra, scale] = [extra, found.scale].map(R::of);
+        let [weight1, weight2] = [1.0 - beta1, 1.0 - beta2].map(R::of);
+        let [beta1, beta2] = [beta1, beta2].map(R::of);
+        #[inline(always)]
+        move |g, before, m, v| {
+            let c = ((g - before) * extra + g) * scale;
+            (m * beta1 + c * weight1, v * beta2 + weight2 * c * c)
+        }
+    }
+
+    /// The parameter after a step with the square `v` under the root.
+    fn moved<R: Real>(&self, t: &StepContext, found: Found) -> impl Fn(R, R, R) -> R {
+        let ([beta1, beta2], lion) = (self.betas(t, found), self.is_lion(found));
+        let (lr, decay) = if found.corrected {
+            (t.lr(&self.lr), &self.weight_decay)
         } else {
-            (lr * now.value(&self.lr_1d_factor), &self.weight_decay_1d)
+            (t.lr(&self.lr) * t.value(&self.lr_1d_factor), &self.weight_decay_1d)
         };
-        let norm = square.sqrt();
-        let kept = if lion { 1.0 } else { beta2 };
-        Scalars {
-            extra: if corrected { self.correction(now).extra } else { 0.0 },
-            scale: if corrected && norm > 1.0 { norm.recip() } else { 1.0 },
-            lion: if lion { 1.0 } else { 0.0 },
-            lr,
-            weight_decay: now.value(decay),
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2: kept,
-            one_minus_beta2: 1.0 - kept,
-            bias1: now.bias_correction(beta1),
-            unbias2: now.bias_correction(beta2).sqrt().recip(),
-            eps: now.value(&self.eps),
+        let [bias1, unbias2] =
+            [t.bias_correction(beta1), t.bias_correction(beta2).sqrt().recip()].map(R::of);
+        let [lr, weight_decay, eps] = [lr, t.value(decay), t.value(&self.eps)].map(R::of);
+        #[inline(always)]
+        move |p, m, v| {
+            let adam = m / ((v.sqrt() * unbias2 + eps) * bias1);
+            p - lr * p.mul_add(weight_decay, if lion { m.sign() } else { adam })
         }
     }
 }
 
-/// Both averages after a step.
-#[inline(always)]
-fn averages<R: Real>(h: &Scalars<R>, g: R, before: R, m: R, v: R) -> (R, R) {
-    let c = ((g - before) * h.extra + g) * h.scale;
-    (m * h.beta1 + c * h.one_minus_beta1, v * h.beta2 + h.one_minus_beta2 * c * c)
-}
-
-/// The parameter after a step with the square `v` under the root.
-#[inline(always)]
-fn step<R: Real>(h: &Scalars<R>, p: R, m: R, v: R) -> R {
-    let adam = m / ((v.sqrt() * h.unbias2 + h.eps) * h.bias1);
-    let direction = R::select(R::of(0.5).lt(h.lion), m.sign(), adam);
-    p - h.lr * p.mul_add(h.weight_decay, direction)
-}
-
-/// The square of the corrected gradient.
-#[inline(always)]
-fn square<R: Real>(h: &Correction<R>, g: R, before: R) -> R {
-    ((g - before) * h.extra + g).square()
-}
-
 impl TwoPass<3, 1> for Mars {
-    const STATE: [&'static str; 3] = ["exp_avg", "exp_avg_sq", "last_grad"];
-    const SIGNED: [bool; 3] = [true, false, true];
+    const STATE: [Slot; 3] =
+        [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq"), Slot::signed("last_grad")];
     const SHARED: bool = false;
-    type First = Correction;
-    type Second = Scalars;
+    type Found = Found;
 
-    fn first(&self, now: &Now) -> Correction {
-        self.correction(now)
+    fn reduce<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 3]) -> ([R; 3], [R; 1]) {
+        let square = self.square(t);
+        #[inline(always)]
+        move |_, g, state| (state, [square(g, state[2])])
     }
 
-    #[inline(always)]
-    fn gather<R: Real>(&self, h: &Correction<R>, _p: R, g: R, state: [R; 3]) -> ([R; 3], [R; 1]) {
-        (state, [square(h, g, state[2])])
+    fn find(&self, _: &mut StepContext, [square]: [f64; 1], shape: Shape) -> Found {
+        self.found(square, shape)
     }
 
-    fn second(&self, now: &mut Now, [square]: [f64; 1], count: usize) -> Scalars {
-        self.numbers(now, square, count.into())
-    }
-
-    fn second_of(&self, now: &mut Now, [square]: [f64; 1], shape: Shape) -> Scalars {
-        self.numbers(now, square, shape)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, v, before]: [R; 3]) -> (R, [R; 3]) {
-        let (m, v) = averages(h, g, before, m, v);
-        (step(h, p, m, v), [m, v, g])
+    fn step<R: Real>(&self, t: &StepContext, found: Found) -> impl Fn(R, R, [R; 3]) -> (R, [R; 3]) {
+        let (averages, moved) = (self.averages(t, found), self.moved(t, found));
+        #[inline(always)]
+        move |p, g, [m, v, before]| {
+            let (m, v) = averages(g, before, m, v);
+            (moved(p, m, v), [m, v, g])
+        }
     }
 }
 
 impl TwoPass<4, 1> for Mars {
-    const STATE: [&'static str; 4] = ["exp_avg", "exp_avg_sq", "last_grad", "max_exp_avg_sq"];
-    const SIGNED: [bool; 4] = [true, false, true, false];
+    const STATE: [Slot; 4] = [
+        Slot::signed("exp_avg"),
+        Slot::positive("exp_avg_sq"),
+        Slot::signed("last_grad"),
+        Slot::positive("max_exp_avg_sq"),
+    ];
     const SHARED: bool = false;
-    type First = Correction;
-    type Second = Scalars;
+    type Found = Found;
 
-    fn first(&self, now: &Now) -> Correction {
-        self.correction(now)
+    fn reduce<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 4]) -> ([R; 4], [R; 1]) {
+        let square = self.square(t);
+        #[inline(always)]
+        move |_, g, state| (state, [square(g, state[2])])
     }
 
-    #[inline(always)]
-    fn gather<R: Real>(&self, h: &Correction<R>, _p: R, g: R, state: [R; 4]) -> ([R; 4], [R; 1]) {
-        (state, [square(h, g, state[2])])
+    fn find(&self, _: &mut StepContext, [square]: [f64; 1], shape: Shape) -> Found {
+        self.found(square, shape)
     }
 
-    fn second(&self, now: &mut Now, [square]: [f64; 1], count: usize) -> Scalars {
-        self.numbers(now, square, count.into())
-    }
-
-    fn second_of(&self, now: &mut Now, [square]: [f64; 1], shape: Shape) -> Scalars {
-        self.numbers(now, square, shape)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(
-        &self,
-        h: &Scalars<R>,
-        p: R,
-        g: R,
-        [m, v, before, most]: [R; 4],
-    ) -> (R, [R; 4]) {
-        let (m, v) = averages(h, g, before, m, v);
-        let most = R::select(most.lt(v), v, most);
-        (step(h, p, m, most), [m, v, g, most])
+    fn step<R: Real>(&self, t: &StepContext, found: Found) -> impl Fn(R, R, [R; 4]) -> (R, [R; 4]) {
+        let (averages, moved) = (self.averages(t, found), self.moved(t, found));
+        #[inline(always)]
+        move |p, g, [m, v, before, most]| {
+            let (m, v) = averages(g, before, m, v);
+            let most = R::select(most.lt(v), v, most);
+            (moved(p, m, most), [m, v, g, most])
+        }
     }
 }

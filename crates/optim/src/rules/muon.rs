@@ -1,26 +1,22 @@
 //! Muon: momentum, made orthogonal.
 
-use rappel_registry::{ConfigError, Entry, Kind, Options, Range};
-use rappel_schedule::{Horizon, scheduled};
 use rappel_tensor::{DType, Shape, Tensor};
 use toml::Value;
 
-use super::Build;
-use crate::matrix::{batch, identity, lerp, unbatch};
-use crate::{
-    Algorithm, InvalidOption, Now, OptionSet, OptionValue, Plan, Schedule, Stepper, TensorRule,
-    Whole, one_of, whole,
+use crate::kernels::matrix::{batch, identity, lerp, unbatch};
+use crate::rule::{
+    Algorithm, ConfigError, Horizon, InvalidOption, Kind, OptionValue, Options, ParamTensors,
+    Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule, entry, one_of, scheduled,
+    tensors,
 };
 
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "muon",
-    summary: "b <- lerp(g, b, momentum); p <- (1 - lr weight_decay) p - lr scale orthogonal(b)",
-    reference: "torch.optim.Muon; Jordan et al., https://kellerjordan.github.io/posts/muon; \
+pub(crate) const ENTRY: RuleEntry = entry::<Muon>(
+    "muon",
+    "b <- lerp(g, b, momentum); p <- (1 - lr weight_decay) p - lr scale orthogonal(b)",
+    "torch.optim.Muon; Jordan et al., https://kellerjordan.github.io/posts/muon; \
                 Moonshot's scale: Liu et al., https://arxiv.org/abs/2502.16982; \
                 polar_express: Amsel et al., https://arxiv.org/abs/2505.16932",
-    fields: <Muon as OptionSet>::FIELDS,
-    build: Plan::build::<Muon>,
-};
+);
 
 crate::options! {
     /// Muon, as `torch.optim.Muon`: momentum whose singular values are all brought near 1. For
@@ -158,7 +154,7 @@ impl OptionValue for NsCoefficients {
 
 impl Algorithm for Muon {
     fn stepper(&self) -> Box<dyn Stepper> {
-        whole(self)
+        tensors(self)
     }
 
     fn check(&self) -> Result<(), InvalidOption> {
@@ -182,18 +178,18 @@ impl TensorRule for Muon {
         })
     }
 
-    fn keep(&self, now: &Now) -> f64 {
-        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    fn keep(&self, t: &StepContext) -> f64 {
+        1.0 - t.lr(&self.lr) * t.value(&self.weight_decay)
     }
 
-    fn update(&self, now: &Now, wholes: &mut [Whole]) {
-        let momentum = now.value(&self.momentum);
+    fn update(&self, t: &StepContext, all: &mut [ParamTensors]) {
+        let momentum = t.value(&self.momentum);
         let updates: Vec<Tensor> =
-            wholes.iter_mut().map(|whole| self.direction(whole, momentum)).collect();
+            all.iter_mut().map(|whole| self.direction(whole, momentum)).collect();
         let orthogonal = self.orthogonal(&batch(&updates));
-        let (rows, cols) = (wholes[0].param.size(0) as f64, wholes[0].param.size(1) as f64);
-        let (lr, keep) = (now.lr(&self.lr) * self.scale(rows, cols), TensorRule::keep(self, now));
-        for (i, whole) in wholes.iter_mut().enumerate() {
+        let (rows, cols) = (all[0].param.size(0) as f64, all[0].param.size(1) as f64);
+        let (lr, keep) = (t.lr(&self.lr) * self.scale(rows, cols), TensorRule::keep(self, t));
+        for (i, whole) in all.iter_mut().enumerate() {
             whole.param = &whole.param * keep - unbatch(&orthogonal, i) * lr;
         }
     }
@@ -201,7 +197,7 @@ impl TensorRule for Muon {
 
 impl Muon {
     /// Moves the momentum on, and gives what is to be made orthogonal.
-    fn direction(&self, whole: &mut Whole, momentum: f64) -> Tensor {
+    fn direction(&self, whole: &mut ParamTensors, momentum: f64) -> Tensor {
         let (b, g) = (&whole.state[0], &whole.grad);
         let heavy = self.variant == "moonshot";
         let b = if heavy { b * momentum + g } else { lerp(b, g, 1.0 - momentum) };

@@ -1,19 +1,15 @@
 //! Adam with Nesterov's momentum.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "nadam",
-    summary: "m, v as adam; p <- p - lr (a g + b m) / (sqrt(v^) + eps), a and b by growing momentum",
-    reference: "torch.optim.NAdam; Dozat, 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ",
-    fields: <NAdam as crate::OptionSet>::FIELDS,
-    build: Plan::build::<NAdam>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<NAdam>(
+    "nadam",
+    "m, v as adam; p <- p - lr (a g + b m) / (sqrt(v^) + eps), a and b by growing momentum",
+    "torch.optim.NAdam; Dozat, 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ",
+);
 
 crate::options! {
     /// Adam with Nesterov's momentum, as `torch.optim.NAdam`.
@@ -56,30 +52,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// What is left of a parameter after decoupled weight decay.
-        keep,
-        /// Coupled weight decay.
-        weight_decay,
-        /// Weight of the gradient in its average.
-        one_minus_beta1,
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in its average.
-        one_minus_beta2,
-        /// Learning rate of the gradient itself.
-        gradient,
-        /// Learning rate of its average.
-        average,
-        /// 1 over the root of the bias correction of squares.
-        unbias,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for NAdam {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<2, _>(self)
@@ -88,52 +60,41 @@ impl Algorithm for NAdam {
 
 impl NAdam {
     /// The momentum at update `count`.
-    fn mu(&self, now: &Now, count: u64) -> f64 {
-        let decayed = 0.96_f64.powf(count as f64 * now.value(&self.momentum_decay));
-        now.value(&self.betas[0]) * (1.0 - 0.5 * decayed)
+    fn mu(&self, t: &StepContext, count: u64) -> f64 {
+        let decayed = 0.96_f64.powf(count as f64 * t.value(&self.momentum_decay));
+        t.value(&self.betas[0]) * (1.0 - 0.5 * decayed)
     }
 }
 
 impl Rule<2> for NAdam {
-    const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq")];
     const NUMBERS: &'static [(&'static str, f64)] = &[("mu_product", 1.0)];
-    type Scalars = Scalars;
 
-    fn advance(&self, now: &mut Now) {
-        now.numbers[0] *= self.mu(now, now.count);
+    fn advance(&self, t: &mut StepContext) {
+        t.numbers[0] *= self.mu(t, t.count);
     }
 
-    fn keep(&self, now: &Now) -> f64 {
-        let decay = if self.decoupled_weight_decay { now.value(&self.weight_decay) } else { 0.0 };
-        1.0 - now.lr(&self.lr) * decay
+    fn keep(&self, t: &StepContext) -> f64 {
+        let decay = if self.decoupled_weight_decay { t.value(&self.weight_decay) } else { 0.0 };
+        1.0 - t.lr(&self.lr) * decay
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let lr = now.lr(&self.lr);
-        let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
-        let [mu, next] = [self.mu(now, now.count), self.mu(now, now.count + 1)];
-        let product = now.numbers[0];
-        let coupled = if self.decoupled_weight_decay { 0.0 } else { now.value(&self.weight_decay) };
-        Scalars {
-            keep: self.keep(now),
-            weight_decay: coupled,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            gradient: lr * (1.0 - mu) / (1.0 - product),
-            average: lr * next / (1.0 - product * next),
-            unbias: now.bias_correction(beta2).sqrt().recip(),
-            eps: now.value(&self.eps),
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let ([beta1, beta2], lr) = (t.values(&self.betas), t.lr(&self.lr));
+        let (mu, next, product) = (self.mu(t, t.count), self.mu(t, t.count + 1), t.numbers[0]);
+        let of_gradient = R::of(lr * (1.0 - mu) / (1.0 - product));
+        let of_average = R::of(lr * next / (1.0 - product * next));
+        let coupled = if self.decoupled_weight_decay { 0.0 } else { t.value(&self.weight_decay) };
+        let [keep, weight_decay, eps] = [self.keep(t), coupled, t.value(&self.eps)].map(R::of);
+        let unbias = R::of(t.bias_correction(beta2).sqrt().recip());
+        let [weight1, beta2, weight2] = [1.0 - beta1, beta2, 1.0 - beta2].map(R::of);
+        #[inline(always)]
+        move |p, g, [m, v]| {
+            let g = p.mul_add(weight_decay, g);
+            let m = lerp(m, g, weight1);
+            let v = (weight2 * g).mul_add(g, v * beta2);
+            let step = (of_gradient * g + of_average * m) / (v.sqrt() * unbias + eps);
+            (p * keep - step, [m, v])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, v]: [R; 2]) -> (R, [R; 2]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let m = lerp(m, g, h.one_minus_beta1);
-        let v = (h.one_minus_beta2 * g).mul_add(g, v * h.beta2);
-        let step = (h.gradient * g + h.average * m) / (v.sqrt() * h.unbias + h.eps);
-        (p * h.keep - step, [m, v])
     }
 }

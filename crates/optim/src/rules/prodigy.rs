@@ -1,19 +1,17 @@
 //! Prodigy.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
+use rappel_tensor::Shape;
 
-use super::Build;
-use crate::{Algorithm, BETA, Now, Plan, Schedule, Stepper, TwoPass, two_pass};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "prodigy",
-    summary: "Adam with lr d, where d grows to what <g, p0 - p> over |s|_1 says is the distance to go",
-    reference: "prodigyopt 1.1.2; Mishchenko and Defazio, https://arxiv.org/abs/2306.06101",
-    fields: <Prodigy as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Prodigy>,
+use crate::rule::{
+    Algorithm, BETA, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass,
+    entry, scheduled, two_pass,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Prodigy>(
+    "prodigy",
+    "Adam with lr d, where d grows to what <g, p0 - p> over |s|_1 says is the distance to go",
+    "prodigyopt 1.1.2; Mishchenko and Defazio, https://arxiv.org/abs/2306.06101",
+);
 
 crate::options! {
     /// Prodigy: Adam that finds its learning rate, as `prodigyopt` 1.1.2. Leave `lr` at 1; a
@@ -70,214 +68,168 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of the first walk.
-    pub struct Gathering {
-        /// 1 at the first update, else 0.
-        first,
-        /// Coupled weight decay.
-        weight_decay,
-        /// Decay rate of the average of gradients.
-        beta1,
-        /// Weight of the gradient in it.
-        weight1,
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in it.
-        weight2,
-        /// Decay rate of the sums.
-        beta3,
-        /// Weight of the gradient in them.
-        weight3,
-    }
-}
-
-crate::scalars! {
-    /// The numbers of the second walk.
-    pub struct Moving {
-        /// What is left of a parameter after decoupled weight decay.
-        keep,
-        /// The rate.
-        rate,
-        /// What keeps the divisor from 0.
-        eps,
-        /// The rate of the gradient itself, where no average of gradients is kept.
-        plain,
-        /// Coupled weight decay.
-        weight_decay,
-    }
-}
-
 impl Algorithm for Prodigy {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.betas[0].is(0.0) { two_pass::<3, 2, _>(self) } else { two_pass::<4, 2, _>(self) }
     }
 }
 
+/// How the second pass moves a parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// What is left of it after decoupled weight decay.
+    keep: f64,
+    /// The rate; 0 where no step is taken.
+    rate: f64,
+    d: f64,
+}
+
 impl Prodigy {
     /// `d` and the rate.
-    fn rate(&self, now: &Now) -> (f64, f64) {
+    fn rate(&self, t: &StepContext) -> (f64, f64) {
         // The number is 0 until it begins.
-        let d = if now.numbers[0] == 0.0 { now.value(&self.d0) } else { now.numbers[0] };
+        let d = if t.numbers[0] == 0.0 { t.value(&self.d0) } else { t.numbers[0] };
         let correction = if self.use_bias_correction {
-            let [beta1, beta2] = [0, 1].map(|i| now.value(&self.betas[i]));
-            now.bias_correction(beta2).sqrt() / now.bias_correction(beta1)
+            let [beta1, beta2] = t.values(&self.betas);
+            t.bias_correction(beta2).sqrt() / t.bias_correction(beta1)
         } else {
             1.0
         };
-        (d, d * now.lr(&self.lr) * correction)
+        (d, d * t.lr(&self.lr) * correction)
     }
 
-    fn beta3(&self, now: &Now) -> f64 {
-        let root = || now.value(&self.betas[1]).sqrt();
-        self.beta3.as_ref().map_or_else(root, |beta3| now.value(beta3))
+    fn beta3(&self, t: &StepContext) -> f64 {
+        let root = || t.value(&self.betas[1]).sqrt();
+        self.beta3.as_ref().map_or_else(root, |beta3| t.value(beta3))
     }
 
-    fn coupled(&self, now: &Now) -> f64 {
-        if self.decouple { 0.0 } else { now.value(&self.weight_decay) }
+    fn left(&self, t: &StepContext) -> f64 {
+        let decay = if self.decouple { t.value(&self.weight_decay) } else { 0.0 };
+        1.0 - decay * self.rate(t).1
     }
 
-    fn left(&self, now: &Now) -> f64 {
-        let decay = if self.decouple { now.value(&self.weight_decay) } else { 0.0 };
-        1.0 - decay * self.rate(now).1
+    /// The gradient with coupled weight decay.
+    fn decayed<R: Real>(&self, t: &StepContext) -> impl Fn(R, R) -> R {
+        let weight_decay = R::of(if self.decouple { 0.0 } else { t.value(&self.weight_decay) });
+        #[inline(always)]
+        move |p, g| p.mul_add(weight_decay, g)
     }
 
-    fn gathering(&self, now: &Now) -> Gathering {
-        let first = if now.count == 1 { 1.0 } else { 0.0 };
-        let weight_decay = self.coupled(now);
-        if now.lr(&self.lr) == 0.0 {
-            let (beta1, beta2, beta3) = (1.0, 1.0, 1.0);
-            let (weight1, weight2, weight3) = (0.0, 0.0, 0.0);
-            return Gathering {
-                first,
-                weight_decay,
-                beta1,
-                weight1,
-                beta2,
-                weight2,
-                beta3,
-                weight3,
-            };
-        }
-        let [beta1, beta2] = [0, 1].map(|i| now.value(&self.betas[i]));
-        let (d, rate) = self.rate(now);
-        let share = if self.safeguard_warmup { d } else { rate };
-        Gathering {
-            first,
-            weight_decay,
-            beta1,
-            weight1: d * (1.0 - beta1),
-            beta2,
-            weight2: d * d * (1.0 - beta2),
-            beta3: self.beta3(now),
-            weight3: d / now.value(&self.d0) * share,
+    /// What the rules with and without an average of gradients share in the first pass.
+    fn collect<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 3]) -> ([R; 3], [R; 2]) {
+        let (d, rate) = self.rate(t);
+        let (beta2, share) =
+            (t.value(&self.betas[1]), if self.safeguard_warmup { d } else { rate });
+        let numbers = if t.lr(&self.lr) == 0.0 {
+            [1.0, 0.0, 1.0, 0.0]
+        } else {
+            let weight3 = d / t.value(&self.d0) * share;
+            [beta2, d * d * (1.0 - beta2), self.beta3(t), weight3]
+        };
+        let ([beta2, weight2, beta3, weight3], first) = (numbers.map(R::of), t.is_first());
+        #[inline(always)]
+        move |p, g, [s, p0, v]| {
+            let p0 = if first { p } else { p0 };
+            let s = s * beta3 + g * weight3;
+            ([s, p0, v * beta2 + weight2 * g * g], [g * (p0 - p), s.abs()])
         }
     }
 
-    fn moving(&self, now: &mut Now, [ahead, size]: [f64; 2]) -> Moving {
-        let (before, rate) = self.rate(now);
-        let d0 = now.value(&self.d0);
-        let weight_decay = self.coupled(now);
-        let [_, d_max, numerator, ..] = now.numbers;
+    fn found(&self, t: &mut StepContext, [ahead, size]: [f64; 2]) -> Found {
+        let ((before, rate), d0) = (self.rate(t), t.value(&self.d0));
+        let [_, d_max, numerator, ..] = t.numbers;
         let (mut d, d_max) = (before, if d_max == 0.0 { before } else { d_max });
-        now.numbers[..2].copy_from_slice(&[d, d_max]);
-        if now.lr(&self.lr) == 0.0 || size == 0.0 {
-            let eps = now.value(&self.eps) * d;
-            return Moving { keep: 1.0, rate: 0.0, eps, plain: 0.0, weight_decay };
+        t.numbers[..2].copy_from_slice(&[d, d_max]);
+        if t.lr(&self.lr) == 0.0 || size == 0.0 {
+            return Found { keep: 1.0, rate: 0.0, d };
         }
-        let keep = self.left(now);
-        let numerator = self.beta3(now) * numerator + before / d0 * rate * ahead;
-        let found = now.value(&self.d_coef) * numerator / size;
+        let keep = self.left(t);
+        let numerator = self.beta3(t) * numerator + before / d0 * rate * ahead;
+        let found = t.value(&self.d_coef) * numerator / size;
         if d == d0 {
             d = d.max(found);
         }
         let d_max = d_max.max(found);
-        d = d_max.min(d * now.value(&self.growth_rate));
-        now.numbers[..3].copy_from_slice(&[d, d_max, numerator]);
-        Moving { keep, rate, eps: d * now.value(&self.eps), plain: rate * d, weight_decay }
+        d = d_max.min(d * t.value(&self.growth_rate));
+        t.numbers[..3].copy_from_slice(&[d, d_max, numerator]);
+        Found { keep, rate, d }
     }
-}
-
-/// What the rules with and without an average of gradients share.
-#[inline(always)]
-fn collect<R: Real>(h: &Gathering<R>, p: R, g: R, [s, p0, v]: [R; 3]) -> ([R; 3], [R; 2]) {
-    let p0 = R::select(R::of(0.5).lt(h.first), p, p0);
-    let s = s * h.beta3 + g * h.weight3;
-    ([s, p0, v * h.beta2 + h.weight2 * g * g], [g * (p0 - p), s.abs()])
 }
 
 const NUMBERS: &[(&str, f64)] = &[("d", 0.0), ("d_max", 0.0), ("d_numerator", 0.0)];
 
 impl TwoPass<3, 2> for Prodigy {
-    const STATE: [&'static str; 3] = ["s", "p0", "exp_avg_sq"];
-    const SIGNED: [bool; 3] = [true, true, false];
-    const EXACT: [bool; 3] = [false, true, false];
+    const STATE: [Slot; 3] = [Slot::signed("s"), Slot::exact("p0"), Slot::positive("exp_avg_sq")];
     const NUMBERS: &'static [(&'static str, f64)] = NUMBERS;
     const SHARED: bool = true;
-    type First = Gathering;
-    type Second = Moving;
+    type Found = Found;
 
-    fn keep(&self, now: &Now) -> f64 {
-        self.left(now)
+    fn keep(&self, t: &StepContext) -> f64 {
+        self.left(t)
     }
 
-    fn first(&self, now: &Now) -> Gathering {
-        self.gathering(now)
+    fn reduce<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 3]) -> ([R; 3], [R; 2]) {
+        let (decayed, collect) = (self.decayed(t), self.collect(t));
+        #[inline(always)]
+        move |p, g, state| collect(p, decayed(p, g), state)
     }
 
-    fn second(&self, now: &mut Now, sums: [f64; 2], _: usize) -> Moving {
-        self.moving(now, sums)
+    fn find(&self, t: &mut StepContext, sums: [f64; 2], _: Shape) -> Found {
+        self.found(t, sums)
     }
 
-    #[inline(always)]
-    fn gather<R: Real>(&self, h: &Gathering<R>, p: R, g: R, state: [R; 3]) -> ([R; 3], [R; 2]) {
-        collect(h, p, p.mul_add(h.weight_decay, g), state)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Moving<R>, p: R, g: R, state: [R; 3]) -> (R, [R; 3]) {
-        let g = p.mul_add(h.weight_decay, g);
-        (p * h.keep - h.plain * g / (state[2].sqrt() + h.eps), state)
+    fn step<R: Real>(
+        &self,
+        t: &StepContext,
+        Found { keep, rate, d }: Found,
+    ) -> impl Fn(R, R, [R; 3]) -> (R, [R; 3]) {
+        let decayed = self.decayed(t);
+        let [keep, plain, eps] = [keep, rate * d, d * t.value(&self.eps)].map(R::of);
+        #[inline(always)]
+        move |p, g, state| (p * keep - plain * decayed(p, g) / (state[2].sqrt() + eps), state)
     }
 }
 
 impl TwoPass<4, 2> for Prodigy {
-    const STATE: [&'static str; 4] = ["s", "p0", "exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 4] = [true, true, true, false];
-    const EXACT: [bool; 4] = [false, true, false, false];
+    const STATE: [Slot; 4] = [
+        Slot::signed("s"),
+        Slot::exact("p0"),
+        Slot::signed("exp_avg"),
+        Slot::positive("exp_avg_sq"),
+    ];
     const NUMBERS: &'static [(&'static str, f64)] = NUMBERS;
     const SHARED: bool = true;
-    type First = Gathering;
-    type Second = Moving;
+    type Found = Found;
 
-    fn keep(&self, now: &Now) -> f64 {
-        self.left(now)
+    fn keep(&self, t: &StepContext) -> f64 {
+        self.left(t)
     }
 
-    fn first(&self, now: &Now) -> Gathering {
-        self.gathering(now)
+    fn reduce<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 4]) -> ([R; 4], [R; 2]) {
+        let (decayed, collect) = (self.decayed(t), self.collect(t));
+        let (beta1, d) = (t.value(&self.betas[0]), self.rate(t).0);
+        let stays = t.lr(&self.lr) == 0.0;
+        let numbers = if stays { [1.0, 0.0] } else { [beta1, d * (1.0 - beta1)] };
+        let [beta1, weight1] = numbers.map(R::of);
+        #[inline(always)]
+        move |p, g, [s, p0, m, v]| {
+            let g = decayed(p, g);
+            let ([s, p0, v], sums) = collect(p, g, [s, p0, v]);
+            ([s, p0, m * beta1 + g * weight1, v], sums)
+        }
     }
 
-    fn second(&self, now: &mut Now, sums: [f64; 2], _: usize) -> Moving {
-        self.moving(now, sums)
+    fn find(&self, t: &mut StepContext, sums: [f64; 2], _: Shape) -> Found {
+        self.found(t, sums)
     }
 
-    #[inline(always)]
-    fn gather<R: Real>(
+    fn step<R: Real>(
         &self,
-        h: &Gathering<R>,
-        p: R,
-        g: R,
-        [s, p0, m, v]: [R; 4],
-    ) -> ([R; 4], [R; 2]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let ([s, p0, v], sums) = collect(h, p, g, [s, p0, v]);
-        ([s, p0, m * h.beta1 + g * h.weight1, v], sums)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Moving<R>, p: R, _g: R, state: [R; 4]) -> (R, [R; 4]) {
-        let [_, _, m, v] = state;
-        (p * h.keep - h.rate * m / (v.sqrt() + h.eps), state)
+        t: &StepContext,
+        Found { keep, rate, d }: Found,
+    ) -> impl Fn(R, R, [R; 4]) -> (R, [R; 4]) {
+        let [keep, rate, eps] = [keep, rate, d * t.value(&self.eps)].map(R::of);
+        #[inline(always)]
+        move |p, _, [s, p0, m, v]| (p * keep - rate * m / (v.sqrt() + eps), [s, p0, m, v])
     }
 }

@@ -1,19 +1,15 @@
 //! Adam with a rectified adaptive rate.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "radam",
-    summary: "m, v as adam; p <- p - lr m^, times r sqrt(1 - beta2^t) / (sqrt(v) + eps) once v can be trusted",
-    reference: "torch.optim.RAdam; Liu et al., https://arxiv.org/abs/1908.03265",
-    fields: <RAdam as crate::OptionSet>::FIELDS,
-    build: Plan::build::<RAdam>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<RAdam>(
+    "radam",
+    "m, v as adam; p <- p - lr m^, times r sqrt(1 - beta2^t) / (sqrt(v) + eps) once v can be trusted",
+    "torch.optim.RAdam; Liu et al., https://arxiv.org/abs/1908.03265",
+);
 
 crate::options! {
     /// Adam whose adaptive rate waits until the average of squares can be trusted, as
@@ -54,28 +50,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// What is left of a parameter after decoupled weight decay.
-        keep,
-        /// Coupled weight decay.
-        weight_decay,
-        /// Weight of the gradient in its average.
-        one_minus_beta1,
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in its average.
-        one_minus_beta2,
-        /// Learning rate with all corrections.
-        step_size,
-        /// 1 where the average of squares can be trusted, else 0.
-        adaptive,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for RAdam {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<2, _>(self)
@@ -93,40 +67,29 @@ fn rectification(beta2: f64, count: u64) -> Option<f64> {
 }
 
 impl Rule<2> for RAdam {
-    const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq")];
 
-    fn keep(&self, now: &Now) -> f64 {
-        let decay = if self.decoupled_weight_decay { now.value(&self.weight_decay) } else { 0.0 };
-        1.0 - now.lr(&self.lr) * decay
+    fn keep(&self, t: &StepContext) -> f64 {
+        let decay = if self.decoupled_weight_decay { t.value(&self.weight_decay) } else { 0.0 };
+        1.0 - t.lr(&self.lr) * decay
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
-        let rectified = rectification(beta2, now.count);
-        let factor = rectified.map_or(1.0, |r| r * now.bias_correction(beta2).sqrt());
-        let coupled = if self.decoupled_weight_decay { 0.0 } else { now.value(&self.weight_decay) };
-        Scalars {
-            keep: self.keep(now),
-            weight_decay: coupled,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            step_size: now.lr(&self.lr) / now.bias_correction(beta1) * factor,
-            adaptive: if rectified.is_some() { 1.0 } else { 0.0 },
-            eps: now.value(&self.eps),
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let rectified = rectification(beta2, t.count);
+        let factor = rectified.map_or(1.0, |r| r * t.bias_correction(beta2).sqrt());
+        let step_size = R::of(t.lr(&self.lr) / t.bias_correction(beta1) * factor);
+        let coupled = if self.decoupled_weight_decay { 0.0 } else { t.value(&self.weight_decay) };
+        let [keep, weight_decay, eps] = [self.keep(t), coupled, t.value(&self.eps)].map(R::of);
+        let [weight1, beta2, weight2] = [1.0 - beta1, beta2, 1.0 - beta2].map(R::of);
+        #[inline(always)]
+        move |p, g, [m, v]| {
+            let g = p.mul_add(weight_decay, g);
+            let m = lerp(m, g, weight1);
+            let v = (weight2 * g).mul_add(g, v * beta2);
+            let divisor = if rectified.is_some() { v.sqrt() + eps } else { R::of(1.0) };
+            (p * keep - step_size * m / divisor, [m, v])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, v]: [R; 2]) -> (R, [R; 2]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let m = lerp(m, g, h.one_minus_beta1);
-        let v = (h.one_minus_beta2 * g).mul_add(g, v * h.beta2);
-        let (zero, one) = (R::of(0.0), R::of(1.0));
-        let divisor = R::select(zero.lt(h.adaptive), v.sqrt() + h.eps, one);
-        (p * h.keep - h.step_size * m / divisor, [m, v])
     }
 }
 

@@ -1,21 +1,17 @@
 //! Gradients over the root of their mean square.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp, scheduled,
+};
 
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "rmsprop",
-    summary: "v <- lerp(g^2, v, alpha); b <- momentum b + g / (sqrt(v) + eps); p <- p - lr b",
-    reference: "torch.optim.RMSprop; Hinton, 2012, lecture 6e, \
+pub(crate) const ENTRY: RuleEntry = entry::<RmsProp>(
+    "rmsprop",
+    "v <- lerp(g^2, v, alpha); b <- momentum b + g / (sqrt(v) + eps); p <- p - lr b",
+    "torch.optim.RMSprop; Hinton, 2012, lecture 6e, \
                 https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf; \
                 centered: Graves, https://arxiv.org/abs/1308.0850",
-    fields: <RmsProp as crate::OptionSet>::FIELDS,
-    build: Plan::build::<RmsProp>,
-};
+);
 
 /// From 0 to 1, both included: above, the average of squares falls below zero.
 const ALPHA: Range = Range::from(0.0).to(1.0);
@@ -61,27 +57,9 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Learning rate.
-        lr,
-        /// Decay rate of the averages.
-        alpha,
-        /// Weight of what is new in them.
-        one_minus_alpha,
-        /// What keeps the divisor from 0.
-        eps,
-        /// Weight decay.
-        weight_decay,
-        /// Momentum.
-        momentum,
-    }
-}
-
 impl Algorithm for RmsProp {
     fn stepper(&self) -> Box<dyn Stepper> {
-        match (self.has_momentum(), self.centered) {
+        match (!self.momentum.is(0.0), self.centered) {
             (false, false) => elementwise::<1, _>(self),
             (true, true) => elementwise::<3, _>(self),
             _ => elementwise::<2, _>(self),
@@ -90,94 +68,84 @@ impl Algorithm for RmsProp {
 }
 
 impl RmsProp {
-    fn has_momentum(&self) -> bool {
-        !self.momentum.is(0.0)
-    }
-
-    fn numbers(&self, now: &Now) -> Scalars {
-        let alpha = now.value(&self.alpha);
-        Scalars {
-            lr: now.lr(&self.lr),
-            alpha,
-            one_minus_alpha: 1.0 - alpha,
-            eps: now.value(&self.eps),
-            weight_decay: now.value(&self.weight_decay),
-            momentum: now.value(&self.momentum),
+    /// The gradient with decay, and the average of its squares.
+    fn square<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, R) -> (R, R) {
+        let (alpha, weight_decay) = (t.value(&self.alpha), R::of(t.value(&self.weight_decay)));
+        let (alpha, one_minus_alpha) = (R::of(alpha), R::of(1.0 - alpha));
+        #[inline(always)]
+        move |p, g, v| {
+            let g = p.mul_add(weight_decay, g);
+            (g, (one_minus_alpha * g).mul_add(g, v * alpha))
         }
     }
-}
 
-/// The gradient with decay, and the average of its squares.
-#[inline(always)]
-fn square<R: Real>(h: &Scalars<R>, p: R, g: R, v: R) -> (R, R) {
-    let g = p.mul_add(h.weight_decay, g);
-    (g, (h.one_minus_alpha * g).mul_add(g, v * h.alpha))
-}
+    /// The average of gradients, and the root of their variance.
+    fn centre<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, R) -> (R, R) {
+        let one_minus_alpha = R::of(1.0 - t.value(&self.alpha));
+        #[inline(always)]
+        move |g, v, mean| {
+            let mean = lerp(mean, g, one_minus_alpha);
+            let variance = v - mean * mean;
+            let below = variance.lt(R::of(0.0));
+            (mean, R::select(below, R::of(0.0), variance).sqrt())
+        }
+    }
 
-/// The average of gradients, and the root of their variance.
-#[inline(always)]
-fn centre<R: Real>(h: &Scalars<R>, g: R, v: R, mean: R) -> (R, R) {
-    let mean = lerp(mean, g, h.one_minus_alpha);
-    let variance = v - mean * mean;
-    let below = variance.lt(R::of(0.0));
-    (mean, R::select(below, R::of(0.0), variance).sqrt())
+    fn numbers<R: Real>(&self, t: &StepContext) -> [R; 3] {
+        [t.lr(&self.lr), t.value(&self.eps), t.value(&self.momentum)].map(R::of)
+    }
 }
 
 impl Rule<1> for RmsProp {
-    const STATE: [&'static str; 1] = ["square_avg"];
-    const SIGNED: [bool; 1] = [false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 1] = [Slot::positive("square_avg")];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [v]: [R; 1]) -> (R, [R; 1]) {
-        let (g, v) = square(h, p, g, v);
-        (p - h.lr * g / (v.sqrt() + h.eps), [v])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let (square, [lr, eps, _]) = (self.square(t), self.numbers::<R>(t));
+        #[inline(always)]
+        move |p, g, [v]| {
+            let (g, v) = square(p, g, v);
+            (p - lr * g / (v.sqrt() + eps), [v])
+        }
     }
 }
 
 impl Rule<2> for RmsProp {
-    const STATE: [&'static str; 2] = ["square_avg", "momentum_buffer"];
-    const SIGNED: [bool; 2] = [false, true];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::positive("square_avg"), Slot::signed("momentum_buffer")];
 
-    fn names(&self) -> [&'static str; 2] {
-        if self.centered { ["square_avg", "grad_avg"] } else { Self::STATE }
+    fn state(&self) -> [Slot; 2] {
+        let [square, momentum] = Self::STATE;
+        [square, if self.centered { Slot::signed("grad_avg") } else { momentum }]
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [v, other]: [R; 2]) -> (R, [R; 2]) {
-        let (g, v) = square(h, p, g, v);
-        if self.centered {
-            let (mean, root) = centre(h, g, v, other);
-            return (p - h.lr * g / (root + h.eps), [v, mean]);
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let (square, centre) = (self.square(t), self.centre(t));
+        let ([lr, eps, momentum], centered) = (self.numbers::<R>(t), self.centered);
+        #[inline(always)]
+        move |p, g, [v, other]| {
+            let (g, v) = square(p, g, v);
+            if centered {
+                let (mean, root) = centre(g, v, other);
+                return (p - lr * g / (root + eps), [v, mean]);
+            }
+            let b = other.mul_add(momentum, g / (v.sqrt() + eps));
+            (p - lr * b, [v, b])
         }
-        let b = other.mul_add(h.momentum, g / (v.sqrt() + h.eps));
-        (p - h.lr * b, [v, b])
     }
 }
 
 impl Rule<3> for RmsProp {
-    const STATE: [&'static str; 3] = ["square_avg", "momentum_buffer", "grad_avg"];
-    const SIGNED: [bool; 3] = [false, true, true];
-    type Scalars = Scalars;
+    const STATE: [Slot; 3] =
+        [Slot::positive("square_avg"), Slot::signed("momentum_buffer"), Slot::signed("grad_avg")];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [v, b, mean]: [R; 3]) -> (R, [R; 3]) {
-        let (g, v) = square(h, p, g, v);
-        let (mean, root) = centre(h, g, v, mean);
-        let b = b.mul_add(h.momentum, g / (root + h.eps));
-        (p - h.lr * b, [v, b, mean])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 3]) -> (R, [R; 3]) {
+        let (square, centre) = (self.square(t), self.centre(t));
+        let [lr, eps, momentum] = self.numbers::<R>(t);
+        #[inline(always)]
+        move |p, g, [v, b, mean]| {
+            let (g, v) = square(p, g, v);
+            let (mean, root) = centre(g, v, mean);
+            let b = b.mul_add(momentum, g / (root + eps));
+            (p - lr * b, [v, b, mean])
+        }
     }
 }

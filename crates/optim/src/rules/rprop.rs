@@ -1,19 +1,15 @@
 //! Steps that only look at the gradient's sign.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "rprop",
-    summary: "step sizes grow while the gradient keeps its sign and shrink where it turns; p <- p - sign(g) s",
-    reference: "torch.optim.Rprop; Riedmiller and Braun, 1993, https://doi.org/10.1109/ICNN.1993.298623",
-    fields: <Rprop as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Rprop>,
+use crate::rule::{
+    Algorithm, InvalidOption, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Rprop>(
+    "rprop",
+    "step sizes grow while the gradient keeps its sign and shrink where it turns; p <- p - sign(g) s",
+    "torch.optim.Rprop; Riedmiller and Braun, 1993, https://doi.org/10.1109/ICNN.1993.298623",
+);
 
 crate::options! {
     /// Resilient propagation, as `torch.optim.Rprop`: for gradients of the whole data set.
@@ -45,22 +41,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// The first step size at the first update; then 0.
-        start,
-        /// Factor where the sign turns.
-        shrink,
-        /// Factor where it stays.
-        grow,
-        /// The smallest step size.
-        least,
-        /// The largest.
-        most,
-    }
-}
-
 impl Algorithm for Rprop {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<2, _>(self)
@@ -69,12 +49,13 @@ impl Algorithm for Rprop {
     fn check(&self) -> Result<(), InvalidOption> {
         let [shrink, grow] = self.etas;
         if !(shrink < 1.0 && 1.0 < grow) {
-            let reason = format!("[{shrink}, {grow}]: wants the first below 1, the second above");
+            let reason =
+                format!("[{shrink}, {grow}]: expected the first below 1, the second above");
             return Err(InvalidOption::new("etas", reason));
         }
         let [least, most] = self.step_sizes;
         if least > most {
-            let reason = format!("[{least}, {most}]: wants the smallest first");
+            let reason = format!("[{least}, {most}]: expected the smallest first");
             return Err(InvalidOption::new("step_sizes", reason));
         }
         Ok(())
@@ -82,24 +63,20 @@ impl Algorithm for Rprop {
 }
 
 impl Rule<2> for Rprop {
-    const STATE: [&'static str; 2] = ["prev", "step_size"];
-    const SIGNED: [bool; 2] = [true, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::signed("prev"), Slot::positive("step_size")];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let ([shrink, grow], [least, most]) = (self.etas, self.step_sizes);
-        let start = if now.count == 1 { now.lr(&self.lr) } else { 0.0 };
-        Scalars { start, shrink, grow, least, most }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [prev, size]: [R; 2]) -> (R, [R; 2]) {
-        let zero = R::of(0.0);
-        let product = g * prev;
-        let (stays, turns) = (zero.lt(product), product.lt(zero));
-        let factor = R::select(stays, h.grow, R::select(turns, h.shrink, R::of(1.0)));
-        let size = ((size + h.start) * factor).max(h.least).min(h.most);
-        let g = R::select(turns, zero, g);
-        (p - g.sign() * size, [g, size])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let start = R::of(if t.is_first() { t.lr(&self.lr) } else { 0.0 });
+        let ([shrink, grow], [least, most]) = (self.etas.map(R::of), self.step_sizes.map(R::of));
+        #[inline(always)]
+        move |p, g, [prev, size]| {
+            let zero = R::of(0.0);
+            let product = g * prev;
+            let (stays, turns) = (zero.lt(product), product.lt(zero));
+            let factor = R::select(stays, grow, R::select(turns, shrink, R::of(1.0)));
+            let size = ((size + start) * factor).max(least).min(most);
+            let g = R::select(turns, zero, g);
+            (p - g.sign() * size, [g, size])
+        }
     }
 }

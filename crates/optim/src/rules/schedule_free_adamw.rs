@@ -1,21 +1,17 @@
 //! Schedule-Free `AdamW`.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::schedule_free::{AVERAGE, Divisor, NUMBERS, Pace, Steps, check_betas, warming};
-use crate::{Algorithm, Average, InvalidOption, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "schedule_free_adamw",
-    summary: "z <- z - lr g(y) / (sqrt(v^) + eps); x <- (1 - c) x + c z; y <- (1 - beta1) z + beta1 x",
-    reference: "schedulefree 1.4.1, AdamWScheduleFree; Defazio et al., \
-                https://arxiv.org/abs/2405.15682",
-    fields: <ScheduleFreeAdamW as crate::OptionSet>::FIELDS,
-    build: Plan::build::<ScheduleFreeAdamW>,
+use crate::rule::{
+    Algorithm, Average, InvalidOption, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot,
+    StepContext, Stepper, elementwise, entry, scheduled,
 };
+use crate::schedule_free::{AVERAGE, NUMBERS, Pace, adam_direction, check_betas, warming};
+
+pub(crate) const ENTRY: RuleEntry = entry::<ScheduleFreeAdamW>(
+    "schedule_free_adamw",
+    "z <- z - lr g(y) / (sqrt(v^) + eps); x <- (1 - c) x + c z; y <- (1 - beta1) z + beta1 x",
+    "schedulefree 1.4.1, AdamWScheduleFree; Defazio et al., \
+                https://arxiv.org/abs/2405.15682",
+);
 
 crate::options! {
     /// Schedule-Free `AdamW`, as `AdamWScheduleFree` of `schedulefree` 1.4.1.
@@ -63,49 +59,35 @@ impl Algorithm for ScheduleFreeAdamW {
 }
 
 impl ScheduleFreeAdamW {
-    fn pace(&self, now: &Now) -> Pace {
+    fn pace(&self, t: &StepContext) -> Pace {
         Pace {
-            lr: now.lr(&self.lr) * warming(now, self.warmup_steps),
-            beta: now.value(&self.betas[0]),
-            r: now.value(&self.r),
-            weight_lr_power: now.value(&self.weight_lr_power),
+            lr: t.lr(&self.lr) * warming(t, self.warmup_steps),
+            beta: t.value(&self.betas[0]),
+            r: t.value(&self.r),
+            weight_lr_power: t.value(&self.weight_lr_power),
         }
     }
 }
 
 impl Rule<2> for ScheduleFreeAdamW {
-    const STATE: [&'static str; 2] = ["z", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
-    const EXACT: [bool; 2] = [true, false];
+    const STATE: [Slot; 2] = [Slot::exact("z"), Slot::positive("exp_avg_sq")];
     const NUMBERS: &'static [(&'static str, f64)] = NUMBERS;
     const AVERAGE: Option<Average> = Some(AVERAGE);
-    type Scalars = (Steps, Divisor);
 
-    fn advance(&self, now: &mut Now) {
-        self.pace(now).advance(now);
+    fn advance(&self, t: &mut StepContext) {
+        self.pace(t).advance(t);
     }
 
-    fn scalars(&self, now: &Now) -> Self::Scalars {
-        let beta2 = now.value(&self.betas[1]);
-        let divisor = Divisor {
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            unbias: now.bias_correction(beta2).sqrt().recip(),
-            eps: now.value(&self.eps),
-        };
-        (self.pace(now).steps(now, now.value(&self.weight_decay)), divisor)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(
-        &self,
-        (steps, divisor): &(Steps<R>, Divisor<R>),
-        y: R,
-        g: R,
-        [z, v]: [R; 2],
-    ) -> (R, [R; 2]) {
-        let (g, v) = divisor.direction(g, v);
-        let (y, z) = steps.take(y, z, g);
-        (y, [z, v])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let both = self.pace(t).steps(t, t.value(&self.weight_decay));
+        let beta2 = t.value(&self.betas[1]);
+        let unbias = t.bias_correction(beta2).sqrt().recip();
+        let direction = adam_direction::<R>(beta2, unbias, t.value(&self.eps));
+        #[inline(always)]
+        move |y, g, [z, v]| {
+            let (g, v) = direction(g, v);
+            let (y, z) = both(y, z, g);
+            (y, [z, v])
+        }
     }
 }

@@ -1,21 +1,17 @@
 //! Schedule-Free `RAdam`.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::schedule_free::{AVERAGE, Divisor, NUMBERS, Pace, Steps, check_betas};
-use crate::{Algorithm, Average, InvalidOption, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "schedule_free_radam",
-    summary: "schedule_free_adamw with RAdam's rectified rate in the place of a warm-up",
-    reference: "schedulefree 1.4.1, RAdamScheduleFree; Defazio et al., \
-                https://arxiv.org/abs/2405.15682; Liu et al., https://arxiv.org/abs/1908.03265",
-    fields: <ScheduleFreeRAdam as crate::OptionSet>::FIELDS,
-    build: Plan::build::<ScheduleFreeRAdam>,
+use crate::rule::{
+    Algorithm, Average, InvalidOption, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot,
+    StepContext, Stepper, elementwise, entry, scheduled,
 };
+use crate::schedule_free::{AVERAGE, NUMBERS, Pace, adam_direction, check_betas};
+
+pub(crate) const ENTRY: RuleEntry = entry::<ScheduleFreeRAdam>(
+    "schedule_free_radam",
+    "schedule_free_adamw with RAdam's rectified rate in the place of a warm-up",
+    "schedulefree 1.4.1, RAdamScheduleFree; Defazio et al., \
+                https://arxiv.org/abs/2405.15682; Liu et al., https://arxiv.org/abs/1908.03265",
+);
 
 crate::options! {
     /// Schedule-Free `RAdam`, as `RAdamScheduleFree` of `schedulefree` 1.4.1: no warm-up to choose.
@@ -66,58 +62,49 @@ impl Algorithm for ScheduleFreeRAdam {
 
 impl ScheduleFreeRAdam {
     /// What the rate is multiplied by, once the squares can be trusted.
-    fn rectification(&self, now: &Now) -> Option<f64> {
-        let beta2 = now.value(&self.betas[1]);
-        let gone = beta2.powf(now.count as f64);
+    fn rectification(&self, t: &StepContext) -> Option<f64> {
+        let beta2 = t.value(&self.betas[1]);
+        let gone = beta2.powf(t.count as f64);
         let most = 2.0 / (1.0 - beta2) - 1.0;
-        let rho = most - 2.0 * now.count as f64 * gone / (1.0 - gone);
+        let rho = most - 2.0 * t.count as f64 * gone / (1.0 - gone);
         let square = (rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho);
         (rho > 4.0).then(|| square.sqrt())
     }
 
-    fn pace(&self, now: &Now) -> Pace {
+    fn pace(&self, t: &StepContext) -> Pace {
         let plain = if self.silent_sgd_phase { 0.0 } else { 1.0 };
         Pace {
-            lr: now.lr(&self.lr) * self.rectification(now).unwrap_or(plain),
-            beta: now.value(&self.betas[0]),
-            r: now.value(&self.r),
-            weight_lr_power: now.value(&self.weight_lr_power),
+            lr: t.lr(&self.lr) * self.rectification(t).unwrap_or(plain),
+            beta: t.value(&self.betas[0]),
+            r: t.value(&self.r),
+            weight_lr_power: t.value(&self.weight_lr_power),
         }
     }
 }
 
 impl Rule<2> for ScheduleFreeRAdam {
-    const STATE: [&'static str; 2] = ["z", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
-    const EXACT: [bool; 2] = [true, false];
+    const STATE: [Slot; 2] = [Slot::exact("z"), Slot::positive("exp_avg_sq")];
     const NUMBERS: &'static [(&'static str, f64)] = NUMBERS;
     const AVERAGE: Option<Average> = Some(AVERAGE);
-    type Scalars = (Steps, Divisor);
 
-    fn advance(&self, now: &mut Now) {
-        self.pace(now).advance(now);
+    fn advance(&self, t: &mut StepContext) {
+        self.pace(t).advance(t);
     }
 
-    fn scalars(&self, now: &Now) -> Self::Scalars {
-        let beta2 = now.value(&self.betas[1]);
-        let (unbias, eps) = match self.rectification(now) {
-            Some(_) => (now.bias_correction(beta2).sqrt().recip(), now.value(&self.eps)),
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let both = self.pace(t).steps(t, t.value(&self.weight_decay));
+        let beta2 = t.value(&self.betas[1]);
+        // Until then the gradient is taken as it is.
+        let (unbias, eps) = match self.rectification(t) {
+            Some(_) => (t.bias_correction(beta2).sqrt().recip(), t.value(&self.eps)),
             None => (0.0, 1.0),
         };
-        let divisor = Divisor { beta2, one_minus_beta2: 1.0 - beta2, unbias, eps };
-        (self.pace(now).steps(now, now.value(&self.weight_decay)), divisor)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(
-        &self,
-        (steps, divisor): &(Steps<R>, Divisor<R>),
-        y: R,
-        g: R,
-        [z, v]: [R; 2],
-    ) -> (R, [R; 2]) {
-        let (g, v) = divisor.direction(g, v);
-        let (y, z) = steps.take(y, z, g);
-        (y, [z, v])
+        let direction = adam_direction::<R>(beta2, unbias, eps);
+        #[inline(always)]
+        move |y, g, [z, v]| {
+            let (g, v) = direction(g, v);
+            let (y, z) = both(y, z, g);
+            (y, [z, v])
+        }
     }
 }

@@ -1,21 +1,17 @@
 //! Schedule-Free stochastic gradient descent.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::schedule_free::{AVERAGE, NUMBERS, Pace, Steps, warming};
-use crate::{Algorithm, Average, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "schedule_free_sgd",
-    summary: "z <- z - lr g(y); x <- (1 - c) x + c z; y <- (1 - momentum) z + momentum x",
-    reference: "schedulefree 1.4.1, SGDScheduleFree; Defazio et al., \
-                https://arxiv.org/abs/2405.15682",
-    fields: <ScheduleFreeSgd as crate::OptionSet>::FIELDS,
-    build: Plan::build::<ScheduleFreeSgd>,
+use crate::rule::{
+    Algorithm, Average, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, scheduled,
 };
+use crate::schedule_free::{AVERAGE, NUMBERS, Pace, warming};
+
+pub(crate) const ENTRY: RuleEntry = entry::<ScheduleFreeSgd>(
+    "schedule_free_sgd",
+    "z <- z - lr g(y); x <- (1 - c) x + c z; y <- (1 - momentum) z + momentum x",
+    "schedulefree 1.4.1, SGDScheduleFree; Defazio et al., \
+                https://arxiv.org/abs/2405.15682",
+);
 
 crate::options! {
     /// Schedule-Free SGD, as `SGDScheduleFree` of `schedulefree` 1.4.1: an average in the place of a
@@ -75,34 +71,31 @@ impl Algorithm for ScheduleFreeSgd {
 }
 
 impl ScheduleFreeSgd {
-    fn pace(&self, now: &Now) -> Pace {
+    fn pace(&self, t: &StepContext) -> Pace {
         Pace {
-            lr: now.lr(&self.lr) * warming(now, self.warmup_steps),
-            beta: now.value(&self.momentum),
-            r: now.value(&self.r),
-            weight_lr_power: now.value(&self.weight_lr_power),
+            lr: t.lr(&self.lr) * warming(t, self.warmup_steps),
+            beta: t.value(&self.momentum),
+            r: t.value(&self.r),
+            weight_lr_power: t.value(&self.weight_lr_power),
         }
     }
 }
 
 impl Rule<1> for ScheduleFreeSgd {
-    const STATE: [&'static str; 1] = ["z"];
-    const EXACT: [bool; 1] = [true];
+    const STATE: [Slot; 1] = [Slot::exact("z")];
     const NUMBERS: &'static [(&'static str, f64)] = NUMBERS;
     const AVERAGE: Option<Average> = Some(AVERAGE);
-    type Scalars = Steps;
 
-    fn advance(&self, now: &mut Now) {
-        self.pace(now).advance(now);
+    fn advance(&self, t: &mut StepContext) {
+        self.pace(t).advance(t);
     }
 
-    fn scalars(&self, now: &Now) -> Steps {
-        self.pace(now).steps(now, now.value(&self.weight_decay))
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Steps<R>, y: R, g: R, [z]: [R; 1]) -> (R, [R; 1]) {
-        let (y, z) = h.take(y, z, g);
-        (y, [z])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let both = self.pace(t).steps(t, t.value(&self.weight_decay));
+        #[inline(always)]
+        move |y, g, [z]| {
+            let (y, z) = both(y, z, g);
+            (y, [z])
+        }
     }
 }

@@ -1,20 +1,16 @@
 //! Stochastic gradient descent.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, InvalidOption, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "sgd",
-    summary: "b <- momentum b + (1 - dampening) g; p <- p - lr b",
-    reference: "torch.optim.SGD; Sutskever et al., 2013, \
-                https://proceedings.mlr.press/v28/sutskever13.html",
-    fields: <Sgd as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Sgd>,
+use crate::rule::{
+    Algorithm, InvalidOption, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Sgd>(
+    "sgd",
+    "b <- momentum b + (1 - dampening) g; p <- p - lr b",
+    "torch.optim.SGD; Sutskever et al., 2013, \
+                https://proceedings.mlr.press/v28/sutskever13.html",
+);
 
 crate::options! {
     /// Stochastic gradient descent, as `torch.optim.SGD`.
@@ -49,20 +45,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Learning rate.
-        lr,
-        /// Momentum.
-        momentum,
-        /// Weight of the gradient in the buffer.
-        gradient,
-        /// Weight decay.
-        weight_decay,
-    }
-}
-
 impl Algorithm for Sgd {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.momentum.is(0.0) { elementwise::<0, _>(self) } else { elementwise::<1, _>(self) }
@@ -70,53 +52,40 @@ impl Algorithm for Sgd {
 
     fn check(&self) -> Result<(), InvalidOption> {
         if self.nesterov && (self.momentum.is(0.0) || !self.dampening.is(0.0)) {
-            let reason = "wants a momentum above 0 and no dampening; set these or leave it out";
+            let reason = "needs a momentum above 0 and no dampening; set these or leave it out";
             return Err(InvalidOption::new("nesterov", reason));
         }
         Ok(())
     }
 }
 
-impl Sgd {
-    fn numbers(&self, now: &Now) -> Scalars {
-        let dampening = if now.count == 1 { 0.0 } else { now.value(&self.dampening) };
-        Scalars {
-            lr: now.lr(&self.lr),
-            momentum: now.value(&self.momentum),
-            gradient: 1.0 - dampening,
-            weight_decay: now.value(&self.weight_decay),
+impl Rule<0> for Sgd {
+    const STATE: [Slot; 0] = [];
+
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 0]) -> (R, [R; 0]) {
+        let [lr, weight_decay] = [t.lr(&self.lr), t.value(&self.weight_decay)].map(R::of);
+        #[inline(always)]
+        move |p, g, []| {
+            let g = p.mul_add(weight_decay, g);
+            (p - lr * g, [])
         }
     }
 }
 
-impl Rule<0> for Sgd {
-    const STATE: [&'static str; 0] = [];
-    type Scalars = Scalars;
-
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, []: [R; 0]) -> (R, [R; 0]) {
-        let g = p.mul_add(h.weight_decay, g);
-        (p - h.lr * g, [])
-    }
-}
-
 impl Rule<1> for Sgd {
-    const STATE: [&'static str; 1] = ["momentum_buffer"];
-    type Scalars = Scalars;
+    const STATE: [Slot; 1] = [Slot::signed("momentum_buffer")];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [b]: [R; 1]) -> (R, [R; 1]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let b = b * h.momentum + g * h.gradient;
-        let g = if self.nesterov { g + b * h.momentum } else { b };
-        (p - h.lr * g, [b])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let [lr, weight_decay] = [t.lr(&self.lr), t.value(&self.weight_decay)].map(R::of);
+        let dampening = if t.is_first() { 0.0 } else { t.value(&self.dampening) };
+        let [momentum, weight] = [t.value(&self.momentum), 1.0 - dampening].map(R::of);
+        let nesterov = self.nesterov;
+        #[inline(always)]
+        move |p, g, [b]| {
+            let g = p.mul_add(weight_decay, g);
+            let b = b * momentum + g * weight;
+            let g = if nesterov { g + b * momentum } else { b };
+            (p - lr * g, [b])
+        }
     }
 }

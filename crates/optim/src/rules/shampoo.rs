@@ -1,21 +1,19 @@
 //! Shampoo: each dimension of the gradient through the root of its second moments.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
 use rappel_tensor::{Shape, Tensor};
 
-use super::Build;
-use crate::linalg::{compose, eigh};
-use crate::matrix::{cycled, gram, identity, lerp, turned};
-use crate::{Algorithm, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, whole};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "shampoo",
-    summary: "H_i <- H_i + g_(i) g_(i)^T; p <- p - lr g x_1 H_1^(-1/2k) ... x_k H_k^(-1/2k), k dimensions",
-    reference: "pytorch_optimizer.Shampoo 4.1.0; Gupta et al., https://arxiv.org/abs/1802.09568",
-    fields: <Shampoo as OptionSet>::FIELDS,
-    build: Plan::build::<Shampoo>,
+use crate::kernels::linalg::{compose, eigh};
+use crate::kernels::matrix::{cycled, gram, identity, lerp, turned};
+use crate::rule::{
+    Algorithm, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule,
+    entry, scheduled, tensors,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Shampoo>(
+    "shampoo",
+    "H_i <- H_i + g_(i) g_(i)^T; p <- p - lr g x_1 H_1^(-1/2k) ... x_k H_k^(-1/2k), k dimensions",
+    "pytorch_optimizer.Shampoo 4.1.0; Gupta et al., https://arxiv.org/abs/1802.09568",
+);
 
 crate::options! {
     /// Shampoo, as `pytorch_optimizer.Shampoo`.
@@ -77,7 +75,7 @@ const MATRICES: [[&str; 2]; 8] = [
 
 impl Algorithm for Shampoo {
     fn stepper(&self) -> Box<dyn Stepper> {
-        whole(self)
+        tensors(self)
     }
 }
 
@@ -94,23 +92,23 @@ impl TensorRule for Shampoo {
         state
     }
 
-    fn keep(&self, now: &Now) -> f64 {
+    fn keep(&self, t: &StepContext) -> f64 {
         match (self.weight_decouple, self.fixed_decay) {
             (false, _) => 1.0,
-            (true, true) => 1.0 - now.value(&self.weight_decay),
-            (true, false) => 1.0 - now.lr(&self.lr) * now.value(&self.weight_decay),
+            (true, true) => 1.0 - t.value(&self.weight_decay),
+            (true, false) => 1.0 - t.lr(&self.lr) * t.value(&self.weight_decay),
         }
     }
 
-    fn update(&self, now: &Now, wholes: &mut [Whole]) {
-        let (lr, keep) = (now.lr(&self.lr), TensorRule::keep(self, now));
-        let momentum = now.value(&self.momentum);
-        let coupled = if self.weight_decouple { 0.0 } else { now.value(&self.weight_decay) };
-        for whole in wholes {
+    fn update(&self, t: &StepContext, all: &mut [ParamTensors]) {
+        let (lr, keep) = (t.lr(&self.lr), TensorRule::keep(self, t));
+        let momentum = t.value(&self.momentum);
+        let coupled = if self.weight_decouple { 0.0 } else { t.value(&self.weight_decay) };
+        for whole in all {
             let axes = 0..whole.param.rank();
             let matrices = 2 * axes.clone().filter(|&i| self.keeps(whole.param.size(i))).count();
             let mut u = whole.grad.clone();
-            if let (Some(before), true) = (whole.state.get(matrices), now.count > 1) {
+            if let (Some(before), true) = (whole.state.get(matrices), t.count > 1) {
                 u = lerp(&u, before, momentum);
             }
             if coupled != 0.0 {
@@ -122,7 +120,7 @@ impl TensorRule for Shampoo {
                 u = match if self.keeps(g.size(axis)) { pairs.next() } else { None } {
                     None => cycled(&u),
                     Some(pair) => {
-                        self.gather(now, &g, axis, pair);
+                        self.gather(t, &g, axis, pair);
                         turned(&u, &pair[1])
                     }
                 };
@@ -142,14 +140,14 @@ impl Shampoo {
     }
 
     /// Adds to the second moments of dimension `axis`, and takes their root where it is due.
-    fn gather(&self, now: &Now, g: &Tensor, axis: usize, kept: &mut [Tensor]) {
+    fn gather(&self, t: &StepContext, g: &Tensor, axis: usize, kept: &mut [Tensor]) {
         let order = g.rank() as f64;
         let n = g.size(axis);
-        if now.count == 1 {
+        if t.count == 1 {
             kept[0] = identity(n, g.dtype()) * self.matrix_eps;
         }
         kept[0] = &kept[0] + gram(g, axis);
-        if now.count.is_multiple_of(self.preconditioning_compute_steps) {
+        if t.count.is_multiple_of(self.preconditioning_compute_steps) {
             let (values, vectors) = eigh(&kept[0]);
             // What is added to `matrix_eps I` has no eigenvalue below zero: less is rounding.
             let root = |x: &f64| x.max(self.matrix_eps).powf(-1.0 / (2.0 * order));

@@ -1,19 +1,15 @@
 //! The sign of the momentum.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, BETA, Now, Plan, Rule, Schedule, Stepper, elementwise, lerp};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "signum",
-    summary: "m <- momentum m + (1 - momentum) g; p <- p - lr sign(m)",
-    reference: "pytorch_optimizer 4.1.0, SignSGD; Bernstein et al., https://arxiv.org/abs/1802.04434",
-    fields: <Signum as crate::OptionSet>::FIELDS,
-    build: Plan::build::<Signum>,
+use crate::rule::{
+    Algorithm, BETA, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Signum>(
+    "signum",
+    "m <- momentum m + (1 - momentum) g; p <- p - lr sign(m)",
+    "pytorch_optimizer 4.1.0, SignSGD; Bernstein et al., https://arxiv.org/abs/1802.04434",
+);
 
 crate::options! {
     /// Signum, and without momentum signSGD, as `SignSGD` of `pytorch_optimizer` 4.1.0.
@@ -44,20 +40,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// What is left of a parameter after decoupled weight decay.
-        keep,
-        /// Coupled weight decay.
-        weight_decay,
-        /// Learning rate.
-        lr,
-        /// Weight of the gradient in its average.
-        one_minus_momentum,
-    }
-}
-
 impl Algorithm for Signum {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.momentum.is(0.0) { elementwise::<0, _>(self) } else { elementwise::<1, _>(self) }
@@ -65,56 +47,50 @@ impl Algorithm for Signum {
 }
 
 impl Signum {
-    fn left(&self, now: &Now) -> f64 {
-        let decay = if self.weight_decouple { now.value(&self.weight_decay) } else { 0.0 };
-        1.0 - now.lr(&self.lr) * decay
+    fn left(&self, t: &StepContext) -> f64 {
+        let decay = if self.weight_decouple { t.value(&self.weight_decay) } else { 0.0 };
+        1.0 - t.lr(&self.lr) * decay
     }
 
-    fn numbers(&self, now: &Now) -> Scalars {
-        Scalars {
-            keep: self.left(now),
-            weight_decay: if self.weight_decouple { 0.0 } else { now.value(&self.weight_decay) },
-            lr: now.lr(&self.lr),
-            one_minus_momentum: 1.0 - now.value(&self.momentum),
-        }
+    /// What is left of a parameter, coupled weight decay and learning rate.
+    fn numbers<R: Real>(&self, t: &StepContext) -> [R; 3] {
+        let coupled = if self.weight_decouple { 0.0 } else { t.value(&self.weight_decay) };
+        [self.left(t), coupled, t.lr(&self.lr)].map(R::of)
     }
 }
 
 impl Rule<0> for Signum {
-    const STATE: [&'static str; 0] = [];
-    type Scalars = Scalars;
+    const STATE: [Slot; 0] = [];
 
-    fn keep(&self, now: &Now) -> f64 {
-        self.left(now)
+    fn keep(&self, t: &StepContext) -> f64 {
+        self.left(t)
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, []: [R; 0]) -> (R, [R; 0]) {
-        let g = p.mul_add(h.weight_decay, g);
-        (p * h.keep - h.lr * g.sign(), [])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 0]) -> (R, [R; 0]) {
+        let [keep, weight_decay, lr] = self.numbers::<R>(t);
+        #[inline(always)]
+        move |p, g, []| {
+            let g = p.mul_add(weight_decay, g);
+            (p * keep - lr * g.sign(), [])
+        }
     }
 }
 
 impl Rule<1> for Signum {
-    const STATE: [&'static str; 1] = ["momentum_buffer"];
-    type Scalars = Scalars;
+    const STATE: [Slot; 1] = [Slot::signed("momentum_buffer")];
 
-    fn keep(&self, now: &Now) -> f64 {
-        self.left(now)
+    fn keep(&self, t: &StepContext) -> f64 {
+        self.left(t)
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        self.numbers(now)
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m]: [R; 1]) -> (R, [R; 1]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let m = lerp(m, g, h.one_minus_momentum);
-        (p * h.keep - h.lr * m.sign(), [m])
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let [keep, weight_decay, lr] = self.numbers::<R>(t);
+        let weight = R::of(1.0 - t.value(&self.momentum));
+        #[inline(always)]
+        move |p, g, [m]| {
+            let g = p.mul_add(weight_decay, g);
+            let m = lerp(m, g, weight);
+            (p * keep - lr * m.sign(), [m])
+        }
     }
 }

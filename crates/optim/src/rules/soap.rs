@@ -1,21 +1,19 @@
 //! SOAP: Adam in the basis of Shampoo's eigenvectors.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
 use rappel_tensor::{Shape, Tensor};
 
-use super::Build;
-use crate::linalg::{eigh, orthogonal_factor};
-use crate::matrix::{cycled, gram, lerp, rms, turned};
-use crate::{Algorithm, Now, OptionSet, Plan, Schedule, Stepper, TensorRule, Whole, whole};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "soap",
-    summary: "Q_i <- eigenvectors of averages of g_(i) g_(i)^T; Adam's step on the gradient turned by Q, turned back",
-    reference: "pytorch_optimizer.SOAP 4.1.0; Vyas et al., https://arxiv.org/abs/2409.11321",
-    fields: <Soap as OptionSet>::FIELDS,
-    build: Plan::build::<Soap>,
+use crate::kernels::linalg::{eigh, orthogonal_factor};
+use crate::kernels::matrix::{cycled, gram, lerp, rms, turned};
+use crate::rule::{
+    Algorithm, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule,
+    entry, scheduled, tensors,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<Soap>(
+    "soap",
+    "Q_i <- eigenvectors of averages of g_(i) g_(i)^T; Adam's step on the gradient turned by Q, turned back",
+    "pytorch_optimizer.SOAP 4.1.0; Vyas et al., https://arxiv.org/abs/2409.11321",
+);
 
 crate::options! {
     /// SOAP, as `pytorch_optimizer.SOAP`, which follows the authors' code.
@@ -80,7 +78,7 @@ const MATRICES: [[&str; 2]; 8] = [
 
 impl Algorithm for Soap {
     fn stepper(&self) -> Box<dyn Stepper> {
-        whole(self)
+        tensors(self)
     }
 }
 
@@ -95,21 +93,21 @@ impl TensorRule for Soap {
         state
     }
 
-    fn keep(&self, now: &Now) -> f64 {
-        if now.count == 1 { 1.0 } else { 1.0 - now.lr(&self.lr) * now.value(&self.weight_decay) }
+    fn keep(&self, t: &StepContext) -> f64 {
+        if t.count == 1 { 1.0 } else { 1.0 - t.lr(&self.lr) * t.value(&self.weight_decay) }
     }
 
-    fn update(&self, now: &Now, wholes: &mut [Whole]) {
-        let turns = self.turns(wholes[0].param.shape());
-        for whole in wholes {
-            if now.count > 1 {
-                self.descend(now, whole, &turns);
+    fn update(&self, t: &StepContext, all: &mut [ParamTensors]) {
+        let turns = self.turns(all[0].param.shape());
+        for whole in all {
+            if t.count > 1 {
+                self.descend(t, whole, &turns);
             }
-            self.gather(now, whole, &turns);
-            if now.count == 1 {
+            self.gather(t, whole, &turns);
+            if t.count == 1 {
                 let matrices = whole.state[2..].chunks_exact_mut(2);
                 matrices.for_each(|pair| pair[1] = eigh(&pair[0]).1);
-            } else if (now.count - 1).is_multiple_of(self.precondition_frequency) {
+            } else if (t.count - 1).is_multiple_of(self.precondition_frequency) {
                 turn_on(&mut whole.state, &turns);
             }
         }
@@ -149,11 +147,11 @@ impl Soap {
         shape.iter().map(|&n| !vector && n <= self.max_precondition_dim).collect()
     }
 
-    fn descend(&self, now: &Now, whole: &mut Whole, turns: &[bool]) {
-        let [beta1, beta2] = self.betas.each_ref().map(|beta| now.value(beta));
-        let (eps, mut step) = (now.value(&self.eps), now.lr(&self.lr));
+    fn descend(&self, t: &StepContext, whole: &mut ParamTensors, turns: &[bool]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let (eps, mut step) = (t.value(&self.eps), t.lr(&self.lr));
         if self.correct_bias {
-            let since = Now { count: now.count - 1, ..*now };
+            let since = StepContext { count: t.count - 1, ..*t };
             step *= since.bias_correction(beta2).sqrt() / since.bias_correction(beta1);
         }
         let state = &mut whole.state;
@@ -165,12 +163,12 @@ impl Soap {
         if self.normalize_gradient {
             u = &u / (rms(&u) + eps);
         }
-        whole.param = (&whole.param - u * step) * TensorRule::keep(self, now);
+        whole.param = (&whole.param - u * step) * TensorRule::keep(self, t);
     }
 
-    fn gather(&self, now: &Now, whole: &mut Whole, turns: &[bool]) {
-        let shampoo = now.value(&self.shampoo_beta);
-        let beta = if shampoo < 0.0 { now.value(&self.betas[1]) } else { shampoo };
+    fn gather(&self, t: &StepContext, whole: &mut ParamTensors, turns: &[bool]) {
+        let shampoo = t.value(&self.shampoo_beta);
+        let beta = if shampoo < 0.0 { t.value(&self.betas[1]) } else { shampoo };
         let axes: Vec<usize> = (0..turns.len()).filter(|&axis| turns[axis]).collect();
         for (k, axis) in axes.into_iter().enumerate() {
             let moments = &whole.state[2 + 2 * k];

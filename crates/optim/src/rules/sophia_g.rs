@@ -1,20 +1,16 @@
 //! Sophia-G.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, elementwise};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "sophia_g",
-    summary: "p <- p - lr clip(m / (rho bs h), 1), h an average of squared gradients, now and then",
-    reference: "Liuhong99/Sophia at 195a786, SophiaG; Liu et al., \
-                https://arxiv.org/abs/2305.14342",
-    fields: <SophiaG as crate::OptionSet>::FIELDS,
-    build: Plan::build::<SophiaG>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<SophiaG>(
+    "sophia_g",
+    "p <- p - lr clip(m / (rho bs h), 1), h an average of squared gradients, now and then",
+    "Liuhong99/Sophia at 195a786, SophiaG; Liu et al., \
+                https://arxiv.org/abs/2305.14342",
+);
 
 crate::options! {
     /// Sophia-G, as its authors' code (Liuhong99/Sophia, `sophia.py` at 195a786), its curvature taken
@@ -61,26 +57,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// What is left of a parameter after weight decay.
-        keep,
-        /// Learning rate.
-        lr,
-        /// Decay rate of the average of gradients.
-        beta1,
-        /// Weight of the gradient in it.
-        one_minus_beta1,
-        /// Decay rate of the curvature; 1 where it is not looked at.
-        beta2,
-        /// Weight of the square in it; 0 where it is not looked at.
-        one_minus_beta2,
-        /// Factor of the curvature.
-        steepness,
-    }
-}
-
 /// What keeps the divisor from 0.
 const LEAST: f64 = 1e-15;
 
@@ -91,36 +67,28 @@ impl Algorithm for SophiaG {
 }
 
 impl Rule<2> for SophiaG {
-    const STATE: [&'static str; 2] = ["exp_avg", "hessian"];
-    const SIGNED: [bool; 2] = [true, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("hessian")];
 
-    fn keep(&self, now: &Now) -> f64 {
-        1.0 - now.lr(&self.lr) * now.value(&self.weight_decay)
+    fn keep(&self, t: &StepContext) -> f64 {
+        1.0 - t.lr(&self.lr) * t.value(&self.weight_decay)
     }
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let [beta1, beta2] = [0, 1].map(|i| now.value(&self.betas[i]));
-        let looks = (now.count - 1).is_multiple_of(self.update_period);
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let looks = (t.count - 1).is_multiple_of(self.update_period);
         let beta2 = if looks { beta2 } else { 1.0 };
-        Scalars {
-            keep: Rule::keep(self, now),
-            lr: now.lr(&self.lr),
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            steepness: now.value(&self.rho) * now.value(&self.bs),
+        let [keep, lr] = [self.keep(t), t.lr(&self.lr)].map(R::of);
+        let [weight1, weight2] = [1.0 - beta1, 1.0 - beta2].map(R::of);
+        let steepness = t.value(&self.rho) * t.value(&self.bs);
+        let [beta1, beta2, steepness] = [beta1, beta2, steepness].map(R::of);
+        #[inline(always)]
+        move |p, g, [m, curvature]| {
+            let curvature = curvature * beta2 + weight2 * g * g;
+            let m = m * beta1 + g * weight1;
+            let one = R::of(1.0);
+            let ratio = m.abs() / (steepness * curvature + R::of(LEAST));
+            let ratio = R::select(one.lt(ratio), one, ratio);
+            (p * keep - lr * (m.sign() * ratio), [m, curvature])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, curvature]: [R; 2]) -> (R, [R; 2]) {
-        let curvature = curvature * h.beta2 + h.one_minus_beta2 * g * g;
-        let m = m * h.beta1 + g * h.one_minus_beta1;
-        let one = R::of(1.0);
-        let ratio = m.abs() / (h.steepness * curvature + R::of(LEAST));
-        let ratio = R::select(one.lt(ratio), one, ratio);
-        (p * h.keep - h.lr * (m.sign() * ratio), [m, curvature])
     }
 }

@@ -1,19 +1,15 @@
 //! Adam for embeddings.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
-
-use super::Build;
-use crate::{Algorithm, Now, Plan, Rule, Schedule, Stepper, lazy_rows};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "sparse_adam",
-    summary: "adam on the rows that have a gradient: p <- p - lr sqrt(1 - beta2^t) m^ / (sqrt(v) + eps)",
-    reference: "torch.optim.SparseAdam; Kingma and Ba, https://arxiv.org/abs/1412.6980",
-    fields: <SparseAdam as crate::OptionSet>::FIELDS,
-    build: Plan::build::<SparseAdam>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper, entry,
+    lazy_rows, scheduled,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<SparseAdam>(
+    "sparse_adam",
+    "adam on the rows that have a gradient: p <- p - lr sqrt(1 - beta2^t) m^ / (sqrt(v) + eps)",
+    "torch.optim.SparseAdam; Kingma and Ba, https://arxiv.org/abs/1412.6980",
+);
 
 crate::options! {
     /// Adam on the rows that have a gradient, as `torch.optim.SparseAdam`: for embeddings, of which a
@@ -29,8 +25,8 @@ crate::options! {
     /// too.
     ///
     /// ```
-    /// use rappel_optim::{AdamW, Recipe, SparseAdam};
-    /// let recipe = Recipe::new(AdamW::default()).group(["*wte.weight"], SparseAdam::default());
+    /// use rappel_optim::{AdamW, OptimizerConfig, SparseAdam};
+    /// let config = OptimizerConfig::new(AdamW::default()).group(["*wte.weight"], SparseAdam::default());
     /// ```
     ///
     /// PyTorch goes by which rows a sparse gradient lists, so a listed row of zeros moves there and
@@ -48,20 +44,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of a step.
-    pub struct Scalars {
-        /// Weight of the gradient in its average.
-        one_minus_beta1,
-        /// Weight of the square in its average.
-        one_minus_beta2,
-        /// Learning rate with both bias corrections.
-        step_size,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for SparseAdam {
     fn stepper(&self) -> Box<dyn Stepper> {
         lazy_rows::<2, _>(self)
@@ -69,26 +51,19 @@ impl Algorithm for SparseAdam {
 }
 
 impl Rule<2> for SparseAdam {
-    const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
-    type Scalars = Scalars;
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq")];
 
-    fn scalars(&self, now: &Now) -> Scalars {
-        let [beta1, beta2] = [now.value(&self.betas[0]), now.value(&self.betas[1])];
-        let corrections = now.bias_correction(beta2).sqrt() / now.bias_correction(beta1);
-        Scalars {
-            one_minus_beta1: 1.0 - beta1,
-            one_minus_beta2: 1.0 - beta2,
-            step_size: now.lr(&self.lr) * corrections,
-            eps: now.value(&self.eps),
+    fn step<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let [beta1, beta2] = t.values(&self.betas);
+        let corrections = t.bias_correction(beta2).sqrt() / t.bias_correction(beta1);
+        let [weight1, weight2] = [1.0 - beta1, 1.0 - beta2].map(R::of);
+        let [step_size, eps] = [t.lr(&self.lr) * corrections, t.value(&self.eps)].map(R::of);
+        #[inline(always)]
+        move |p, g, [m, v]| {
+            // PyTorch adds the differences whatever the weights: no two-sided `lerp` here.
+            let m = (g - m) * weight1 + m;
+            let v = (g * g - v) * weight2 + v;
+            (p - step_size * (m / (v.sqrt() + eps)), [m, v])
         }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Scalars<R>, p: R, g: R, [m, v]: [R; 2]) -> (R, [R; 2]) {
-        // PyTorch adds the differences whatever the weights: no two-sided `lerp` here.
-        let m = (g - m) * h.one_minus_beta1 + m;
-        let v = (g * g - v) * h.one_minus_beta2 + v;
-        (p - h.step_size * (m / (v.sqrt() + h.eps)), [m, v])
     }
 }

@@ -1,20 +1,18 @@
 //! `AdamW` with update clipping.
 
-use rappel_registry::{Entry, Kind, Range};
-use rappel_schedule::scheduled;
-use rappel_tensor::Real;
+use rappel_tensor::Shape;
 
-use super::Build;
-use crate::{Algorithm, Now, Plan, Schedule, Stepper, TwoPass, lerp, two_pass};
-
-pub(crate) const ENTRY: Entry<Build> = Entry {
-    name: "stable_adamw",
-    summary: "AdamW, lr over max(1, rms(g / sqrt(v))) per tensor",
-    reference: "pytorch_optimizer 4.1.0, StableAdamW; Wortsman et al., \
-                https://arxiv.org/abs/2304.13013",
-    fields: <StableAdamW as crate::OptionSet>::FIELDS,
-    build: Plan::build::<StableAdamW>,
+use crate::rule::{
+    Algorithm, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass, entry,
+    lerp, scheduled, two_pass,
 };
+
+pub(crate) const ENTRY: RuleEntry = entry::<StableAdamW>(
+    "stable_adamw",
+    "AdamW, lr over max(1, rms(g / sqrt(v))) per tensor",
+    "pytorch_optimizer 4.1.0, StableAdamW; Wortsman et al., \
+                https://arxiv.org/abs/2304.13013",
+);
 
 crate::options! {
     /// `AdamW` whose rate falls, for each tensor, where its gradients outgrow their average: update
@@ -52,34 +50,6 @@ crate::options! {
     }
 }
 
-crate::scalars! {
-    /// The numbers of the averages.
-    pub struct Averages {
-        /// Coupled weight decay.
-        weight_decay,
-        /// Weight of the gradient in its average.
-        weight1,
-        /// Decay rate of the average of squares.
-        beta2,
-        /// Weight of the square in its average.
-        weight2,
-        /// The least square to divide by.
-        least,
-    }
-}
-
-crate::scalars! {
-    /// The numbers of the step.
-    pub struct Length {
-        /// What is left of a parameter after decoupled weight decay.
-        keep,
-        /// The tensor's rate.
-        lr,
-        /// What keeps the divisor from 0.
-        eps,
-    }
-}
-
 impl Algorithm for StableAdamW {
     fn stepper(&self) -> Box<dyn Stepper> {
         two_pass::<2, 1, _>(self)
@@ -87,48 +57,41 @@ impl Algorithm for StableAdamW {
 }
 
 /// The decay rate that makes of a running average one of what it has seen alone.
-fn debiased(now: &Now, beta: f64) -> f64 {
-    let before = 1.0 - beta.powf(now.count as f64 - 1.0);
-    beta * before / now.bias_correction(beta)
+fn debiased(t: &StepContext, beta: f64) -> f64 {
+    let before = 1.0 - beta.powf(t.count as f64 - 1.0);
+    beta * before / t.bias_correction(beta)
 }
 
 impl TwoPass<2, 1> for StableAdamW {
-    const STATE: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
-    const SIGNED: [bool; 2] = [true, false];
+    const STATE: [Slot; 2] = [Slot::signed("exp_avg"), Slot::positive("exp_avg_sq")];
     const SHARED: bool = false;
-    type First = Averages;
-    type Second = Length;
+    /// The tensor's rate.
+    type Found = f64;
 
-    fn first(&self, now: &Now) -> Averages {
-        let [beta1, beta2] = [0, 1].map(|i| debiased(now, now.value(&self.betas[i])));
-        let eps = now.value(&self.eps);
-        Averages {
-            weight_decay: if self.weight_decouple { 0.0 } else { now.value(&self.weight_decay) },
-            weight1: 1.0 - beta1,
-            beta2,
-            weight2: 1.0 - beta2,
-            least: eps * eps,
+    fn reduce<R: Real>(&self, t: &StepContext) -> impl Fn(R, R, [R; 2]) -> ([R; 2], [R; 1]) {
+        let [beta1, beta2] = t.values(&self.betas).map(|beta| debiased(t, beta));
+        let (coupled, eps) = (t.value(&self.weight_decay), t.value(&self.eps));
+        let coupled = if self.weight_decouple { 0.0 } else { coupled };
+        let [weight_decay, least] = [coupled, eps * eps].map(R::of);
+        let [weight1, beta2, weight2] = [1.0 - beta1, beta2, 1.0 - beta2].map(R::of);
+        #[inline(always)]
+        move |p, g, [m, v]| {
+            let g = p.mul_add(weight_decay, g);
+            let m = lerp(m, g, weight1);
+            let v = v * beta2 + weight2 * g * g;
+            let share = g * g / R::select(v.lt(least), least, v);
+            ([m, v], [share])
         }
     }
 
-    #[inline(always)]
-    fn gather<R: Real>(&self, h: &Averages<R>, p: R, g: R, [m, v]: [R; 2]) -> ([R; 2], [R; 1]) {
-        let g = p.mul_add(h.weight_decay, g);
-        let m = lerp(m, g, h.weight1);
-        let v = v * h.beta2 + h.weight2 * g * g;
-        let share = g * g / R::select(v.lt(h.least), h.least, v);
-        ([m, v], [share])
+    fn find(&self, t: &mut StepContext, [shares]: [f64; 1], shape: Shape) -> f64 {
+        t.lr(&self.lr) / (shares / shape.count() as f64).sqrt().max(1.0)
     }
 
-    fn second(&self, now: &mut Now, [shares]: [f64; 1], count: usize) -> Length {
-        let rms = (shares / count as f64).sqrt().max(1.0);
-        let lr = now.lr(&self.lr) / rms;
-        let decay = if self.weight_decouple { now.value(&self.weight_decay) } else { 0.0 };
-        Length { keep: 1.0 - decay * lr, lr, eps: now.value(&self.eps) }
-    }
-
-    #[inline(always)]
-    fn update<R: Real>(&self, h: &Length<R>, p: R, _g: R, [m, v]: [R; 2]) -> (R, [R; 2]) {
-        (p * h.keep - h.lr * m / (v.sqrt() + h.eps), [m, v])
+    fn step<R: Real>(&self, t: &StepContext, lr: f64) -> impl Fn(R, R, [R; 2]) -> (R, [R; 2]) {
+        let decay = if self.weight_decouple { t.value(&self.weight_decay) } else { 0.0 };
+        let [keep, lr, eps] = [1.0 - decay * lr, lr, t.value(&self.eps)].map(R::of);
+        #[inline(always)]
+        move |p, _, [m, v]| (p * keep - lr * m / (v.sqrt() + eps), [m, v])
     }
 }

@@ -95,6 +95,11 @@ impl<'a> OpenParam<'a> {
         Some(Self { window, fetched: Fetched::part(arena, range), dtype })
     }
 
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// The elements, in row-major order.
     ///
     /// # Panics

@@ -25,8 +25,9 @@ impl Run {
         steps: u64,
         observer: &mut dyn Observer,
     ) -> Result<Option<f64>, TrainError> {
-        self.optimizer.set_lr_scale(1.0);
-        self.optimizer.set_lr_scale(lr / self.optimizer.lr(self.state.step));
+        self.optimizer.scale_schedule(&|_| 1.0);
+        let scale = lr / self.optimizer.lr(self.state.step);
+        self.optimizer.scale_schedule(&|_| scale);
         match self.descend() {
             Ok(step) => {
                 observer.step(&Step { steps, ..step });

@@ -1,31 +1,23 @@
 //! Formulas over stretches of memory, on vector registers.
 
+use super::blocks::{Block, Blocks, One};
 use crate::real::{Kernel, Lanes, MAX_LANES, Real, Simd, Stored, dispatch};
 
 /// What happens to one element, with `S` numbers of state beside it.
 pub trait Update<const S: usize>: Sync {
-    /// The numbers that are the same for all elements.
-    type Scalars<R: Real>: Copy;
-    /// These numbers in every lane; called once before each stretch of elements.
-    fn scalars<R: Real>(&self) -> Self::Scalars<R>;
-    /// The parameter `p` and its state `s` after a step with gradient `g`.
-    fn update<R: Real>(&self, scalars: &Self::Scalars<R>, p: R, g: R, s: [R; S]) -> (R, [R; S]);
+    /// Whether parameters change; where not, they are not written.
+    const WRITES_PARAMS: bool = true;
+    /// The parameter and its state after a step, from the parameter, its gradient (in a walk without
+    /// gradients the parameter again) and its state. What is computed before the closure is computed once
+    /// for many elements; the closure itself must be `#[inline(always)]`.
+    fn formula<R: Real>(&self) -> impl Fn(R, R, [R; S]) -> (R, [R; S]);
 }
 
 /// What is added up over elements, with `S` numbers of state beside each, and `K` sums.
-pub trait Gather<const S: usize, const K: usize>: Sync {
-    /// The numbers that are the same for all elements.
-    type Scalars<R: Real>: Copy;
-    /// These numbers in every lane; called once before each stretch of elements.
-    fn scalars<R: Real>(&self) -> Self::Scalars<R>;
-    /// The state of a parameter `p` with gradient `g`, and what it adds to the sums.
-    fn gather<R: Real>(
-        &self,
-        scalars: &Self::Scalars<R>,
-        p: R,
-        g: R,
-        s: [R; S],
-    ) -> ([R; S], [R; K]);
+pub trait Reduce<const S: usize, const K: usize>: Sync {
+    /// The state of a parameter, and what it adds to the sums, from the parameter, its gradient and its
+    /// state; as [`Update::formula`].
+    fn formula<R: Real>(&self) -> impl Fn(R, R, [R; S]) -> ([R; S], [R; K]);
 }
 
 /// Updates a stretch in place, on this thread.
@@ -38,34 +30,36 @@ pub fn apply<const S: usize, T: Stored, U: Update<S>>(
     grads: &[T],
     state: [&mut [T]; S],
 ) {
-    let len = params.len();
-    assert!(grads.len() == len && state.iter().all(|s| s.len() == len), "update: lengths differ");
-    let state = state.map(<[T]>::as_mut_ptr);
-    dispatch(Apply { update, params: params.as_mut_ptr(), grads: grads.as_ptr(), state, len });
+    apply_blocks(update, &mut One::new(params, grads, state));
 }
 
-/// Updates the state of a stretch in place, on this thread, and adds up.
+/// Adds up over a stretch, on this thread.
 ///
 /// # Panics
 /// Where the slices differ in length.
-pub fn gather<const S: usize, const K: usize, T: Stored, G: Gather<S, K>>(
-    gather: &G,
-    params: &[T],
+pub fn reduce<const S: usize, const K: usize, T: Stored, G: Reduce<S, K>>(
+    reduce: &G,
+    params: &mut [T],
     grads: &[T],
     state: [&mut [T]; S],
 ) -> [f64; K] {
-    let len = params.len();
-    assert!(grads.len() == len && state.iter().all(|s| s.len() == len), "gather: lengths differ");
-    let state = state.map(<[T]>::as_mut_ptr);
-    dispatch(Sum { gather, params: params.as_ptr(), grads: grads.as_ptr(), state, len })
+    let sums = reduce_blocks(reduce, &mut One::new(params, grads, state));
+    sums.first().copied().unwrap_or([0.0; K])
 }
 
-struct Apply<'a, const S: usize, T, U> {
-    update: &'a U,
-    params: *mut T,
-    grads: *const T,
-    state: [*mut T; S],
-    len: usize,
+pub(super) fn apply_blocks<const S: usize, T: Stored, U: Update<S>>(
+    update: &U,
+    blocks: &mut dyn Blocks<T>,
+) {
+    dispatch((Apply { update, blocks }, [(); S]));
+}
+
+/// The sums of each block.
+pub(super) fn reduce_blocks<const S: usize, const K: usize, T: Stored, G: Reduce<S, K>>(
+    reduce: &G,
+    blocks: &mut dyn Blocks<T>,
+) -> Vec<[f64; K]> {
+    dispatch((Sum { reduce, blocks }, [(); S], [(); K]))
 }
 
 /// Where the elements of a loop begin.
@@ -76,6 +70,12 @@ struct Place<const S: usize, T> {
 }
 
 impl<const S: usize, T: Stored> Place<S, T> {
+    #[inline(always)]
+    fn of(block: &Block<T>) -> Self {
+        let Block { params, grads, state, .. } = block;
+        Self { params: *params, grads: *grads, state: std::array::from_fn(|k| state[k]) }
+    }
+
     /// The place `i` elements on.
     #[inline(always)]
     fn at(&self, i: usize) -> Self {
@@ -137,88 +137,104 @@ impl<const S: usize, T: Stored> Last<S, T> {
     }
 }
 
-impl<const S: usize, T: Stored, U: Update<S>> Kernel for Apply<'_, S, T, U> {
+struct Apply<'a, T, U> {
+    update: &'a U,
+    blocks: &'a mut dyn Blocks<T>,
+}
+
+impl<const S: usize, T: Stored, U: Update<S>> Kernel for (Apply<'_, T, U>, [(); S]) {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self) {
-        let Self { update, params, grads, state, len } = self;
+        let Apply { update, blocks } = self.0;
         let lanes = T::Wide::<V>::LANES;
-        let scalars = update.scalars::<T::Wide<V>>();
-        let (whole, mut last) = (Place { params, grads, state }, Last::new());
-        let mut done = 0;
-        while done < len {
-            let (left, here) = (len - done, whole.at(done));
-            let direct = left >= lanes;
-            let n = if direct { left - left % lanes } else { left };
-            // SAFETY: all have `len` elements (`apply`); `last` holds a register.
-            unsafe {
-                let place = if direct { here.at(0) } else { last.fill(&here, n) };
-                for i in (0..n).step_by(lanes) {
-                    let Place { params, grads, state } = place.at(i);
-                    let s = std::array::from_fn(|k| T::load::<V>(state[k]));
-                    let (p, g) = (T::load::<V>(params), T::load::<V>(grads));
-                    let (p, s) = update.update(&scalars, p, g, s);
-                    T::store::<V>(p, params);
-                    for k in 0..S {
-                        T::store::<V>(s[k], state[k]);
+        let formula = update.formula::<T::Wide<V>>();
+        let mut last = Last::<S, T>::new();
+        while let Some(block) = blocks.next() {
+            let (whole, len) = (Place::<S, T>::of(&block), block.len);
+            let mut done = 0;
+            while done < len {
+                let (left, here) = (len - done, whole.at(done));
+                let direct = left >= lanes;
+                let n = if direct { left - left % lanes } else { left };
+                // SAFETY: a block has `len` elements of each (`Blocks`); `last` holds a register.
+                unsafe {
+                    let place = if direct { here.at(0) } else { last.fill(&here, n) };
+                    for i in (0..n).step_by(lanes) {
+                        let Place { params, grads, state } = place.at(i);
+                        let s = std::array::from_fn(|k| T::load::<V>(state[k]));
+                        let (p, g) = (T::load::<V>(params), T::load::<V>(grads));
+                        let (p, s) = formula(p, g, s);
+                        // State first: a slot that stays as it is then is never written.
+                        for k in 0..S {
+                            T::store::<V>(s[k], state[k]);
+                        }
+                        if U::WRITES_PARAMS {
+                            T::store::<V>(p, params);
+                        }
+                    }
+                    if !direct {
+                        last.empty(&here, n, U::WRITES_PARAMS);
                     }
                 }
-                if !direct {
-                    last.empty(&here, n, true);
-                }
+                done += n;
             }
-            done += n;
         }
     }
 }
 
-struct Sum<'a, const S: usize, const K: usize, T, G> {
-    gather: &'a G,
-    params: *const T,
-    grads: *const T,
-    state: [*mut T; S],
-    len: usize,
+struct Sum<'a, T, G> {
+    reduce: &'a G,
+    blocks: &'a mut dyn Blocks<T>,
 }
 
-impl<const S: usize, const K: usize, T: Stored, G: Gather<S, K>> Kernel for Sum<'_, S, K, T, G> {
-    type Output = [f64; K];
+impl<const S: usize, const K: usize, T: Stored, G: Reduce<S, K>> Kernel
+    for (Sum<'_, T, G>, [(); S], [(); K])
+{
+    type Output = Vec<[f64; K]>;
     #[inline(always)]
-    fn run<V: Simd>(self) -> [f64; K] {
-        let Self { gather, params, grads, state, len } = self;
+    fn run<V: Simd>(self) -> Vec<[f64; K]> {
+        let Sum { reduce, blocks } = self.0;
         let lanes = T::Wide::<V>::LANES;
         let zero = T::Wide::<V>::of(0.0);
-        let scalars = gather.scalars::<T::Wide<V>>();
+        let formula = reduce.formula::<T::Wide<V>>();
         let numbers: [T; MAX_LANES] = std::array::from_fn(|i| T::from_f64(i as f64));
-        let (whole, mut last) = (Place { params: params.cast_mut(), grads, state }, Last::new());
-        let mut sums = [zero; K];
-        let mut done = 0;
-        while done < len {
-            let (left, here) = (len - done, whole.at(done));
-            let direct = left >= lanes;
-            let n = if direct { left - left % lanes } else { left };
-            // SAFETY: all have `len` elements (`gather`); `last` and `numbers` hold a register.
-            unsafe {
-                let place = if direct { here.at(0) } else { last.fill(&here, n) };
-                // Beyond the last element stands the formula of zeros, which may be no number.
-                let counts = T::load::<V>(numbers.as_ptr()).lt(T::Wide::<V>::of(n as f64));
-                for i in (0..n).step_by(lanes) {
-                    let Place { params, grads, state } = place.at(i);
-                    let s = std::array::from_fn(|k| T::load::<V>(state[k]));
-                    let (p, g) = (T::load::<V>(params), T::load::<V>(grads));
-                    let (s, more) = gather.gather(&scalars, p, g, s);
-                    for k in 0..S {
-                        T::store::<V>(s[k], state[k]);
+        let mut last = Last::<S, T>::new();
+        let mut all = Vec::with_capacity(1);
+        while let Some(block) = blocks.next() {
+            let (whole, len) = (Place::<S, T>::of(&block), block.len);
+            let mut sums = [zero; K];
+            let mut done = 0;
+            while done < len {
+                let (left, here) = (len - done, whole.at(done));
+                let direct = left >= lanes;
+                let n = if direct { left - left % lanes } else { left };
+                // SAFETY: a block has `len` elements of each (`Blocks`); `last` and `numbers` hold a
+                // register.
+                unsafe {
+                    let place = if direct { here.at(0) } else { last.fill(&here, n) };
+                    // Beyond the last element stands the formula of zeros, which may be no number.
+                    let counts = T::load::<V>(numbers.as_ptr()).lt(T::Wide::<V>::of(n as f64));
+                    for i in (0..n).step_by(lanes) {
+                        let Place { params, grads, state } = place.at(i);
+                        let s = std::array::from_fn(|k| T::load::<V>(state[k]));
+                        let (p, g) = (T::load::<V>(params), T::load::<V>(grads));
+                        let (s, more) = formula(p, g, s);
+                        for k in 0..S {
+                            T::store::<V>(s[k], state[k]);
+                        }
+                        for k in 0..K {
+                            sums[k] = sums[k] + T::Wide::<V>::select(counts, more[k], zero);
+                        }
                     }
-                    for k in 0..K {
-                        sums[k] = sums[k] + T::Wide::<V>::select(counts, more[k], zero);
+                    if !direct {
+                        last.empty(&here, n, false);
                     }
                 }
-                if !direct {
-                    last.empty(&here, n, false);
-                }
+                done += n;
             }
-            done += n;
+            all.push(sums.map(|sum| sum.reduce_sum().into()));
         }
-        sums.map(|sum| sum.reduce_sum().into())
+        all
     }
 }

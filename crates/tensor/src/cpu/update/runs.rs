@@ -52,16 +52,21 @@ impl Runs {
         &self.runs
     }
 
-    /// The parts of runs at these positions, counted over all runs. Within a run, parts begin at
-    /// multiples of `grain` from its start; parts of adjoining ranges adjoin.
-    pub(super) fn within(&self, range: Range<usize>, grain: usize) -> impl Iterator<Item = Run> {
+    /// The parts of runs at these positions, counted over all runs, each with the number of its run.
+    /// Within a run, parts begin at multiples of `grain` from its start; parts of adjoining ranges adjoin.
+    pub(super) fn within(
+        &self,
+        range: Range<usize>,
+        grain: usize,
+    ) -> impl Iterator<Item = (usize, Run)> {
         let first = self.before.partition_point(|before| *before <= range.start).max(1) - 1;
-        let runs = self.runs[first..].iter().zip(&self.before[first..]);
-        runs.take_while(move |(_, before)| **before < range.end).map(move |(run, before)| {
+        let runs = (first..).zip(self.runs[first..].iter().zip(&self.before[first..]));
+        let runs = runs.take_while(move |(_, (_, before))| **before < range.end);
+        runs.map(move |(number, (run, before))| {
             let cut = |at: usize| if at >= run.len { run.len } else { at - at % grain };
             let skip = cut(range.start.saturating_sub(*before));
             let len = cut(range.end - before) - skip;
-            Run { param: run.param + skip, state: run.state + skip, len }
+            (number, Run { param: run.param + skip, state: run.state + skip, len })
         })
     }
 

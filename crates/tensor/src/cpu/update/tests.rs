@@ -1,28 +1,50 @@
+use half::bf16;
+
+use super::memory::Typed;
+use super::state::narrow;
 use super::*;
-use crate::dtype::DType;
+use crate::dtype::{DType, Element};
+use crate::random::Key;
 use crate::real::Real;
 
 /// Adds `g` to the parameter, and 1 to the state: every element must be met exactly once.
 struct Count;
 impl Update<1> for Count {
-    type Scalars<R: Real> = R;
-    fn scalars<R: Real>(&self) -> R {
-        R::of(1.0)
-    }
-    fn update<R: Real>(&self, one: &R, p: R, g: R, [n]: [R; 1]) -> (R, [R; 1]) {
-        (p + g, [n + *one])
+    fn formula<R: Real>(&self) -> impl Fn(R, R, [R; 1]) -> (R, [R; 1]) {
+        let one = R::of(1.0);
+        #[inline(always)]
+        move |p, g, [n]| (p + g, [n + one])
     }
 }
 
-fn count<P: Trained>(runs: &[Run], len: usize, state_kind: StateKind) {
+/// Parameters of a type as a walk takes them.
+trait Walked: Trained {
+    fn memory<'a>(params: &'a mut [Self], grads: &'a [Self::Acc]) -> Typed<'a>;
+}
+impl Walked for f32 {
+    fn memory<'a>(params: &'a mut [f32], grads: &'a [f32]) -> Typed<'a> {
+        Typed::F32(params, grads)
+    }
+}
+impl Walked for f64 {
+    fn memory<'a>(params: &'a mut [f64], grads: &'a [f64]) -> Typed<'a> {
+        Typed::F64(params, grads)
+    }
+}
+impl Walked for bf16 {
+    fn memory<'a>(params: &'a mut [bf16], grads: &'a [f32]) -> Typed<'a> {
+        Typed::Bf16(params, grads)
+    }
+}
+
+fn count<P: Walked>(runs: &[Run], len: usize, state_kind: StateKind) {
     let number = |i: usize| (i % 100) as f64;
     let mut params: Vec<P> = (0..len).map(|i| P::from_f64(number(i))).collect();
     let grads: Vec<P::Acc> = (0..len).map(|i| P::Acc::from_f64(number(i) + 1.0)).collect();
     let mut state = [StateArena::zeros(len, state_kind)];
-    walk(&Runs::new(runs.to_vec()), &mut params, &grads, &mut state, None, &|piece| {
-        let Piece { params, grads, state: [state], .. } = piece else { panic!("one slot") };
-        apply(&Count, params, grads, [&mut **state]);
-    });
+    let typed = P::memory(&mut params, &grads);
+    let mut memory = Memory { typed, state: &mut state, wrapping: None };
+    update(&Runs::new(runs.to_vec()), &mut memory, None, &Count);
     let (mut in_params, mut in_state) = (vec![false; len], vec![false; len]);
     for run in runs {
         in_params[run.param..run.param + run.len].fill(true);
@@ -114,5 +136,7 @@ fn dithered_rounding_is_right_on_average() {
 #[should_panic(expected = "leave the arena")]
 fn runs_beyond_the_arena_are_refused() {
     let runs = Runs::new(vec![Run { param: 0, state: 0, len: 5 }]);
-    walk(&runs, &mut [0.0_f32; 4], &[0.0; 4], &mut [], None, &|_| ());
+    let (mut params, mut state) = ([0.0; 4], [StateArena::zeros(8, StateKind::Number(DType::F32))]);
+    let typed = Typed::F32(&mut params, &[0.0; 4]);
+    update(&runs, &mut Memory { typed, state: &mut state, wrapping: None }, None, &Count);
 }

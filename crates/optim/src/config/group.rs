@@ -1,0 +1,176 @@
+//! A rule with what applies to any rule: the precision of its state, how it is rounded, what stands around
+//! it.
+
+use rappel_registry::{ConfigError, Entry, Field, Kind, More, Options, joined, resolve};
+use rappel_schedule::{Horizon, Schedule};
+use rappel_tensor::DType;
+use toml::Table;
+
+use crate::kernels::{Algorithm, RuleBuild, RuleEntry, StateDtype, Stepper};
+use crate::options::InvalidOption;
+use crate::wrappers::{self, Wrapper, Wrappers};
+
+/// A rule for some parameters, and what applies to any rule.
+///
+/// ```
+/// use rappel_optim::{AdamW, ParamGroup, StateDtype};
+/// let group = ParamGroup::from(AdamW::default()).state_dtype(StateDtype::Bf16);
+/// ```
+#[derive(Debug)]
+pub struct ParamGroup {
+    pub(crate) stepper: Box<dyn Stepper>,
+    pub(crate) schedule: Schedule,
+    pub(crate) invalid: Option<InvalidOption>,
+    pub(crate) state_dtype: StateDtype,
+    pub(crate) stochastic_rounding: bool,
+    pub(crate) master_weights: bool,
+    pub(crate) wrappers: Wrappers,
+}
+
+impl<A: Algorithm> From<A> for ParamGroup {
+    #[allow(clippy::needless_pass_by_value)] // Written in place, as a value.
+    fn from(rule: A) -> Self {
+        Self {
+            invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
+            ..Self::new(rule.stepper())
+        }
+    }
+}
+
+impl ParamGroup {
+    fn new(stepper: Box<dyn Stepper>) -> Self {
+        Self {
+            stepper,
+            schedule: Schedule::from(1.0),
+            invalid: None,
+            state_dtype: StateDtype::Full,
+            stochastic_rounding: false,
+            master_weights: false,
+            wrappers: Wrappers::default(),
+        }
+    }
+}
+
+/// The options of every optimizer, beside its own.
+pub(crate) const COMMON: &[Field] =
+    &joined::<{ PRECISION.len() + wrappers::FIELDS.len() }>(PRECISION, wrappers::FIELDS);
+
+const PRECISION: &[Field] = &[
+    Field::new(
+        "state_dtype",
+        Kind::OneOf(&["float32", "bfloat16", "8bit"]),
+        "\"float32\"",
+        "what state is stored as; float32 is float64 for float64 parameters; 8bit is a code for each \
+         number and a scale for each 256",
+    ),
+    Field::new(
+        "min_8bit_size",
+        Kind::Int { min: 1, max: i64::MAX },
+        "4096",
+        "parameters with fewer elements keep float32 state under 8bit",
+    ),
+    Field::new(
+        "stochastic_rounding",
+        Kind::Bool,
+        "false",
+        "round bfloat16 parameters, bfloat16 and 8bit state up or down at random, right on average",
+    ),
+    Field::new(
+        "master_weights",
+        Kind::Bool,
+        "false",
+        "keep a float32 copy of bfloat16 parameters, and step that; other parameters are their own",
+    ),
+];
+
+impl ParamGroup {
+    /// The factor of the rule's learning rate over the steps.
+    #[must_use]
+    pub fn schedule(mut self, factor: impl Into<Schedule>) -> Self {
+        self.schedule = factor.into();
+        self
+    }
+
+    /// The rule's learning rate at step 0, before anything multiplies it.
+    pub(crate) fn first_lr(&self) -> f64 {
+        self.stepper.lr().at(0)
+    }
+
+    /// Stores state in this precision.
+    #[must_use]
+    pub fn state_dtype(mut self, state_dtype: StateDtype) -> Self {
+        self.state_dtype = state_dtype;
+        self
+    }
+
+    /// Rounds what is stored in less precision than it is computed in up or down at random, the
+    /// nearer value likelier in proportion, so that it is right on average.
+    #[must_use]
+    pub fn stochastic_rounding(mut self) -> Self {
+        self.stochastic_rounding = true;
+        self
+    }
+
+    /// Keeps a copy of bfloat16 parameters in single precision, made at the first step, and takes
+    /// steps from that; the parameters are what it rounds to. Others are their own copy.
+    #[must_use]
+    pub fn master_weights(mut self) -> Self {
+        self.master_weights = true;
+        self
+    }
+
+    /// Puts these around the rule.
+    #[must_use]
+    pub fn wrappers(mut self, wrappers: Wrappers) -> Self {
+        self.wrappers = wrappers;
+        self
+    }
+
+    /// Puts a wrapper of one's own around the rule, outside of those that are there.
+    #[must_use]
+    pub fn wrapper(mut self, wrapper: impl Wrapper) -> Self {
+        self.wrappers.push(wrapper);
+        self
+    }
+
+    /// The group that checked options of `entry` and [`COMMON`] describe.
+    pub(crate) fn from_options(
+        entry: &RuleEntry,
+        options: &Options,
+        horizon: Horizon,
+    ) -> Result<Self, ConfigError> {
+        let mut group = Self::new((entry.build.stepper)(options, horizon)?);
+        group.state_dtype = match options.str("state_dtype") {
+            "bfloat16" => StateDtype::Bf16,
+            "8bit" => StateDtype::Block8 { from: options.usize("min_8bit_size") },
+            _ => StateDtype::Full,
+        };
+        group.stochastic_rounding = options.bool("stochastic_rounding");
+        group.master_weights = options.bool("master_weights");
+        group.wrappers = Wrappers::from_options(options, horizon)?;
+        Ok(group)
+    }
+
+    /// The stepper: names of state, costs.
+    pub fn stepper(&self) -> &dyn Stepper {
+        &*self.stepper
+    }
+}
+
+/// A matrix whose state and traffic stand for all: 1024 x 1024 in single precision.
+const SAMPLE: [usize; 2] = [1024, 1024];
+
+/// What an optimizer costs, with its defaults, and its documentation.
+pub(super) fn more(entry: &Entry<RuleBuild>) -> More {
+    let build = || {
+        let options = resolve(entry.name, entry.fields, &Table::new())?;
+        (entry.build.stepper)(&options, Horizon { steps: 1 })
+    };
+    let stepper =
+        build().unwrap_or_else(|error| panic!("a default does not pass its check: {error}"));
+    let state = stepper.state_bytes(SAMPLE.into(), DType::F32);
+    let moved = stepper.bytes_moved(DType::F32, state);
+    let figure = |bytes: f64| ((bytes * 1e3).round() / 1e3).to_string();
+    let figures = vec![("state B/param", figure(state)), ("moved B/param", figure(moved))];
+    More { figures, about: entry.build.about }
+}

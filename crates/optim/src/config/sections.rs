@@ -1,0 +1,118 @@
+//! From the sections of a config.
+
+use rappel_registry::{ConfigError, Field, Kind, Options, resolve};
+use rappel_schedule::{Horizon, Schedule};
+use toml::{Table, Value};
+
+use super::group::{COMMON, ParamGroup};
+use super::options::OptimizerConfig;
+use super::registry::{GROUPS, OPTIMIZERS};
+use crate::kernels::RuleEntry;
+
+impl OptimizerConfig {
+    /// The config that a resolved `[optimizer]` section describes, with the run's `schedule` as
+    /// factor of every learning rate.
+    ///
+    /// # Errors
+    /// What is wrong with an option, alone or beside others, in the section or in a group.
+    ///
+    /// ```
+    /// use rappel_optim::{OPTIMIZERS, OptimizerConfig};
+    /// use rappel_registry::Family;
+    /// use rappel_schedule::{Horizon, constant};
+    /// let section = "name = 'adamw'\nlr = 1e-3\ngroups = [{ params = ['*.bias'], weight_decay = 0 }]";
+    /// let given = toml::from_str(section).unwrap();
+    /// let options = OPTIMIZERS.resolve_options("optimizer", &given)?;
+    /// let config = OptimizerConfig::from_section(&options, Horizon { steps: 100 }, constant(1.0))?;
+    /// # Ok::<(), rappel_registry::ConfigError>(())
+    /// ```
+    pub fn from_section(
+        options: &Options,
+        horizon: Horizon,
+        schedule: impl Into<Schedule>,
+    ) -> Result<Self, ConfigError> {
+        let entry = OPTIMIZERS.lookup(options.str("name"))?;
+        let group = ParamGroup::from_options(entry, options, horizon)?;
+        let mut config = Self::new(group).schedule(schedule);
+        for (i, given) in groups(options)?.into_iter().enumerate() {
+            let path = format!("{}.groups[{i}]", options.path());
+            config.groups.push(Self::group_from(&path, given, options, horizon)?);
+        }
+        config.check_alone().map_err(|error| options.invalid(error.option, error.reason))?;
+        Ok(config)
+    }
+
+    /// The config of a resolved `[optimizer]` section under a resolved `[schedule]`: a factor of each
+    /// group's learning rate, which its options that are learning rates themselves are compared with.
+    ///
+    /// # Errors
+    /// As [`from_section`](OptimizerConfig::from_section), and what is wrong with the schedule.
+    pub fn from_sections(
+        options: &Options,
+        schedule: &Options,
+        horizon: Horizon,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::from_section(options, horizon, 1.0)?;
+        let groups = config.groups.iter_mut().map(|(_, group)| group);
+        for group in std::iter::once(&mut config.default).chain(groups) {
+            group.schedule = Schedule::from_section(schedule, horizon, group.first_lr())?;
+        }
+        Ok(config)
+    }
+
+    /// The patterns and the group of a config's group, in a section with these `options`.
+    fn group_from(
+        path: &str,
+        given: &Table,
+        options: &Options,
+        horizon: Horizon,
+    ) -> Result<(Vec<String>, ParamGroup), ConfigError> {
+        let (entry, options) = group_options(path, given, options)?;
+        let patterns = options.strings("params").into_iter().map(str::to_owned).collect();
+        Ok((patterns, ParamGroup::from_options(entry, &options, horizon)?))
+    }
+}
+
+/// The tables of a section's `groups`.
+pub(super) fn groups(options: &Options) -> Result<Vec<&Table>, ConfigError> {
+    let wrong = || options.invalid("groups", format!("expected a {GROUPS}"));
+    match options.raw("groups") {
+        None => Ok(Vec::new()),
+        Some(Value::Array(groups)) => {
+            groups.iter().map(|given| given.as_table().ok_or_else(wrong)).collect()
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// The optimizer of a config's group, in a section with these `options`, and its own options in full.
+pub(super) fn group_options(
+    path: &str,
+    given: &Table,
+    options: &Options,
+) -> Result<(&'static RuleEntry, Options), ConfigError> {
+    let named = resolve(
+        path,
+        &[NAME],
+        &given
+            .iter()
+            .filter(|(key, _)| *key == "name")
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    )?;
+    let name = named.opt_str("name").unwrap_or(options.str("name"));
+    let entry = OPTIMIZERS.lookup_at(&format!("{path}.name"), name)?;
+    // What the group does not say is as in the section; of another optimizer, only what all have.
+    let mut full = options.to_toml();
+    let same = name == options.str("name");
+    full.retain(|key, _| {
+        key != "groups" && key != "name" && (same || COMMON.iter().any(|field| field.name == key))
+    });
+    full.extend(given.clone());
+    let fields = [&[PARAMS, NAME], entry.fields, COMMON].concat();
+    Ok((entry, resolve(path, &fields, &full)?))
+}
+
+const NAME: Field = Field::optional("name", Kind::Str, "another optimizer for these parameters");
+const PARAMS: Field =
+    Field::required("params", Kind::Strings, "globs over whole parameter names, such as *.bias");

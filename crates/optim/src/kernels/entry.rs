@@ -1,0 +1,53 @@
+//! Rules by name.
+
+use std::fmt;
+
+use rappel_registry::{ConfigError, Entry, Options};
+use rappel_schedule::Horizon;
+
+use super::stepper::Stepper;
+use crate::options::{InvalidOption, OptionSet};
+
+/// An optimizer's options, and how its formula runs.
+pub trait Algorithm: OptionSet + fmt::Debug {
+    /// What takes its steps: [`elementwise`](super::elementwise) of the rule, with as many slots of state as
+    /// the options need, [`two_pass`](super::two_pass) or [`tensors`](super::tensors).
+    fn stepper(&self) -> Box<dyn Stepper>;
+
+    /// Checks the options against each other.
+    ///
+    /// # Errors
+    /// [`InvalidOption`] for what cannot be.
+    fn check(&self) -> Result<(), InvalidOption> {
+        Ok(())
+    }
+}
+
+/// How an entry of [`OPTIMIZERS`](crate::OPTIMIZERS) reads its options, and its documentation.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleBuild {
+    pub(crate) about: &'static str,
+    pub(crate) stepper: fn(&Options, Horizon) -> Result<Box<dyn Stepper>, ConfigError>,
+}
+
+/// An entry of [`OPTIMIZERS`](crate::OPTIMIZERS).
+pub type RuleEntry = Entry<RuleBuild>;
+
+/// The entry of the rule `A`: its name, its formula in a line, where it is from.
+pub const fn entry<A: Algorithm>(
+    name: &'static str,
+    summary: &'static str,
+    reference: &'static str,
+) -> RuleEntry {
+    let build = RuleBuild { about: A::ABOUT, stepper: stepper::<A> };
+    Entry { name, summary, reference, fields: A::FIELDS, build }
+}
+
+fn stepper<A: Algorithm>(
+    options: &Options,
+    horizon: Horizon,
+) -> Result<Box<dyn Stepper>, ConfigError> {
+    let rule = A::from_options(options, horizon)?;
+    rule.check().map_err(|error| options.invalid(error.option, error.reason))?;
+    Ok(rule.stepper())
+}
