@@ -26,7 +26,8 @@ impl Hasher for PackedHasher {
     }
 
     fn write_u64(&mut self, word: u64) {
-        let product = u128::from(word ^ self.0) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let factor = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let product = u128::from(word ^ self.0).wrapping_mul(factor);
         self.0 = (product as u64) ^ (product >> 64) as u64;
     }
 

@@ -32,6 +32,7 @@ mod baseline;
 mod batch;
 mod cargo_workspace;
 mod config;
+mod contain;
 mod corpus;
 mod counts;
 mod dataset;

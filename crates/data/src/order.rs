@@ -261,6 +261,7 @@ impl Order {
     pub fn part(&self, step: u64, index: usize, count: usize) -> Vec<usize> {
         assert!(index < count, "micro-batch {index} of {count}");
         let samples = self.samples(step);
-        samples[index * samples.len() / count..(index + 1) * samples.len() / count].to_vec()
+        let until = |part: usize| (part as u128 * samples.len() as u128 / count as u128) as usize;
+        samples[until(index)..until(index + 1)].to_vec()
     }
 }

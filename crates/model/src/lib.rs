@@ -45,3 +45,5 @@ pub use layers::{Activation, Conv1D, Dropout, Embedding, LayerNorm, Linear, Mlp,
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
 pub use regularized::regularized_cross_entropy;
 pub use sampling::{Sampling, SamplingError};
+/// The crate whose objects `config.json` is written from.
+pub use serde_json;

@@ -7,7 +7,7 @@
 //! use rappel::prelude::*;
 //!
 //! let x = Tensor::rand([100, 1], 0.0, 1.0, DType::F32, Key::new(0));
-//! let y = &x * 2.0 + 1.0 + Tensor::randn([100, 1], DType::F32, Key::new(1)) * 0.1;
+//! let y = 2.0 * &x + 1.0 + 0.1 * Tensor::randn([100, 1], DType::F32, Key::new(1));
 //!
 //! let mut params = Params::new(42);
 //! let net = Linear::new(&mut params.scope("net"), 1, 1);
@@ -54,7 +54,12 @@ pub mod prelude {
         Schedule, ScheduleFn, constant, cosine, cosine_cycles, linear_decay, linear_warmup,
     };
     pub use rappel_tensor::{
-        DType, Grads, Init, Key, Param, Params, ParamsError, Scope, Shape, Tensor, TensorFile,
-        WeightLayout, linear, mse, no_grad, write_tensors,
+        CrossEntropy, DType, Grads, Init, Key, Param, Params, ParamsError, Scope, Shape, Tensor,
+        TensorFile, WeightLayout, cross_entropy, linear, mse, no_grad, write_tensors,
     };
 }
+
+/// The examples of README.md are compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -63,3 +63,5 @@ pub use range::Range;
 pub use resolve::resolve;
 pub use suggest::suggest;
 pub use visit::{remove_changeable, visit};
+/// The crate whose tables configs are read from and written to.
+pub use toml;

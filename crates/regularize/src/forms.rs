@@ -35,7 +35,10 @@ pub fn set_forms(sections: &[Options], params: &mut Params) -> Result<(), Config
         let Ok(Regularizer::Form(form)) = (entry.build.build)(options, Horizon { steps: 1 }) else {
             continue;
         };
-        let patterns = |globs: Vec<&str>| globs.into_iter().map(pattern).collect();
+        let patterns = |globs: Vec<&str>| match globs[..] {
+            [] => Err(NoWeights::Empty),
+            _ => globs.into_iter().map(pattern).collect(),
+        };
         let patterns: Option<Result<Vec<_>, _>> = options.opt_strings("params").map(patterns);
         let refused = |error: NoWeights| options.invalid("params", error.to_string());
         forms.push((patterns.transpose().map_err(refused)?, form));

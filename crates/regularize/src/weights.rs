@@ -44,6 +44,11 @@ pub enum NoWeights {
         /// What is wrong with it.
         reason: String,
     },
+    /// A list of no patterns.
+    #[error(
+        "is an empty list, which means no parameter; leave it out for all weights, or name some"
+    )]
+    Empty,
     /// No parameter of rank 2 or more is trained.
     #[error("no trainable parameter has two dimensions; name those that are meant")]
     NoMatrix,
@@ -54,8 +59,11 @@ impl Weights {
     /// for dots. Fixes the set of parameters.
     ///
     /// # Errors
-    /// A pattern that matches nothing, or is none.
+    /// A pattern that matches nothing, or is none; no pattern.
     pub fn matching<S: AsRef<str>>(params: &Params, patterns: &[S]) -> Result<Self, NoWeights> {
+        if patterns.is_empty() {
+            return Err(NoWeights::Empty);
+        }
         let layout = params.layout();
         let names: Vec<&str> =
             layout.entries().iter().filter(|e| e.trainable).map(|e| e.name.as_str()).collect();

@@ -25,6 +25,8 @@ mod tensor;
 pub use autograd::{checkpoint, is_recording, no_grad};
 pub use device::Device;
 pub use dtype::{DType, Element, Float};
+/// The element of [`DType::BF16`].
+pub use half::bf16;
 pub use kernels::update::{MAX_SLOTS, Memory, Reduce, Run, Runs, STATE_BLOCK, StateArena};
 pub use kernels::update::{StateKind, Trained, Update, Wrap, Wrapping, apply, reduce};
 pub use kernels::update::{reduce_all, reduce_each, update, update_each, update_rows};

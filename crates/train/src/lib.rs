@@ -37,6 +37,7 @@ mod report;
 mod run;
 mod run_dir;
 mod scheduled;
+mod sound;
 mod surface;
 mod tabular;
 mod tasks;

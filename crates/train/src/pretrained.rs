@@ -6,7 +6,7 @@ use rappel_data::{Document, Tokenizer};
 use rappel_model::{Forward, GenerateOptions, LanguageModel, Stop, generate};
 use rappel_tensor::{CrossEntropy, Tensor, no_grad};
 
-use crate::TrainError;
+use crate::{TrainError, sound};
 
 /// A language model with its tokenizer, as `rappel train` or transformers' `save_pretrained` left
 /// them in a folder.
@@ -47,6 +47,7 @@ impl Pretrained {
             let folder = folder.to_owned();
             return Err(TrainError::Vocabulary { folder, tokens, model_size });
         }
+        sound::check_finite(folder, &inner.params)?;
         Ok(Self { inner, tokenizer })
     }
 

@@ -27,7 +27,7 @@ pub struct Args {
     /// Take the most likely token each time
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "seed"])]
     greedy: bool,
-    /// Divides the logits: below 1 sharpens, above 1 flattens
+    /// Divides the logits: below 1 sharpens, above 1 flattens, 0 takes the most likely token each time
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     temperature: f64,
     /// Draw among the K likeliest tokens. Unset: among all
@@ -43,21 +43,24 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Args { max_tokens, greedy, temperature, top_k, top_p, seed, .. } = *args;
-    let sampling = if greedy {
+    // No randomness is left at temperature 0, as everywhere.
+    let sampling = if greedy || temperature == 0.0 {
         Sampling::Greedy
     } else {
         Sampling::Random { temperature, top_k, top_p, seed }
     };
     let options = GenerateOptions { max_new_tokens: max_tokens, sampling, eos_token_id: vec![] };
+    options.sampling.check()?;
     let model = Pretrained::load(&model_folder(&args.model)?)?;
     let mut out = stdout().lock();
-    out.write_all(args.prompt.as_bytes())?;
-    out.flush()?;
+    // With the first text, for before that the prompt may be refused.
+    let mut prompt = Some(args.prompt.as_str());
     let stopped = model.generate(&args.prompt, &options, &mut |text| {
+        out.write_all(prompt.take().unwrap_or_default().as_bytes())?;
         out.write_all(text.as_bytes())?;
         out.flush()
     })?;
-    writeln!(out)?;
+    writeln!(out, "{}", prompt.unwrap_or_default())?;
     if stopped == Some(Stop::Positions) {
         let positions = model.model().config().max_positions();
         eprintln!("note: it ends here because the model has no more than {positions} positions");

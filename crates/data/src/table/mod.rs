@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rappel_registry::suggest;
 
 use crate::DataError;
+use crate::contain::contain;
 
 pub use self::csv::write_csv;
 pub use column::Column;
@@ -68,7 +69,11 @@ impl Table {
             let reason = format!("cannot be told to be a table; wants one of {}", known.join(", "));
             return Err(DataError::table(path, reason));
         };
-        let table = read(path)?;
+        // Decoders of formats made by others are not all free of panics.
+        let table = contain(|| read(path)).unwrap_or_else(|panic| {
+            let reason = format!("not a whole {extension} file: its decoder failed: {panic}");
+            Err(DataError::table(path, reason))
+        })?;
         table.check()?;
         Ok(table)
     }

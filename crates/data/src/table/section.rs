@@ -114,6 +114,11 @@ impl TableConfig {
             return Err(options.invalid("features", reason));
         }
         let features = self.features.as_deref().unwrap_or_default();
+        if self.features.is_some() && features.is_empty() {
+            let reason =
+                "is an empty list; name the columns to predict from, or leave it out for all";
+            return Err(options.invalid("features", reason));
+        }
         if let Some(i) = (1..features.len()).find(|i| features[..*i].contains(&features[*i])) {
             let reason = format!("`{}` is named twice; name it once", features[i]);
             return Err(options.invalid("features", reason));

@@ -16,8 +16,12 @@ use serde_json::{Value, json};
 pub use stream_decoder::StreamDecoder;
 
 use self::words::{Known, Words};
+use crate::contain::contain;
 use crate::corpus::{Corpus, Document};
 use crate::{DataError, TokenStream, Tokens};
+
+/// Vocabularies may be sparse up to this many ids; beyond, an id takes at least a byte of the file.
+const MOST_SPARSE: usize = 1 << 20;
 
 /// The token that closes a document in the tokenizers made here.
 pub const END_OF_DOCUMENT: &str = "<|endoftext|>";
@@ -120,9 +124,7 @@ impl Tokenizer {
             return Err(DataError::tokenizer(name, reason));
         }
         // Not `from_bytes`, which is generic: the reader of every model there is would be built anew.
-        let mut inner: tokenizers::Tokenizer = json
-            .parse()
-            .map_err(|error: tokenizers::Error| DataError::tokenizer(&name, error.to_string()))?;
+        let mut inner: tokenizers::Tokenizer = guarded(&name, || json.parse())?;
         inner.with_padding(None);
         inner
             .with_truncation(None)
@@ -132,6 +134,14 @@ impl Tokenizer {
             return Err(DataError::tokenizer(name, format!("has no token `{end}`")));
         };
         let vocab_size = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
+        if vocab_size > json.len().max(MOST_SPARSE) {
+            let reason = format!(
+                "has the id {}, but only {} bytes: ids so far apart are taken for a mistake",
+                vocab_size - 1,
+                json.len()
+            );
+            return Err(DataError::tokenizer(name, reason));
+        }
         let bytes = byte_level_vocabulary(parsed, &inner, vocab_size);
         let words = pieces::can_be_cut(parsed).then(|| Box::new(Words::new()));
         let kind = Kind::Text { inner: Box::new(inner), bytes, words };
@@ -180,10 +190,9 @@ impl Tokenizer {
             Kind::Text { bytes: Some(bytes), .. } => {
                 Ok(ids.iter().flat_map(|&id| bytes[id as usize].iter().copied()).collect())
             }
-            Kind::Text { inner, .. } => inner
-                .decode(ids, true)
-                .map(String::into_bytes)
-                .map_err(|error| DataError::tokenizer(&self.name, error.to_string())),
+            Kind::Text { inner, .. } => {
+                guarded(&self.name, || inner.decode(ids, true)).map(String::into_bytes)
+            }
         }
     }
 
@@ -249,9 +258,8 @@ impl Tokenizer {
                 words.encode(utf8(part, &self.name)?, inner, known, ids)?;
             }
             Kind::Text { inner, .. } => {
-                let encoding = inner.encode_fast(utf8(part, &self.name)?, false);
-                let encoding = encoding
-                    .map_err(|error| DataError::tokenizer(&self.name, error.to_string()))?;
+                let text = utf8(part, &self.name)?;
+                let encoding = guarded(&self.name, || inner.encode_fast(text, false))?;
                 ids.extend_from_slice(encoding.get_ids());
             }
         }
@@ -283,6 +291,14 @@ impl Tokenizer {
             std::fs::write(&path, contents).map_err(|source| DataError::Write { path, source })?;
         }
         Ok(())
+    }
+}
+
+/// What the library says of a tokenizer that may be anything; its panics are errors.
+fn guarded<T>(name: &str, f: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, DataError> {
+    match contain(f) {
+        Ok(result) => result.map_err(|error| DataError::tokenizer(name, error.to_string())),
+        Err(panic) => Err(DataError::tokenizer(name, format!("is not sound: {panic}"))),
     }
 }
 

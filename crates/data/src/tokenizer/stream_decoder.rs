@@ -2,7 +2,7 @@
 
 use tokenizers::tokenizer::step_decode_stream;
 
-use super::{Kind, Tokenizer};
+use super::{Kind, Tokenizer, guarded};
 use crate::DataError;
 
 /// Decodes ids as they are generated: each gives the text that is certain by then.
@@ -49,9 +49,8 @@ impl<'a> StreamDecoder<'a> {
     pub fn push(&mut self, id: u32) -> Result<String, DataError> {
         if let Kind::Text { inner, bytes: None, .. } = &self.tokenizer.kind {
             let Self { ids, prefix, prefix_index, .. } = self;
-            return step_decode_stream(inner, vec![id], true, ids, prefix, prefix_index)
-                .map(Option::unwrap_or_default)
-                .map_err(|error| DataError::tokenizer(&self.tokenizer.name, error.to_string()));
+            let step = || step_decode_stream(inner, vec![id], true, ids, prefix, prefix_index);
+            return guarded(&self.tokenizer.name, step).map(Option::unwrap_or_default);
         }
         self.pending.extend(self.tokenizer.decode(&[id])?);
         // What may still become a character starts in the last three bytes.

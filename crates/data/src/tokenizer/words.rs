@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use regex::Regex;
 use tokenizers::{Model, ModelWrapper, Tokenizer};
 
-use super::alphabet;
+use super::{alphabet, guarded};
 use crate::DataError;
 
 /// The pattern of GPT-2 less its look-ahead `\s+(?!\S)`, which [`Words::each`] stands in for.
@@ -57,8 +57,7 @@ impl Words {
 
     fn merge(&self, word: &str, model: &ModelWrapper) -> Result<Vec<u32>, DataError> {
         let spelled: String = word.bytes().map(|byte| self.characters[usize::from(byte)]).collect();
-        let tokens = model.tokenize(&spelled);
-        let tokens = tokens.map_err(|error| DataError::tokenizer("bpe", error.to_string()))?;
+        let tokens = guarded("bpe", || model.tokenize(&spelled))?;
         Ok(tokens.into_iter().map(|token| token.id).collect())
     }
 

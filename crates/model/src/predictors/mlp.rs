@@ -54,7 +54,31 @@ struct Perceptron {
     dropout: Dropout,
 }
 
+/// More layers than this are taken for a mistake.
+const MOST_LAYERS: usize = 1000;
+
+/// So are more parameters than this.
+const MOST_PARAMETERS: u128 = 1 << 40;
+
 impl PredictorConfig for Config {
+    fn fault(&self, inputs: usize, outputs: usize) -> Option<(&'static str, String)> {
+        let layers = self.hidden_sizes.len();
+        if layers > MOST_LAYERS {
+            let reason = format!("{layers} layers; at most {MOST_LAYERS} are supported");
+            return Some(("hidden_sizes", reason));
+        }
+        let sizes = [&[inputs], &self.hidden_sizes[..], &[outputs]].concat();
+        let of = |pair: &[usize]| (pair[0] as u128 + 1).saturating_mul(pair[1] as u128);
+        let parameters = sizes.windows(2).map(of).fold(0, u128::saturating_add);
+        (parameters > MOST_PARAMETERS).then(|| {
+            let reason = format!(
+                "these sizes make {parameters} parameters, at most {MOST_PARAMETERS} are supported; \
+                 make them smaller"
+            );
+            ("hidden_sizes", reason)
+        })
+    }
+
     fn build(&self, params: &mut Params, inputs: usize, outputs: usize) -> Box<dyn Predictor> {
         let scope = &mut params.scope("mlp");
         let sizes = [&[inputs], &self.hidden_sizes[..], &[outputs]].concat();

@@ -23,6 +23,12 @@ pub trait Predictor: Send + Sync {
 
 /// A predictor whose options are checked.
 pub trait PredictorConfig: Send + Sync {
+    /// What cannot be with so many inputs and outputs: the key, and why.
+    fn fault(&self, inputs: usize, outputs: usize) -> Option<(&'static str, String)> {
+        let _ = (inputs, outputs);
+        None
+    }
+
     /// Registers its parameters.
     fn build(&self, params: &mut Params, inputs: usize, outputs: usize) -> Box<dyn Predictor>;
 }

@@ -8,7 +8,7 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
     name: "latest",
     summary: "the mean of the latest k weights taken in; k copies are kept",
     reference: "Kaddour, Stop wasting my time! (LAWA), https://arxiv.org/abs/2209.14981",
-    fields: &[Field::new("k", Kind::int_from(1), "5", "how many of the latest")],
+    fields: &[Field::new("k", Kind::Int { min: 1, max: 1_000 }, "5", "how many of the latest")],
     build: |options| {
         Ok(Box::new(Latest { k: options.usize("k"), period: Period::from_options(options) }))
     },

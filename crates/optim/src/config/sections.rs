@@ -68,7 +68,13 @@ impl OptimizerConfig {
         horizon: Horizon,
     ) -> Result<(Vec<String>, ParamGroup), ConfigError> {
         let (entry, options) = group_options(path, given, options)?;
-        let patterns = options.strings("params").into_iter().map(str::to_owned).collect();
+        let patterns: Vec<String> =
+            options.strings("params").into_iter().map(str::to_owned).collect();
+        if patterns.is_empty() {
+            let reason = "is an empty list, so that nothing belongs to this group; name its parameters, \
+                          or take the group out";
+            return Err(options.invalid("params", reason));
+        }
         Ok((patterns, ParamGroup::from_options(entry, &options, horizon)?))
     }
 }

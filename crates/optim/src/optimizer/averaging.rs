@@ -83,7 +83,7 @@ impl WeightAverage {
 
     /// Bytes beside the parameters.
     pub fn bytes(&self) -> usize {
-        self.bytes_of_a_copy() * self.copies.len()
+        self.bytes_of_a_copy().saturating_mul(self.copies.len())
     }
 
     /// Bytes that a step moves, on average.

@@ -25,6 +25,7 @@ impl PendingNodes {
 
 /// Walks from `root`, whose gradient is `grad`. Gradients of parameters go to `store`; those of
 /// other leaves come back, by the number of their node.
+#[track_caller]
 fn run(root: &Tensor, grad: Tensor, store: &mut dyn GradStore) -> BTreeMap<u64, Tensor> {
     let mut leaves = BTreeMap::new();
     let Some(node) = root.node.clone() else { return leaves };
@@ -40,9 +41,13 @@ fn run(root: &Tensor, grad: Tensor, store: &mut dyn GradStore) -> BTreeMap<u64, 
             leaves.insert(id, grad);
             continue;
         }
-        let operation = node.take().unwrap_or_else(|| {
-            panic!("backward: this graph was walked before and is gone; run the forward pass again")
-        });
+        // No closure: the panic is the caller's.
+        let Some(operation) = node.take() else {
+            panic!(
+                "backward: an earlier backward pass went through this graph and freed it; run the \
+                 forward pass again, or add the losses up and call backward once"
+            );
+        };
         let mut sink =
             Sink { inputs: &operation.inputs, pending: &mut pending, store: &mut *store };
         (operation.backward)(grad, &mut sink);

@@ -36,12 +36,22 @@ formula!(Sum, 2, [a, b] => a + b);
 formula!(Difference, 2, [a, b] => a - b);
 formula!(Product, 2, [a, b] => a * b);
 formula!(Quotient, 2, [a, b] => a / b);
+/// `c / x` for a number `c`.
+#[derive(Clone, Copy)]
+struct Over(f64);
+impl Formula<1> for Over {
+    #[inline(always)]
+    fn eval<R: Real>(&self, [x]: [R; 1]) -> R {
+        R::of(self.0) / x
+    }
+}
 formula!(Least, 2, [a, b] => R::select(a.le(b), a, b));
 formula!(Most, 2, [a, b] => R::select(b.le(a), a, b));
 // Where both are equal each gets half, as in PyTorch.
 formula!(Share, 3, [g, a, b] => {
     R::select(a.lt(b), g, R::select(a.eq(b), g * R::of(0.5), R::of(0.0)))
 });
+formula!(OverGrad, 3, [g, x, y] => -(g * y) / x);
 formula!(DivisorGrad, 3, [g, a, b] => -(g * a) / (b * b));
 
 impl Tensor {
@@ -134,8 +144,18 @@ fn div(a: &Tensor, b: &Tensor) -> Tensor {
     })
 }
 
+#[track_caller]
+fn over(c: f64, x: &Tensor) -> Tensor {
+    let y: Tensor = map::<1, _>("div", [x], Over(c));
+    let (x0, y0) = (x.detach(), y.clone());
+    y.record(&[x], move |grad, sink| {
+        sink.add(0, || map("div", [&grad, &x0, &y0], OverGrad));
+    })
+}
+
+/// The operator between tensors; with a number on the right, as `a x + b`; with one on the left.
 macro_rules! operator {
-    ($trait:ident, $method:ident, $function:ident, $scalar:expr) => {
+    ($trait:ident, $method:ident, $function:ident, $scalar:expr, $left:expr) => {
         impl $trait for &Tensor {
             type Output = Tensor;
             #[track_caller]
@@ -180,12 +200,27 @@ macro_rules! operator {
                 $trait::$method(&self, other)
             }
         }
+        impl $trait<&Tensor> for f64 {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: &Tensor) -> Tensor {
+                let left: fn(f64, &Tensor) -> Tensor = $left;
+                left(self, other)
+            }
+        }
+        impl $trait<Tensor> for f64 {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: Tensor) -> Tensor {
+                $trait::$method(self, &other)
+            }
+        }
     };
 }
-operator!(Add, add, add, |x| (1.0, x));
-operator!(Sub, sub, sub, |x| (1.0, -x));
-operator!(Mul, mul, mul, |x| (x, 0.0));
-operator!(Div, div, div, |x| (1.0 / x, 0.0));
+operator!(Add, add, add, |c| (1.0, c), |c, x| x.affine(1.0, c));
+operator!(Sub, sub, sub, |c| (1.0, -c), |c, x| x.affine(-1.0, c));
+operator!(Mul, mul, mul, |c| (c, 0.0), |c, x| x.affine(c, 0.0));
+operator!(Div, div, div, |c| (1.0 / c, 0.0), over);
 
 impl Neg for &Tensor {
     type Output = Tensor;
@@ -226,6 +261,10 @@ pub(super) const OPERATION: Operation = Operation {
         }
         let inputs = vec![draw.normal([n, m])];
         samples.push(Sample::new("scalars", inputs, |x| (-(&x[0] * 3.0 - 1.0) + 2.0) / 7.0));
+        let inputs = vec![draw.uniform([n, m], 0.5, 2.0)];
+        samples.push(Sample::new("scalars on the left", inputs, |x| {
+            2.0 * (1.0 - 3.0 / &x[0]) + (0.5 + &x[0])
+        }));
         samples
     },
 };

@@ -387,11 +387,13 @@ impl Params {
     /// parameter's type.
     ///
     /// # Errors
-    /// A name that only one side has, or a shape that differs; then nothing was changed.
+    /// A name that only one side has, or a shape that differs; then nothing was changed, nor
+    /// allocated.
     pub fn load(&mut self, file: &TensorFile) -> Result<(), ParamsError> {
+        let of = |entry: &Entry| (entry.name.clone(), entry.shape);
+        let wanted: Vec<_> = read(&self.shared).entries().iter().map(of).collect();
+        file.check_exactly(wanted.iter().map(|(name, shape)| (name.as_str(), *shape)))?;
         let layout = self.layout();
-        let wanted = layout.entries().iter().map(|entry| (entry.name.as_str(), entry.shape));
-        file.check_exactly(wanted)?;
         self.update(|arenas| {
             for (index, entry) in layout.entries().iter().enumerate() {
                 arenas.put(index, &file.tensor(&entry.name)?);

@@ -27,6 +27,7 @@ use crate::shape::{Layout, Shape};
 /// let x = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0], [2, 2]);
 /// let y = &x.t() * 10.0 + 1.0;
 /// assert_eq!(y.to_vec::<f32>(), [11.0, 31.0, 21.0, 41.0]);
+/// assert_eq!(format!("{:.0}", 1.0 - y), "[[-10, -30],\n [-20, -40]]");
 /// ```
 #[derive(Clone)]
 pub struct Tensor {

@@ -81,7 +81,7 @@ const TRAIN: &[Field] = &[
     BATCH_SIZE,
     Field::new(
         "gradient_accumulation_steps",
-        Kind::int_from(1),
+        Kind::Int { min: 1, max: 1_000_000 },
         "1",
         "forward passes of one optimizer step; gradients are averaged over all their tokens",
     )

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::loss::{logits, outputs, values};
 use super::metrics;
 use crate::durable::{replace, sync_file, write_synced};
-use crate::{Metric, TrainError};
+use crate::{Metric, TrainError, sound};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -62,8 +62,11 @@ impl TabularModel {
         let entry = PREDICTORS.lookup_at("model.name", section.str("name"))?;
         let Configured { predictor, dtype } = Configured::new(entry, section)?;
         let mut params = params(dtype)?;
-        let inputs = preprocessing.inputs().len();
-        let predictor = predictor.build(&mut params, inputs, outputs(&preprocessing.target));
+        let (inputs, outputs) = (preprocessing.inputs().len(), outputs(&preprocessing.target));
+        if let Some((key, reason)) = predictor.fault(inputs, outputs) {
+            return Err(section.invalid(key, reason).into());
+        }
+        let predictor = predictor.build(&mut params, inputs, outputs);
         let json = |(key, value): (String, toml::Value)| {
             Ok((key, serde_json::to_value(value).expect("resolved options are JSON")))
         };
@@ -82,6 +85,7 @@ impl TabularModel {
     /// What is missing, torn or does not fit together.
     pub fn load(folder: &Path) -> Result<Self, TrainError> {
         let preprocessing: Preprocessing = read_json(&folder.join(PREPROCESSING))?;
+        sound::check_preprocessing(&folder.join(PREPROCESSING), &preprocessing)?;
         let path = folder.join(CONFIG);
         let section: toml::Table = read_json(&path)?;
         let (_, section) = PREDICTORS.resolve("", &section).map_err(|error| {
@@ -91,6 +95,7 @@ impl TabularModel {
         let mut model =
             Self::new(&section, preprocessing, |dtype| Ok(Params::with_dtype(0, dtype)))?;
         model.params.load(&TensorFile::open(folder.join(WEIGHTS))?)?;
+        sound::check_finite(folder, &model.params)?;
         Ok(model)
     }
 

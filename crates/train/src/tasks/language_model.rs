@@ -33,7 +33,12 @@ const SAMPLE: &[Field] = &[
     Field::new("prompt", Kind::Str, "\"\"", "what it goes on from; empty: a new document"),
     Field::new("max_tokens", Kind::int_from(0), "200", "tokens at most; 0: no sample")
         .aka(&["max_new_tokens"]),
-    Field::new("temperature", Kind::Float(Range::above(0.0)), "0.8", "divides the logits"),
+    Field::new(
+        "temperature",
+        Kind::Float(Range::from(0.0)),
+        "0.8",
+        "divides the logits; 0 takes the most likely token each time",
+    ),
     Field::new("top_k", Kind::int_from(0), "50", "draw among the likeliest; 0: among all"),
 ];
 
@@ -91,17 +96,15 @@ fn build(
 /// How the sample at the end is drawn.
 fn sampling(config: &Config, end_of_document: u32) -> GenerateOptions {
     let sample = config.section("sample");
-    let top_k = sample.usize("top_k");
-    GenerateOptions {
-        max_new_tokens: sample.usize("max_tokens"),
-        sampling: Sampling::Random {
-            temperature: sample.f64("temperature"),
-            top_k: (top_k > 0).then_some(top_k),
-            top_p: None,
-            seed: config.seed(),
-        },
-        eos_token_id: vec![end_of_document],
-    }
+    let (top_k, temperature) = (sample.usize("top_k"), sample.f64("temperature"));
+    let top_k = (top_k > 0).then_some(top_k);
+    let sampling = if temperature == 0.0 {
+        Sampling::Greedy
+    } else {
+        Sampling::Random { temperature, top_k, top_p: None, seed: config.seed() }
+    };
+    let max_new_tokens = sample.usize("max_tokens");
+    GenerateOptions { max_new_tokens, sampling, eos_token_id: vec![end_of_document] }
 }
 
 /// Samples must fit the model's positions.

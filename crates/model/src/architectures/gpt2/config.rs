@@ -235,16 +235,18 @@ impl Gpt2Config {
     /// Weights of a block's matrices: attention's `3 C^2 + C^2`, the MLP's `2 C I`.
     fn block_weights(&self) -> u128 {
         let (width, inner) = (self.n_embd as u128, self.inner() as u128);
-        4 * width * width + 2 * width * inner
+        let attention = width.saturating_mul(width).saturating_mul(4);
+        attention.saturating_add(width.saturating_mul(inner).saturating_mul(2))
     }
 
     /// All parameters, without overflow for whatever sizes pass the options' ranges.
     fn parameters(&self) -> u128 {
         let (width, inner) = (self.n_embd as u128, self.inner() as u128);
         // Biases 3C + C + I + C, two norms of 2C.
-        let block = self.block_weights() + 9 * width + inner;
+        let block = self.block_weights().saturating_add(9 * width + inner);
         let tables = if self.tie_word_embeddings { 1 } else { 2 } * self.vocab_size as u128;
-        self.n_layer as u128 * block + (tables + self.n_positions as u128 + 2) * width
+        let embeddings = (tables + self.n_positions as u128 + 2).saturating_mul(width);
+        block.saturating_mul(self.n_layer as u128).saturating_add(embeddings)
     }
 }
 

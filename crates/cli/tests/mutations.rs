@@ -1,0 +1,235 @@
+//! Files that are almost right: mutated at random, each must end in success or in an error that is
+//! told, within bounded time and memory.
+//!
+//! Every case is a run of the binary in an address space of [`MEMORY`]: what allocates by a number in a
+//! file before comparing it with the file dies there, and so do panics and endless loops. A case is a
+//! pure function of its seed; `RAPPEL_MUTATIONS=1000000` tries as many of each kind as asked for, and a
+//! seed that found something joins [`SAVED`].
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use common::{Place, sha256_hex, stderr};
+use rappel_testkit::Random;
+use serde_json::json;
+
+/// Cases of each kind unless the environment says otherwise: all kinds together take half a minute.
+const CASES: u64 = 60;
+
+/// Of the address space, in KiB: room for the program and its threads, and for honest files many times.
+const MEMORY: &str = "2000000";
+
+/// After so long it is a loop without end, even on a machine that is busy.
+const SECONDS: &str = "60";
+
+/// Cases that once found something: the file's kind, and the seed.
+const SAVED: &[(&str, u64)] = &[];
+
+/// Numbers at the ends of ranges.
+const NUMBERS: [&str; 14] = [
+    "0",
+    "-1",
+    "1",
+    "255",
+    "65536",
+    "2147483647",
+    "4294967295",
+    "9007199254740993",
+    "9223372036854775807",
+    "18446744073709551615",
+    "1e308",
+    "1e-320",
+    "0.5",
+    "null",
+];
+
+/// A file like `bytes`, changed at one to four places.
+fn mutated(bytes: &[u8], seed: u64) -> Vec<u8> {
+    let random = &mut Random::new(seed);
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=random.below(4) {
+        mutate(&mut bytes, random);
+    }
+    bytes
+}
+
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    if bytes.is_empty() {
+        return;
+    }
+    let at = random.below(bytes.len());
+    let len = (1 + random.below(16)).min(bytes.len() - at);
+    match random.below(8) {
+        0 => bytes[at] ^= 1 << random.below(8),
+        1 => bytes[at..at + len].fill(0xff),
+        2 => drop(bytes.drain(at..at + len)),
+        3 => bytes.truncate(at),
+        4 => {
+            let part = bytes[at..at + len].to_vec();
+            let to = random.below(bytes.len());
+            bytes.splice(to..to, part);
+        }
+        // Of texts, mostly numbers.
+        _ => {
+            let digits = |from: usize| {
+                let number = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+                let start = from + bytes[from..].iter().position(u8::is_ascii_digit)?;
+                let len = bytes[start..].iter().take_while(|byte| number(byte)).count();
+                Some(start..start + len)
+            };
+            let place = digits(at).unwrap_or(at..at + len);
+            bytes.splice(place, NUMBERS[random.below(NUMBERS.len())].bytes());
+        }
+    }
+}
+
+/// A folder with a small model of text, one of a table, and the files that they read.
+fn place() -> Place {
+    let place = Place::new();
+    let steps = ["--set", "train.steps=3", "--set", "checkpoint.every=2"];
+    place.ok(&[&["train", "tiny.toml", "--out", "text"], &steps[..]].concat());
+    let row = |i: u32| format!("{},{},{}\n", i % 7, ["red", "green", "blue"][i as usize % 3], i);
+    place.write(
+        "rows.csv",
+        "size,colour,price\n".to_owned() + &(0..60).map(row).collect::<String>(),
+    );
+    place.write(
+        "table.toml",
+        "task = 'regression'\n[data]\nfile = 'rows.csv'\ntarget = 'price'\n\
+         [model]\nname = 'mlp'\nhidden_sizes = [4]\n[optimizer]\nname = 'adam'\nlr = 0.01\n\
+         [train]\nsteps = 3\nbatch_size = 8\n",
+    );
+    place.ok(&["train", "table.toml", "--out", "table"]);
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
+    for (from, to) in
+        [("tabular/snappy.parquet", "rows.parquet"), ("tabular/gzip.parquet", "gzip.parquet")]
+    {
+        fs::copy(testdata.join(from), place.at(to)).unwrap();
+    }
+    fs::copy(testdata.join("tokenizers/metaspace/tokenizer.json"), place.at("unigram.json"))
+        .unwrap();
+    place
+}
+
+/// Runs the binary with little memory and time.
+fn bounded(place: &Place, args: &[&str]) -> Output {
+    let script = format!("ulimit -v {MEMORY} && exec timeout {SECONDS} \"$0\" --threads 1 \"$@\"");
+    Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_rappel")])
+        .args(args)
+        .current_dir(place.at(""))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Whether a command ended as commands must; else what it did.
+fn fault(output: &Output) -> Option<String> {
+    let told = stderr(output);
+    let ended = match output.status.code() {
+        Some(0) => true,
+        Some(1) => told.contains("error: "),
+        _ => false,
+    };
+    let panicked = told.contains("panicked") || told.contains("RUST_BACKTRACE");
+    (!ended || panicked).then(|| format!("{}: {told}", output.status))
+}
+
+/// Mutates `file` again and again, and runs a command that reads it; `prepare` is called after each
+/// mutation. The file is as it was in the end.
+fn attack(place: &Place, file: &str, args: &[&str], prepare: &dyn Fn()) {
+    let cases = std::env::var("RAPPEL_MUTATIONS").ok();
+    let cases = cases.map_or(CASES, |cases| cases.parse().expect("a number of cases"));
+    let path = place.at(file);
+    let whole = fs::read(&path).unwrap();
+    let saved = SAVED.iter().filter(|(of, _)| *of == file).map(|(_, seed)| *seed);
+    let mut faults = Vec::new();
+    for seed in saved.chain(0..cases) {
+        fs::write(&path, mutated(&whole, seed)).unwrap();
+        prepare();
+        if let Some(fault) = fault(&bounded(place, args)) {
+            let kept: PathBuf = [env!("CARGO_TARGET_TMPDIR"), "mutated"].iter().collect();
+            fs::copy(&path, &kept).unwrap();
+            faults.push(format!("{file}, seed {seed}, kept as {}: {fault}", kept.display()));
+        }
+    }
+    fs::write(&path, whole).unwrap();
+    assert!(
+        faults.is_empty(),
+        "{} cases:\n{}",
+        faults.len(),
+        faults[..faults.len().min(8)].join("\n")
+    );
+}
+
+#[test]
+fn models_of_text() {
+    let place = place();
+    place.write("few.txt", "let x1 = 1 + 1;\n");
+    let eval = ["eval", "--model", "text/model", "--file", "few.txt"];
+    for file in ["tokenizer.json", "tokenizer_config.json", "config.json", "model.safetensors"] {
+        attack(&place, &format!("text/model/{file}"), &eval, &|| ());
+    }
+    // Another kind of vocabulary, which others' code reads.
+    let train = ["train", "tiny.toml", "--out", "other", "--set", "data.tokenizer=unigram.json"];
+    let short = ["--set", "train.steps=1", "--set", "sample.max_tokens=1"];
+    let other = place.at("other");
+    attack(&place, "unigram.json", &[&train[..], &short].concat(), &|| {
+        let _ = fs::remove_dir_all(&other);
+    });
+}
+
+#[test]
+fn models_of_tables() {
+    let place = place();
+    let predict = ["predict", "--model", "table/model", "--file", "rows.csv", "--out", "told.csv"];
+    for file in ["config.json", "preprocessing.json", "model.safetensors"] {
+        attack(&place, &format!("table/model/{file}"), &predict, &|| ());
+    }
+}
+
+#[test]
+fn tables() {
+    let place = place();
+    let predict = ["predict", "--model", "table/model", "--file", "rows.csv", "--out", "told.csv"];
+    attack(&place, "rows.csv", &predict, &|| ());
+    for file in ["rows.parquet", "gzip.parquet"] {
+        let predict = ["predict", "--model", "table/model", "--file", file, "--out", "told.csv"];
+        attack(&place, file, &predict, &|| ());
+    }
+}
+
+#[test]
+fn configs() {
+    let place = place();
+    attack(&place, "tiny.toml", &["schedule", "tiny.toml"], &|| ());
+    attack(&place, "table.toml", &["schedule", "table.toml"], &|| ());
+}
+
+#[test]
+fn checkpoints() {
+    let place = place();
+    let step = (0..9).rev().map(|step| format!("text/checkpoints/step-{step}"));
+    let step = step.into_iter().find(|step| place.at(step).exists()).unwrap();
+    let names = ["params.safetensors", "optimizer.safetensors", "state.json"];
+    let folder = place.at(&step);
+    let manifest = fs::read(folder.join("manifest.json")).unwrap();
+    // One that lists what is there, as of a checkpoint that was made so.
+    let agree = || {
+        let sum = |name: &&str| {
+            let bytes = fs::read(folder.join(name)).unwrap();
+            ((*name).to_owned(), json!({ "bytes": bytes.len(), "sha256": sha256_hex(&bytes) }))
+        };
+        let files: serde_json::Map<_, _> = names.iter().map(sum).collect();
+        fs::write(folder.join("manifest.json"), json!({ "files": files }).to_string()).unwrap();
+    };
+    for name in names {
+        attack(&place, &format!("{step}/{name}"), &["train", "--resume", "text"], &agree);
+    }
+    fs::write(folder.join("manifest.json"), manifest).unwrap();
+    attack(&place, &format!("{step}/manifest.json"), &["train", "--resume", "text"], &|| ());
+}
