@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    completions, eval, generate, list, lr_find, predict, replay, schedule, surface, train,
+    completions, eval, generate, list, lr_find, man, predict, replay, schedule, surface, train,
 };
 use crate::environment::MOST_THREADS;
 
@@ -34,6 +34,9 @@ pub struct Cli {
     /// Threads to compute with; results are the same bits for any number. Unset: one a core
     #[arg(long, global = true, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MOST_THREADS)))]
     threads: Option<u32>,
+    /// Tell nothing of progress, only errors and what the command came to
+    #[arg(long, short, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,6 +53,7 @@ enum Command {
     Schedule(schedule::Args),
     Surface(surface::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Cli {
@@ -58,16 +62,17 @@ impl Cli {
         let threads = self.threads.unwrap_or(0) as usize;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.context("cannot start the threads")?.install(|| match self.command {
-            Command::Train(args) => train::run(&args),
+            Command::Train(args) => train::run(&args, self.quiet),
             Command::Generate(args) => generate::run(&args),
             Command::Eval(args) => eval::run(&args),
             Command::List(args) => list::run(&args),
-            Command::LrFind(args) => lr_find::run(&args),
+            Command::LrFind(args) => lr_find::run(&args, self.quiet),
             Command::Predict(args) => predict::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Schedule(args) => schedule::run(&args),
             Command::Surface(args) => surface::run(&args),
             Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         })
     }
 }

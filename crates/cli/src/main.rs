@@ -6,6 +6,7 @@ mod commands;
 mod draw;
 mod environment;
 mod escape;
+mod names;
 mod profiler;
 mod progress;
 mod report;

@@ -41,8 +41,13 @@ enum Show {
 }
 
 impl<'a> Progress<'a> {
-    /// A bar if standard error is a terminal that can draw one, lines otherwise.
-    pub fn new(signals: &'a Signals, profile: bool) -> Self {
+    /// A bar if standard error is a terminal that can draw one, lines otherwise;
+    /// nothing where `quiet`.
+    pub fn new(signals: &'a Signals, profile: bool, quiet: bool) -> Self {
+        if quiet {
+            let show = Show::Bar { bar: ProgressBar::hidden(), ready: false };
+            return Self { signals, show, profiler: profile.then(Profiler::new) };
+        }
         Self::on(ProgressDrawTarget::stderr(), signals, profile)
     }
 

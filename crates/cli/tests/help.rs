@@ -4,7 +4,7 @@ mod common;
 
 use common::Place;
 
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &[],
     &["train"],
     &["generate"],
@@ -14,6 +14,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["lr-find"],
     &["schedule"],
     &["completions"],
+    &["man"],
 ];
 
 const MEANT: &str = "if the change is meant: RAPPEL_BLESS=1 cargo test -p rappel-cli --test help";
@@ -69,5 +70,47 @@ fn completions_are_written_for_each_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let script = place.ok(&["completions", shell]);
         assert!(script.contains("rappel") && script.contains("generate"), "{script}");
+        // Values come from the registries.
+        for value in ["optimizers", "rosenbrock", "adamw", "schedule.name=cosine", "train.steps="] {
+            assert!(script.contains(value), "{shell}: {value}");
+        }
     }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let place = Place::new();
+    let page = place.ok(&["man", "train"]);
+    assert!(page.contains(".TH rappel-train 1") && page.contains("resume"), "{page}");
+    assert!(place.ok(&["man"]).contains("lr\\-find"));
+    place.ok(&["man", "--out", "pages"]);
+    let names = place.names("pages");
+    for name in ["rappel.1", "rappel-train.1", "rappel-lr-find.1", "rappel-man.1"] {
+        assert!(names.iter().any(|other| other == name), "{names:?}");
+    }
+    assert!(place.error(&["man", "trian"]).contains("did you mean `train`?"));
+}
+
+#[test]
+fn each_key_has_a_page() {
+    let place = Place::new();
+    let page = place.ok(&["list", "keys", "train.steps"]);
+    let wanted = "train.steps: optimizer steps; give either this or epochs\n\
+        values       integer >= 1\ndefault      none: it may stay unset\n";
+    assert!(page.starts_with(wanted) && page.contains("max_steps"), "{page}");
+    assert!(place.ok(&["list", "keys", "train"]).contains("  batch_size"));
+    let lr = place.ok(&["list", "keys", "optimizer.lr"]);
+    assert!(lr.contains("adamw") && lr.contains("default      1e-3"), "{lr}");
+    assert!(place.ok(&["list", "keys", "optimizer"]).contains("names        "));
+    let told = place.error(&["list", "keys", "train.step"]);
+    assert!(told.contains("did you mean `train.steps`?"), "{told}");
+}
+
+#[test]
+fn quiet_runs_tell_errors_alone() {
+    let place = Place::new();
+    let output = place.rappel(&["train", "tiny.toml", "--quiet", "--json"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", common::stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with('{'));
+    assert!(place.error(&["-q", "train", "none.toml"]).contains("cannot read the config"));
 }

@@ -90,7 +90,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 /// A folder with a small model of text, one of a table, and the files that they read.
 fn place() -> Place {
     let place = Place::new();
-    let steps = ["--set", "train.steps=3", "--set", "checkpoint.every=2"];
+    let steps = ["--set", "train.steps=6", "--set", "checkpoint.every=4"];
     place.ok(&[&["train", "tiny.toml", "--out", "text"], &steps[..]].concat());
     let row = |i: u32| format!("{},{},{}\n", i % 7, ["red", "green", "blue"][i as usize % 3], i);
     place.write(
@@ -176,7 +176,7 @@ fn models_of_text() {
     }
     // Another kind of vocabulary, which others' code reads.
     let train = ["train", "tiny.toml", "--out", "other", "--set", "data.tokenizer=unigram.json"];
-    let short = ["--set", "train.steps=1", "--set", "sample.max_tokens=1"];
+    let short = ["--set", "train.steps=1", "--set", "schedule.warmup_steps=0"];
     let other = place.at("other");
     attack(&place, "unigram.json", &[&train[..], &short].concat(), &|| {
         let _ = fs::remove_dir_all(&other);

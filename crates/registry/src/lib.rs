@@ -62,6 +62,6 @@ pub use paths::map_paths;
 pub use range::Range;
 pub use resolve::resolve;
 pub use suggest::suggest;
-pub use visit::{remove_changeable, visit};
 /// The crate whose tables configs are read from and written to.
 pub use toml;
+pub use visit::{remove_changeable, visit};

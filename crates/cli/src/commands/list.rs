@@ -4,8 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use rappel_registry::{Family, describe, list, suggest};
+use rappel_registry::{Default, Family, Field, Kind, describe, list, suggest};
 use rappel_train::{FIELDS, TASKS, families};
+
+use crate::names::{self, Names};
 
 /// List what a config can name, with its options
 ///
@@ -15,12 +17,14 @@ use rappel_train::{FIELDS, TASKS, families};
   rappel list
   rappel list schedules
   rappel list optimizers adamw
-  rappel list keys")]
+  rappel list keys
+  rappel list keys train.steps")]
 pub struct Args {
     /// What to list: optimizers, schedules, models and so on, or `keys` for all config keys
+    #[arg(hide_possible_values = true, value_parser = Names(names::kinds))]
     kind: Option<String>,
-    /// The entry whose options to show
-    #[arg(requires = "kind")]
+    /// The entry whose options to show; of `keys` a key or a section
+    #[arg(requires = "kind", hide_possible_values = true, value_parser = Names(names::entries))]
     name: Option<String>,
 }
 
@@ -31,6 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = match (&args.kind, &args.name) {
         (None, _) => kinds(),
         (Some(kind), None) if kind == KEYS => keys(),
+        (Some(kind), Some(key)) if kind == KEYS => key_page(key)?,
         (Some(kind), None) => list(family(kind)?),
         (Some(kind), Some(name)) => family(kind)?.info(name)?.to_string(),
     };
@@ -56,6 +61,77 @@ fn keys() -> String {
     let paths =
         "\nPaths are taken from the current folder; a run's config.toml keeps them in full.\n";
     describe(FIELDS) + &own.collect::<String>() + paths
+}
+
+/// All that is known of a key, or of those of a section; keys of entries such as `optimizer.lr` come with
+/// the entries that have them.
+fn key_page(key: &str) -> anyhow::Result<String> {
+    let keys = names::keys();
+    let found: Vec<&Field> =
+        keys.iter().filter(|(of, _)| of == key).map(|(_, field)| field).collect();
+    let mut pages: Vec<String> = found.iter().map(|field| page(key, field)).collect();
+    if pages.is_empty()
+        && let Some((section, name)) = key.rsplit_once('.')
+    {
+        pages = of_entries(&keys, section, name, key);
+    }
+    pages.dedup();
+    if !pages.is_empty() {
+        return Ok(pages.join("\n"));
+    }
+    let known: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
+    let near = suggest(key, known);
+    let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    bail!("no config key is named `{key}`{near}; `rappel list keys` shows all")
+}
+
+/// A page for each kind of section that has entries with the option `name`.
+fn of_entries(keys: &[(String, Field)], section: &str, name: &str, key: &str) -> Vec<String> {
+    let mut pages = Vec::new();
+    for (_, field) in keys.iter().filter(|(of, _)| of == section) {
+        let (Kind::Section(family) | Kind::Sections(family)) = field.kind else { continue };
+        let mut alike: Vec<(String, Vec<&str>)> = Vec::new();
+        for info in family.infos() {
+            let option = info.fields.iter().find(|option| option.is_named(name));
+            let Some(page) = option.map(|option| page(key, option)) else { continue };
+            match alike.iter_mut().find(|(other, _)| *other == page) {
+                Some((_, names)) => names.push(info.name),
+                None => alike.push((page, vec![info.name])),
+            }
+        }
+        let of = |(page, names): (String, Vec<&str>)| {
+            format!("{page}of           {}\n", names.join(", "))
+        };
+        pages.extend(alike.into_iter().map(of));
+    }
+    pages
+}
+
+fn page(key: &str, field: &Field) -> String {
+    let default = match field.default {
+        Default::Required => "none: it must be given".to_owned(),
+        Default::Absent => "none: it may stay unset".to_owned(),
+        Default::Toml(text) => text.to_owned(),
+    };
+    let mut text =
+        format!("{key}: {}\nvalues       {}\ndefault      {default}\n", field.doc, field.kind);
+    if let Some(also) = field.also {
+        text += &format!("also         {also}\n");
+    }
+    if !field.aka.is_empty() {
+        text += &format!("elsewhere    {}\n", field.aka.join(", "));
+    }
+    match field.kind {
+        Kind::Table(inner) | Kind::Tables(inner) => {
+            let lines = describe(inner);
+            text + &lines.lines().map(|line| format!("  {line}\n")).collect::<String>()
+        }
+        Kind::Section(family) | Kind::Sections(family) => {
+            let names: Vec<&str> = family.infos().iter().map(|info| info.name).collect();
+            text + &format!("names        {}\n", names.join(", "))
+        }
+        _ => text,
+    }
 }
 
 fn family(kind: &str) -> anyhow::Result<&'static dyn Family> {

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::train::name;
 use crate::draw::{self, Axis, Curve, PALETTE, Picture, terminal};
+use crate::names::{self, Names};
 use crate::progress::Progress;
 use crate::signals::Signals;
 
@@ -46,21 +47,21 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Set a key of the config, such as schedule.name=cosine; can be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
     /// Print what was found as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let plan = plan(args)?;
     args.out.as_deref().map_or(Ok(()), RunDir::check_free)?;
     let text = fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read the config {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
     let signals = Signals::catch().context("cannot catch signals")?;
-    let mut progress = Progress::new(&signals, false);
+    let mut progress = Progress::new(&signals, false, quiet);
     let config = Config::parse_noting(&text, &settings, &mut |note| progress.note(note))
         .with_context(|| args.config.display().to_string())?;
     let found = lr_find(&config, &plan, &mut progress);

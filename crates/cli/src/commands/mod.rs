@@ -5,6 +5,7 @@ pub mod eval;
 pub mod generate;
 pub mod list;
 pub mod lr_find;
+pub mod man;
 pub mod predict;
 pub mod replay;
 pub mod schedule;

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::json;
 
+use crate::names::{self, Names};
+
 /// Apply a config's optimizer to gradients from a file: compare it with another implementation
 ///
 /// The input is a safetensors file with tensors `param.NAME` and `grad.STEP.NAME`, STEP counted from 0;
@@ -29,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Set a key of the config, such as optimizer.lr=1e-3; can be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
     /// Print one JSON object
     #[arg(long)]

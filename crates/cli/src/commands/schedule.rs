@@ -8,6 +8,7 @@ use anyhow::Context;
 use rappel_train::{ScheduledValue, Varied};
 
 use crate::draw::{self, Axis, Curve, PALETTE, Picture, terminal};
+use crate::names::{self, Names};
 
 /// Draw what a config varies over the steps: learning rates and all that follows a schedule
 ///
@@ -32,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "csv")]
     png: Option<PathBuf>,
     /// Set a key of the config, such as schedule.warmup_steps=100; can be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use anyhow::bail;
 use rappel_train::{FUNCTIONS, Function, Path, Surface};
 
 use crate::draw::{self, Anchor, Axes, Axis, BLACK, Color, GREY, Grid, PALETTE, Picture};
+use crate::names::{self, Names};
 
 /// Draw how optimizers descend a function of two variables: contours, and the path of each
 ///
@@ -21,10 +22,10 @@ use crate::draw::{self, Anchor, Axes, Axis, BLACK, Color, GREY, Grid, PALETTE, P
   rappel list functions")]
 pub struct Args {
     /// What is descended; see `rappel list functions`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_possible_values = true, value_parser = Names(names::functions))]
     function: String,
     /// Who descends: names of `rappel list optimizers`, each with options as in sgd:momentum=0.9
-    #[arg(long, value_name = "NAME[,NAME...]")]
+    #[arg(long, value_name = "NAME[,NAME...]", hide_possible_values = true, value_parser = Names(names::optimizers))]
     optimizer: String,
     /// Steps of each path
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]

@@ -9,6 +9,7 @@ use anyhow::Context;
 use rappel_train::{Config, Ended, Observer, Run};
 use serde_json::json;
 
+use crate::names::{self, Names};
 use crate::progress::Progress;
 use crate::report;
 use crate::signals::Signals;
@@ -35,7 +36,7 @@ pub struct Args {
     /// Set a key of the config, such as optimizer.lr=1e-3, or take it out, as average=; can be given several
     /// times. With --resume only what does not change the run's numbers: paths of data that moved, what is
     /// logged and saved how often, and train.steps where the schedule allows
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
     /// Directory of the run, not there yet or empty. Unset: the next free `runs/<config name>-<n>`
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
@@ -55,9 +56,9 @@ pub struct Args {
     profile: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let signals = Signals::catch().context("cannot catch signals")?;
-    let mut progress = Progress::new(&signals, args.profile);
+    let mut progress = Progress::new(&signals, args.profile, quiet);
     let console = progress.console();
     let mut run = match (&args.resume, &args.config) {
         (Some(dir), _) => {
