@@ -46,7 +46,7 @@ impl<'a> Progress<'a> {
     pub fn new(signals: &'a Signals, profile: bool, quiet: bool) -> Self {
         if quiet {
             let show = Show::Bar { bar: ProgressBar::hidden(), ready: false };
-            return Self { signals, show, profiler: profile.then(Profiler::new) };
+            return Self::with(show, signals, profile);
         }
         Self::on(ProgressDrawTarget::stderr(), signals, profile)
     }
@@ -59,6 +59,10 @@ impl<'a> Progress<'a> {
             bar.set_style(style(STAGE));
             Show::Bar { bar, ready: false }
         };
+        Self::with(show, signals, profile)
+    }
+
+    fn with(show: Show, signals: &'a Signals, profile: bool) -> Self {
         Self {
             signals,
             show,
