@@ -27,6 +27,8 @@ mod options;
 pub mod rule;
 mod rules;
 mod schedule_free;
+#[cfg(test)]
+mod traced_tests;
 mod wrappers;
 
 pub use averages::{AVERAGES, Ema, Latest, Swa};

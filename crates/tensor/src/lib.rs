@@ -40,6 +40,7 @@ pub use params::{
     ArenaLayout, Arenas, Entry, Form, Grads, Init, OpenParam, Param, Params, ParamsError,
 };
 pub use random::Key;
+pub use real::{C_FLOAT, Program, Traced, TracedMask, trace};
 pub use real::{Kernel, Lanes, Level, Real, Simd, Stored, check_level, dispatch, level};
 pub use shape::{MAX_RANK, Shape};
 pub use storage::{StorageError, TensorFile, write_tensors};

@@ -6,6 +6,7 @@
 //! - [`functions`]: functions with known gradients and minimisers, for optimizers to descend.
 //! - [`strd`]: NIST's nonlinear regression problems.
 //! - [`import_circles`]: files of a crate that import one another in circles.
+//! - [`c`]: functions compiled by the system's C compiler, to compare with ours.
 //! - [`Random`]: small seeded random numbers, independent of the library's own generator.
 //!
 //! A helper here panics where a test should fail, at the caller's line.
@@ -22,6 +23,7 @@
 //! assert_close(&ours, &clipped, 1e-15, "clipped gradient");
 //! ```
 
+pub mod c;
 mod close;
 pub mod functions;
 mod golden;

@@ -125,6 +125,26 @@ impl<const S: usize, A: Rule<S>> Stepper for Elementwise<S, A> {
         }
     }
 
+    #[cfg(test)]
+    fn traced(
+        &self,
+        mut t: StepContext,
+        grads: GradTransform,
+        arrays: &mut [Vec<f32>],
+    ) -> Option<rappel_tensor::Program> {
+        self.rule.advance(&mut t);
+        let pass = Pass::<S, A> { rule: &self.rule, t, grads };
+        let [params, grads, state @ ..] = arrays else { panic!("parameters and gradients") };
+        let mut slots = state.iter_mut();
+        let state = std::array::from_fn(|_| slots.next().expect("a slot each").as_mut_slice());
+        rappel_tensor::apply::<S, f32, _>(&pass, params, grads, state);
+        Some(rappel_tensor::trace(2 + S, |x| {
+            let formula = Update::<S>::formula(&pass);
+            let (p, state) = formula(x[0], x[1], std::array::from_fn(|k| x[2 + k]));
+            std::iter::once(p).chain(state).collect()
+        }))
+    }
+
     fn mode(&self) -> Option<usize> {
         A::AVERAGE.map(|average| average.mode)
     }

@@ -132,6 +132,18 @@ pub trait Stepper: Send + Sync + fmt::Debug {
     /// The slots of state that are as large as the parameter.
     fn slots(&self) -> Vec<Slot>;
 
+    /// Steps arrays of parameters, gradients and state, in this order, where the rule looks at one
+    /// element at a time; gives its formula.
+    #[cfg(test)]
+    fn traced(
+        &self,
+        _t: StepContext,
+        _grads: GradTransform,
+        _arrays: &mut [Vec<f32>],
+    ) -> Option<rappel_tensor::Program> {
+        None
+    }
+
     /// The state of other shapes, of a parameter of `shape`: names and shapes.
     fn tensors(&self, _shape: Shape) -> Vec<(&'static str, Shape)> {
         Vec::new()

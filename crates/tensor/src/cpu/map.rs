@@ -18,6 +18,8 @@ pub(crate) fn map<const N: usize, F: Formula<N>>(
     operands: [&Tensor; N],
     formula: F,
 ) -> Tensor {
+    #[cfg(test)]
+    crate::real::traced_tests::met(formula);
     let dtype = operands[0].dtype();
     let mut shape = operands[0].shape();
     for operand in &operands[1..] {

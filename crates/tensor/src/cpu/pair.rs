@@ -16,6 +16,8 @@ pub(crate) fn map_pair<const N: usize, F: Pair<N>>(
     operands: [&Tensor; N],
     formula: F,
 ) -> [Tensor; 2] {
+    #[cfg(test)]
+    crate::real::traced_tests::met_pair(formula);
     let operands = operands.map(|operand| operand.detach().contiguous());
     let (shape, dtype) = (operands[0].shape(), operands[0].dtype());
     assert!(operands.iter().all(|x| x.shape() == shape && x.dtype() == dtype), "{name}: operands");

@@ -5,13 +5,13 @@ use crate::real::Real;
 use crate::tensor::Tensor;
 
 /// A formula of `N` numbers, written once.
-pub(crate) trait Formula<const N: usize>: Copy + Send + Sync {
+pub(crate) trait Formula<const N: usize>: Copy + Send + Sync + 'static {
     /// The value at one place (or at several side by side).
     fn eval<R: Real>(&self, x: [R; N]) -> R;
 }
 
 /// A formula of `N` numbers with two results.
-pub(crate) trait Pair<const N: usize>: Copy + Send + Sync {
+pub(crate) trait Pair<const N: usize>: Copy + Send + Sync + 'static {
     /// The values at one place (or at several side by side).
     fn eval<R: Real>(&self, x: [R; N]) -> [R; 2];
 }

@@ -27,7 +27,8 @@ static MAPS: AtomicUsize = AtomicUsize::new(0);
 pub(super) struct Block {
     pub start: NonNull<u8>,
     size: usize,
-    map: Option<MmapMut>,
+    /// Boxed, so that a buffer is small: most blocks have none.
+    map: Option<Box<MmapMut>>,
 }
 
 // SAFETY: a block owns its memory like a `Box<[u8]>` does.
@@ -50,7 +51,7 @@ impl Maker for Host {
             let _ = map.advise(memmap2::Advice::HugePage);
             let shift = MAPS.fetch_add(1, Ordering::Relaxed) % STAGGERS * STAGGER;
             let start = NonNull::from(&mut map[shift]);
-            return Block { start, size, map: Some(map) };
+            return Block { start, size, map: Some(Box::new(map)) };
         }
         let layout = Block::layout(size);
         // Zeroed once, so that memory is initialised whoever reads it first.

@@ -49,7 +49,8 @@ pub(crate) struct Buffer {
     bytes: usize,
     place: Place,
     host: Lazy<Block>,
-    device: Lazy<device::Block>,
+    /// Boxed, so that buffers without one are small.
+    device: Lazy<Box<device::Block>>,
 }
 
 /// Whether a buffer has memory of its own.
@@ -95,7 +96,7 @@ impl Buffer {
     /// The arena that this is a window of and that lies on a device, and where in it.
     fn abroad(&self) -> Option<(&device::Block, usize)> {
         match &self.place {
-            Place::Within(arena, from) => arena.device.get().map(|block| (block, *from)),
+            Place::Within(arena, from) => arena.device.get().map(|block| (&**block, *from)),
             Place::Own => None,
         }
     }
@@ -104,18 +105,27 @@ impl Buffer {
     /// reads or writes the same elements at the time, and that there is no other copy.
     #[inline]
     fn start(&self) -> *mut u8 {
-        if let Place::Within(arena, from) = &self.place
-            && arena.device.get().is_none()
-        {
-            return arena.start().wrapping_add(*from);
+        match self.host.get() {
+            Some(block) => block.start.as_ptr(),
+            None => self.find_start(),
         }
-        self.host.get_or_make(|| self.to_host()).start.as_ptr()
+    }
+
+    /// [`start`](Self::start) where there is no copy of its own.
+    #[inline(never)]
+    fn find_start(&self) -> *mut u8 {
+        match &self.place {
+            Place::Within(arena, from) if arena.device.get().is_none() => {
+                arena.start().wrapping_add(*from)
+            }
+            _ => self.host.get_or_make(|| self.to_host()).start.as_ptr(),
+        }
     }
 
     /// A block of the host's memory with what the device has, if that has anything.
     fn to_host(&self) -> Block {
         let block = POOL.take(self.bytes);
-        let own = self.device.get().map(|block| (block, 0));
+        let own = self.device.get().map(|block| (&**block, 0));
         if let Some((device, from)) = own.or_else(|| self.abroad()) {
             let _timer = timed("to host", 0.0, self.bytes as f64);
             // SAFETY: the block was just made and has that many bytes.
@@ -141,7 +151,7 @@ impl Buffer {
         if let Some((block, from)) = self.abroad() {
             return Some(block.address + from as u64);
         }
-        let block = self.device.get_or_make(|| self.to_device(memory));
+        let block = self.device.get_or_make(|| Box::new(self.to_device(memory)));
         Some(block.address)
     }
 

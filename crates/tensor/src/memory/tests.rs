@@ -180,3 +180,9 @@ fn a_window_of_a_devices_arena_is_not_written_on_the_host() {
     let (_arena, [mut one, _]) = windows(written_there(device, echo, &[1.0, 2.0, 3.0]));
     one.as_slice_mut::<f32>()[0] = 4.0;
 }
+
+#[test]
+fn a_buffer_is_small() {
+    // Every tensor that is computed makes one and moves it: larger ones are moved by a call.
+    assert!(size_of::<Buffer>() <= 96, "{}", size_of::<Buffer>());
+}

@@ -125,4 +125,17 @@ mod tests {
             assert!((sum - want).abs() <= want / 256.0, "{sum}, not {want}");
         }
     }
+
+    #[test]
+    fn a_bias_of_one_number_is_summed_as_any_sum() {
+        let mut params = Params::new(0);
+        let mut scope = params.scope("");
+        let weight = scope.add("weight", [1, 1], Init::ONES);
+        let bias = scope.add("bias", [1], Init::ZEROS);
+        let x = Tensor::ones([100, 1], DType::F32);
+        let slopes = Tensor::randn([100, 1], DType::F32, Key::new(6));
+        let y = linear(&x, &weight.tensor(), Some(&bias.tensor()), WeightLayout::OutIn);
+        let found = (y * &slopes).sum().backward().param(&bias).unwrap();
+        assert_eq!(found.to_vec::<f32>(), [slopes.sum().item() as f32]);
+    }
 }

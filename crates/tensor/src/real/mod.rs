@@ -15,6 +15,7 @@ mod math;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+mod traced;
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -22,6 +23,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 pub(crate) use dispatch::dispatch_at;
 pub use dispatch::{Kernel, Level, Simd, check_level, dispatch, level};
 pub use scalar::Plain;
+pub use traced::{C_FLOAT, Program, Traced, TracedMask, trace};
 
 /// A number, or several side by side, on which elementwise formulas are written.
 ///
@@ -262,3 +264,5 @@ impl Stored for half::bf16 {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod traced_tests;

@@ -38,6 +38,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    #[inline]
     pub(crate) fn from_buffer(buffer: Buffer, shape: Shape, dtype: DType) -> Self {
         debug_assert!(buffer.bytes() >= shape.count() * dtype.size());
         Self { buffer: Arc::new(buffer), layout: Layout::contiguous(shape), dtype, node: None }
