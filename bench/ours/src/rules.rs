@@ -43,7 +43,7 @@ pub fn rule() -> Result<impl Job> {
     let mut grads = Grads::default();
     for (i, param) in all.iter().enumerate() {
         let key = Key::new(7).with(i as u64);
-        grads.insert(param, &(Tensor::randn(shape, rappel_tensor::DType::F32, key) * 0.01));
+        grads.add(param, &(Tensor::randn(shape, rappel_tensor::DType::F32, key) * 0.01));
     }
     Ok(Rule { params, optimizer, grads, step: 0 })
 }

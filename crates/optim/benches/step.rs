@@ -5,7 +5,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rappel_optim::{AdamW, Optimizer, OptimizerConfig, Sgd};
+use rappel_optim::{
+    Adafactor, AdamMini, AdamW, Came, Lamb, Optimizer, OptimizerConfig, ParamGroup, Prodigy, Sgd,
+    StateDtype, Wrappers,
+};
 use rappel_tensor::{DType, Grads, Init, Params, Tensor};
 use rayon::prelude::*;
 
@@ -28,9 +31,19 @@ impl Job {
         count: usize,
         config: OptimizerConfig,
     ) -> Self {
+        Self::of_shape(name, dtype, tensors, &[count / tensors], config)
+    }
+
+    fn of_shape(
+        name: &'static str,
+        dtype: DType,
+        tensors: usize,
+        shape: &[usize],
+        config: OptimizerConfig,
+    ) -> Self {
         let mut params = Params::with_dtype(0, dtype);
         for i in 0..tensors {
-            params.scope("").add(&format!("p{i}"), count / tensors, Init::ONES);
+            params.scope("").add(&format!("p{i}"), shape, Init::ONES);
         }
         let optimizer = Optimizer::new(config, &params).expect("valid options");
         let tensors = params.names().into_iter().map(|name| params.get(&name).unwrap().tensor());
@@ -70,6 +83,15 @@ fn main() {
     let count = mebi << 20;
     let adamw = || OptimizerConfig::new(AdamW::default());
     let momentum = Sgd { momentum: 0.9.into(), ..Default::default() };
+    let state = |name, dtype| {
+        let group = ParamGroup::from(AdamW::default()).state_dtype(dtype);
+        Job::new(name, DType::F32, 1, count, OptimizerConfig::new(group).unchecked())
+    };
+    let matrices = |name, group: ParamGroup| {
+        let config = OptimizerConfig::new(group).unchecked();
+        Job::of_shape(name, DType::F32, (count >> 20).max(1), &[1024, 1024], config)
+    };
+    let cautious = Wrappers { cautious: true, ..Default::default() };
     let mut jobs = [
         Job::new("adamw f32", DType::F32, 1, count, adamw().unchecked()),
         Job::new("adamw f32, checked", DType::F32, 1, count, adamw()),
@@ -83,6 +105,14 @@ fn main() {
             count,
             OptimizerConfig::new(momentum).unchecked(),
         ),
+        state("adamw f32, bf16 state", StateDtype::Bf16),
+        state("adamw f32, 8bit state", StateDtype::BLOCK8),
+        matrices("adamw f32, cautious", ParamGroup::from(AdamW::default()).wrappers(cautious)),
+        matrices("lamb f32", Lamb::default().into()),
+        matrices("prodigy f32", Prodigy::default().into()),
+        matrices("adafactor f32", Adafactor::default().into()),
+        matrices("came f32", Came::default().into()),
+        matrices("adam_mini f32", AdamMini::default().into()),
     ];
     let source = Tensor::ones(count, DType::F32).to_vec::<f32>();
     let mut target = vec![0.0; count];

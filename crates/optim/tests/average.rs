@@ -167,7 +167,7 @@ fn the_average_stays_right_where_momentum_is_a_curve() {
     let (lr, decay) = (0.3, 0.1);
     let rule = ScheduleFreeSgd {
         lr: lr.into(),
-        momentum: curve.into(),
+        momentum: curve,
         weight_decay: decay.into(),
         r: 1.0.into(),
         ..Default::default()

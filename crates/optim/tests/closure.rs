@@ -307,7 +307,7 @@ fn what_cannot_be_beside_a_search_is_refused() {
         let given = toml::from_str(&format!("{SEARCH}\n{more}")).unwrap();
         let options = OPTIMIZERS.resolve_options("optimizer", &given).unwrap();
         let config = OptimizerConfig::from_section(&options, Horizon { steps: 1 }, constant(1.0));
-        let error = config.err().expect("an error").to_string();
+        let error = config.expect_err("an error").to_string();
         let start = format!("config key `optimizer.{key}`: cannot be beside a rule that searches");
         assert!(error.starts_with(&start), "{error}");
     }
@@ -317,10 +317,10 @@ fn what_cannot_be_beside_a_search_is_refused() {
     let mut mixed = Params::new(0);
     mixed.scope("").add("single", [2], Init::ONES);
     mixed.scope("").dtype(DType::F64).add("double", [2], Init::ONES);
-    let error = Optimizer::new(Lbfgs::default(), &mixed).err().expect("an error");
+    let error = Optimizer::new(Lbfgs::default(), &mixed).expect_err("an error");
     assert!(matches!(error, OptimError::Mixed { .. }), "{error}");
     let none = Lbfgs { history_size: 0, ..Default::default() };
-    let error = Optimizer::new(none, &at_zero()).err().expect("an error").to_string();
+    let error = Optimizer::new(none, &at_zero()).expect_err("an error").to_string();
     assert_eq!(error, "optimizer: option `history_size`: 0 is out of range; wants integer >= 1");
 }
 

@@ -27,7 +27,7 @@ fn ones(params: &Params) -> Vec<Vec<f64>> {
 }
 
 fn new_error(config: OptimizerConfig) -> String {
-    Optimizer::new(config, &model()).err().expect("an error").to_string()
+    Optimizer::new(config, &model()).expect_err("an error").to_string()
 }
 
 fn section_error(section: &str) -> String {
@@ -35,7 +35,7 @@ fn section_error(section: &str) -> String {
     let error = OPTIMIZERS
         .resolve_options("optimizer", &given)
         .and_then(|o| OptimizerConfig::from_section(&o, Horizon { steps: 10 }, constant(1.0)));
-    error.err().expect("an error").to_string()
+    error.expect_err("an error").to_string()
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn parameters_in_use_others_and_none_are_errors() {
     assert!(matches!(error, OptimError::OtherParams), "{error}");
     let mut frozen = model();
     frozen.freeze(|_| true).unwrap();
-    let error = Optimizer::new(sgd(0.1), &frozen).err().expect("an error");
+    let error = Optimizer::new(sgd(0.1), &frozen).expect_err("an error");
     assert!(matches!(error, OptimError::NothingToTrain), "{error}");
     optimizer.step(0, &mut params, &grads).unwrap();
 }

@@ -206,7 +206,7 @@ fn beside_single(section: &str) -> [Vec<f64>; 3] {
         for (optimizer, params) in optimizers.iter_mut().zip([&mut half, &mut single]) {
             let mut given = rappel_tensor::Grads::default();
             let grad = Tensor::from_slice(&grads, [40, 30]).to_dtype(DType::F32);
-            given.insert(&params.get("p0").unwrap(), &grad);
+            given.add(&params.get("p0").unwrap(), &grad);
             optimizer.step(step as u64, params, &given).unwrap();
         }
     }

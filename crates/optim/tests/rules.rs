@@ -13,7 +13,7 @@ use rappel_testkit::Random;
 
 fn invalid(rule: impl Algorithm) -> String {
     let params = params_of::<f64>(&[vec![1]], &[vec![1.0]]);
-    Optimizer::new(rule, &params).err().expect("an error").to_string()
+    Optimizer::new(rule, &params).expect_err("an error").to_string()
 }
 
 #[test]

@@ -3,7 +3,10 @@
 //! `cargo run --release -p rappel --example own_rule`
 
 use rappel::optim::ParamGroup;
-use rappel::optim::rule::*;
+use rappel::optim::rule::{
+    Algorithm, BETA, Kind, Range, Real, Rule, Slot, StepContext, Stepper, Wrapper, elementwise,
+    scheduled,
+};
 use rappel::prelude::*;
 use rappel::schedule::ScheduleFn;
 

@@ -137,9 +137,9 @@ fn circles(arrows: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
     }
     let mut back = vec![BTreeSet::new(); arrows.len()];
     for (from, to) in arrows.iter().enumerate() {
-        to.iter().for_each(|to| {
+        for to in to {
             back[*to].insert(from);
-        });
+        }
     }
     let (mut seen, mut order) = (vec![false; arrows.len()], Vec::new());
     (0..arrows.len()).for_each(|node| visit(node, arrows, &mut seen, &mut order));

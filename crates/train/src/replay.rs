@@ -244,7 +244,7 @@ impl Gradients {
             if self.file.shape(&full).is_some() {
                 let grad = self.file.tensor(&full)?;
                 let dtype = grad.dtype().accumulator();
-                grads.insert(param, &grad.to_dtype(dtype));
+                grads.add(param, &grad.to_dtype(dtype));
             }
         }
         Ok(grads)

@@ -86,7 +86,7 @@ impl Gpt2 {
         } else {
             let mut scope = top.scope("lm_head");
             let init = normal(std);
-            Linear::with_init(&mut scope, width, config.vocab_size, init).weight().clone()
+            Linear::from_init(&mut scope, width, config.vocab_size, init, false).weight().clone()
         };
         let dropout = Dropout::new(config.embd_pdrop);
         Self { config: config.clone(), wte, wpe, blocks, ln_f, head, dropout }

@@ -37,18 +37,7 @@ impl Linear {
     /// A layer without bias: `y = x W^T`.
     #[track_caller]
     pub fn without_bias(scope: &mut Scope<'_>, in_features: usize, out_features: usize) -> Self {
-        Self::with_init(scope, in_features, out_features, initial(in_features))
-    }
-
-    /// A layer without bias whose weight begins as `init` says.
-    #[track_caller]
-    pub fn with_init(
-        scope: &mut Scope<'_>,
-        in_features: usize,
-        out_features: usize,
-        init: Init,
-    ) -> Self {
-        Self { weight: scope.add("weight", [out_features, in_features], init), bias: None }
+        Self::from_init(scope, in_features, out_features, initial(in_features), false)
     }
 
     /// A layer whose weight, and bias where it has one, begin as `init` says.
@@ -60,9 +49,8 @@ impl Linear {
         init: Init,
         bias: bool,
     ) -> Self {
-        let mut layer = Self::with_init(scope, in_features, out_features, init);
-        layer.bias = bias.then(|| scope.add("bias", [out_features], init));
-        layer
+        let weight = scope.add("weight", [out_features, in_features], init);
+        Self { weight, bias: bias.then(|| scope.add("bias", [out_features], init)) }
     }
 
     /// `[.., in_features]` to `[.., out_features]`.

@@ -23,11 +23,14 @@ pub trait Algorithm: OptionSet + fmt::Debug {
     }
 }
 
+/// Reads a rule from its options.
+type ReadStepper = fn(&Options, Horizon) -> Result<Box<dyn Stepper>, ConfigError>;
+
 /// How an entry of [`OPTIMIZERS`](crate::OPTIMIZERS) reads its options, and its documentation.
 #[derive(Debug, Clone, Copy)]
 pub struct RuleBuild {
     pub(crate) about: &'static str,
-    pub(crate) stepper: fn(&Options, Horizon) -> Result<Box<dyn Stepper>, ConfigError>,
+    pub(crate) stepper: ReadStepper,
 }
 
 /// An entry of [`OPTIMIZERS`](crate::OPTIMIZERS).

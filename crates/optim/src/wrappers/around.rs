@@ -4,7 +4,7 @@ use rappel_tensor::{
     DType, Float, Key, Real, Run, Runs, STATE_BLOCK, Stored, Update, Wrap, Wrapping, apply,
 };
 
-use super::cautious::Cautious;
+use super::cautious::{Cautious, finish};
 use super::options::Wrappers;
 use super::own::OwnWrapper;
 use crate::context::StepContext;
@@ -80,7 +80,7 @@ fn step_typed<T: Wrapped>(
             let masked = cautious.masked();
             // The master copy comes last, and is the parameters' own.
             let memory = memory.of_slots(slots..all).wrapped(Some(wrapping(&masked)));
-            masked.finish(&runs, memory, rounding);
+            finish(&runs, memory, rounding);
         } else {
             step(wrapping(&around));
         }

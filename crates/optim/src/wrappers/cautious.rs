@@ -97,11 +97,9 @@ pub(super) struct Masked<'a, T> {
     scales: Vec<f64>,
 }
 
-impl<T: Wrapped> Masked<'_, T> {
-    /// Walks the parameters, this around nothing.
-    pub fn finish(&self, runs: &Runs, mut memory: Memory<'_>, rounding: Option<Key>) {
-        update(runs, &mut memory, rounding, &Nothing);
-    }
+/// Walks parameters that only wrappers change.
+pub(super) fn finish(runs: &Runs, mut memory: Memory<'_>, rounding: Option<Key>) {
+    update(runs, &mut memory, rounding, &Nothing);
 }
 
 impl<T: Wrapped> Wrap<T> for Masked<'_, T> {

@@ -79,7 +79,7 @@ pub(super) const OPERATION: Operation = Operation {
             }));
         }
         let inputs = vec![draw.normal([n, m]), draw.normal([m, n])];
-        samples.push(Sample::new("stack", inputs, |x| stack(&[&x[0], &x[1].t()], 1)));
+        samples.push(Sample::new("stack", inputs, |x| stack(&[&x[0], &x[1].mt()], 1)));
         samples
     },
 };

@@ -42,7 +42,7 @@ pub(super) const OPERATION: Operation = Operation {
         let turned = inputs.clone();
         vec![
             Sample::new("contiguous", inputs, move |x| dropout(&x[0], 0.4, key)),
-            Sample::new("transposed", turned, move |x| dropout(&x[0].t(), 0.1, key)),
+            Sample::new("transposed", turned, move |x| dropout(&x[0].mt(), 0.1, key)),
         ]
     },
 };

@@ -65,7 +65,7 @@ pub(super) const OPERATION: Operation = Operation {
         let turned = vec![draw.normal([m, n]), draw.normal([n, m])];
         vec![
             Sample::new("silu", plain, |x| gated_silu(&x[0], &x[1])),
-            Sample::new("silu, transposed", turned, |x| gated_silu(&x[0].t(), &x[1])),
+            Sample::new("silu, transposed", turned, |x| gated_silu(&x[0].mt(), &x[1])),
         ]
     },
 };

@@ -17,7 +17,7 @@ impl Tensor {
     /// use rappel_tensor::{DType, Tensor};
     /// let a = Tensor::ones([5, 2, 3], DType::F32);
     /// let b = Tensor::ones([4, 3], DType::F32);
-    /// assert_eq!(a.matmul(&b.t()).shape().to_string(), "[5, 2, 4]");
+    /// assert_eq!(a.matmul(&b.mt()).shape().to_string(), "[5, 2, 4]");
     /// ```
     #[track_caller]
     #[must_use]
@@ -88,7 +88,7 @@ pub(super) const OPERATION: Operation = Operation {
             samples.push(Sample::new(what, inputs, |x| x[0].matmul(&x[1])));
         }
         let inputs = vec![draw.normal([k, m]), draw.normal([n, k])];
-        samples.push(Sample::new("transposed", inputs, |x| x[0].t().matmul(&x[1].t())));
+        samples.push(Sample::new("transposed", inputs, |x| x[0].mt().matmul(&x[1].mt())));
         samples
     },
 };

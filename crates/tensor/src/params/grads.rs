@@ -128,14 +128,14 @@ impl Grads {
     /// let mut params = Params::new(0);
     /// let w = params.scope("").add("w", [2], Init::ONES);
     /// let mut grads = Grads::default();
-    /// grads.insert(&w, &Tensor::ones([2], DType::F32));
+    /// grads.add(&w, &Tensor::ones([2], DType::F32));
     /// assert_eq!(grads.param(&w).unwrap().to_vec::<f32>(), [1.0, 1.0]);
     /// ```
     ///
     /// # Panics
     /// Where the shape is not the parameter's, or the type not that of its gradients.
     #[track_caller]
-    pub fn insert(&mut self, param: &Param, grad: &Tensor) {
+    pub fn add(&mut self, param: &Param, grad: &Tensor) {
         let layout = write(&param.shared).build().layout.clone();
         let entry = &layout.entries()[param.index()];
         let (shape, dtype) = (entry.shape, entry.dtype.accumulator());

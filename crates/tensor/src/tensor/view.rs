@@ -47,12 +47,20 @@ impl Tensor {
         self.view(self.layout.transposed(a, b), move |grad| grad.transpose(a, b))
     }
 
-    /// The last two dimensions exchanged.
+    /// A matrix with its dimensions exchanged; [`mt`](Tensor::mt) does it with many.
     #[track_caller]
     #[must_use]
     pub fn t(&self) -> Self {
+        assert!(self.rank() == 2, "t: needs a matrix, got {}; mt takes many", self.shape());
+        self.transpose(0, 1)
+    }
+
+    /// The last two dimensions exchanged: PyTorch's `mT`.
+    #[track_caller]
+    #[must_use]
+    pub fn mt(&self) -> Self {
         let rank = self.rank();
-        assert!(rank >= 2, "t: needs two dimensions, got {}", self.shape());
+        assert!(rank >= 2, "mt: needs two dimensions, got {}", self.shape());
         self.transpose(rank - 2, rank - 1)
     }
 
