@@ -1,5 +1,7 @@
 //! What a walk goes over: parameters, their gradients and the optimizer's state.
 
+use std::fmt;
+
 use half::bf16;
 
 use super::trained::Trained;
@@ -173,5 +175,11 @@ impl<'a> Memory<'a> {
             };
             rows.map(mean).collect()
         })
+    }
+}
+
+impl fmt::Debug for Memory<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("state", &self.state).finish_non_exhaustive()
     }
 }

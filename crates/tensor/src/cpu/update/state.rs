@@ -1,5 +1,7 @@
 //! Memory of optimizer state, in several precisions.
 
+use std::fmt;
+
 use half::bf16;
 
 use super::quantile::{BLOCK, Codes};
@@ -115,6 +117,12 @@ impl StateArena {
             data: Shared::from_ptr(self.buffer.as_mut_ptr()),
             scales: Shared::from_ptr(self.scales.as_mut_ptr()),
         }
+    }
+}
+
+impl fmt::Debug for StateArena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateArena").field("kind", &self.kind).field("len", &self.len()).finish()
     }
 }
 

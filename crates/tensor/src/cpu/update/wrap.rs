@@ -1,5 +1,7 @@
 //! What stands around a rule: it changes what the rule sees, and what becomes of what it did.
 
+use std::fmt;
+
 use super::blocks::{Block, Blocks, CONVERTED};
 use crate::real::Stored;
 
@@ -22,6 +24,15 @@ pub enum Wrapping<'a> {
     F32(&'a dyn Wrap<f32>),
     /// In double precision.
     F64(&'a dyn Wrap<f64>),
+}
+
+impl fmt::Debug for Wrapping<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32(_) => "Wrapping::F32",
+            Self::F64(_) => "Wrapping::F64",
+        })
+    }
 }
 
 impl<'a> Wrapping<'a> {
