@@ -47,7 +47,7 @@ told = (
 )
 readme = pathlib.Path("README.md")
 text, count = re.subn(
-    r"(<!-- figures -->\n).*?(\n<!-- /figures -->)", lambda m: m[1] + told + m[2], readme.read_text(), flags=re.S
+    r"(<!-- figures -->\n).*?(<!-- /figures -->)", lambda m: f"{m[1]}{told}\n{m[2]}", readme.read_text(), flags=re.S
 )
 assert count == 1, "README.md has one place for the figures"
 readme.write_text(text)
