@@ -24,8 +24,8 @@ Examples:
   rappel surface --function rosenbrock --optimizer sgd,adam,lbfgs --out rosenbrock.svg
   rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
 
-Exit codes: 0 done; 1 an error, told on standard error; 2 wrong arguments; 130 and 143 stopped by
-SIGINT and SIGTERM, after a checkpoint where a run was going.";
+Exit codes: 0 done; 1 an error, told on standard error; 2 wrong arguments; 129, 130 and 143 stopped by
+SIGHUP, SIGINT and SIGTERM, after a checkpoint where a run was going.";
 
 /// Trains and fine-tunes models.
 #[derive(Debug, Parser)]

@@ -1,22 +1,29 @@
 #![forbid(unsafe_code)]
 //! The `rappel` binary: parses the arguments, runs one command, maps what comes to an exit code.
 
+// Both panic where their reader has gone; see `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod commands;
 mod draw;
 mod environment;
 mod escape;
 mod names;
+mod output;
 mod profiler;
 mod progress;
 mod report;
 mod signals;
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use rappel_tensor::out_of_memory;
 
 use crate::args::Cli;
 use crate::escape::escaped;
@@ -26,14 +33,31 @@ fn main() -> ExitCode {
     if let Err(reason) = environment::check() {
         Cli::command().error(ErrorKind::ValueValidation, escaped(&reason)).exit();
     }
-    match cli.run() {
+    match run(cli) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", escaped(&with_causes(&error)));
+            output::say(format_args!("error: {}", with_causes(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs the command; memory that the system refuses, which panics, is an error like others.
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    signals::tame().context("cannot catch signals")?;
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if out_of_memory().is_none() {
+            report(info);
+        }
+    }));
+    panic::catch_unwind(AssertUnwindSafe(|| cli.run())).unwrap_or_else(|panicked| {
+        match out_of_memory() {
+            Some(refused) => Err(refused.into()),
+            None => panic::resume_unwind(panicked),
+        }
+    })
 }
 
 /// Whether the reader of our output has gone, as `head` does: it had what it wanted.

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rappel_train::{Metric, Note, Observer, Started, Step, Validation};
 
 use crate::escape::{escaped, one_line};
+use crate::output::{Lossy, say};
 use crate::profiler::Profiler;
 use crate::signals::Signals;
 
@@ -79,7 +80,7 @@ impl<'a> Progress<'a> {
         match &self.show {
             Show::Lines { .. } => Box::new(move || {
                 used.set(true);
-                Box::new(io::stderr())
+                Box::new(Lossy)
             }),
             Show::Bar { bar, .. } => {
                 let bar = bar.clone();
@@ -119,7 +120,7 @@ impl<'a> Progress<'a> {
         let text = escaped(text);
         match &self.show {
             Show::Bar { bar, .. } => bar.println(text),
-            Show::Lines { .. } => eprintln!("{text}"),
+            Show::Lines { .. } => say(text),
         }
     }
 }
@@ -179,7 +180,7 @@ impl Observer for Progress<'_> {
                 let due = last.is_none_or(|last| last.elapsed() >= LINES_EVERY);
                 if !self.console.get() && (due || done == steps) {
                     *last = Some(Instant::now());
-                    eprintln!("step {done}/{steps}  {text}");
+                    say(format_args!("step {done}/{steps}  {text}"));
                 }
             }
         }

@@ -82,7 +82,7 @@ fn what_killed_runs_left_goes_with_the_next() {
     place.ok(&[&["train", "tiny.toml"][..], &SHORT].concat());
     assert_eq!(place.names("runs"), [".mine.4711.partial", ".tiny-1.x.partial", "tiny-1"]);
     fs::create_dir(place.at("runs/tiny-1/.model.partial")).unwrap();
-    place.write("runs/tiny-1/metrics.partial", "half");
+    place.write("runs/tiny-1/.metrics.jsonl.4711.partial", "half");
     place.ok(&["train", "--resume", "runs/tiny-1"]);
     let names = place.names("runs/tiny-1");
     assert!(!names.iter().any(|name| name.ends_with(".partial")), "{names:?}");

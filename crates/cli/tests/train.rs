@@ -15,9 +15,9 @@ fn a_run_leaves_all_it_should_in_a_fresh_directory_each_time() {
         assert!(told.contains(line), "{line}: {told}");
     }
     let mut names = place.names("runs/tiny-1");
-    let events = names.remove(2);
+    let events = names.remove(3);
     assert!(events.starts_with("events.out.tfevents"), "{events}");
-    assert_eq!(names, ["checkpoints", "config.toml", "metrics.jsonl", "model"]);
+    assert_eq!(names, [".lock", "checkpoints", "config.toml", "metrics.jsonl", "model"]);
     assert_eq!(
         place.names("runs/tiny-1/model"),
         ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]

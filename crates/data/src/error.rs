@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rappel_files::FileError;
 use rappel_registry::ConfigError;
 use thiserror::Error;
 
@@ -30,13 +31,8 @@ pub enum DataError {
         source: io::Error,
     },
     /// A file that cannot be written.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] FileError),
     /// Bytes that are no text, for a tokenizer of text.
     #[error(
         "{document}: not UTF-8 at byte offset {offset}; give UTF-8 text, or set \

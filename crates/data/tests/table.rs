@@ -111,7 +111,8 @@ fn what_was_written_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.csv");
     let rows = vec![vec!["a, \"b\"".to_owned(), "0.1".to_owned()]];
-    write_csv(&path, &["name".to_owned(), "x".to_owned()], &rows).unwrap();
+    let mut file = std::fs::File::create(&path).unwrap();
+    write_csv(&mut file, &["name".to_owned(), "x".to_owned()], &rows).unwrap();
     let table = Table::read(&path).unwrap();
     assert_eq!(table.column("name").unwrap().text(0).unwrap(), "a, \"b\"");
     assert_eq!(table.column("x").unwrap().number(0), Some(Ok(0.1)));

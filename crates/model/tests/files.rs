@@ -329,12 +329,13 @@ fn torn_weights_are_refused_whole() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named_and_nothing_is_lost() {
-    let (dir, params) = saved(&small());
-    let (model, other) = built(&Gpt2Config { initializer_range: 0.1, ..small() });
-    let blocked = dir.path().join("model.safetensors.tmp");
-    fs::create_dir(&blocked).unwrap();
-    let text = save_pretrained(dir.path(), &*model, &other, &[]).unwrap_err().to_string();
-    assert!(text.contains("model.safetensors.tmp"), "{text}");
-    assert_eq!(values(&load_pretrained(dir.path()).unwrap().1), values(&params));
+fn a_place_that_cannot_be_written_is_named_and_nothing_is_left() {
+    let (model, params) = built(&small());
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("model.safetensors")).unwrap();
+    let text = save_pretrained(dir.path(), &*model, &params, &[]).unwrap_err().to_string();
+    assert!(text.starts_with("cannot rename into place "), "{text}");
+    assert!(text.contains("model.safetensors: Is a directory"), "{text}");
+    // The config, and the folder in the way.
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rappel_files::{FileError, advice};
 use rappel_registry::ConfigError;
 use thiserror::Error;
 
@@ -11,7 +12,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum TelemetryError {
     /// The system refused; the file holds the events logged before, whole.
-    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {action} {}: {source}{}, then resume the run", path.display(), or_look(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -44,9 +45,6 @@ pub enum TelemetryError {
         /// Why not.
         reason: &'static str,
     },
-    /// The console refused.
-    #[error("cannot write to the console: {0}")]
-    Console(#[source] io::Error),
     /// What the config says of sinks cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -58,11 +56,16 @@ impl TelemetryError {
     }
 }
 
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space, then resume the run"
-        }
-        _ => "",
+impl From<FileError> for TelemetryError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Self::Io { action, path, source }
+    }
+}
+
+/// What to do about the system's refusal.
+fn or_look(error: &io::Error) -> &'static str {
+    match advice(error) {
+        "" => "; look into that",
+        advice => advice,
     }
 }

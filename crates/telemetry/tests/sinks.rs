@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rappel_registry::{assert_folder_matches, assert_sound};
-use rappel_telemetry::{Event, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open};
+use rappel_telemetry::{
+    Event, JsonLines, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open,
+};
 
 /// A writer whose text can be looked at; it refuses once it holds `room` bytes.
 #[derive(Clone)]
@@ -65,11 +67,35 @@ fn every_sink_opens_by_its_name_and_takes_events() {
 }
 
 #[test]
-fn a_failing_sink_does_not_keep_the_others_from_the_event() {
+fn a_console_that_goes_away_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut sinks = open_in(dir.path(), &["console", "jsonl"], &paper(0)).unwrap();
+    sinks.log(&EVENT).unwrap();
+    sinks.flush().unwrap();
+    let lines = fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 1);
+}
+
+/// A sink that takes nothing.
+struct Refusing;
+
+impl Sink for Refusing {
+    fn log(&mut self, _: &Event) -> Result<(), TelemetryError> {
+        Err(TelemetryError::Name { name: "x".to_owned(), reason: "it is refused" })
+    }
+
+    fn flush(&mut self) -> Result<(), TelemetryError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_failing_sink_does_not_keep_the_others_from_the_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = JsonLines::open(dir.path(), Start::Fresh).unwrap();
+    let mut sinks = Sinks::new(vec![Box::new(Refusing), Box::new(lines)]);
     let error = sinks.log(&EVENT).unwrap_err();
-    assert_eq!(error.to_string(), "cannot write to the console: broken pipe");
+    assert_eq!(error.to_string(), "a scalar cannot be named `x`: it is refused");
     let lines = fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
     assert_eq!(lines, "{\"step\":10,\"wall_time\":1.0,\"train/loss\":4.25,\"lr\":0.0003}\n");
 }

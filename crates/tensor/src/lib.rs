@@ -12,6 +12,7 @@ mod kernels;
 #[allow(unsafe_code)]
 mod memory;
 pub mod ops;
+mod out_of_memory;
 mod params;
 pub mod profile;
 mod random;
@@ -35,6 +36,7 @@ pub use ops::{AttentionOptions, attention, attention_packed, layer_norm, rms_nor
 pub use ops::{Comparand, concat, gated_silu, select, stack};
 pub use ops::{CrossEntropy, cross_entropy, dropout, embedding, linear_cross_entropy};
 pub use ops::{WeightLayout, linear, mse};
+pub use out_of_memory::{OutOfMemory, out_of_memory};
 pub use params::Scope;
 pub use params::{
     ArenaLayout, Arenas, Entry, Form, Grads, Init, OpenParam, Param, Params, ParamsError,
@@ -43,5 +45,5 @@ pub use random::Key;
 pub use real::{C_FLOAT, Program, Traced, TracedMask, trace};
 pub use real::{Kernel, Lanes, Level, Real, Simd, Stored, check_level, dispatch, level};
 pub use shape::{MAX_RANK, Shape};
-pub use storage::{StorageError, TensorFile, write_tensors};
+pub use storage::{StorageError, TensorFile, write_tensors, write_tensors_to};
 pub use tensor::Tensor;

@@ -1,10 +1,12 @@
 //! Files of named tensors (safetensors).
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype as Stored, Metadata, SafeTensors, View};
+use safetensors::tensor::{Dtype as Stored, Metadata, SafeTensors, TensorInfo};
 
 use crate::dtype::DType;
 use crate::memory::{bytes_of, bytes_of_mut, map_file};
@@ -200,27 +202,57 @@ impl TensorFile {
     }
 }
 
-struct Whole(Tensor);
+/// The name of a type in a file's header.
+fn stored(dtype: DType) -> Stored {
+    match dtype {
+        DType::F64 => Stored::F64,
+        DType::F32 => Stored::F32,
+        DType::BF16 => Stored::BF16,
+        DType::I64 => Stored::I64,
+        DType::U8 => Stored::U8,
+    }
+}
 
-impl View for Whole {
-    fn dtype(&self) -> Stored {
-        match self.0.dtype() {
-            DType::F64 => Stored::F64,
-            DType::F32 => Stored::F32,
-            DType::BF16 => Stored::BF16,
-            DType::I64 => Stored::I64,
-            DType::U8 => Stored::U8,
-        }
+/// Writes tensors and some text beside them to `out`: wide types first, each in the order of names, as
+/// the safetensors library writes them. (Its own writer leaves files that only their owner can read.)
+///
+/// # Errors
+/// What `out` refuses, and a name that is given twice.
+pub fn write_tensors_to<N: AsRef<str>>(
+    out: &mut dyn Write,
+    tensors: impl IntoIterator<Item = (N, Tensor)>,
+    text: &BTreeMap<String, String>,
+) -> io::Result<()> {
+    let mut tensors: Vec<(String, Tensor)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name.as_ref().to_owned(), tensor.contiguous()))
+        .collect();
+    tensors.sort_by(|(a, x), (b, y)| stored(y.dtype()).cmp(&stored(x.dtype())).then(a.cmp(b)));
+    if let Some(pair) = tensors.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(io::Error::other(format!("two tensors are named `{}`", pair[0].0)));
     }
-    fn shape(&self) -> &[usize] {
-        &self.0.layout.shape
+    let mut end = 0;
+    let info = |(name, tensor): &(String, Tensor)| {
+        let begin = end;
+        end += tensor.count() * tensor.dtype().size();
+        let shape = tensor.layout.shape.to_vec();
+        let dtype = stored(tensor.dtype());
+        (name.clone(), TensorInfo { dtype, shape, data_offsets: (begin, end) })
+    };
+    let infos = tensors.iter().map(info).collect();
+    let text: HashMap<String, String> = text.clone().into_iter().collect();
+    let text = (!text.is_empty()).then_some(text);
+    let metadata = Metadata::new(text, infos).map_err(io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    // Tensors begin on a boundary of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    for (_, tensor) in &tensors {
+        // Files are little-endian, as the machines that this crate supports.
+        with_element!(tensor.dtype(), T => out.write_all(bytes_of(tensor.slice::<T>())))?;
     }
-    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        with_element!(self.0.dtype(), T => bytes_of(self.0.slice::<T>())).into()
-    }
-    fn data_len(&self) -> usize {
-        self.0.count() * self.0.dtype().size()
-    }
+    Ok(())
 }
 
 /// Writes tensors and some text beside them. The file is written in place: write to a temporary
@@ -234,18 +266,12 @@ pub fn write_tensors<N: AsRef<str>>(
     text: &BTreeMap<String, String>,
 ) -> Result<(), StorageError> {
     let path = path.as_ref();
-    let views: Vec<(String, Whole)> = tensors
-        .into_iter()
-        .map(|(name, tensor)| (name.as_ref().to_owned(), Whole(tensor.contiguous())))
-        .collect();
-    let text: HashMap<String, String> = text.clone().into_iter().collect();
-    let text = (!text.is_empty()).then_some(text);
-    safetensors::serialize_to_file(views, text, path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => {
-            StorageError::Io { path: path.to_owned(), source }
-        }
-        other => StorageError::Format { path: path.to_owned(), reason: other.to_string() },
-    })
+    let write = || {
+        let mut out = io::BufWriter::new(File::create(path)?);
+        write_tensors_to(&mut out, tensors, text)?;
+        out.flush()
+    };
+    write().map_err(|source| StorageError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rappel_data::DataError;
+use rappel_files::{FileError, advice};
 use rappel_model::{FilesError, GenerateError};
 use rappel_optim::OptimError;
 use rappel_registry::ConfigError;
@@ -51,7 +52,7 @@ pub enum TrainError {
     #[error(transparent)]
     Replay(Box<crate::ReplayError>),
     /// The system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -99,6 +100,17 @@ pub enum TrainError {
         /// The run's directory.
         run: PathBuf,
     },
+    /// Another process trains the run.
+    #[error(
+        "{} is being trained by {holder}; wait for its end or stop it, then resume",
+        dir.display()
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The process, its machine, and since when.
+        holder: String,
+    },
     /// All checkpoints are torn or corrupt.
     #[error(
         "no checkpoint in {} is whole; bring one back from a copy, or remove the folder to begin \
@@ -123,8 +135,8 @@ pub enum TrainError {
     },
     /// A checkpoint that could not be saved.
     #[error(
-        "cannot save the checkpoint of step {step}: {source}; earlier ones are as they were: make \
-         room, then `rappel train --resume {}`",
+        "cannot save the checkpoint of step {step}: {source}; earlier ones are as they were: once \
+         that is mended, `rappel train --resume {}`",
         dir.display()
     )]
     Save {
@@ -256,6 +268,12 @@ from_boxed! {
     Generate(GenerateError),
     Telemetry(TelemetryError),
     Replay(crate::ReplayError),
+}
+
+impl From<FileError> for TrainError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Self::Io { action, path, source }
+    }
 }
 
 impl TrainError {

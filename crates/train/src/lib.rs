@@ -11,7 +11,6 @@
 mod checkpoint;
 mod config;
 mod descent;
-mod durable;
 mod early_stopping;
 mod ending;
 mod error;
@@ -59,5 +58,5 @@ pub use run::{Console, Run};
 pub use run_dir::RunDir;
 pub use scheduled::{Varied, scheduled};
 pub use surface::{Path, Surface};
-pub use tabular::{Predictions, Scores, TabularModel, write_csv};
+pub use tabular::{Predictions, Scores, TabularModel};
 pub use tasks::{Build, TASKS, Task, TaskEntry};

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::durable::{remove, sync_folder};
+use rappel_files::{move_over, remove, sync_folder, sync_tree};
+
 use crate::{Note, TrainError};
 
 /// Moves the files of `from` into `to`, which is there, each by a rename; other files stay. One that is
@@ -17,6 +18,7 @@ pub(crate) fn merge(
     is_newer: bool,
     note: &mut dyn FnMut(Note),
 ) -> Result<(), TrainError> {
+    sync_tree(from)?;
     let entries = fs::read_dir(from).map_err(TrainError::io("read", from))?;
     let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
     let mut names = names.collect::<io::Result<Vec<_>>>().map_err(TrainError::io("read", from))?;
@@ -31,14 +33,14 @@ pub(crate) fn merge(
                 let mut kept = path.clone().into_os_string();
                 kept.push(".old");
                 let kept = PathBuf::from(kept);
-                fs::rename(&path, &kept).map_err(TrainError::io("rename", &path))?;
+                move_over(&path, &kept)?;
                 note(Note::KeptFile { path: path.clone(), kept });
             }
         }
-        fs::rename(&new, &path).map_err(TrainError::io("rename into place", &path))?;
+        move_over(&new, &path)?;
     }
     sync_folder(to)?;
-    remove(from)
+    Ok(remove(from)?)
 }
 
 /// Whether two files hold the same.

@@ -118,6 +118,11 @@ pub enum Note {
         /// Where what was there is now.
         kept: PathBuf,
     },
+    /// The file system of a run's directory knows no locks.
+    Unlocked {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A checkpoint that does not agree with its manifest.
     SkippedCheckpoint {
         /// Its folder.
@@ -151,6 +156,11 @@ impl fmt::Display for Note {
                 "{} was changed since the run wrote it; what was there is now {}",
                 path.display(),
                 kept.display()
+            ),
+            Self::Unlocked { dir } => write!(
+                f,
+                "the file system of {} knows no locks: see to it that no other process trains this run",
+                dir.display()
             ),
             Self::SkippedCheckpoint { path, reason } => {
                 write!(f, "passed over {}, which is not whole: {reason}", path.display())

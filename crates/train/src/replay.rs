@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rappel_files::Destination;
 use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{Horizon, SCHEDULES, scheduled};
-use rappel_tensor::{DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors};
+use rappel_tensor::{
+    DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors_to,
+};
 use thiserror::Error;
 use toml::Table;
 
 use crate::config::{BATCH_SIZE, fields};
-use crate::durable::replace;
 use crate::scheduled::max_grad_norm;
 use crate::{Config, Note, TASKS, TrainError};
 
@@ -96,7 +98,7 @@ pub fn replay(
     config: &str,
     settings: &[&str],
     input: &Path,
-    output: &Path,
+    output: &Destination,
 ) -> Result<Replayed, TrainError> {
     let mut notes = Vec::new();
     let options = sections(&Config::table(config, settings, &mut |note| notes.push(note))?)?;
@@ -115,7 +117,7 @@ pub fn replay(
         let after = params.tensors().into_iter();
         written.extend(after.map(|(name, value)| (format!("param.{step}.{name}"), value.copied())));
     }
-    write(output, written)?;
+    output.write(|out| write_tensors_to(out, written, &BTreeMap::new()))?;
     Ok(Replayed {
         optimizer: options.table("optimizer").str("name").to_owned(),
         steps: gradients.steps,
@@ -255,8 +257,4 @@ impl Gradients {
 fn told((dtype, shape): (Option<DType>, Option<Shape>)) -> String {
     let text = |part: Option<String>| part.unwrap_or_default();
     format!("{} {}", text(dtype.map(|d| d.to_string())), text(shape.map(|s| s.to_string())))
-}
-
-fn write(output: &Path, tensors: Vec<(String, Tensor)>) -> Result<(), TrainError> {
-    replace(output, |beside| Ok(write_tensors(beside, tensors, &BTreeMap::new())?))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rappel_files::Lock;
 use rappel_optim::Optimizer;
 use rappel_regularize::Regularization;
 use rappel_telemetry::{Opening, Sink, Sinks, Start, open};
@@ -50,6 +51,8 @@ pub struct Run {
     follower: Follower,
     /// The step at which this process took it up.
     pub(crate) opened_at: u64,
+    /// Keeps other processes from the run's directory.
+    lock: Option<Lock>,
 }
 
 impl Run {
@@ -71,7 +74,9 @@ impl Run {
         let mut parts = Parts::build(&pinned, observer)?;
         let state = parts.begin(origin.as_ref())?;
         let dir = RunDir::create(out, name, &parts.config)?;
+        let lock = dir.lock(observer)?;
         let mut run = Self::open(dir, parts, state, Start::Fresh, console)?;
+        run.lock = lock;
         run.save_origin()?;
         Ok(run)
     }
@@ -82,16 +87,17 @@ impl Run {
     /// taken as they are.
     ///
     /// # Errors
-    /// A directory that is no run; checkpoints of which none is whole; a config or data that changed
-    /// since.
+    /// A directory that is no run, or one that another process trains; checkpoints of which none is whole; a
+    /// config or data that changed since.
     pub fn resume(
         dir: &Path,
         settings: &[&str],
         console: Console,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let (dir, text) = RunDir::open(dir)?;
-        let config = resumed_config(&text, settings, observer)?;
+        let dir = RunDir::open(dir)?;
+        let lock = dir.lock(observer)?;
+        let config = resumed_config(&dir.config()?, settings, observer)?;
         observer.stage("checking the checkpoints");
         let newest =
             Checkpoints::new(dir.checkpoints(), 1).newest_whole(&mut |note| observer.note(note))?;
@@ -111,6 +117,7 @@ impl Run {
         }
         let start = Start::Resume { last_step: state.step, events: state.events };
         let mut run = Self::open(dir, parts, state, start, console)?;
+        run.lock = lock;
         run.sinks.notes().into_iter().for_each(|note| observer.note(Note::Record(note)));
         run.saved = saved;
         run.save_origin()?;
@@ -152,6 +159,7 @@ impl Run {
             steps,
             follower,
             opened_at,
+            lock: None,
         };
         run.checkpoints.spare = run.best_step();
         run.follow();

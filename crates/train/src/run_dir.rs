@@ -4,11 +4,17 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::durable::{fresh_folder, parent, publish, remove, replace, sync_folder, write_synced};
+use rappel_files::{
+    Lock, LockError, create, fresh_folder, make_folder, parent, partial, prepared, publish, remove,
+    replace,
+};
+
 use crate::model_dir::merge;
-use crate::{Config, Note, TrainError};
+use crate::{Config, Note, Observer, TrainError};
 
 const CONFIG: &str = "config.toml";
+/// Locked by the process that trains the run; its content names that.
+const LOCK: &str = ".lock";
 /// Where runs are made that are not told where.
 const RUNS: &str = "runs";
 
@@ -82,7 +88,7 @@ impl RunDir {
     }
 
     fn create_numbered(runs: &Path, name: &str, config: &Config) -> Result<Self, TrainError> {
-        fs::create_dir_all(runs).map_err(TrainError::io("create", runs))?;
+        make_folder(runs)?;
         let mut number = 1;
         loop {
             let dir = runs.join(format!("{name}-{number}"));
@@ -93,25 +99,46 @@ impl RunDir {
         }
     }
 
-    /// The directory of an earlier run, with the text of its config.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, String), TrainError> {
+    /// The directory of an earlier run.
+    pub(crate) fn open(dir: &Path) -> Result<Self, TrainError> {
         let path = dir.join(CONFIG);
-        let text = match fs::read_to_string(&path) {
+        match fs::metadata(&path) {
+            Ok(_) => Ok(Self(dir.to_owned())),
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
-                return Err(TrainError::NoRun { dir: dir.to_owned() });
+                Err(TrainError::NoRun { dir: dir.to_owned() })
             }
-            text => text.map_err(TrainError::io("read", &path))?,
-        };
-        Ok((Self(dir.to_owned()), text))
+            Err(error) => Err(TrainError::io("read", &path)(error)),
+        }
+    }
+
+    /// Takes the run for this process: no other one can train it until the lock is dropped, or the process
+    /// ends in any way. None, with a note, where the file system knows no locks.
+    pub(crate) fn lock(&self, observer: &mut dyn Observer) -> Result<Option<Lock>, TrainError> {
+        match Lock::take(&self.0.join(LOCK)) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(LockError::Held(holder)) => {
+                Err(TrainError::InUse { dir: self.0.clone(), holder: holder.to_string() })
+            }
+            Err(LockError::Unsupported) => {
+                observer.note(Note::Unlocked { dir: self.0.clone() });
+                Ok(None)
+            }
+            Err(LockError::File(error)) => Err(error.into()),
+        }
+    }
+
+    /// The text of its config.
+    pub(crate) fn config(&self) -> Result<String, TrainError> {
+        let path = self.0.join(CONFIG);
+        fs::read_to_string(&path).map_err(TrainError::io("read", &path))
     }
 
     /// Writes the config, in place of the one that is there.
     pub(crate) fn put_config(&self, config: &Config) -> Result<(), TrainError> {
         let text = config.to_toml();
-        replace(&self.0.join(CONFIG), |path| write_synced(path, text.as_bytes()))?;
-        sync_folder(&self.0)
+        Ok(replace(&self.0.join(CONFIG), |out| out.write_all(text.as_bytes()))?)
     }
 
     /// Its path.
@@ -139,13 +166,15 @@ impl RunDir {
         save: impl FnOnce(&Path) -> Result<(), TrainError>,
     ) -> Result<PathBuf, TrainError> {
         let (beside, model) = (self.0.join(".model.partial"), self.model());
-        let saved = fresh_folder(&beside).and_then(|()| save(&beside)).and_then(|()| {
+        let saved = || {
+            fresh_folder(&beside)?;
+            save(&beside)?;
             if fs::symlink_metadata(&model).is_err() {
-                return publish(&beside, &model);
+                return Ok(publish(&beside, &model)?);
             }
             merge(&beside, &model, is_newer, note)
-        });
-        if let Err(error) = saved {
+        };
+        if let Err(error) = saved() {
             // The first error tells; half a model would only take room.
             let _ = remove(&beside);
             return Err(error);
@@ -157,41 +186,30 @@ impl RunDir {
 /// Makes a directory that holds the config; false if something came to stand there meanwhile.
 fn publish_config(dir: &Path, config: &Config) -> Result<bool, TrainError> {
     let folder = parent(dir);
-    fs::create_dir_all(folder).map_err(TrainError::io("create", folder))?;
+    make_folder(folder)?;
     // Whoever makes a run here holds this lock, so that whatever another attempt left is a dead one's.
     // Where there are no locks, nothing is cleared.
     let alone = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
     if alone.is_ok() {
         clear_leftovers(folder);
     }
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(partial(&name));
+    let beside = partial(dir);
+    let text = config.to_toml();
     let made = fresh_folder(&beside)
-        .and_then(|()| write_synced(&beside.join(CONFIG), config.to_toml().as_bytes()))
+        .and_then(|()| create(&beside.join(CONFIG), |out| out.write_all(text.as_bytes())))
         .and_then(|()| publish(&beside, dir));
     match made {
         Ok(()) => Ok(true),
-        Err(TrainError::Io { source, .. }) if source.kind() == ErrorKind::DirectoryNotEmpty => {
+        Err(error) if error.source.kind() == ErrorKind::DirectoryNotEmpty => {
             remove(&beside)?;
             Ok(false)
         }
         Err(error) => {
             // The first error tells.
             let _ = remove(&beside);
-            Err(error)
+            Err(error.into())
         }
     }
-}
-
-/// The name under which this process prepares `name`.
-fn partial(name: &str) -> String {
-    format!(".{name}.{}.partial", std::process::id())
-}
-
-/// What a hidden name of [`partial`] prepares.
-fn prepared(name: &str) -> Option<&str> {
-    let (name, process) = name.strip_prefix('.')?.strip_suffix(".partial")?.rsplit_once('.')?;
-    process.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
 }
 
 /// Whether a file is what a kill left of a config.
@@ -216,7 +234,7 @@ fn clear_leftovers(folder: &Path) {
 /// Whether something can be made in a folder, tried out.
 fn probe(folder: &Path) -> Result<(), TrainError> {
     let folder = if folder == Path::new("") { Path::new(".") } else { folder };
-    let trial = folder.join(partial("rappel"));
+    let trial = partial(&folder.join("rappel"));
     let made = fs::create_dir(&trial).and_then(|()| fs::remove_dir(&trial));
     made.map_err(TrainError::io("make a run in", folder))
 }

@@ -1,10 +1,10 @@
 //! `rappel completions`.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use rappel_files::Destination;
 
 use crate::args::Cli;
 
@@ -20,6 +20,6 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "rappel", &mut script);
-    std::io::stdout().write_all(&script)?;
+    Destination::stdout().write(|out| out.write_all(&script))?;
     Ok(ExitCode::SUCCESS)
 }

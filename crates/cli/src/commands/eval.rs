@@ -1,6 +1,5 @@
 //! `rappel eval`.
 
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +7,8 @@ use anyhow::Context;
 use rappel_data::{Table, read_documents};
 use rappel_train::{Metric, Pretrained, TabularModel, model_folder};
 use serde_json::{Value, json};
+
+use crate::output::{print, say};
 
 /// Measure how well a model predicts a text or a table
 ///
@@ -58,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "loss        {loss:.4} nats per token\nperplexity  {perplexity:.4}\ntokens      {tokens}\n"
         )
     };
-    stdout().write_all(told.as_bytes())?;
+    print(&told)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,7 +72,7 @@ fn table(args: &Args, folder: &Path) -> anyhow::Result<ExitCode> {
     }
     let scores = TabularModel::load(folder)?.evaluate(&Table::read(&args.file)?)?;
     for note in &scores.notes {
-        eprintln!("note: {note}");
+        say(format_args!("note: {note}"));
     }
     let told = if args.json {
         let values = scores.values.iter().map(|(metric, value)| (metric.name.into(), json!(value)));
@@ -82,6 +83,6 @@ fn table(args: &Args, folder: &Path) -> anyhow::Result<ExitCode> {
         scores.values.iter().map(line).collect::<String>()
             + &format!("rows        {}\n", scores.rows)
     };
-    stdout().write_all(told.as_bytes())?;
+    print(&told)?;
     Ok(ExitCode::SUCCESS)
 }

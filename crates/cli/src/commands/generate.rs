@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use rappel_model::{GenerateOptions, Sampling, Stop};
 use rappel_train::{Pretrained, model_folder};
 
+use crate::output::say;
+
 /// Continue a text with a trained model
 ///
 /// The text is printed as it comes, and ends with the document or after --max-tokens tokens.
@@ -63,7 +65,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     writeln!(out, "{}", prompt.unwrap_or_default())?;
     if stopped == Some(Stop::Positions) {
         let positions = model.model().config().max_positions();
-        eprintln!("note: it ends here because the model has no more than {positions} positions");
+        say(format_args!(
+            "note: it ends here because the model has no more than {positions} positions"
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,5 @@
 //! `rappel list`.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -8,6 +7,7 @@ use rappel_registry::{Default, Family, Field, Kind, describe, list, suggest};
 use rappel_train::{FIELDS, TASKS, families};
 
 use crate::names::{self, Names};
+use crate::output::print;
 
 /// List what a config can name, with its options
 ///
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (Some(kind), None) => list(family(kind)?),
         (Some(kind), Some(name)) => family(kind)?.info(name)?.to_string(),
     };
-    std::io::stdout().write_all(text.as_bytes())?;
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

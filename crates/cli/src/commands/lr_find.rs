@@ -1,17 +1,18 @@
 //! `rappel lr-find`.
 
 use std::fs;
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use rappel_files::replace;
 use rappel_train::{Config, LrFind, LrFound, Observer, RunDir, Trial, lr_find};
 use serde_json::json;
 
 use super::train::name;
 use crate::draw::{self, Axis, Curve, PALETTE, Picture, terminal};
 use crate::names::{self, Names};
+use crate::output::print;
 use crate::progress::Progress;
 use crate::signals::Signals;
 
@@ -74,7 +75,7 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     } else {
         told(&found) + &format!("written     {}\n", folder.display())
     };
-    stdout().write_all(told.as_bytes())?;
+    print(&told)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,8 +114,7 @@ fn folder(args: &Args) -> anyhow::Result<PathBuf> {
 
 fn write(folder: &Path, found: &LrFound) -> anyhow::Result<()> {
     let save = |name: &str, text: String| {
-        let path = folder.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        replace(&folder.join(name), |out| out.write_all(text.as_bytes()))
     };
     save("lr_find.json", json(found, None) + "\n")?;
     let rows = found

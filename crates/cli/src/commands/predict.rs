@@ -1,12 +1,13 @@
 //! `rappel predict`.
 
-use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rappel_data::Table;
-use rappel_train::{TabularModel, model_folder, write_csv};
+use rappel_data::{Table, write_csv};
+use rappel_train::{TabularModel, model_folder};
 use serde_json::json;
+
+use crate::output::{destination, report, say};
 
 /// Write what a model of tables predicts for each row
 ///
@@ -22,7 +23,7 @@ pub struct Args {
     /// The table: .csv, .tsv or .parquet
     #[arg(long, value_name = "TABLE")]
     file: PathBuf,
-    /// Where the predictions are written
+    /// Where the predictions are written; `-` is standard output
     #[arg(long, value_name = "CSV")]
     out: PathBuf,
     /// A column of the table that is put before the predictions; can be given several times
@@ -34,6 +35,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let out = destination(&args.out)?;
     let model = TabularModel::load(&model_folder(&args.model)?)?;
     let table = Table::read(&args.file)?;
     if let (Ok(from), Ok(to)) = (args.file.canonicalize(), args.out.canonicalize())
@@ -43,16 +45,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let id: Vec<&str> = args.id.iter().map(String::as_str).collect();
     let told = model.predict(&table, &id)?;
-    write_csv(&args.out, &told.columns, &told.rows)?;
+    out.write(|out| write_csv(out, &told.columns, &told.rows))?;
     for note in &told.notes {
-        eprintln!("note: {note}");
+        say(format_args!("note: {note}"));
     }
-    let (rows, out) = (told.rows.len(), args.out.display());
+    let rows = told.rows.len();
     let told = if args.json {
         json!({ "rows": rows, "out": args.out }).to_string()
     } else {
-        format!("{rows} rows, written to {out}")
+        format!("{rows} rows, written to {}", args.out.display())
     };
-    writeln!(stdout(), "{told}")?;
+    report(&out, &told)?;
     Ok(ExitCode::SUCCESS)
 }

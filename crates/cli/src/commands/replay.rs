@@ -1,6 +1,5 @@
 //! `rappel replay`.
 
-use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +7,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use crate::names::{self, Names};
+use crate::output::{destination, report, say};
 
 /// Apply a config's optimizer to gradients from a file: compare it with another implementation
 ///
@@ -27,7 +27,7 @@ pub struct Args {
     /// Parameters to begin with, and the gradients of each step
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Where the parameters after each step are written
+    /// Where the parameters after each step are written; `-` is standard output
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Set a key of the config, such as optimizer.lr=1e-3; can be given several times
@@ -42,9 +42,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = std::fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
-    let done = rappel_train::replay(&config, &settings, &args.input, &args.output)?;
+    let output = destination(&args.output)?;
+    let done = rappel_train::replay(&config, &settings, &args.input, &output)?;
     for note in &done.notes {
-        eprintln!("note: {note}");
+        say(format_args!("note: {note}"));
     }
     let (name, steps, tensors) = (&done.optimizer, done.steps, done.tensors);
     let told = if args.json {
@@ -57,9 +58,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         })
         .to_string()
     } else {
-        let output = args.output.display();
-        format!("{steps} steps of {name} on {tensors} tensors, written to {output}")
+        let place = args.output.display();
+        format!("{steps} steps of {name} on {tensors} tensors, written to {place}")
     };
-    writeln!(stdout(), "{told}")?;
+    report(&output, &told)?;
     Ok(ExitCode::SUCCESS)
 }

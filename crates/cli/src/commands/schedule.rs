@@ -9,6 +9,7 @@ use rappel_train::{ScheduledValue, Varied};
 
 use crate::draw::{self, Axis, Curve, PALETTE, Picture, terminal};
 use crate::names::{self, Names};
+use crate::output::say;
 
 /// Draw what a config varies over the steps: learning rates and all that follows a schedule
 ///
@@ -46,13 +47,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         rappel_train::scheduled(&config, &settings, args.steps)
             .with_context(|| args.config.display().to_string())?;
     for note in notes {
-        eprintln!("note: {note}");
+        say(format_args!("note: {note}"));
     }
     if !followed.is_empty() {
         let names = followed.join(" and ");
-        eprintln!(
+        say(format_args!(
             "note: learning rates also follow the validations, by {names}, which no picture can foresee"
-        );
+        ));
     }
     if let Some(path) = &args.png {
         picture(steps, &values).save(path)?;

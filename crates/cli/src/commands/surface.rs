@@ -1,6 +1,5 @@
 //! `rappel surface`.
 
-use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use rappel_train::{FUNCTIONS, Function, Path, Surface};
 
 use crate::draw::{self, Anchor, Axes, Axis, BLACK, Color, GREY, Grid, PALETTE, Picture};
 use crate::names::{self, Names};
+use crate::output::print;
 
 /// Draw how optimizers descend a function of two variables: contours, and the path of each
 ///
@@ -76,9 +76,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         least.unwrap_or_default()
     );
     picture(&surface, &title, entry.summary, &paths).save(&args.out)?;
-    for (name, path) in &paths {
-        writeln!(stdout(), "{name}: {}", told(path).join(", "))?;
-    }
+    let line = |(name, path): &(String, Path)| format!("{name}: {}\n", told(path).join(", "));
+    print(&paths.iter().map(line).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,5 @@
 //! `rappel train`.
 
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,14 +9,16 @@ use rappel_train::{Config, Ended, Observer, Run};
 use serde_json::json;
 
 use crate::names::{self, Names};
+use crate::output::{print, say};
 use crate::progress::Progress;
 use crate::report;
 use crate::signals::Signals;
 
 /// Train a model as a config says, or go on with a run that was stopped
 ///
-/// Progress is told on standard error, what the run came to on standard output. SIGINT and SIGTERM
-/// finish the step, save a checkpoint and tell how to resume; a second one exits at once.
+/// Progress is told on standard error, what the run came to on standard output. SIGINT, SIGTERM and SIGHUP
+/// finish the step, save a checkpoint and tell how to resume; a second SIGINT or SIGTERM exits at once.
+/// Under `nohup` SIGHUP is ignored.
 ///
 /// Paths in a config and in --set are taken from the current folder, wherever the config is; the run's own
 /// config.toml keeps them in full, so that it can be resumed from anywhere. Data that moved is given anew:
@@ -77,7 +78,7 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     progress.finish();
     let ended = ended?;
     if let Some(table) = progress.profile() {
-        eprint!("{table}");
+        say(table.trim_end());
     }
     tell(&ended, progress.prepared(), seconds, args.json)?;
     Ok(match ended {
@@ -109,17 +110,17 @@ fn tell(ended: &Ended, prepared: Duration, seconds: Duration, as_json: bool) -> 
     let text = match (ended, as_json) {
         (Ended::Stopped { step, dir }, _) => {
             let place = quoted(&dir.display().to_string());
-            eprintln!("stopped after step {step}; go on by: rappel train --resume {place}");
-            if !as_json {
-                return Ok(());
+            say(format_args!("stopped after step {step}; go on by: rappel train --resume {place}"));
+            if as_json {
+                // A reader that the same signal ended is no reason for another exit code.
+                let _ = print(&format!("{}\n", json!({ "stopped_after_step": step, "out": dir })));
             }
-            json!({ "stopped_after_step": step, "out": dir }).to_string() + "\n"
+            return Ok(());
         }
         (Ended::Finished(report), true) => report::json(report, prepared, seconds) + "\n",
         (Ended::Finished(report), false) => report::text(report, prepared, seconds),
     };
-    stdout().write_all(text.as_bytes())?;
-    Ok(())
+    Ok(print(&text)?)
 }
 
 /// A word as a shell takes it.

@@ -8,7 +8,8 @@ pub mod terminal;
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use rappel_files::Destination;
 
 pub use axes::{Axes, Axis, Curve, plot};
 pub use contour::Grid;
@@ -87,13 +88,14 @@ impl Picture {
         self.shapes.push(Shape::Dot { at, radius, color });
     }
 
-    /// Writes a file of the kind that its name ends in: `.svg` or `.png`.
+    /// Writes a file of the kind that its name ends in: `.svg` or `.png`. A picture that was there stays
+    /// until the new one is complete.
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
         let bytes = match kind(path)? {
             Kind::Png => raster::png(self),
             Kind::Svg => svg::svg(self).into_bytes(),
         };
-        std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+        Ok(Destination::of(path)?.write(|out| out.write_all(&bytes))?)
     }
 }
 

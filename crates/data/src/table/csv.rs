@@ -1,5 +1,6 @@
 //! CSV files (RFC 4180): UTF-8, quotes where needed, a header.
 
+use std::io::Write;
 use std::path::Path;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
@@ -48,15 +49,21 @@ fn explain(path: &Path, error: csv::Error) -> DataError {
 /// Writes a CSV with a header.
 ///
 /// # Errors
-/// [`DataError::Write`].
-pub fn write_csv(path: &Path, columns: &[String], rows: &[Vec<String>]) -> Result<(), DataError> {
-    let write = || -> csv::Result<()> {
-        let mut writer = csv::Writer::from_path(path)?;
-        writer.write_record(columns)?;
-        for row in rows {
-            writer.write_record(row)?;
-        }
-        Ok(writer.flush()?)
+/// What `out` refuses.
+pub fn write_csv(
+    out: &mut dyn Write,
+    columns: &[String],
+    rows: &[Vec<String>],
+) -> std::io::Result<()> {
+    // Kept as the system's own error, so that its kind still tells what to do.
+    let refused = |error: csv::Error| match error.into_kind() {
+        ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
     };
-    write().map_err(|error| DataError::Write { path: path.to_owned(), source: error.into() })
+    let mut writer = csv::Writer::from_writer(out);
+    writer.write_record(columns).map_err(refused)?;
+    for row in rows {
+        writer.write_record(row).map_err(refused)?;
+    }
+    writer.flush()
 }

@@ -10,6 +10,7 @@ mod words;
 
 use std::path::Path;
 
+use rappel_files::replace;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -288,7 +289,7 @@ impl Tokenizer {
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), DataError> {
         for (name, contents) in self.files() {
             let path = folder.as_ref().join(name);
-            std::fs::write(&path, contents).map_err(|source| DataError::Write { path, source })?;
+            replace(&path, |out| out.write_all(contents.as_bytes()))?;
         }
         Ok(())
     }

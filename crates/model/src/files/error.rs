@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rappel_files::FileError;
 use rappel_registry::ConfigError;
 use rappel_tensor::{DType, ParamsError, StorageError};
 
@@ -9,7 +10,7 @@ use rappel_tensor::{DType, ParamsError, StorageError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilesError {
-    /// A file could not be read or written.
+    /// A file could not be read.
     #[error("{path}: {source}")]
     Io {
         /// The file.
@@ -17,6 +18,9 @@ pub enum FilesError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error(transparent)]
+    Write(#[from] FileError),
     /// There are no tensors.
     #[error("{dir}: has neither model.safetensors nor model.safetensors.index.json")]
     NoWeights {

@@ -18,7 +18,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// Writes `step 10  train/loss 4.2500  train/lr 3.000e-4` and the like to a writer it is given.
 ///
 /// Numbers are rounded to about five digits; those below 0.001 or from a million on are written with
-/// an exponent, unless they are whole.
+/// an exponent, unless they are whole. What the writer refuses is dropped.
 pub struct Console(Box<dyn Write + Send>);
 
 impl Console {
@@ -37,11 +37,14 @@ impl Sink for Console {
             let _ = write!(line, "  {name} {}", short(*value));
         }
         line.push('\n');
-        self.0.write_all(line.as_bytes()).map_err(TelemetryError::Console)
+        // A reader that goes away, or a full disk under a log, is no reason to end a run.
+        let _ = self.0.write_all(line.as_bytes());
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), TelemetryError> {
-        self.0.flush().map_err(TelemetryError::Console)
+        let _ = self.0.flush();
+        Ok(())
     }
 }
 

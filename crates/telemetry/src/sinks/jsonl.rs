@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rappel_files::{clear_leftovers, replace};
 use rappel_registry::Entry;
 use serde_json::Value;
 
-use crate::log_file::{LogFile, remove_leftover, replace};
+use crate::log_file::LogFile;
 use crate::{Build, Event, Sink, Start, TelemetryError};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -48,7 +49,7 @@ impl JsonLines {
         match start {
             Start::Fresh => Ok(Self { file: LogFile::create(&path)?, note: None }),
             Start::Resume { last_step, events } => {
-                remove_leftover(&path)?;
+                clear_leftovers(&path)?;
                 let kept = forget_after(&path, last_step)?;
                 let note = || {
                     format!(
@@ -124,7 +125,7 @@ fn forget_after(path: &Path, last_step: u64) -> Result<u64, TelemetryError> {
         }
     }
     if kept.len() < content.len() {
-        replace(path, &kept)?;
+        replace(path, |out| out.write_all(&kept))?;
     }
     Ok(lines)
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rappel_files::host;
 use rappel_registry::Entry;
 
 use crate::log_file::LogFile;
@@ -123,16 +124,6 @@ fn after(newest: &str, seconds: String) -> String {
         // A digit more is after the point that follows the last one.
         None => format!("{last}0"),
     }
-}
-
-/// The machine's name, or `localhost` where the system has no file that tells.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
-        .unwrap_or_default();
-    let name: String =
-        name.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 #[cfg(test)]

@@ -63,8 +63,10 @@ impl<T> Lazy<T> {
     /// [`get_or_make`](Self::get_or_make) for who holds it alone.
     #[inline]
     pub fn own_or_make(&mut self, make: impl FnOnce() -> T) -> &mut T {
+        let value = self.value.get_mut().get_or_insert_with(make);
+        // Afterwards, for `make` may panic.
         *self.filled.get_mut() = true;
-        self.value.get_mut().get_or_insert_with(make)
+        value
     }
 
     /// Takes the value out.

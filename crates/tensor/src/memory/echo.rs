@@ -25,10 +25,10 @@ struct Raw {
 
 impl Maker for Echoes {
     type Block = Raw;
-    fn make(&self, size: usize) -> Raw {
+    fn make(&self, size: usize) -> Option<Raw> {
         // Nothing may be read that was not written.
         let bytes = vec![0xff_u8; size].into_boxed_slice();
-        Raw { address: Box::into_raw(bytes).cast::<u8>() as u64, size }
+        Some(Raw { address: Box::into_raw(bytes).cast::<u8>() as u64, size })
     }
     fn size(block: &Raw) -> usize {
         block.size

@@ -1,6 +1,6 @@
 //! Blocks of the processor's memory.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -42,7 +42,7 @@ pub(super) struct Host;
 impl Maker for Host {
     type Block = Block;
 
-    fn make(&self, size: usize) -> Block {
+    fn make(&self, size: usize) -> Option<Block> {
         if size >= MAPPED
             && let Ok(mut map) = MmapMut::map_anon(size + STAGGERS * STAGGER)
         {
@@ -51,14 +51,13 @@ impl Maker for Host {
             let _ = map.advise(memmap2::Advice::HugePage);
             let shift = MAPS.fetch_add(1, Ordering::Relaxed) % STAGGERS * STAGGER;
             let start = NonNull::from(&mut map[shift]);
-            return Block { start, size, map: Some(Box::new(map)) };
+            return Some(Block { start, size, map: Some(Box::new(map)) });
         }
         let layout = Block::layout(size);
         // Zeroed once, so that memory is initialised whoever reads it first.
         // SAFETY: `size` is at least one class unit, never zero.
         let start = unsafe { alloc_zeroed(layout) };
-        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
-        Block { start, size, map: None }
+        Some(Block { start: NonNull::new(start)?, size, map: None })
     }
 
     fn size(block: &Block) -> usize {

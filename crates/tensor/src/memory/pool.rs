@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ALIGNMENT;
+use crate::out_of_memory::refuse;
 
 /// Makes blocks of one kind of memory.
 pub(super) trait Maker {
     /// A block, which gives its memory back to the system when dropped.
     type Block;
-    /// A new block of `size` bytes, a size class.
-    fn make(&self, size: usize) -> Self::Block;
+    /// A new block of `size` bytes, a size class; none where there is no memory for it.
+    fn make(&self, size: usize) -> Option<Self::Block>;
     /// The bytes of a block.
     fn size(block: &Self::Block) -> usize;
 }
@@ -68,7 +69,21 @@ impl<M: Maker> Pool<M> {
             }
             found
         };
-        found.unwrap_or_else(|| self.maker.make(wanted))
+        found.or_else(|| self.maker.make(wanted)).unwrap_or_else(|| self.make_room(wanted))
+    }
+
+    /// A block that was refused, asked for again once all that nobody uses is given back.
+    fn make_room(&self, size: usize) -> M::Block {
+        self.release();
+        self.maker.make(size).unwrap_or_else(|| {
+            let used = {
+                let mut kept = self.kept();
+                kept.stats.used_bytes -= size;
+                kept.stats.reserved_bytes -= size;
+                kept.stats.used_bytes
+            };
+            refuse(size, used)
+        })
     }
 
     /// Takes a block back.

@@ -6,11 +6,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use rappel_files::create;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Flaw;
 use crate::TrainError;
-use crate::durable::write_synced;
 
 const NAME: &str = "manifest.json";
 
@@ -38,24 +39,25 @@ pub(super) fn write(folder: &Path, names: &[&str]) -> Result<(), TrainError> {
     };
     let files = names.iter().map(sum).collect::<Result<_, TrainError>>()?;
     let json = serde_json::to_vec_pretty(&Manifest { files }).expect("JSON with texts for keys");
-    write_synced(&folder.join(NAME), &json)
+    Ok(create(&folder.join(NAME), |out| out.write_all(&json))?)
 }
 
 /// Whether a folder's manifest lists exactly these files and they are as it says; if not, why.
-pub(super) fn verify(folder: &Path, names: &[&str]) -> Result<(), String> {
-    let json = std::fs::read(folder.join(NAME)).map_err(|error| format!("{NAME}: {error}"))?;
+pub(super) fn verify(folder: &Path, names: &[&str]) -> Result<(), Flaw> {
+    let json = std::fs::read(folder.join(NAME)).map_err(|error| Flaw::of(folder, NAME, error))?;
     let manifest: Manifest =
         serde_json::from_slice(&json).map_err(|error| format!("{NAME}: {error}"))?;
     if !manifest.files.keys().map(String::as_str).eq(sorted(names)) {
-        return Err(format!("{NAME} lists other files"));
+        return Err(format!("{NAME} lists other files").into());
     }
     for (name, wanted) in &manifest.files {
-        let found = sum(&folder.join(name)).map_err(|error| format!("{name}: {error}"))?;
+        let found = sum(&folder.join(name)).map_err(|error| Flaw::of(folder, name, error))?;
         if found.bytes != wanted.bytes {
-            return Err(format!("{name} has {} bytes of {}", found.bytes, wanted.bytes));
+            let reason = format!("{name} has {} bytes of {}", found.bytes, wanted.bytes);
+            return Err(reason.into());
         }
         if found != *wanted {
-            return Err(format!("{name} is not what was written: its SHA-256 differs"));
+            return Err(format!("{name} is not what was written: its SHA-256 differs").into());
         }
     }
     Ok(())

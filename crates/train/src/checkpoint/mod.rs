@@ -9,13 +9,14 @@ mod manifest;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rappel_files::{FileError, create, fresh_folder, move_over, publish, remove};
 use rappel_optim::Optimizer;
-use rappel_tensor::{Params, Tensor, TensorFile, write_tensors};
+use rappel_tensor::{Params, Tensor, TensorFile, write_tensors_to};
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{fresh_folder, publish, remove, sync_file, write_synced};
 use crate::noise::NoiseScale;
 use crate::{Note, TrainError, Validation};
 
@@ -138,7 +139,7 @@ impl Checkpoints {
         let saved = write(&beside, state, params, optimizer).and_then(|()| {
             // What stands there did not agree with its manifest, or the run had gone on from it.
             remove(&path)?;
-            publish(&beside, &path)
+            Ok(publish(&beside, &path)?)
         });
         if let Err(error) = saved {
             // The first error tells; half a checkpoint would only take room.
@@ -158,7 +159,8 @@ impl Checkpoints {
             let path = self.at(step);
             match open(&path, step) {
                 Ok(state) => return Ok(Some(Whole { path, state })),
-                Err(reason) => note(Note::SkippedCheckpoint { path, reason }),
+                Err(Flaw::Torn(reason)) => note(Note::SkippedCheckpoint { path, reason }),
+                Err(Flaw::Unreadable(error)) => return Err(error.into()),
             }
         }
         if found {
@@ -172,7 +174,8 @@ impl Checkpoints {
         let path = self.at(step);
         match open(&path, step) {
             Ok(state) => Ok(Whole { path, state }),
-            Err(reason) => Err(TrainError::Torn { path, reason }),
+            Err(Flaw::Torn(reason)) => Err(TrainError::Torn { path, reason }),
+            Err(Flaw::Unreadable(error)) => Err(error.into()),
         }
     }
 
@@ -195,10 +198,10 @@ impl Checkpoints {
 
     fn names(&self) -> Result<Vec<String>, TrainError> {
         let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(TrainError::io("read", &self.folder))?,
         };
-        let name = |entry: std::io::Result<fs::DirEntry>| {
+        let name = |entry: io::Result<fs::DirEntry>| {
             Ok(entry.map_err(TrainError::io("read", &self.folder))?.file_name())
         };
         let names = entries.map(name).collect::<Result<Vec<_>, TrainError>>()?;
@@ -213,7 +216,7 @@ impl Checkpoints {
             // Renamed first, so that a kill leaves no visible checkpoint with files missing.
             let gone = self.hidden(*old, "gone");
             remove(&gone)?;
-            fs::rename(self.at(*old), &gone).map_err(TrainError::io("rename", &gone))?;
+            move_over(&self.at(*old), &gone)?;
         }
         for name in self.names()?.iter().filter(|name| name.starts_with(".step-")) {
             remove(&self.folder.join(name))?;
@@ -226,26 +229,50 @@ fn write(folder: &Path, state: &State, params: Named, optimizer: Named) -> Resul
     fresh_folder(folder)?;
     let text = BTreeMap::new();
     for (name, tensors) in [(PARAMS, params), (OPTIMIZER, optimizer)] {
-        let path = folder.join(name);
-        write_tensors(&path, tensors, &text)?;
-        sync_file(&path)?;
+        create(&folder.join(name), |out| write_tensors_to(out, tensors, &text))?;
     }
     let json = serde_json::to_vec_pretty(state).expect("JSON with texts for keys");
-    write_synced(&folder.join(STATE), &json)?;
+    create(&folder.join(STATE), |out| out.write_all(&json))?;
     manifest::write(folder, &[PARAMS, OPTIMIZER, STATE])
 }
 
-/// The state of the checkpoint in `folder`, or why it is not whole.
-fn open(folder: &Path, step: u64) -> Result<State, String> {
+/// Why a checkpoint cannot be resumed from.
+enum Flaw {
+    /// Its files are not those that were written.
+    Torn(String),
+    /// The system does not let them be read now, which says nothing about what they hold.
+    Unreadable(FileError),
+}
+
+impl From<String> for Flaw {
+    fn from(reason: String) -> Self {
+        Self::Torn(reason)
+    }
+}
+
+impl Flaw {
+    /// For a file of a checkpoint that could not be read.
+    fn of(folder: &Path, name: &str, error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+                Self::Torn(format!("{name}: {error}"))
+            }
+            _ => Self::Unreadable(FileError::new("read", &folder.join(name))(error)),
+        }
+    }
+}
+
+/// The state of the checkpoint in `folder`, or why it cannot be resumed from.
+fn open(folder: &Path, step: u64) -> Result<State, Flaw> {
     manifest::verify(folder, &[PARAMS, OPTIMIZER, STATE])?;
-    let json = fs::read(folder.join(STATE)).map_err(|error| format!("{STATE}: {error}"))?;
+    let json = fs::read(folder.join(STATE)).map_err(|error| Flaw::of(folder, STATE, error))?;
     let state: State =
         serde_json::from_slice(&json).map_err(|error| format!("{STATE}: {error}"))?;
     if state.format != FORMAT {
-        return Err(format!("its format is {}, this version reads {FORMAT}", state.format));
+        return Err(format!("its format is {}, this version reads {FORMAT}", state.format).into());
     }
     if state.step != step {
-        return Err(format!("{STATE} tells of step {}", state.step));
+        return Err(format!("{STATE} tells of step {}", state.step).into());
     }
     Ok(state)
 }

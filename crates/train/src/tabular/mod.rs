@@ -17,7 +17,7 @@ use crate::tasks::Task;
 use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
 
 pub(crate) use loss::{CLASSIFICATION, REGRESSION};
-pub use model::{Predictions, Scores, TabularModel, write_csv};
+pub use model::{Predictions, Scores, TabularModel};
 
 use loss::{Loss, logits, values};
 

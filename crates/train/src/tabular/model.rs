@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use rappel_data::{Encoded, Preprocessing, Table, TargetKind};
+use rappel_files::create;
 use rappel_model::{Configured, Forward, PREDICTORS, Predictor};
 use rappel_registry::Options;
-use rappel_tensor::{DType, Params, Tensor, TensorFile, no_grad, write_tensors};
+use rappel_tensor::{DType, Params, Tensor, TensorFile, no_grad, write_tensors_to};
 use serde_json::{Map, Value};
 
 use super::loss::{logits, outputs, values};
 use super::metrics;
-use crate::durable::{replace, sync_file, write_synced};
 use crate::{Metric, TrainError, sound};
 
 const CONFIG: &str = "config.json";
@@ -101,13 +101,12 @@ impl TabularModel {
 
     pub(super) fn save(&self, folder: &Path) -> Result<(), TrainError> {
         let config = format!("{:#}\n", Value::Object(self.section.clone()));
-        write_synced(&folder.join(CONFIG), config.as_bytes())?;
+        create(&folder.join(CONFIG), |out| out.write_all(config.as_bytes()))?;
         let preprocessing = serde_json::to_string_pretty(&self.preprocessing);
         let preprocessing = preprocessing.expect("numbers and texts are JSON") + "\n";
-        write_synced(&folder.join(PREPROCESSING), preprocessing.as_bytes())?;
-        let weights = folder.join(WEIGHTS);
-        write_tensors(&weights, self.params.merged(), &std::collections::BTreeMap::new())?;
-        sync_file(&weights)
+        create(&folder.join(PREPROCESSING), |out| out.write_all(preprocessing.as_bytes()))?;
+        let (weights, text) = (self.params.merged(), std::collections::BTreeMap::new());
+        Ok(create(&folder.join(WEIGHTS), |out| write_tensors_to(out, weights, &text))?)
     }
 
     /// What its target and features are.
@@ -224,12 +223,4 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, TrainErro
     let text = std::fs::read(path).map_err(TrainError::io("read", path))?;
     serde_json::from_slice(&text)
         .map_err(|error| TrainError::File { path: path.to_owned(), reason: error.to_string() })
-}
-
-/// Writes a CSV; what was there stays until the new file is whole.
-///
-/// # Errors
-/// The system's refusals.
-pub fn write_csv(path: &Path, columns: &[String], rows: &[Vec<String>]) -> Result<(), TrainError> {
-    replace(path, |path| Ok(rappel_data::write_csv(path, columns, rows)?))
 }
