@@ -81,7 +81,11 @@ pub fn prepared(name: &str) -> Option<&str> {
 /// The system's refusals.
 pub fn clear_leftovers(path: &Path) -> Result<(), FileError> {
     let folder = parent(path);
-    for entry in fs::read_dir(folder).map_err(FileError::new("read", folder))? {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(FileError::new("read", folder))?,
+    };
+    for entry in entries {
         let entry = entry.map_err(FileError::new("read", folder))?;
         let name = entry.file_name();
         if name.to_str().and_then(prepared).is_some_and(|name| path.ends_with(name)) {

@@ -25,6 +25,7 @@
 //! [`tensor`] holds what everything stands on; [`optim`] the update rules; [`train`] whole runs.
 
 pub use rappel_data as data;
+pub use rappel_files as files;
 pub use rappel_model as model;
 pub use rappel_optim as optim;
 pub use rappel_registry as registry;

@@ -12,7 +12,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum TelemetryError {
     /// The system refused; the file holds the events logged before, whole.
-    #[error("cannot {action} {}: {source}{}, then resume the run", path.display(), or_look(source))]
+    #[error("cannot {action} {}: {source}{}", path.display(), mend(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -62,10 +62,10 @@ impl From<FileError> for TelemetryError {
     }
 }
 
-/// What to do about the system's refusal.
-fn or_look(error: &io::Error) -> &'static str {
+/// What to do about the system's refusal, where there is something.
+fn mend(error: &io::Error) -> String {
     match advice(error) {
-        "" => "; look into that",
-        advice => advice,
+        "" => String::new(),
+        advice => format!("{advice}, then resume the run"),
     }
 }

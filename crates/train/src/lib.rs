@@ -51,6 +51,7 @@ pub use observer::{Note, Observer, Started, Step};
 pub use pass::Pass;
 pub use pretrained::{Evaluation, Pretrained, model_folder};
 
+pub use rappel_files::{Destination, FileError};
 pub use rappel_optim::ScheduledValue;
 pub use replay::{ReplayError, Replayed, replay};
 pub use report::{Baseline, Ended, Report};
