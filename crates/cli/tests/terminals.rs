@@ -98,7 +98,9 @@ fn signals_end_with_their_own_codes_though_nobody_reads() {
         let mut child = place.command(&train(&run, &json)).spawn().unwrap();
         leave(&mut child);
         wait_for_steps(&place, &run);
-        names.iter().for_each(|name| signal(name, child.id()));
+        for name in names {
+            signal(name, child.id());
+        }
         assert_eq!(child.wait().unwrap().code(), Some(code), "{run}");
         assert!(has_checkpoint(&place, &run));
     }

@@ -1,13 +1,13 @@
 //! `rappel man`.
 
 use std::fs;
-use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 use clap_mangen::Man;
+use rappel_files::Destination;
 use rappel_registry::suggest;
 
 use crate::args::Cli;
@@ -53,6 +53,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut text = Vec::new();
     Man::new(page).render(&mut text)?;
-    stdout().write_all(&text)?;
+    Destination::stdout().write(|out| out.write_all(&text))?;
     Ok(ExitCode::SUCCESS)
 }
