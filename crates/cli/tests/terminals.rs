@@ -5,7 +5,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,8 @@ fn under_nohup_a_hangup_is_ignored() {
     let place = Place::new();
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_rappel")]);
-    let mut child = shell.args(train("run", &LONG)).current_dir(place.at(".")).spawn().unwrap();
+    shell.args(train("run", &LONG)).current_dir(place.at("."));
+    let mut child = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for_steps(&place, "run");
     signal("-HUP", child.id());
     let before = fs::metadata(place.at("run/metrics.jsonl")).unwrap().len();
