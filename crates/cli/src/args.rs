@@ -6,7 +6,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    completions, eval, generate, list, lr_find, man, predict, replay, schedule, surface, train,
+    completions, eval, generate, inspect, list, lr_find, man, predict, replay, schedule, surface,
+    train,
 };
 use crate::environment::MOST_THREADS;
 
@@ -18,6 +19,7 @@ Examples:
   rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-tokens 100
   rappel eval --model runs/quickstart-1/model --file src/main.rs
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv
+  rappel inspect runs/tabular-1 --file test.csv
   rappel list optimizers adamw
   rappel schedule configs/quickstart.toml
   rappel lr-find configs/quickstart.toml
@@ -46,6 +48,7 @@ enum Command {
     Train(train::Args),
     Generate(generate::Args),
     Eval(eval::Args),
+    Inspect(inspect::Args),
     List(list::Args),
     LrFind(lr_find::Args),
     Predict(predict::Args),
@@ -65,6 +68,7 @@ impl Cli {
             Command::Train(args) => train::run(&args, self.quiet),
             Command::Generate(args) => generate::run(&args),
             Command::Eval(args) => eval::run(&args),
+            Command::Inspect(args) => inspect::run(&args),
             Command::List(args) => list::run(&args),
             Command::LrFind(args) => lr_find::run(&args, self.quiet),
             Command::Predict(args) => predict::run(&args),

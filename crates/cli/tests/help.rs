@@ -4,11 +4,12 @@ mod common;
 
 use common::Place;
 
-const COMMANDS: [&[&str]; 10] = [
+const COMMANDS: [&[&str]; 11] = [
     &[],
     &["train"],
     &["generate"],
     &["eval"],
+    &["inspect"],
     &["predict"],
     &["list"],
     &["lr-find"],

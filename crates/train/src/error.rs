@@ -187,6 +187,12 @@ pub enum TrainError {
         /// Of the text.
         tokens: usize,
     },
+    /// A metric that the task does not measure, or that is not defined for the rows of a table.
+    #[error("{reason}")]
+    Metric {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The taker of generated text refused.
     #[error("cannot write the text: {0}")]
     Output(#[source] io::Error),

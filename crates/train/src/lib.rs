@@ -37,6 +37,7 @@ mod run;
 mod run_dir;
 mod scheduled;
 mod sound;
+mod summary;
 mod surface;
 mod tabular;
 mod tasks;
@@ -58,6 +59,9 @@ pub use report::{Baseline, Ended, Report};
 pub use run::{Console, Run};
 pub use run_dir::RunDir;
 pub use scheduled::{Varied, scheduled};
+pub use summary::{LanguageSummary, TensorGroup};
 pub use surface::{Path, Surface};
-pub use tabular::{Predictions, Scores, TabularModel};
+pub use tabular::{
+    Equation, Importance, Importances, Permuting, Predictions, Scores, TabularModel,
+};
 pub use tasks::{Build, TASKS, Task, TaskEntry};

@@ -40,14 +40,8 @@ impl Pretrained {
     /// # Errors
     /// What is missing, torn or does not fit together.
     pub fn load(folder: &Path) -> Result<Self, TrainError> {
-        let inner = rappel_model::Pretrained::load(folder, None)?;
-        let tokenizer = tokenizer(folder)?;
-        let (model_size, tokens) = (inner.model.config().vocab_size(), tokenizer.vocab_size());
-        if tokens > model_size {
-            let folder = folder.to_owned();
-            return Err(TrainError::Vocabulary { folder, tokens, model_size });
-        }
-        sound::check_finite(folder, &inner.params)?;
+        let inner = model(folder)?;
+        let tokenizer = tokenizer(folder, &inner)?;
         Ok(Self { inner, tokenizer })
     }
 
@@ -150,9 +144,25 @@ impl Pretrained {
     }
 }
 
-/// The tokenizer of a folder; the byte tokenizer is recognised, so that it takes any bytes again.
-fn tokenizer(folder: &Path) -> Result<Tokenizer, TrainError> {
+/// The model of a folder, whose parameters are all finite.
+pub(crate) fn model(folder: &Path) -> Result<rappel_model::Pretrained, TrainError> {
+    let read = rappel_model::Pretrained::load(folder, None)?;
+    sound::check_finite(folder, &read.params)?;
+    Ok(read)
+}
+
+/// The tokenizer of a folder, all of whose tokens `of` knows; the byte tokenizer is recognised, so that
+/// it takes any bytes again.
+pub(crate) fn tokenizer(
+    folder: &Path,
+    of: &rappel_model::Pretrained,
+) -> Result<Tokenizer, TrainError> {
     let (read, bytes) = (Tokenizer::from_file(folder, None)?, Tokenizer::byte());
+    let (model_size, tokens) = (of.model.config().vocab_size(), read.vocab_size());
+    if tokens > model_size {
+        let folder = folder.to_owned();
+        return Err(TrainError::Vocabulary { folder, tokens, model_size });
+    }
     Ok(if read.files()[0] == bytes.files()[0] { bytes } else { read })
 }
 

@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod eval;
 pub mod generate;
+pub mod inspect;
 pub mod list;
 pub mod lr_find;
 pub mod man;

@@ -90,6 +90,21 @@ impl Preprocessing {
         self.features.iter().flat_map(of).collect()
     }
 
+    /// What is subtracted from each of a row's numbers and what it is divided by, in the order of
+    /// [`inputs`](Self::inputs); 0 and 1 for categories and for marks of missing values.
+    pub fn scales(&self) -> Vec<(f64, f64)> {
+        let of = |feature: &Feature| {
+            let first = match feature.encoding {
+                Encoding::Numeric { mean, std, .. } => Some((mean, std)),
+                Encoding::Categorical { .. } => None,
+            };
+            let mut scales = vec![(0.0, 1.0); feature.width()];
+            scales.iter_mut().zip(first).for_each(|(scale, first)| *scale = first);
+            scales
+        };
+        self.features.iter().flat_map(of).collect()
+    }
+
     /// The features of rows; the target's column need not be there.
     ///
     /// A category that the training rows did not have is none of the known ones, and is told of.
@@ -116,7 +131,8 @@ impl Preprocessing {
 }
 
 impl Feature {
-    fn width(&self) -> usize {
+    /// How many of a row's numbers are this column's, its mark of a missing value included.
+    pub fn width(&self) -> usize {
         self.encoding.width() + usize::from(self.indicator)
     }
 

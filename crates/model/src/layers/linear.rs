@@ -64,6 +64,11 @@ impl Linear {
     pub fn weight(&self) -> &Param {
         &self.weight
     }
+
+    /// The row `[out_features]` that is added, where there is one.
+    pub fn bias(&self) -> Option<&Param> {
+        self.bias.as_ref()
+    }
 }
 
 #[track_caller]

@@ -35,4 +35,8 @@ impl Predictor for Affine {
     fn forward(&self, x: &Tensor, _: &Forward) -> Tensor {
         self.0.forward(x)
     }
+
+    fn linear(&self) -> Option<&Linear> {
+        Some(&self.0)
+    }
 }

@@ -8,7 +8,7 @@ mod mlp;
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
 
-use crate::Forward;
+use crate::{Forward, Linear};
 
 /// A model of `[rows, inputs]` that tells `[rows, outputs]`: values, or a logit for each class.
 pub trait Predictor: Send + Sync {
@@ -18,6 +18,11 @@ pub trait Predictor: Send + Sync {
     /// Whether it has dropout layers, whatever their probability.
     fn has_dropout(&self) -> bool {
         false
+    }
+
+    /// The layer that is the whole model, where it is linear: its coefficients can be read.
+    fn linear(&self) -> Option<&Linear> {
+        None
     }
 }
 

@@ -1,5 +1,7 @@
 //! Learning from tables: what the tasks `regression` and `classification` share.
 
+mod coefficients;
+mod importance;
 mod loss;
 mod metrics;
 mod model;
@@ -16,6 +18,8 @@ use crate::checkpoint::sha256;
 use crate::tasks::Task;
 use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
 
+pub use coefficients::Equation;
+pub use importance::{Importance, Importances, Permuting};
 pub(crate) use loss::{CLASSIFICATION, REGRESSION};
 pub use model::{Predictions, Scores, TabularModel};
 

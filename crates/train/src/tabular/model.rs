@@ -114,6 +114,21 @@ impl TabularModel {
         &self.preprocessing
     }
 
+    /// The name of its kind, such as `linear`.
+    pub fn name(&self) -> &str {
+        self.section["name"].as_str().unwrap_or_default()
+    }
+
+    /// The type that it computes in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// How many numbers its parameters are.
+    pub fn parameter_count(&self) -> usize {
+        self.params.count()
+    }
+
     /// The classes that it tells apart; none where it tells numbers.
     pub fn classes(&self) -> Option<&[String]> {
         match &self.preprocessing.target.of {

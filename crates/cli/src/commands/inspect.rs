@@ -1,0 +1,260 @@
+//! `rappel inspect`.
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use rappel_data::Table;
+use rappel_train::{
+    Equation, Importance, Importances, LanguageSummary, Permuting, TabularModel, TensorGroup,
+    model_folder,
+};
+use serde_json::{Value, json};
+
+use crate::escape::one_line;
+
+/// Show what a model has learned: coefficients, the importance of columns, sizes
+///
+/// A linear model of tables: its intercept and coefficients in the units of the table, whatever was
+/// standardized in training, so that for numbers
+///
+///   target = intercept + sum of coefficient x input.
+///
+/// A column of numbers is an input as it is. A column of categories is an input for each category that
+/// the training rows had, `column=category`: its coefficient is added where the cell is that category,
+/// and none is where the category is unknown, so compare the coefficients of one column with each other.
+/// `column is missing` is added where the value is missing, beside what the value filled in adds.
+/// Of two classes the sum is the logit of the one shown: ln(p / (1 - p)). Of more classes each has a sum
+/// of its own, and probabilities are the softmax of these: only their differences count.
+///
+/// With --file, for any model of tables: the importance of each column. Its cells are permuted --repeats
+/// times among the rows, all its inputs together; shown are the mean and the standard deviation of how
+/// much worse the metric gets, as by scikit-learn's permutation_importance. 0: the model does without the
+/// column. Columns that tell the same share their importance: each may be near 0. Take rows that the
+/// model was not trained on.
+///
+/// A language model: its architecture, parameters, shapes and tokenizer.
+#[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Examples:
+  rappel inspect runs/tabular-1
+  rappel inspect runs/tabular-1 --file test.csv --metric rmse --repeats 20
+  rappel inspect runs/quickstart-1 --json"
+)]
+pub struct Args {
+    /// A run, or a folder with config.json and model.safetensors
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// A table with the target's column, to measure the importance of columns on
+    #[arg(long, value_name = "TABLE")]
+    file: Option<PathBuf>,
+    /// Permutations of each column
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "file", value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+    /// Chooses the permutations: the same seed gives the same figures
+    #[arg(long, default_value_t = 0, requires = "file")]
+    seed: u64,
+    /// What gets worse, by the name that `rappel eval` prints. Unset: r2 of numbers, accuracy of classes
+    #[arg(long, value_name = "NAME", requires = "file")]
+    metric: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let folder = model_folder(&args.model)?;
+    let told =
+        if TabularModel::is_in(&folder) { table(args, &folder)? } else { language(args, &folder)? };
+    stdout().write_all(told.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(args: &Args, folder: &Path) -> anyhow::Result<String> {
+    let model = TabularModel::load(folder)?;
+    let importances = match &args.file {
+        None => None,
+        Some(file) => {
+            let Args { repeats, seed, metric, .. } = args;
+            let permuting = Permuting { repeats: *repeats, seed: *seed, metric: metric.clone() };
+            let found = model.importances(&Table::read(file)?, &permuting);
+            Some(found.with_context(|| file.display().to_string())?)
+        }
+    };
+    for note in importances.iter().flat_map(|importances| &importances.notes) {
+        eprintln!("note: {}", one_line(note));
+    }
+    Ok(if args.json {
+        table_json(args, &model, importances.as_ref())
+    } else {
+        table_text(args, &model, importances.as_ref())
+    })
+}
+
+fn table_json(args: &Args, model: &TabularModel, importances: Option<&Importances>) -> String {
+    let preprocessing = model.preprocessing();
+    let inputs = preprocessing.inputs();
+    let mut object = json!({
+        "model": model.name(),
+        "task": task(model),
+        "target": preprocessing.target.name,
+        "parameters": model.parameter_count(),
+        "dtype": model.dtype().to_string(),
+        "columns": preprocessing.features.len(),
+        "inputs": inputs.len(),
+    });
+    if let Some(classes) = model.classes() {
+        object["classes"] = json!(classes);
+    }
+    if let Some(equations) = model.equations() {
+        let equation = |equation: &Equation| {
+            let pairs = inputs.iter().zip(&equation.coefficients);
+            let coefficients: Vec<Value> = pairs
+                .map(|(input, value)| json!({ "input": input, "coefficient": value }))
+                .collect();
+            json!({
+                "output": equation.output,
+                "intercept": equation.intercept,
+                "coefficients": coefficients,
+            })
+        };
+        object["equations"] = equations.iter().map(equation).collect();
+    }
+    if let Some(Importances { metric, baseline, columns, rows, .. }) = importances {
+        let column = |Importance { column, values, mean, std }: &Importance| json!({ "column": column, "mean": mean, "std": std, "values": values });
+        object["importances"] = json!({
+            "metric": metric.name,
+            "baseline": baseline,
+            "repeats": args.repeats,
+            "seed": args.seed,
+            "rows": rows,
+            "columns": columns.iter().map(column).collect::<Vec<_>>(),
+        });
+    }
+    format!("{object}\n")
+}
+
+fn table_text(args: &Args, model: &TabularModel, importances: Option<&Importances>) -> String {
+    let preprocessing = model.preprocessing();
+    let inputs = preprocessing.inputs();
+    let target = one_line(&preprocessing.target.name);
+    let mut text = format!(
+        "model       {}, {} of {target}\nparameters  {}, {}\ncolumns     {}, as {} inputs\n",
+        model.name(),
+        task(model),
+        model.parameter_count(),
+        model.dtype(),
+        preprocessing.features.len(),
+        inputs.len(),
+    );
+    if let Some(equations) = model.equations() {
+        let head = |equation: &Equation| match model.classes() {
+            None => "coefficient".to_owned(),
+            Some(_) => format!("logit of {}", equation.output),
+        };
+        let row = |name: &str, value: &dyn Fn(&Equation) -> f64| {
+            let values = equations.iter().map(|equation| figure(value(equation)));
+            [name.to_owned()].into_iter().chain(values).collect::<Vec<_>>()
+        };
+        let heads = ["input".to_owned()].into_iter().chain(equations.iter().map(head)).collect();
+        let intercept = row("(intercept)", &|equation| equation.intercept);
+        let inputs = inputs.iter().enumerate();
+        let coefficients =
+            inputs.map(|(at, input)| row(input, &|equation| equation.coefficients[at]));
+        text += "\n";
+        text += &aligned([heads, intercept].into_iter().chain(coefficients).collect());
+    }
+    match importances {
+        None => text += "\nWith --file TABLE: the importance of each column.\n",
+        Some(Importances { metric, baseline, columns, rows, .. }) => {
+            let mut columns: Vec<&Importance> = columns.iter().collect();
+            columns.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+            let row = |of: &&Importance| vec![of.column.clone(), figure(of.mean), figure(of.std)];
+            let worse = if metric.greater_is_better { "falls" } else { "grows" };
+            text += &format!(
+                "\n{} is {} on {rows} rows; mean and deviation of how much it {worse}, {} permutations \
+                 a column:\n\n",
+                metric.name,
+                figure(*baseline),
+                args.repeats
+            );
+            let heads = ["column", "mean", "deviation"].map(str::to_owned).to_vec();
+            text += &aligned([heads].into_iter().chain(columns.iter().map(row)).collect());
+        }
+    }
+    text
+}
+
+fn task(model: &TabularModel) -> &'static str {
+    if model.classes().is_some() { "classification" } else { "regression" }
+}
+
+fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
+    if args.file.is_some() {
+        anyhow::bail!(
+            "{} is a language model, which reads no table: leave out --file",
+            args.model.display()
+        );
+    }
+    let LanguageSummary {
+        architecture,
+        dtype,
+        parameters,
+        tensors,
+        vocab_size,
+        max_positions,
+        tokenizer,
+    } = LanguageSummary::read(folder)?;
+    if args.json {
+        let tensor = |TensorGroup { name, shape, count }: &TensorGroup| json!({ "name": name, "shape": shape.to_vec(), "count": count });
+        let tokenizer = tokenizer.map(|(kind, size)| json!({ "kind": kind, "vocab_size": size }));
+        let object = json!({
+            "model": architecture,
+            "parameters": parameters,
+            "dtype": dtype.to_string(),
+            "vocab_size": vocab_size,
+            "max_positions": max_positions,
+            "tokenizer": tokenizer,
+            "tensors": tensors.iter().map(tensor).collect::<Vec<_>>(),
+        });
+        return Ok(format!("{object}\n"));
+    }
+    let tokenizer = tokenizer
+        .map_or_else(|| "none".to_owned(), |(kind, size)| format!("{kind}, {size} tokens"));
+    let heads = ["parameter", "shape", "count", "numbers"].map(str::to_owned).to_vec();
+    let row = |TensorGroup { name, shape, count }: &TensorGroup| {
+        let numbers = shape.count() * count;
+        vec![name.clone(), shape.to_string(), count.to_string(), numbers.to_string()]
+    };
+    Ok(format!(
+        "model       {architecture}\nparameters  {parameters}, {dtype}\nvocabulary  {vocab_size} tokens\n\
+         positions   {max_positions}\ntokenizer   {}\n\n{}",
+        one_line(&tokenizer),
+        aligned([heads].into_iter().chain(tensors.iter().map(row)).collect())
+    ))
+}
+
+/// A number with six digits.
+fn figure(value: f64) -> String {
+    let rounded: f64 = format!("{value:.5e}").parse().expect("a number as it was just written");
+    format!("{rounded:?}")
+}
+
+/// Lines of columns, of which the first begin alike and the others end alike.
+fn aligned(rows: Vec<Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|row| row.iter().map(|cell| one_line(cell).into_owned()).collect())
+        .collect();
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let rest = row.iter().zip(&widths).skip(1);
+        let rest: String = rest.map(|(cell, width)| format!("  {cell:>width$}")).collect();
+        format!("{:width$}{rest}\n", row[0], width = widths[0])
+    };
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,78 @@
+//! What a language model's folder holds, in figures.
+
+use std::path::Path;
+
+use rappel_tensor::{DType, Shape};
+use serde_json::Value;
+
+use crate::TrainError;
+use crate::pretrained::{model, tokenizer};
+
+/// A language model in figures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LanguageSummary {
+    /// Hugging Face's `model_type`.
+    pub architecture: String,
+    /// The type of its parameters.
+    pub dtype: DType,
+    /// How many numbers its parameters are.
+    pub parameters: usize,
+    /// Its parameters, those of all layers together.
+    pub tensors: Vec<TensorGroup>,
+    /// How many different tokens it knows.
+    pub vocab_size: usize,
+    /// The longest sequence, in tokens.
+    pub max_positions: usize,
+    /// The kind of its tokenizer, such as `byte` or `BPE`, and how many tokens it has; none where the
+    /// folder has no tokenizer.
+    pub tokenizer: Option<(String, usize)>,
+}
+
+/// Parameters that are the same but for the number of their layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorGroup {
+    /// Their name, with `*` for numbers.
+    pub name: String,
+    /// The shape of each.
+    pub shape: Shape,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl LanguageSummary {
+    /// Reads a folder with config.json, model.safetensors and, where there is one, tokenizer.json.
+    ///
+    /// # Errors
+    /// What is missing, torn or does not fit together; a parameter that is not finite.
+    pub fn read(folder: &Path) -> Result<Self, TrainError> {
+        let read = model(folder)?;
+        let has_tokenizer = folder.join("tokenizer.json").exists();
+        let tokenizer = has_tokenizer.then(|| tokenizer(folder, &read)).transpose()?;
+        let mut tensors: Vec<TensorGroup> = Vec::new();
+        for (name, tensor) in read.params.tensors() {
+            let numbered = |part| if str::parse::<usize>(part).is_ok() { "*" } else { part };
+            let name = name.split('.').map(numbered).collect::<Vec<_>>().join(".");
+            let shape = tensor.shape();
+            match tensors.iter_mut().find(|group| group.name == name && group.shape == shape) {
+                Some(group) => group.count += 1,
+                None => tensors.push(TensorGroup { name, shape, count: 1 }),
+            }
+        }
+        let config = read.model.config();
+        Ok(Self {
+            architecture: config.model_type().to_owned(),
+            dtype: config.dtype(),
+            parameters: tensors.iter().map(|group| group.count * group.shape.count()).sum(),
+            tensors,
+            vocab_size: config.vocab_size(),
+            max_positions: config.max_positions(),
+            tokenizer: tokenizer.map(|tokenizer| {
+                let [(_, json), _] = tokenizer.files();
+                let json: Value = serde_json::from_str(&json).unwrap_or_default();
+                let kind = json["model"]["type"].as_str().unwrap_or("unnamed kind");
+                let kind = if tokenizer.takes_any_bytes() { "byte" } else { kind };
+                (kind.to_owned(), tokenizer.vocab_size())
+            }),
+        })
+    }
+}
