@@ -200,7 +200,7 @@ fn a_column_without_weight_has_no_importance_whatever_the_threads() {
         format!(
             "task = 'regression'\ndata = {{ file = '{}', target = 'target', exclude = ['grade'] }}\n\
              model = {{ name = 'linear' }}\noptimizer = {{ name = 'sgd', lr = 0.1 }}\n\
-             train = {{ steps = 200, batch_size = 'all' }}\nloss = {{ standardize_target = false }}\n\
+             train = {{ steps = 200, batch_size = 'all', max_grad_norm = 0.0 }}\nloss = {{ standardize_target = false }}\n\
              [[regularize]]\nname = 'l1'\nlambda = 20.0\nproximal = true\n",
             table.display()
         ),
