@@ -13,8 +13,8 @@ const TABLE: &str = "task = 'regression'\n[data]\nfile = 'rows.csv'\ntarget = 'y
 
 fn table() -> Place {
     let place = Place::new();
-    let rows: String = (0..40).map(|i| format!("{},{}\n", i % 7, i)).collect();
-    place.write("rows.csv", format!("x,y\n{rows}"));
+    let rows: Vec<String> = (0..40).map(|i| format!("{},{}\n", i % 7, i)).collect();
+    place.write("rows.csv", format!("x,y\n{}", rows.concat()));
     place.write("table.toml", TABLE);
     place
 }
@@ -122,8 +122,9 @@ fn a_model_of_nan_is_refused_by_every_command() {
 fn a_metric_that_is_no_number_is_null() {
     let place = table();
     let set = ["--set", "task=classification", "--set", "data.target=c"];
-    let rows: String = (0..40).map(|i| format!("{},{}\n", i % 7, ["a", "b"][i % 2])).collect();
-    place.write("rows.csv", format!("x,c\n{rows}"));
+    let row = |i: usize| format!("{},{}\n", i % 7, ["a", "b"][i % 2]);
+    let rows: Vec<String> = (0..40).map(row).collect();
+    place.write("rows.csv", format!("x,c\n{}", rows.concat()));
     place.ok(&[&["train", "table.toml", "--out", "m"], &set[..]].concat());
     // The area under a curve that has no negatives.
     place.write("one.csv", "x,c\n1,b\n2,b\n");

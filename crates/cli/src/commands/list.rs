@@ -109,29 +109,30 @@ fn of_entries(keys: &[(String, Field)], section: &str, name: &str, key: &str) ->
 
 fn page(key: &str, field: &Field) -> String {
     let default = match field.default {
-        Default::Required => "none: it must be given".to_owned(),
-        Default::Absent => "none: it may stay unset".to_owned(),
-        Default::Toml(text) => text.to_owned(),
+        Default::Required => "none: it must be given",
+        Default::Absent => "none: it may stay unset",
+        Default::Toml(text) => text,
     };
-    let mut text =
-        format!("{key}: {}\nvalues       {}\ndefault      {default}\n", field.doc, field.kind);
-    if let Some(also) = field.also {
-        text += &format!("also         {also}\n");
-    }
+    let mut lines = vec![
+        format!("{key}: {}", field.doc),
+        format!("values       {}", field.kind),
+        format!("default      {default}"),
+    ];
+    lines.extend(field.also.map(|also| format!("also         {also}")));
     if !field.aka.is_empty() {
-        text += &format!("elsewhere    {}\n", field.aka.join(", "));
+        lines.push(format!("elsewhere    {}", field.aka.join(", ")));
     }
     match field.kind {
         Kind::Table(inner) | Kind::Tables(inner) => {
-            let lines = describe(inner);
-            text + &lines.lines().map(|line| format!("  {line}\n")).collect::<String>()
+            lines.extend(describe(inner).lines().map(|line| format!("  {line}")));
         }
         Kind::Section(family) | Kind::Sections(family) => {
             let names: Vec<&str> = family.infos().iter().map(|info| info.name).collect();
-            text + &format!("names        {}\n", names.join(", "))
+            lines.push(format!("names        {}", names.join(", ")));
         }
-        _ => text,
+        _ => {}
     }
+    lines.join("\n") + "\n"
 }
 
 fn family(kind: &str) -> anyhow::Result<&'static dyn Family> {

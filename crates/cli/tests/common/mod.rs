@@ -134,7 +134,8 @@ pub fn sha256(path: impl AsRef<Path>) -> String {
 
 /// The SHA-256 of bytes, in hexadecimal digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let hex: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.concat()
 }
 
 /// Sends a signal by its name to a child.
