@@ -122,7 +122,10 @@ impl StateArena {
 
 impl fmt::Debug for StateArena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateArena").field("kind", &self.kind).field("len", &self.len()).finish()
+        f.debug_struct("StateArena")
+            .field("kind", &self.kind)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
