@@ -14,6 +14,7 @@ mod memory;
 pub mod ops;
 mod out_of_memory;
 mod params;
+mod precision;
 pub mod profile;
 mod random;
 #[allow(unsafe_code)]
@@ -28,6 +29,7 @@ pub use device::Device;
 pub use dtype::{DType, Element, Float};
 /// The element of [`DType::BF16`].
 pub use half::bf16;
+pub use kernels::matmul::{Bf16Kernel, bf16_kernel, check_bf16_kernel};
 pub use kernels::update::{MAX_SLOTS, Memory, Reduce, Run, Runs, STATE_BLOCK, StateArena};
 pub use kernels::update::{StateKind, Trained, Update, Wrap, Wrapping, apply, reduce};
 pub use kernels::update::{reduce_all, reduce_each, update, update_each, update_rows};
@@ -41,6 +43,7 @@ pub use params::Scope;
 pub use params::{
     ArenaLayout, Arenas, Entry, Form, Grads, Init, OpenParam, Param, Params, ParamsError,
 };
+pub use precision::{MatmulPrecision, matmul_precision, with_matmul_precision};
 pub use random::Key;
 pub use real::{C_FLOAT, Program, Traced, TracedMask, trace};
 pub use real::{Kernel, Lanes, Level, Real, Simd, Stored, check_level, dispatch, level};

@@ -1,6 +1,7 @@
 //! Trading time for memory: recompute instead of keeping.
 
 use super::{is_recording, touching, with_recording};
+use crate::precision::{matmul_precision, with_matmul_precision};
 use crate::tensor::Tensor;
 
 /// `f(inputs)`, keeping only the inputs: the backward pass runs `f` again to have what it needs.
@@ -27,13 +28,14 @@ pub fn checkpoint(inputs: &[&Tensor], f: impl Fn(&[Tensor]) -> Tensor + Send + '
     let nodes = inputs.iter().map(|input| input.node.clone());
     let nodes: Vec<_> = nodes.chain(touched.into_iter().map(Some)).collect();
     let wants: Vec<bool> = inputs.iter().map(|input| input.needs_grad()).collect();
+    let precision = matmul_precision();
     output.record_nodes(nodes, move |grad, sink| {
         let leaves: Vec<Tensor> = plain
             .into_iter()
             .zip(wants)
             .map(|(input, wanted)| if wanted { input.requires_grad() } else { input })
             .collect();
-        let again = with_recording(true, || f(&leaves));
+        let again = with_matmul_precision(precision, || with_recording(true, || f(&leaves)));
         let grads = sink.nested(&again, grad, &leaves);
         for (i, grad) in grads.into_iter().enumerate() {
             if let Some(grad) = grad {

@@ -1,7 +1,7 @@
 //! Cross-entropy of logits that a matrix product makes, a few rows at a time.
 
 use super::cross_entropy::losses_in_place;
-use super::gemm::{self, Operand, Output, Threads, View};
+use super::gemm::{self, How, Operand, Output, View};
 use super::parallel::{Shared, for_pieces};
 use crate::dtype::{DType, Element};
 use crate::kernels::args::{Head, HeadLoss};
@@ -86,7 +86,7 @@ impl Head<'_> {
         // slopes have the sizes of what they are slopes of.
         unsafe {
             let size = (m, vocab, width);
-            let (one, all) = (A::ONE, Threads::Parallel);
+            let (one, all) = (A::ONE, How::parallel(self.precision));
             gemm::gemm(size, one, hidden, transposed(weight), c, vocab, false, None, all);
             let targets = &self.targets.slice::<i64>()[rows];
             let loss = losses_in_place(logits, vocab, targets, self.terms, scale);

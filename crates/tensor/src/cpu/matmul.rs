@@ -1,11 +1,12 @@
 //! Matrix products of tensors, on the kernel in [`gemm`](super::gemm).
 
 use super::copy::AddAssign;
-use super::gemm::{self, Epilogue, Operand, Output, Threads, View};
+use super::gemm::{self, Epilogue, How, Operand, Output, View};
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
 use crate::kernels::args::Matrices;
+use crate::precision::MatmulPrecision;
 use crate::profile::{Timer, timed};
 use crate::real::{Stored, dispatch};
 use crate::tensor::Tensor;
@@ -26,54 +27,72 @@ fn count(a: &Matrices, b: &Matrices) -> Timer {
 }
 
 /// A new tensor `[batch, m, n]` of the products of the matrices of `a` and `b`.
-pub(crate) fn products(a: &Matrices, b: &Matrices) -> Tensor {
+pub(crate) fn products(a: &Matrices, b: &Matrices, precision: MatmulPrecision) -> Tensor {
     let _timer = count(a, b);
     let mut out = Tensor::uninit([a.batch, a.rows, b.cols].into(), a.tensor.dtype());
     match a.tensor.dtype() {
-        DType::F32 => write_products::<f32, f32>(a, b, out.slice_mut(), false),
-        DType::F64 => write_products::<f64, f64>(a, b, out.slice_mut(), false),
-        DType::BF16 => write_products::<half::bf16, half::bf16>(a, b, out.slice_mut(), false),
+        DType::F32 => write_products::<f32, f32>(a, b, out.slice_mut(), false, precision),
+        DType::F64 => write_products::<f64, f64>(a, b, out.slice_mut(), false, precision),
+        DType::BF16 => {
+            write_products::<half::bf16, half::bf16>(a, b, out.slice_mut(), false, precision);
+        }
         other => panic!("matmul: needs floating-point numbers, got {other}"),
     }
     out
 }
 
 /// The products written, or added, to a gradient's memory.
-pub(crate) fn products_into(a: &Matrices, b: &Matrices, target: &mut Target<'_>) {
+pub(crate) fn products_into(
+    a: &Matrices,
+    b: &Matrices,
+    precision: MatmulPrecision,
+    target: &mut Target<'_>,
+) {
     let _timer = count(a, b);
     let add = target.accumulate;
     match (a.tensor.dtype(), target.dtype) {
-        (DType::F32, DType::F32) => write_products::<f32, f32>(a, b, target.slice(), add),
-        (DType::F64, DType::F64) => write_products::<f64, f64>(a, b, target.slice(), add),
-        (DType::BF16, DType::F32) => write_products::<half::bf16, f32>(a, b, target.slice(), add),
+        (DType::F32, DType::F32) => {
+            write_products::<f32, f32>(a, b, target.slice(), add, precision)
+        }
+        (DType::F64, DType::F64) => {
+            write_products::<f64, f64>(a, b, target.slice(), add, precision)
+        }
+        (DType::BF16, DType::F32) => {
+            write_products::<half::bf16, f32>(a, b, target.slice(), add, precision)
+        }
         (DType::BF16, DType::BF16) => {
-            write_products::<half::bf16, half::bf16>(a, b, target.slice(), add);
+            write_products::<half::bf16, half::bf16>(a, b, target.slice(), add, precision);
         }
         (from, to) => panic!("matmul: no product of {from} into {to}"),
     }
 }
 
-fn write_products<T, C>(a: &Matrices, b: &Matrices, out: &mut [C], accumulate: bool)
-where
+fn write_products<T, C>(
+    a: &Matrices,
+    b: &Matrices,
+    out: &mut [C],
+    accumulate: bool,
+    precision: MatmulPrecision,
+) where
     T: Operand + Element,
     C: Output<Acc = T::Acc>,
 {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert!(b.rows == k && b.batch == a.batch && out.len() == a.batch * m * n, "matmul: sizes");
     let to = Shared::new(out);
-    let one = |i: usize, threads| {
+    let one = |i: usize, how| {
         // SAFETY: the views lie within their tensors, and each product has its own part of `out`.
         unsafe {
             let (a, b) = (a.view::<T>(i), b.view::<T>(i));
-            gemm::gemm((m, n, k), one::<T>(), a, b, to.at(i * m * n), n, accumulate, None, threads);
+            gemm::gemm((m, n, k), one::<T>(), a, b, to.at(i * m * n), n, accumulate, None, how);
         }
     };
     // Results do not depend on the choice: either all threads share each product, or each takes
     // whole products.
     if a.batch >= 2 * rayon::current_num_threads() {
-        for_pieces(a.batch, 1, |i| one(i.start, Threads::Serial));
+        for_pieces(a.batch, 1, |i| one(i.start, How::serial(precision)));
     } else {
-        (0..a.batch).for_each(|i| one(i, Threads::Parallel));
+        (0..a.batch).for_each(|i| one(i, How::parallel(precision)));
     }
 }
 
@@ -83,12 +102,17 @@ fn one<T: Operand>() -> T::Acc {
 
 /// `x w + bias` for matrices `x [m, k]`, `w [k, n]`: the bias, contiguous `[n]`, is added to each part
 /// of the result that is complete, while it is still in cache.
-pub(crate) fn biased_product(x: &Matrices, w: &Matrices, bias: &Tensor) -> Tensor {
+pub(crate) fn biased_product(
+    x: &Matrices,
+    w: &Matrices,
+    bias: &Tensor,
+    precision: MatmulPrecision,
+) -> Tensor {
     let _timer = count(x, w);
     let mut out = Tensor::uninit([x.rows, w.cols].into(), x.tensor.dtype());
     with_float!(x.tensor.dtype(), "linear", T => {
         let bias = bias.slice::<T>();
-        then::<T>(x, w, out.slice_mut(), &|part: Part| add_rows::<T>(&part, bias));
+        then::<T>(x, w, precision, out.slice_mut(), &|part: Part| add_rows::<T>(&part, bias));
     });
     out
 }
@@ -130,8 +154,13 @@ impl Part {
     }
 }
 
-fn then<T>(x: &Matrices, w: &Matrices, out: &mut [T], finish: &(impl Fn(Part) + Sync))
-where
+fn then<T>(
+    x: &Matrices,
+    w: &Matrices,
+    precision: MatmulPrecision,
+    out: &mut [T],
+    finish: &(impl Fn(Part) + Sync),
+) where
     T: Output + Element,
 {
     let (m, n, k) = (x.rows, w.cols, x.cols);
@@ -145,6 +174,7 @@ where
     unsafe {
         let (x, w) = (x.view::<T>(0), w.view::<T>(0));
         let to = to.at(0);
-        gemm::gemm((m, n, k), one::<T>(), x, w, to, n, false, Some(epilogue), Threads::Parallel);
+        let how = How::parallel(precision);
+        gemm::gemm((m, n, k), one::<T>(), x, w, to, n, false, Some(epilogue), how);
     }
 }

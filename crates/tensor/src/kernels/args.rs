@@ -1,5 +1,6 @@
 //! What kernels are given beside tensors, whatever processor they run on.
 
+use crate::precision::MatmulPrecision;
 use crate::random::Key;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -101,6 +102,7 @@ pub(crate) struct Head<'a> {
     /// `[rows]` of `i64`, classes of the vocabulary; contiguous.
     pub targets: &'a Tensor,
     pub terms: Terms,
+    pub precision: MatmulPrecision,
     /// What losses are divided by, and slopes.
     pub denominator: f64,
 }
@@ -126,6 +128,7 @@ pub(crate) struct Problem {
     pub dim: usize,
     pub scale: f64,
     pub causal: bool,
+    pub precision: MatmulPrecision,
     /// `[batch, keys]` of `u8`, zero where a key is to be ignored; contiguous.
     pub key_padding: Option<Tensor>,
     /// `[batch, time]` of `i64`; contiguous.

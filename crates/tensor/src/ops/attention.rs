@@ -4,6 +4,7 @@ use super::{Operation, Sample};
 use crate::dtype::DType;
 use crate::kernels::args::{Problem, Saved};
 use crate::kernels::attention::{backward, backward_packed, forward};
+use crate::precision::matmul_precision;
 use crate::random::Key;
 use crate::tensor::Tensor;
 
@@ -153,6 +154,7 @@ fn problem(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Pr
         dim,
         scale,
         causal,
+        precision: matmul_precision(),
         key_padding,
         documents,
         dropout,

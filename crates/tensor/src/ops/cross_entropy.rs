@@ -6,6 +6,7 @@ use crate::dtype::DType;
 use crate::kernels::args::{Head, Rows, Terms};
 use crate::kernels::cross_entropy::{head, losses, multiply, slopes};
 use crate::kernels::index::{add_taken, take};
+use crate::precision::matmul_precision;
 use crate::tensor::Tensor;
 
 /// What [`cross_entropy`] and [`linear_cross_entropy`] add up and divide by.
@@ -165,6 +166,7 @@ pub fn linear_cross_entropy(
         weight: &weight.detach(),
         targets: &targets,
         terms: options.terms(),
+        precision: matmul_precision(),
         denominator,
     };
     let wants = |x: &Tensor| is_recording() && x.needs_grad();

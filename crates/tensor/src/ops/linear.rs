@@ -4,6 +4,7 @@ use super::{Operation, Sample};
 use crate::kernels::args::Matrices;
 use crate::kernels::matmul::{biased_product, products, products_into};
 use crate::kernels::reduce::sum_of_rows;
+use crate::precision::matmul_precision;
 use crate::tensor::Tensor;
 
 /// Which way round a weight matrix is kept.
@@ -48,10 +49,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
     let input = Matrices::new(&x.detach().reshape([rows, inputs]));
     let stored = Matrices::new(weight);
     let matrix = if layout == WeightLayout::OutIn { stored.t() } else { stored };
+    let precision = matmul_precision();
     let values = bias.map(|b| b.detach().contiguous());
     let out = match &values {
-        None => products(&input, &matrix),
-        Some(bias) => biased_product(&input, &matrix, bias),
+        None => products(&input, &matrix, precision),
+        Some(bias) => biased_product(&input, &matrix, bias, precision),
     };
     let mut shape = sx;
     shape[sx.rank() - 1] = outputs;
@@ -68,10 +70,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
             sink.write(2, outputs.into(), dtype, |target| target.put(&sum_of_rows(&grad)));
         }
         sink.write(1, sw, dtype, |target| match layout {
-            WeightLayout::OutIn => products_into(&g.t(), &input, target),
-            WeightLayout::InOut => products_into(&input.t(), &g, target),
+            WeightLayout::OutIn => products_into(&g.t(), &input, precision, target),
+            WeightLayout::InOut => products_into(&input.t(), &g, precision, target),
         });
-        sink.write(0, sx, dtype, |target| products_into(&g, &matrix.t(), target));
+        sink.write(0, sx, dtype, |target| products_into(&g, &matrix.t(), precision, target));
     })
 }
 

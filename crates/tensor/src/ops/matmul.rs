@@ -3,6 +3,7 @@
 use super::{Operation, Sample};
 use crate::kernels::args::Matrices;
 use crate::kernels::matmul::{products, products_into};
+use crate::precision::matmul_precision;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -63,11 +64,11 @@ fn pairwise(a: &Tensor, b: &Tensor) -> Tensor {
     let dtype = a.dtype();
     let shape =
         if a.rank() == 2 { [x.rows, y.cols].into() } else { [a.size(0), x.rows, y.cols].into() };
-    let shape: Shape = shape;
-    products(&x, &y).reshape(shape).record(&[a, b], move |grad, sink| {
+    let (shape, precision): (Shape, _) = (shape, matmul_precision());
+    products(&x, &y, precision).reshape(shape).record(&[a, b], move |grad, sink| {
         let g = Matrices::new(&grad);
-        sink.write(0, sa, dtype, |target| products_into(&g, &y.t(), target));
-        sink.write(1, sb, dtype, |target| products_into(&x.t(), &g, target));
+        sink.write(0, sa, dtype, |target| products_into(&g, &y.t(), precision, target));
+        sink.write(1, sb, dtype, |target| products_into(&x.t(), &g, precision, target));
     })
 }
 

@@ -3,7 +3,7 @@
 use super::rows::{Block, dots, scaled, slopes};
 use super::scratch::{Scratch, padded};
 use super::{Heads, KEYS, Number};
-use crate::cpu::gemm::{Float, Operand, Threads, View, gemm};
+use crate::cpu::gemm::{Float, How, Operand, View, gemm};
 use crate::cpu::parallel::for_pieces;
 use crate::dtype::Element;
 use crate::kernels::args::{Problem, Saved};
@@ -78,6 +78,7 @@ struct Sums<T: Number> {
     stride: usize,
     scratch: *mut T::Sum,
     dim: usize,
+    how: How,
 }
 
 impl<T: Number> Sums<T> {
@@ -98,10 +99,10 @@ impl<T: Number> Sums<T> {
         unsafe {
             if T::NATIVE {
                 let to = self.to.add(first * self.stride);
-                gemm(size, alpha, a, b, to, self.stride, add, None, Threads::Serial);
+                gemm(size, alpha, a, b, to, self.stride, add, None, self.how);
             } else {
                 let to = self.scratch.add(first * self.dim);
-                gemm(size, alpha, a, b, to, self.dim, add, None, Threads::Serial);
+                gemm(size, alpha, a, b, to, self.dim, add, None, self.how);
             }
         }
     }
@@ -168,6 +169,7 @@ impl<T: Number> Task<'_, T> {
             stride: to.strides[1],
             scratch: scratch.part(narrow(rows)),
             dim,
+            how: p.how(),
         };
         let (dk, dv) = (sums(&self.dk), sums(&self.dv));
         let group = p.heads / p.kv_heads;
@@ -208,7 +210,7 @@ impl<T: Number> Task<'_, T> {
         let (rows, t) = (queries.len(), queries.start);
         let reach = p.visible(queries.end - 1);
         let (to, stride) = (self.dq.row(b, t, h), self.dq.strides[1]);
-        let dq = Sums { to, stride, scratch: memory.dq, dim: p.dim };
+        let dq = Sums { to, stride, scratch: memory.dq, dim: p.dim, how: p.how() };
         let (mut delta, mut seeds) = ([0.0; QUERIES], [0; QUERIES]);
         let lse = &self.lse[(b * p.heads + h) * p.time + t..][..rows];
         p.seed(b, h, t, &mut seeds[..rows]);
@@ -255,9 +257,9 @@ impl<T: Number> Task<'_, T> {
         // SAFETY: the views lie within the operands.
         unsafe {
             let (q, k) = (self.q.view(b, t, h), self.k.view_t(b, first, kv));
-            gemm(size, scale, q, k, scores.start, stride, false, None, Threads::Serial);
+            gemm(size, scale, q, k, scores.start, stride, false, None, self.p.how());
             let (g, v) = (self.grad.view(b, t, h), self.v.view_t(b, first, kv));
-            gemm(size, T::Sum::ONE, g, v, grads.start, stride, false, None, Threads::Serial);
+            gemm(size, T::Sum::ONE, g, v, grads.start, stride, false, None, self.p.how());
         }
     }
 

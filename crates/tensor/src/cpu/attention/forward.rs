@@ -3,7 +3,7 @@
 use super::rows::{Block, Running, exponentials, scaled};
 use super::scratch::{Scratch, padded};
 use super::{Heads, KEYS, Number};
-use crate::cpu::gemm::{Float, Threads, View, gemm};
+use crate::cpu::gemm::{Float, View, gemm};
 use crate::cpu::parallel::{Shared, for_pieces};
 use crate::dtype::DType;
 use crate::kernels::args::Problem;
@@ -104,7 +104,7 @@ impl<T: Number> Task<'_, T> {
         let alpha = <T::Sum as crate::dtype::Element>::from_f64(p.scale);
         let (q, k) = (self.q.view(self.b, t, self.h), self.k.view_t(self.b, first, kv));
         // SAFETY: the views lie within the operands.
-        unsafe { gemm(size, alpha, q, k, block.start, block.stride, false, None, Threads::Serial) }
+        unsafe { gemm(size, alpha, q, k, block.start, block.stride, false, None, p.how()) }
     }
 
     /// Adds the block's values, weighted, to `sums`.
@@ -119,7 +119,7 @@ impl<T: Number> Task<'_, T> {
         let (values, add) = (self.v.view(self.b, first, kv), first > 0);
         // SAFETY: the views lie within the operands.
         unsafe {
-            gemm(size, T::Sum::ONE, weights, values, sums, p.dim, add, None, Threads::Serial);
+            gemm(size, T::Sum::ONE, weights, values, sums, p.dim, add, None, p.how());
         }
     }
 }

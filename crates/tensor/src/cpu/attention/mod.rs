@@ -15,7 +15,7 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 
-use super::gemm::{Float, Output, View};
+use super::gemm::{Float, How, Output, View};
 use crate::dtype::Element;
 use crate::kernels::args::Problem;
 use crate::real::Stored;
@@ -43,6 +43,11 @@ impl Number for half::bf16 {
 }
 
 impl Problem {
+    /// How a task multiplies.
+    fn how(&self) -> How {
+        How::serial(self.precision)
+    }
+
     /// Floating-point operations of `products` products over all visible pairs.
     fn flops(&self, products: usize) -> f64 {
         let pairs = self.batch * self.heads * self.time * self.keys;

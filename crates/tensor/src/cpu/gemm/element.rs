@@ -2,6 +2,8 @@
 
 use half::bf16;
 
+use super::bf16::{Source, Target};
+
 /// A matrix read through a pointer and two strides, counted in elements.
 ///
 /// A transposed matrix is the same view with its strides swapped.
@@ -26,6 +28,14 @@ impl<T> View<T> {
         self.ptr.wrapping_offset(row as isize * self.rs + col as isize * self.cs)
     }
 
+    /// The same memory read as numbers of another type.
+    ///
+    /// # Safety
+    /// `U` has the layout of `T`.
+    pub(super) unsafe fn cast<U>(self) -> View<U> {
+        View { ptr: self.ptr.cast(), rs: self.rs, cs: self.cs }
+    }
+
     /// The transposed matrix.
     pub(super) fn t(self) -> Self {
         Self { ptr: self.ptr, rs: self.cs, cs: self.rs }
@@ -40,6 +50,9 @@ pub(crate) trait Float:
     const ZERO: Self;
     /// One.
     const ONE: Self;
+
+    /// The number in single precision.
+    fn to_f32(self) -> f32;
 
     /// `self * factor + sum`, rounded once where the machine has such an instruction.
     fn mul_add(self, factor: Self, sum: Self) -> Self;
@@ -62,8 +75,15 @@ pub(crate) trait Float:
 pub(crate) trait Operand: Copy + Send + Sync + 'static {
     /// The type of the sums.
     type Acc: Float;
+    /// The same numbers in memory, read as bfloat16 holds them: of this type's layout.
+    type Rounded: Operand<Acc = Self::Acc>;
     /// Whether memory already holds the type of the sums.
     const NATIVE: bool;
+
+    /// The operand of a product in bfloat16, where this type can be one.
+    fn source(_view: View<Self>) -> Option<Source> {
+        None
+    }
 
     /// The value in the type of the sums, exactly.
     fn widen(self) -> Self::Acc;
@@ -73,13 +93,23 @@ pub(crate) trait Operand: Copy + Send + Sync + 'static {
 pub(crate) trait Output: Operand {
     /// The value rounded to nearest even.
     fn narrow(value: Self::Acc) -> Self;
+
+    /// The result of a product in bfloat16, where this type can be one.
+    fn target(_c: *mut Self) -> Option<Target> {
+        None
+    }
 }
 
 macro_rules! native {
-    ($t:ty) => {
+    ($t:ty, $rounded:ty, $source:expr, $target:expr) => {
         impl Operand for $t {
             type Acc = Self;
+            type Rounded = $rounded;
             const NATIVE: bool = true;
+
+            fn source(view: View<Self>) -> Option<Source> {
+                $source(view)
+            }
 
             #[inline(always)]
             fn widen(self) -> Self {
@@ -92,11 +122,19 @@ macro_rules! native {
             fn narrow(value: Self) -> Self {
                 value
             }
+
+            fn target(c: *mut Self) -> Option<Target> {
+                $target(c)
+            }
         }
 
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
 
             #[inline(always)]
             fn mul_add(self, factor: Self, sum: Self) -> Self {
@@ -140,12 +178,33 @@ macro_rules! native {
     };
 }
 
-native!(f32);
-native!(f64);
+native!(f32, Rounded, |view| Some(Source::F32(view)), |c| Some(Target::F32(c)));
+native!(f64, f64, |_| None, |_| None);
+
+/// Single precision in memory, rounded to bfloat16 where it is read.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(crate) struct Rounded(f32);
+
+impl Operand for Rounded {
+    type Acc = f32;
+    type Rounded = Self;
+    const NATIVE: bool = false;
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        <bf16 as Output>::narrow(self.0).widen()
+    }
+}
 
 impl Operand for bf16 {
     type Acc = f32;
+    type Rounded = Self;
     const NATIVE: bool = false;
+
+    fn source(view: View<Self>) -> Option<Source> {
+        Some(Source::Bf16(view))
+    }
 
     #[inline(always)]
     fn widen(self) -> f32 {
@@ -162,5 +221,9 @@ impl Output for bf16 {
         // Rounding could carry a NaN's payload into the sign or to infinity: keep it quiet instead.
         let quiet = (bits >> 16) | 0x40;
         Self::from_bits(if value.is_nan() { quiet } else { rounded } as u16)
+    }
+
+    fn target(c: *mut Self) -> Option<Target> {
+        Some(Target::Bf16(c))
     }
 }

@@ -10,7 +10,12 @@
 //! added in order; neither depends on the cut. So results are the same bits for any number of
 //! threads, and for a row in a batch of any size. Matrix times vector ([`matvec`]) is bound by memory and
 //! reads the matrix once, in order.
+//!
+//! Products of bfloat16 operands, and of single-precision operands that are rounded to it
+//! ([`MatmulPrecision::Medium`]), run on instructions made for them where those are faster ([`bf16`]);
+//! elsewhere on the kernels above, which then read rounded operands.
 
+mod bf16;
 mod blocked;
 mod element;
 mod isa;
@@ -29,6 +34,8 @@ mod x86_transpose;
 
 use std::ops::Range;
 
+use crate::precision::MatmulPrecision;
+pub use bf16::{Bf16Kernel, bf16_kernel, check_bf16_kernel};
 pub(crate) use element::{Float, Operand, Output, View};
 
 /// Whether a product may use the current rayon pool.
@@ -38,6 +45,25 @@ pub(crate) enum Threads {
     Serial,
     /// The current rayon pool, where the product is large enough.
     Parallel,
+}
+
+/// How a product is computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub threads: Threads,
+    pub precision: MatmulPrecision,
+}
+
+impl How {
+    /// Single-precision operands as `precision` says, on the calling thread alone.
+    pub fn serial(precision: MatmulPrecision) -> Self {
+        Self { threads: Threads::Serial, precision }
+    }
+
+    /// The same on all threads of the pool.
+    pub fn parallel(precision: MatmulPrecision) -> Self {
+        Self { threads: Threads::Parallel, precision }
+    }
 }
 
 /// Called with rows and columns of C that are final: each element of C is in exactly one call.
@@ -63,7 +89,8 @@ unsafe impl<A: Operand, B: Sync, C: Send> Sync for Product<'_, A, B, C> {}
 /// `C[m, n] = alpha A[m, k] B[k, n] + (accumulate ? C : 0)`, row `i` of C starting at `c + i ldc`.
 ///
 /// Sums are formed in f32 (f64 for f64 operands); a bf16 C is rounded once. Without `accumulate`, C
-/// is not read. The `epilogue` may read and write the part of C that it is called for.
+/// is not read. Where one operand is bfloat16, or the precision is [`MatmulPrecision::Medium`], a single-
+/// precision operand is rounded to bfloat16. The `epilogue` may read and write the part of C that it is called for.
 ///
 /// # Safety
 /// A and B are valid for reads at all their elements, C for writes (and reads, where it is
@@ -77,7 +104,7 @@ pub(crate) unsafe fn gemm<A, B, C>(
     ldc: usize,
     accumulate: bool,
     epilogue: Option<Epilogue<'_>>,
-    threads: Threads,
+    How { threads, precision }: How,
 ) where
     A: Operand,
     B: Operand<Acc = A::Acc>,
@@ -86,13 +113,35 @@ pub(crate) unsafe fn gemm<A, B, C>(
     if m == 0 || n == 0 {
         return;
     }
-    let product = Product { m, n, k, alpha, a, b, c, ldc, accumulate, epilogue };
     let threads = match threads {
         Threads::Serial => 1,
         Threads::Parallel => rayon::current_num_threads(),
     };
-    // SAFETY: the caller's promises.
-    unsafe { A::Acc::dispatch(&product, threads) }
+    let rounds = !A::NATIVE || !B::NATIVE || precision == MatmulPrecision::Medium;
+    if !rounds {
+        let product = Product { m, n, k, alpha, a, b, c, ldc, accumulate, epilogue };
+        // SAFETY: the caller's promises.
+        return unsafe { A::Acc::dispatch(&product, threads) };
+    }
+    // A vector is bound by memory, and without k there is nothing to multiply.
+    if m > 1
+        && n > 1
+        && k > 0
+        && let (Some(a), Some(b), Some(c)) = (A::source(a), B::source(b), C::target(c))
+    {
+        let alpha = alpha.to_f32();
+        let product = bf16::Bf16Product { m, n, k, alpha, a, b, c, ldc, accumulate, epilogue };
+        // SAFETY: the caller's promises.
+        if unsafe { bf16::run(&product, threads) } {
+            return;
+        }
+    }
+    // SAFETY: the caller's promises; a rounded type has its type's layout.
+    unsafe {
+        let (a, b) = (a.cast::<A::Rounded>(), b.cast::<B::Rounded>());
+        let product = Product { m, n, k, alpha, a, b, c, ldc, accumulate, epilogue };
+        A::Acc::dispatch(&product, threads);
+    }
 }
 
 /// Chooses the way for a product's shape.

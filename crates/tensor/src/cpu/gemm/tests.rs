@@ -7,7 +7,8 @@ use half::bf16;
 
 use super::isa::Isa;
 use super::portable::Portable;
-use super::{Operand, Output, Product, Threads, View, blocked, gemm};
+use super::{How, Operand, Output, Product, Threads, View, blocked, gemm};
+use crate::precision::MatmulPrecision;
 use crate::real::{Level, level};
 
 /// Sizes and choices of a case.
@@ -168,7 +169,8 @@ where
         let size = (p.m, p.n, p.k);
         // SAFETY: the test's matrices have these sizes.
         unsafe {
-            gemm(size, p.alpha, p.a, p.b, p.c, p.ldc, p.accumulate, p.epilogue, threads);
+            let how = How { threads, precision: MatmulPrecision::Highest };
+            gemm(size, p.alpha, p.a, p.b, p.c, p.ldc, p.accumulate, p.epilogue, how);
         }
     }
 }
@@ -267,7 +269,10 @@ fn without_columns_of_a_the_product_is_zero() {
         // SAFETY: no element of A or B is read; C has 2 x 3.
         unsafe {
             let c = c.as_mut_ptr();
-            gemm((2, 3, 0), 1.0, empty, empty, c, 3, accumulate, None, Threads::Parallel);
+            for precision in [MatmulPrecision::Highest, MatmulPrecision::Medium] {
+                let how = How::parallel(precision);
+                gemm((2, 3, 0), 1.0, empty, empty, c, 3, accumulate, None, how);
+            }
         }
         assert_eq!(c, [if accumulate { 3.0 } else { 0.0 }; 6]);
     }
@@ -286,7 +291,8 @@ fn results_are_the_same_bits_for_any_threads_and_any_batch() {
                 unsafe {
                     let c = c.as_mut_ptr();
                     let size = (rows, n, k);
-                    gemm(size, 0.7, a.view(), b.view(), c, n, false, None, threads);
+                    let how = How { threads, precision: MatmulPrecision::Highest };
+                    gemm(size, 0.7, a.view(), b.view(), c, n, false, None, how);
                 }
                 c
             };
@@ -316,7 +322,8 @@ fn an_epilogue_may_start_a_product() {
         let mut c = [0.0f32; 64];
         // SAFETY: 8 x 8 matrices.
         unsafe {
-            gemm((8, 8, 8), 1.0, view, view, c.as_mut_ptr(), 8, false, None, Threads::Serial);
+            let how = How::serial(MatmulPrecision::Highest);
+            gemm((8, 8, 8), 1.0, view, view, c.as_mut_ptr(), 8, false, None, how);
         }
         assert_eq!(c, [8.0; 64]);
     };
@@ -325,7 +332,8 @@ fn an_epilogue_may_start_a_product() {
     // SAFETY: 8 x 8 matrices.
     unsafe {
         let c = c.as_mut_ptr();
-        gemm((8, 8, 8), 2.0, view, view, c, 8, false, Some(&inner), Threads::Parallel);
+        let how = How::parallel(MatmulPrecision::Highest);
+        gemm((8, 8, 8), 2.0, view, view, c, 8, false, Some(&inner), how);
     }
     assert_eq!(c, [16.0; 64]);
 }
