@@ -27,9 +27,24 @@ JOBS = {
     "seed": ("(a) seed program, 1000 epochs", 3, 5),
     "gpt_small": ("(b) GPT 5.3M, batch 8 x 128, one step", 3, 5),
     "gpt2": ("(c) GPT-2 124M, batch 4 x 256, one step", 1, 1),
+    "gpt2_long": ("(f) GPT-2 124M, batch 1 x 1024, one step", 1, 1),
+    "gpt2_short": ("(g) GPT-2 124M, batch 1 x 64, one step", 3, 1),
+    "gpt_wide": ("(h) GPT 14M, 6 layers of 384, batch 12 x 256, one step", 1, 1),
     "mlp": ("(d) MLP 784-512-512-10, batch 64, one step", 100, 5),
     "adamw": ("(e) AdamW alone, 67M parameters, one step", 3, 2),
 }
+
+
+# Workers of other precision, and the jobs that burn and candle have no worker for.
+BF16 = "rappel, medium", "rappel, bf16", "PyTorch, autocast", "PyTorch, compiled autocast", "PyTorch, bf16 weights"
+NO_PEERS = "gpt2_long", "gpt2_short", "gpt_wide"
+
+
+def runs(name, job):
+    """Whether a worker has a job."""
+    if name in BF16:
+        return job.startswith("gpt")
+    return job not in NO_PEERS or name not in ("burn (flex)", "candle")
 
 
 def commands():
@@ -48,6 +63,11 @@ def commands():
         "PyTorch, compiled": (torch, ["compiled"]),
         "burn (flex)": (rust("peers", "peer-burn"), []),
         "candle": (rust("peers", "peer-candle"), []),
+        "rappel, medium": (rust("ours", "bench-rappel"), ["medium"]),
+        "rappel, bf16": (rust("ours", "bench-rappel"), ["bf16"]),
+        "PyTorch, autocast": (torch, ["autocast"]),
+        "PyTorch, compiled autocast": (torch, ["autocast-compiled"]),
+        "PyTorch, bf16 weights": (torch, ["bf16"]),
     }
     return {name: command for name, command in found.items() if pathlib.Path(command[0][0]).exists()}
 
@@ -175,7 +195,7 @@ def main():
     context.samples = []
     tables = []
     for job in options.jobs:
-        tables.append(table(job, run_job(job, names, options, context)))
+        tables.append(table(job, run_job(job, [name for name in names if runs(name, job)], options, context)))
         print(tables[-1])
     context.finish()
     text = machine(options, context)

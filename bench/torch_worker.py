@@ -1,7 +1,9 @@
 """A PyTorch worker: `torch_worker.py JOB VARIANT` speaks the protocol of `run.py`.
 
-Variants: `default` (eager, the optimizer's defaults), `fused` (eager, `fused=True`) and `compiled`
-(`torch.compile` of the loss with a fused optimizer; of the optimizer itself where the job is only that).
+Variants: `default` (eager, the optimizer's defaults), `fused` (eager, `fused=True`), `compiled`
+(`torch.compile` of the loss with a fused optimizer; of the optimizer itself where the job is only that),
+and for GPTs, all with the fused optimizer: `autocast` (bfloat16), `autocast-compiled` and `bf16` (weights
+in bfloat16, no master copies).
 """
 
 import os
@@ -16,6 +18,8 @@ from torch.nn import functional as F
 
 SMALL = dict(n_layer=4, n_head=4, n_embd=256, vocab=4096, positions=128, tied=False, batch=8, time=128)
 GPT2 = dict(n_layer=12, n_head=12, n_embd=768, vocab=50257, positions=1024, tied=True, batch=4, time=256)
+GPT2_LONG, GPT2_SHORT = {**GPT2, "batch": 1, "time": 1024}, {**GPT2, "batch": 1, "time": 64}
+WIDE = dict(n_layer=6, n_head=6, n_embd=384, vocab=4096, positions=256, tied=False, batch=12, time=256)
 MLP_BATCH, MLP_WIDTHS = 64, (784, 512, 512, 10)
 ADAMW_SIZE = 1 << 26
 ADAMW = dict(lr=3e-4, weight_decay=0.1)
@@ -89,10 +93,11 @@ class Mlp(nn.Module):
 def training_step(model, data, variant):
     """A step of `model`, whose forward pass is its loss, with AdamW."""
     optimizer = torch.optim.AdamW(model.parameters(), **ADAMW, fused=None if variant == "default" else True)
-    loss_of = torch.compile(model) if variant == "compiled" else model
+    loss_of = torch.compile(model) if variant.endswith("compiled") else model
 
     def step():
-        loss = loss_of(*data)
+        with torch.autocast("cpu", torch.bfloat16, enabled=variant.startswith("autocast")):
+            loss = loss_of(*data)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -106,7 +111,10 @@ def gpt_job(size, variant):
     stream = torch.tensor([random.bits() % size["vocab"] for _ in range(size["batch"] * (time_ + 1))])
     rows = stream.view(size["batch"], time_ + 1)
     data = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
-    return training_step(Gpt(**size), data, variant)
+    model = Gpt(**size)
+    if variant == "bf16":
+        model = model.to(torch.bfloat16)
+    return training_step(model, data, variant)
 
 
 def mlp_job(variant):
@@ -206,7 +214,10 @@ def context_job(_variant):
 JOBS = {
     "seed": seed_job,
     "gpt_small": lambda variant: gpt_job(SMALL, variant),
+    "gpt_wide": lambda variant: gpt_job(WIDE, variant),
     "gpt2": lambda variant: gpt_job(GPT2, variant),
+    "gpt2_long": lambda variant: gpt_job(GPT2_LONG, variant),
+    "gpt2_short": lambda variant: gpt_job(GPT2_SHORT, variant),
     "mlp": mlp_job,
     "adamw": adamw_job,
     "rule": rule_job,

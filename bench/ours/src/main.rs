@@ -3,8 +3,11 @@
 mod rules;
 
 use rappel_model::{Activation, Forward, Gpt2Config, LanguageModel, Linear, Mlp, ModelConfig};
-use rappel_optim::{AdamW, Optimizer, OptimizerConfig, Sgd};
-use rappel_tensor::{CrossEntropy, Grads, Init, Key, Params, Tensor, cross_entropy};
+use rappel_optim::{AdamW, Optimizer, OptimizerConfig, ParamGroup, Sgd};
+use rappel_tensor::{
+    CrossEntropy, DType, Grads, Init, Key, MatmulPrecision, Params, Tensor, cross_entropy,
+    with_matmul_precision,
+};
 use worker::{Gpt, Job, Result};
 
 fn main() -> Result<()> {
@@ -14,7 +17,10 @@ fn main() -> Result<()> {
     rayon::ThreadPoolBuilder::new().build()?.install(|| match name.as_str() {
         "seed" => worker::serve(seed).map_err(|error| error.to_string()),
         "gpt_small" => worker::serve(|| gpt(worker::GPT_SMALL)).map_err(|e| e.to_string()),
+        "gpt_wide" => worker::serve(|| gpt(worker::GPT_WIDE)).map_err(|e| e.to_string()),
         "gpt2" => worker::serve(|| gpt(worker::GPT2)).map_err(|error| error.to_string()),
+        "gpt2_long" => worker::serve(|| gpt(worker::GPT2_LONG)).map_err(|e| e.to_string()),
+        "gpt2_short" => worker::serve(|| gpt(worker::GPT2_SHORT)).map_err(|e| e.to_string()),
         "mlp" => worker::serve(mlp).map_err(|error| error.to_string()),
         "adamw" => worker::serve(adamw_alone).map_err(|error| error.to_string()),
         "rule" => worker::serve(rules::rule).map_err(|error| error.to_string()),
@@ -24,6 +30,28 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// How a GPT multiplies: the worker's second argument.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Variant {
+    /// Single precision.
+    Single,
+    /// `matmul_precision = "medium"`.
+    Medium,
+    /// Parameters and activations in bfloat16, with single-precision master weights.
+    Bf16,
+}
+
+impl Variant {
+    fn from_args() -> Result<Self> {
+        Ok(match std::env::args().nth(2).as_deref() {
+            None => Self::Single,
+            Some("medium") => Self::Medium,
+            Some("bf16") => Self::Bf16,
+            Some(other) => return Err(format!("no variant named {other}").into()),
+        })
+    }
+}
+
 fn adamw(params: &Params) -> Result<Optimizer> {
     let rule = AdamW {
         lr: worker::LR.into(),
@@ -31,7 +59,9 @@ fn adamw(params: &Params) -> Result<Optimizer> {
         ..AdamW::default()
     };
     // As the peers' steps: no clipping, and gradients taken unchecked.
-    Ok(Optimizer::new(OptimizerConfig::from(rule).unchecked(), params)?)
+    // Master copies are only made of what is bfloat16.
+    let group = ParamGroup::from(rule).master_weights();
+    Ok(Optimizer::new(OptimizerConfig::from(group).unchecked(), params)?)
 }
 
 /// A model, its data and its optimizer.
@@ -58,6 +88,7 @@ impl<F: Fn() -> Tensor> Job for Training<F> {
 }
 
 fn gpt(size: Gpt) -> Result<impl Job> {
+    let variant = Variant::from_args()?;
     let config = Gpt2Config {
         n_layer: size.n_layer,
         n_head: size.n_head,
@@ -68,6 +99,7 @@ fn gpt(size: Gpt) -> Result<impl Job> {
         resid_pdrop: 0.0,
         embd_pdrop: 0.0,
         attn_pdrop: 0.0,
+        dtype: if variant == Variant::Bf16 { DType::BF16 } else { DType::F32 },
         ..Gpt2Config::default()
     };
     let mut params = Params::new(0);
@@ -78,7 +110,13 @@ fn gpt(size: Gpt) -> Result<impl Job> {
     let (ids, targets) = (Tensor::from_slice(&ids, shape), Tensor::from_slice(&targets, shape));
     let forward = Forward::training(Key::new(0));
     let options = CrossEntropy::default();
-    let loss_of = move || model.loss(&ids, &targets, None, &options, &forward);
+    let precision = match variant {
+        Variant::Medium => MatmulPrecision::Medium,
+        Variant::Single | Variant::Bf16 => MatmulPrecision::Highest,
+    };
+    let loss_of = move || {
+        with_matmul_precision(precision, || model.loss(&ids, &targets, None, &options, &forward))
+    };
     Ok(Training { params, optimizer, loss_of, step: 0, loss: None })
 }
 
@@ -104,7 +142,8 @@ impl Job for Seed {
     fn step(&mut self) -> Result<()> {
         let mut params = Params::new(0);
         let net = Linear::new(&mut params.scope("net"), 1, 1);
-        let mut sgd = Optimizer::new(Sgd { lr: worker::SEED_LR.into(), ..Sgd::default() }, &params)?;
+        let mut sgd =
+            Optimizer::new(Sgd { lr: worker::SEED_LR.into(), ..Sgd::default() }, &params)?;
         for step in 0..worker::SEED_EPOCHS as u64 {
             let loss = (net.forward(&self.x) - &self.y).square().mean();
             sgd.step(step, &mut params, &loss.backward())?;

@@ -141,11 +141,16 @@ impl Observer for Progress<'_> {
 
     fn started(&mut self, start: &Started) {
         self.prepared = self.since.elapsed();
-        let Started { dir, step, steps, parameters, data } = start;
+        let Started { dir, step, steps, parameters, data, bf16_kernel } = start;
         let from = if *step > 0 { format!(", from step {step}") } else { String::new() };
         self.line(&format!("run         {}{from}", one_line(&dir.display().to_string())));
         self.line(&format!("data        {data}"));
         self.line(&format!("parameters  {parameters}"));
+        if let Some(kernel) = bf16_kernel {
+            self.line(&format!(
+                "products    of bfloat16 numbers; RAPPEL_BF16={kernel} gives the same bits"
+            ));
+        }
         self.line(&format!("prepared    in {:.1} s", self.prepared.as_secs_f64()));
         if let Show::Bar { bar, ready } = &mut self.show {
             *ready = true;
@@ -295,7 +300,14 @@ mod tests {
 
     fn started(progress: &mut Progress) {
         let (dir, data) = ("runs/a\u{1b}[2J\n".into(), "9 tokens".to_owned());
-        progress.started(&Started { dir, step: 0, steps: 24, parameters: 3, data });
+        progress.started(&Started {
+            dir,
+            step: 0,
+            steps: 24,
+            parameters: 3,
+            data,
+            bf16_kernel: None,
+        });
     }
 
     #[test]

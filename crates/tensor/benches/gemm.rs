@@ -1,4 +1,4 @@
-//! Matrix products at the shapes of training: `cargo bench --bench gemm [filter]`.
+//! Matrix products at the shapes of training: `cargo bench --bench gemm -- [filter] [highest|medium|bf16]`.
 //!
 //! Prints each product's median time, its rate, and that rate over the limit: a product whose operands
 //! stay in the caches, on one thread, measured in the same run, times the threads in use. Rounds over
@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rappel_tensor::{DType, Key, Tensor};
+use rappel_tensor::{DType, Key, MatmulPrecision, Tensor, bf16_kernel, with_matmul_precision};
 
 /// Rounds over all shapes.
 const ROUNDS: usize = 9;
@@ -41,9 +41,9 @@ impl Shape {
         2 * self.size.0 * self.size.1 * self.size.2
     }
 
-    fn time(&mut self) {
+    fn time(&mut self, dtype: DType) {
         let (m, n, k) = self.size;
-        let random = |rows, cols| Tensor::randn([rows, cols], DType::F32, Key::new(1));
+        let random = |rows, cols| Tensor::randn([rows, cols], dtype, Key::new(1));
         let a = match self.kind {
             Kind::TransposedA => random(k, m).t(),
             Kind::Plain | Kind::TransposedB => random(m, k),
@@ -85,9 +85,13 @@ fn shapes() -> Vec<Shape> {
     for (inputs, outputs) in [(768, 2304), (768, 768), (768, 3072), (3072, 768)] {
         layer(&mut shapes, 1024, inputs, outputs);
     }
+    for (inputs, outputs) in [(384, 1152), (384, 1536), (1536, 384)] {
+        layer(&mut shapes, 3072, inputs, outputs);
+    }
     for (inputs, outputs) in [(784, 512), (512, 512), (512, 10)] {
         layer(&mut shapes, 64, inputs, outputs);
     }
+    shapes.push(Shape::new("square", 2048, 2048, 2048, Kind::Plain));
     shapes.push(Shape::new("attention", 64, 64, 64, Kind::TransposedB));
     shapes.push(Shape::new("attention", 128, 256, 64, Kind::TransposedB));
     shapes.push(Shape::new("token", 1, 3072, 768, Kind::Plain));
@@ -96,18 +100,30 @@ fn shapes() -> Vec<Shape> {
 }
 
 fn main() {
-    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    let filter = args.next().unwrap_or_default();
+    let (precision, dtype) = match args.next().as_deref() {
+        None | Some("highest") => (MatmulPrecision::Highest, DType::F32),
+        Some("medium") => (MatmulPrecision::Medium, DType::F32),
+        Some("bf16") => (MatmulPrecision::Highest, DType::BF16),
+        Some(other) => panic!("expected highest, medium or bf16, got {other}"),
+    };
     let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
     let mut limit = Shape::new("limit", 14 * 8, 32 * 8, 256, Kind::Plain);
     let mut shapes = shapes();
     shapes.retain(|shape| shape.name.contains(&filter));
     for _ in 0..ROUNDS {
-        alone.install(|| limit.time());
-        shapes.iter_mut().for_each(Shape::time);
+        alone.install(|| limit.time(DType::F32));
+        for shape in &mut shapes {
+            with_matmul_precision(precision, || shape.time(dtype));
+        }
     }
     let threads = rayon::current_num_threads();
     let (_, limit) = limit.rate();
-    println!("{threads} threads, limit {limit:.1} GFLOP/s each");
+    println!(
+        "{threads} threads, limit of f32 {limit:.1} GFLOP/s each, bf16 by {}",
+        bf16_kernel().name()
+    );
     println!("{:<52} {:>12} {:>9} {:>6}", "product", "microseconds", "GFLOP/s", "limit");
     for shape in &mut shapes {
         let (seconds, rate) = shape.rate();

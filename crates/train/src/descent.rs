@@ -58,7 +58,8 @@ impl Run {
     /// The optimizer's part of a step: the backward pass, and the update after it or within it.
     fn update(&mut self, step: u64, passes: &[Pass]) -> Result<(StepReport, Losses), TrainError> {
         let within = self.config.section("train").bool("update_in_backward");
-        if let Some(loss) = within.then(|| self.task.loss(&passes[0])).flatten() {
+        let first = || self.precision.within(|| self.task.loss(&passes[0]));
+        if let Some(loss) = within.then(first).flatten() {
             let penalty = self.regularization.penalty(step);
             let found = Losses { data: loss.item(), penalty: penalty.as_ref().map(Tensor::item) };
             let loss = with_penalty(loss, penalty);
@@ -68,6 +69,7 @@ impl Run {
         let mut batch = Batch {
             task: self.task.as_mut(),
             regularization: &self.regularization,
+            precision: self.precision,
             step,
             passes,
             first: None,
@@ -115,7 +117,7 @@ impl Run {
     pub(crate) fn validate(&mut self) -> Result<Option<Vec<f64>>, TrainError> {
         // What is kept in the end is what is measured, where a rule hands out an average.
         self.optimizer.eval(self.task.params_mut())?;
-        let values = self.task.validate();
+        let values = self.precision.within(|| self.task.validate());
         self.optimizer.train(self.task.params_mut())?;
         Ok(values)
     }
@@ -162,6 +164,7 @@ impl Run {
             steps: self.steps,
             parameters: self.task.params().trainable_count(),
             data: self.task.describe(),
+            bf16_kernel: self.precision.kernel,
         }
     }
 }

@@ -30,6 +30,7 @@ mod observer;
 mod origin;
 mod parts;
 mod pass;
+mod precision;
 mod pretrained;
 mod replay;
 mod report;

@@ -5,6 +5,7 @@ use rappel_regularize::Regularization;
 use rappel_tensor::{Grads, Params, Tensor};
 
 use crate::noise::{Meter, Squares};
+use crate::precision::Precision;
 use crate::tasks::Task;
 use crate::{Pass, TrainError};
 
@@ -12,6 +13,7 @@ use crate::{Pass, TrainError};
 pub(crate) struct Batch<'a> {
     pub task: &'a mut dyn Task,
     pub regularization: &'a Regularization,
+    pub precision: Precision,
     pub step: u64,
     pub passes: &'a [Pass],
     /// What it came to where the step began.
@@ -52,7 +54,8 @@ impl Objective for Batch<'_> {
         // Its gradient is no sample's.
         let mut apart = None;
         for pass in self.passes {
-            let Some(of_part) = self.task.loss(pass) else { continue };
+            let of_part = self.precision.within(|| self.task.loss(pass));
+            let Some(of_part) = of_part else { continue };
             data += of_part.item();
             // Once a step, and in one graph with a loss: as where updates are within the pass.
             let once = penalty.is_none().then(|| self.regularization.penalty(self.step)).flatten();

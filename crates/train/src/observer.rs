@@ -55,6 +55,8 @@ pub struct Started {
     pub parameters: usize,
     /// What the data is, in a line.
     pub data: String,
+    /// The instructions of matrix products of bfloat16, as `RAPPEL_BF16` names them, where the run has any.
+    pub bf16_kernel: Option<&'static str>,
 }
 
 /// One optimizer step.
@@ -130,6 +132,13 @@ pub enum Note {
         /// How it disagrees.
         reason: String,
     },
+    /// The run began where other instructions multiply bfloat16 numbers, to other bits.
+    OtherKernel {
+        /// Those, as `RAPPEL_BF16` names them.
+        before: String,
+        /// These.
+        here: String,
+    },
 }
 
 impl fmt::Display for Note {
@@ -165,6 +174,11 @@ impl fmt::Display for Note {
             Self::SkippedCheckpoint { path, reason } => {
                 write!(f, "passed over {}, which is not whole: {reason}", path.display())
             }
+            Self::OtherKernel { before, here } => write!(
+                f,
+                "the run's matrix products used the instructions `{before}` so far and use `{here}` here, so \
+                 that rounding differs; RAPPEL_BF16={before} keeps it the same where those exist"
+            ),
         }
     }
 }

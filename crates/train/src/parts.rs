@@ -11,6 +11,7 @@ use crate::checkpoint::{State, Whole};
 use crate::early_stopping::EarlyStopping;
 use crate::follower::Follower;
 use crate::origin::FROM;
+use crate::precision::Precision;
 use crate::scheduled::max_grad_norm;
 use crate::tasks::Task;
 use crate::{Config, Observer, TrainError};
@@ -23,6 +24,7 @@ pub(crate) struct Parts {
     pub early_stopping: Option<EarlyStopping>,
     pub follower: Follower,
     pub regularization: Arc<Regularization>,
+    pub precision: Precision,
     pub steps: u64,
 }
 
@@ -57,6 +59,7 @@ impl Parts {
             task.honours(options.str("name")).map_err(|reason| options.invalid("name", reason))?;
         }
         let early_stopping = early_stopping(&config, task.as_ref())?;
+        let precision = Precision::new(&config, task.as_ref())?;
         Ok(Self {
             config,
             task,
@@ -64,13 +67,16 @@ impl Parts {
             follower,
             regularization,
             early_stopping,
+            precision,
             steps: horizon.steps,
         })
     }
 
     /// That of a run before its first step.
     pub fn state(&self) -> State {
-        State::new(self.config.sha256(), self.task.fingerprint(), self.steps)
+        let bf16_kernel = self.precision.kernel.map(str::to_owned);
+        let new = State::new(self.config.sha256(), self.task.fingerprint(), self.steps);
+        State { bf16_kernel, ..new }
     }
 
     /// The state that the run begins in: from nothing, or at the step of another run's checkpoint.

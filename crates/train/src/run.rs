@@ -16,6 +16,7 @@ use crate::follower::Follower;
 use crate::length::check_length;
 use crate::origin::origin;
 use crate::parts::Parts;
+use crate::precision::Precision;
 use crate::tasks::Task;
 use crate::{Config, Note, Observer, RunDir, TrainError};
 
@@ -47,6 +48,7 @@ pub struct Run {
     /// The step of the newest checkpoint; 0 where there is none.
     pub(crate) saved: u64,
     pub(crate) early_stopping: Option<EarlyStopping>,
+    pub(crate) precision: Precision,
     pub(crate) steps: u64,
     follower: Follower,
     /// The step at which this process took it up.
@@ -139,8 +141,16 @@ impl Run {
         start: Start,
         console: Console,
     ) -> Result<Self, TrainError> {
-        let Parts { config, task, optimizer, follower, regularization, early_stopping, steps } =
-            parts;
+        let Parts {
+            config,
+            task,
+            optimizer,
+            follower,
+            regularization,
+            early_stopping,
+            precision,
+            steps,
+        } = parts;
         let keep = config.section("checkpoint").usize("keep");
         let opened_at = state.step;
         let checkpoints = Checkpoints::new(dir.checkpoints(), keep);
@@ -156,6 +166,7 @@ impl Run {
             sinks,
             state,
             early_stopping,
+            precision,
             steps,
             follower,
             opened_at,
@@ -208,11 +219,16 @@ fn take_up(
         let saved = whole.state.simd.clone();
         observer.note(Note::OtherSimd { saved, now: now.simd.clone() });
     }
+    if let (Some(before), Some(here)) = (&whole.state.bf16_kernel, &now.bf16_kernel)
+        && before != here
+    {
+        observer.note(Note::OtherKernel { before: before.clone(), here: here.clone() });
+    }
     observer.stage("loading the checkpoint");
     parts.load(&whole)?;
     let mut state = whole.state;
     state.lengthen(now.steps, parts.config.section("train").u64("eval_every"));
-    Ok(State { simd: now.simd, ..state })
+    Ok(State { simd: now.simd, bf16_kernel: now.bf16_kernel, ..state })
 }
 
 /// A checkpoint goes on only with what it was made with.

@@ -56,7 +56,7 @@ fn run(job: &mut impl Job, steps: usize) -> Result<f64> {
     Ok(seconds)
 }
 
-/// The job's name, the worker's only argument.
+/// The job's name, the worker's first argument.
 pub fn job_name() -> Result<String> {
     std::env::args().nth(1).ok_or_else(|| "usage: worker JOB".into())
 }
@@ -110,6 +110,24 @@ pub const GPT2: Gpt = Gpt {
     positions: 1024,
     tied: true,
     batch: 4,
+    time: 256,
+};
+
+/// GPT-2 on sequences of its full length.
+pub const GPT2_LONG: Gpt = Gpt { batch: 1, time: 1024, ..GPT2 };
+
+/// GPT-2 on one short sequence, as fine-tuning on small things has it.
+pub const GPT2_SHORT: Gpt = Gpt { batch: 1, time: 64, ..GPT2 };
+
+/// A wide batch of a small GPT: the shape of the rows by number of threads.
+pub const GPT_WIDE: Gpt = Gpt {
+    n_layer: 6,
+    n_head: 6,
+    n_embd: 384,
+    vocab: 4096,
+    positions: 256,
+    tied: false,
+    batch: 12,
     time: 256,
 };
 

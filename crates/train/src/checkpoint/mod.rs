@@ -50,6 +50,9 @@ pub(crate) struct State {
     pub simd: String,
     /// Events that were logged.
     pub events: u64,
+    /// The instructions of the run's products of bfloat16, where it has any: its bits depend on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bf16_kernel: Option<String>,
     /// The newest training losses, oldest first.
     #[serde(with = "crate::json::numbers")]
     pub losses: VecDeque<f64>,
@@ -72,6 +75,7 @@ impl State {
             data,
             simd: rappel_tensor::level().to_string(),
             events: 0,
+            bf16_kernel: None,
             losses: VecDeque::new(),
             history: Vec::new(),
             noise: NoiseScale::default(),

@@ -4,6 +4,7 @@ use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Field, Kind, Range};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{SCHEDULES, counted, scheduled};
+use rappel_tensor::MatmulPrecision;
 
 use crate::early_stopping;
 use crate::tasks::TaskEntry;
@@ -99,6 +100,15 @@ const TRAIN: &[Field] = &[
         "each element of each gradient is moved into -clip_value..=clip_value",
     )
     .aka(&["clip_grad_value"]),
+    Field::new(
+        "matmul_precision",
+        Kind::OneOf(&MatmulPrecision::NAMES),
+        "\"highest\"",
+        "what the model's matrix products round single precision to, sums and all else staying single: highest: \
+         nothing; medium: bfloat16, twice as fast or more where the processor multiplies it faster; high: TF32, \
+         which no processor has, so that it is highest",
+    )
+    .aka(&["float32_matmul_precision"]),
     Field::new(
         "update_in_backward",
         Kind::Bool,
