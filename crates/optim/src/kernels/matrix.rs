@@ -51,8 +51,7 @@ fn rows_along(x: &Tensor, axis: usize) -> Tensor {
 
 /// The products of the slices along `axis` with each other.
 pub(crate) fn gram(x: &Tensor, axis: usize) -> Tensor {
-    let rows = rows_along(x, axis);
-    rows.matmul(&rows.t())
+    rows_along(x, axis).gram()
 }
 
 /// The tensor multiplied by `matrix` along its first dimension, which goes to the end: once for each

@@ -242,14 +242,14 @@ impl Muon {
         let last = self.ns_coefficients.0.len() - 1;
         for step in 0..self.ns_steps {
             let [a, b, c] = self.ns_coefficients.0[step.min(last)];
-            let gram = x.matmul(&x.transpose(1, 2));
+            let gram = x.gram();
             x = if full == x.dtype() {
                 // (a I + (b I + c A) A) x: what is added is as small as A.
                 let inner = gram.matmul(&(&gram * c + &eye * b)) + &eye * a;
                 inner.matmul(&x)
             } else {
-                // In bfloat16 the sum with `a I` would round `a`.
-                &x * a + (&gram * b + gram.matmul(&gram) * c).matmul(&x)
+                // In bfloat16 the sum with `a I` would round `a`. A symmetric matrix's square is its gram.
+                &x * a + (&gram * b + gram.gram() * c).matmul(&x)
             };
         }
         if tall { x.transpose(1, 2).to_dtype(full) } else { x.to_dtype(full) }

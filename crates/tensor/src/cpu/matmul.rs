@@ -96,6 +96,74 @@ fn write_products<T, C>(
     }
 }
 
+/// A new tensor `[batch, rows, rows]` of the products of each matrix with its own transpose.
+pub(crate) fn grams(a: &Matrices, precision: MatmulPrecision) -> Tensor {
+    let (rows, cols) = (a.rows as f64, a.cols as f64);
+    let (batch, size) = (a.batch as f64, a.tensor.dtype().size() as f64);
+    let _timer = timed("matmul", batch * rows * rows * cols, batch * size * rows * (cols + rows));
+    let mut out = Tensor::uninit([a.batch, a.rows, a.rows].into(), a.tensor.dtype());
+    match a.tensor.dtype() {
+        DType::F32 => write_grams::<f32>(a, out.slice_mut(), precision),
+        DType::F64 => write_grams::<f64>(a, out.slice_mut(), precision),
+        DType::BF16 => write_grams::<half::bf16>(a, out.slice_mut(), precision),
+        other => panic!("gram: needs floating-point numbers, got {other}"),
+    }
+    out
+}
+
+/// Rows below the diagonal are computed, in bands down to it, and mirrored: multiplication commutes bit by
+/// bit, so these are the bits of the whole product at little more than half its cost.
+fn write_grams<T: Output + Element>(a: &Matrices, out: &mut [T], precision: MatmulPrecision) {
+    const BAND: usize = 256;
+    const MOST_BANDS: usize = 8;
+    let (n, k) = (a.rows, a.cols);
+    // Never of a single row, whose product would be summed in another order.
+    let band = n.div_ceil((n / BAND).clamp(1, MOST_BANDS)).max(1);
+    let to = Shared::new(out);
+    let one = |i: usize, how| {
+        let whole = a.view::<T>(i);
+        let transposed = View { rs: whole.cs, cs: whole.rs, ..whole };
+        for first in (0..n).step_by(band) {
+            let end = n.min(first + band);
+            let ptr = whole.ptr.wrapping_offset(first as isize * whole.rs);
+            let rows = View { ptr, ..whole };
+            // SAFETY: the views lie within their tensors, and each matrix has its own part of `out`.
+            unsafe {
+                let c = to.at(i * n * n + first * n);
+                let size = (end - first, end, k);
+                gemm::gemm(size, one::<T>(), rows, transposed, c, n, false, None, how);
+            }
+        }
+        for_pieces(n - band.min(n), MIRROR, |range| {
+            // SAFETY: tasks write disjoint rows above the diagonal's bands, and read below.
+            unsafe { mirror::<T>(to.at(i * n * n), n, band, range) }
+        });
+    };
+    if a.batch >= 2 * rayon::current_num_threads() {
+        for_pieces(a.batch, 1, |i| one(i.start, How::serial(precision)));
+    } else {
+        (0..a.batch).for_each(|i| one(i, How::parallel(precision)));
+    }
+}
+
+/// Rows, and columns, that are mirrored at a time.
+const MIRROR: usize = 32;
+
+/// Fills these rows right of their band from the columns below it.
+///
+/// # Safety
+/// `c` holds `n` x `n`, its bands complete, and nobody else touches these rows there.
+unsafe fn mirror<T: Element>(c: *mut T, n: usize, band: usize, rows: std::ops::Range<usize>) {
+    for first in ((rows.start / band + 1) * band..n).step_by(MIRROR) {
+        for i in rows.clone() {
+            for j in first.max((i / band + 1) * band)..n.min(first + MIRROR) {
+                // SAFETY: both lie within the matrix.
+                unsafe { *c.add(i * n + j) = *c.add(j * n + i) }
+            }
+        }
+    }
+}
+
 fn one<T: Operand>() -> T::Acc {
     <T::Acc as gemm::Float>::ONE
 }

@@ -35,7 +35,7 @@ pub(crate) mod map {
 }
 pub(crate) mod matmul {
     pub use crate::cpu::gemm::{Bf16Kernel, bf16_kernel, check_bf16_kernel};
-    pub(crate) use crate::cpu::matmul::{biased_product, products, products_into};
+    pub(crate) use crate::cpu::matmul::{biased_product, grams, products, products_into};
 }
 pub(crate) mod norm {
     pub(crate) use crate::cpu::norm::{add_up, backward, forward};

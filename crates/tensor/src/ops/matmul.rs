@@ -2,7 +2,7 @@
 
 use super::{Operation, Sample};
 use crate::kernels::args::Matrices;
-use crate::kernels::matmul::{products, products_into};
+use crate::kernels::matmul::{grams, products, products_into};
 use crate::precision::matmul_precision;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -56,6 +56,39 @@ impl Tensor {
     }
 }
 
+impl Tensor {
+    /// The product of each matrix with its own transpose over the last two dimensions, `[.., m, k]` to
+    /// `[.., m, m]`: the bits of `x.matmul(&x.transpose(..))` at little more than half the cost where `m` is
+    /// large, since the result is symmetric.
+    ///
+    /// # Panics
+    /// Where there are fewer than two dimensions.
+    ///
+    /// ```
+    /// use rappel_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0], [2, 2]);
+    /// assert_eq!(x.gram().to_vec::<f32>(), [5.0, 11.0, 11.0, 25.0]);
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn gram(&self) -> Self {
+        let shape = self.shape();
+        let rank = shape.rank();
+        assert!(rank >= 2, "gram: {shape} is not a matrix, nor several");
+        let (m, k, precision) = (shape[rank - 2], shape[rank - 1], matmul_precision());
+        let count = shape[..rank - 2].iter().product();
+        let x = Matrices::new(&self.detach().reshape([count, m, k]));
+        let mut squares = shape;
+        squares[rank - 1] = m;
+        let dtype = self.dtype();
+        grams(&x, precision).reshape(squares).record(&[self], move |grad, sink| {
+            let grad = grad.reshape([count, m, m]);
+            let both = Matrices::new(&(&grad + &grad.transpose(1, 2)));
+            sink.write(0, shape, dtype, |target| products_into(&both, &x, precision, target));
+        })
+    }
+}
+
 /// Products of matrices of rank 2, or of equally many matrices of rank 3.
 #[track_caller]
 fn pairwise(a: &Tensor, b: &Tensor) -> Tensor {
@@ -90,6 +123,31 @@ pub(super) const OPERATION: Operation = Operation {
         }
         let inputs = vec![draw.normal([k, m]), draw.normal([n, k])];
         samples.push(Sample::new("transposed", inputs, |x| x[0].mt().matmul(&x[1].mt())));
+        let square = vec![draw.normal([b, m, k])];
+        samples.push(Sample::new("gram", square, |x| x[0].gram()));
         samples
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::{DType, Key, MatmulPrecision, Tensor, with_matmul_precision};
+
+    #[test]
+    fn a_gram_has_the_bits_of_the_product() {
+        for (shape, dtype) in [
+            ([2, 5, 7], DType::F64),
+            ([1, 600, 33], DType::F32),
+            ([9, 513, 40], DType::F32),
+            ([1, 530, 70], DType::BF16),
+        ] {
+            for precision in [MatmulPrecision::Highest, MatmulPrecision::Medium] {
+                let x = Tensor::randn(shape, dtype, Key::new(3));
+                let (gram, product) = with_matmul_precision(precision, || {
+                    (x.gram().to_f64_vec(), x.matmul(&x.transpose(1, 2)).to_f64_vec())
+                });
+                assert!(gram == product, "{shape:?} {dtype} {precision}");
+            }
+        }
+    }
+}
