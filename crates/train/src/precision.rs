@@ -1,6 +1,6 @@
 //! How a run multiplies matrices, and on what instructions its bits depend.
 
-use rappel_tensor::{DType, MatmulPrecision, check_bf16_kernel, with_matmul_precision};
+use rappel_tensor::{Bf16Kernel, DType, MatmulPrecision, check_bf16_kernel, with_matmul_precision};
 
 use crate::tasks::Task;
 use crate::{Config, TrainError};
@@ -29,7 +29,7 @@ impl Precision {
         }
         let rounds = medium || holds(DType::BF16);
         let kernel = rounds.then(check_bf16_kernel).transpose().map_err(invalid)?;
-        Ok(Self { matmul, kernel: kernel.map(|kernel| kernel.name()) })
+        Ok(Self { matmul, kernel: kernel.map(Bf16Kernel::name) })
     }
 
     /// Runs a forward pass.

@@ -52,13 +52,13 @@ pub(crate) fn products_into(
     let add = target.accumulate;
     match (a.tensor.dtype(), target.dtype) {
         (DType::F32, DType::F32) => {
-            write_products::<f32, f32>(a, b, target.slice(), add, precision)
+            write_products::<f32, f32>(a, b, target.slice(), add, precision);
         }
         (DType::F64, DType::F64) => {
-            write_products::<f64, f64>(a, b, target.slice(), add, precision)
+            write_products::<f64, f64>(a, b, target.slice(), add, precision);
         }
         (DType::BF16, DType::F32) => {
-            write_products::<half::bf16, f32>(a, b, target.slice(), add, precision)
+            write_products::<half::bf16, f32>(a, b, target.slice(), add, precision);
         }
         (DType::BF16, DType::BF16) => {
             write_products::<half::bf16, half::bf16>(a, b, target.slice(), add, precision);
@@ -134,7 +134,7 @@ fn write_grams<T: Output + Element>(a: &Matrices, out: &mut [T], precision: Matm
                 gemm::gemm(size, one::<T>(), rows, transposed, c, n, false, None, how);
             }
         }
-        for_pieces(n - band.min(n), MIRROR, |range| {
+        for_pieces(n.saturating_sub(1) / band * band, MIRROR, |range| {
             // SAFETY: tasks write disjoint rows above the diagonal's bands, and read below.
             unsafe { mirror::<T>(to.at(i * n * n), n, band, range) }
         });

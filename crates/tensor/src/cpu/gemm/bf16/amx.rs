@@ -208,6 +208,13 @@ unsafe fn multiply<T: Tiles>(t: &Tile, c: *mut f32, ldc: usize, add: bool) {
     }
 }
 
+/// The states that the system saves for a thread, as bits.
+#[target_feature(enable = "xsave")]
+fn saved() -> u64 {
+    // SAFETY: the instruction exists where the feature does.
+    unsafe { _xgetbv(0) }
+}
+
 /// Asks whether AMX may be used; the system grants it to the whole process.
 pub(super) fn permission() -> Result<(), String> {
     const TILES_AND_BF16: u32 = 1 << 24 | 1 << 22;
@@ -215,11 +222,6 @@ pub(super) fn permission() -> Result<(), String> {
     let edx = if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).edx } else { 0 };
     if edx & TILES_AND_BF16 != TILES_AND_BF16 {
         return Err("this processor has no AMX".to_owned());
-    }
-    #[target_feature(enable = "xsave")]
-    fn saved() -> u64 {
-        // SAFETY: the instruction exists where the feature does.
-        unsafe { _xgetbv(0) }
     }
     // SAFETY: OSXSAVE says that the instruction exists.
     let mask = if __cpuid(1).ecx & 1 << 27 == 0 { 0 } else { unsafe { saved() } };

@@ -60,14 +60,14 @@ pub(super) unsafe fn run<K: Kernel>(p: &Bf16Product<'_>, threads: usize) {
     let b_len = cut.chunk * cut.group * cut.strip_len;
     let mut packed = Buffer::uninit(2 * (a_len.next_multiple_of(32) + b_len));
     let mut sums = apart.then(|| Buffer::uninit(4 * p.m * p.n));
-    let a = packed.as_slice_mut::<u8>().as_mut_ptr().cast::<u16>();
+    let a = packed.as_slice_mut::<f32>().as_mut_ptr().cast::<u16>();
     let (sums, sums_row) = match (&mut sums, p.c) {
         (Some(sums), _) => (sums.as_slice_mut::<f32>().as_mut_ptr(), p.n),
         (None, Target::F32(c)) => (c, p.ldc),
         (None, Target::Bf16(_)) => (std::ptr::null_mut(), 0),
     };
     let b = a.wrapping_add(a_len.next_multiple_of(32));
-    let running = Running { p, sums, sums_row, a, b, cut };
+    let running = Running { p, cut, sums, sums_row, a, b };
     let cut = &running.cut;
     for strip in (0..cut.strips).step_by(cut.chunk) {
         for block in (0..cut.blocks).step_by(cut.group) {
