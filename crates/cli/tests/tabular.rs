@@ -181,9 +181,9 @@ fn cells_that_cannot_be_read_are_told_by_line_and_column() {
         ),
         (
             "regression",
-            with_cell(7, 1, "nan"),
+            with_cell(7, 1, "inf"),
             ALL,
-            "line 7, column `area`: NaN is not finite; leave",
+            "line 7, column `area`: inf is not finite; leave",
         ),
         ("regression", with_cell(7, 3, "-inf"), ALL, "line 7, column `price`: -inf is not finite"),
         (

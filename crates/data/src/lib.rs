@@ -59,8 +59,11 @@ pub use order::{BatchSize, DRAWING, Drawing, Order};
 pub use permutation::Permutation;
 pub use sources::{SOURCES, Source};
 pub use stream::{TokenStream, Tokens};
-pub use table::{Column, Encoded, Encoding, Feature, Missing, Preprocessing, TABLE, Table};
-pub use table::{TableConfig, Target, TargetKind, Wanted, write_csv};
+pub use table::{
+    Column, Encoded, Encoding, Feature, Format, MISSING_VALUES, MOST_BUCKETS, Missing,
+};
+pub use table::{Preprocessing, ReadAs, Reading, TABLE, Table, TableConfig, Target, TargetKind};
+pub use table::{Value, Wanted, write_csv};
 pub use text_file::read_documents;
 pub use tokenizer::{END_OF_DOCUMENT, StreamDecoder, Tokenizer};
 pub use trigram::Trigram;

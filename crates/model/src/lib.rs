@@ -41,7 +41,9 @@ pub use files::{FilesError, Pretrained, load_pretrained, load_weights, save_pret
 pub use forward::Forward;
 pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
 pub use language_model::{LanguageModel, ModelConfig, Values};
-pub use layers::{Activation, Conv1D, Dropout, Embedding, LayerNorm, Linear, Mlp, RmsNorm};
+pub use layers::{
+    Activation, Conv1D, Dropout, Embedding, Features, LayerNorm, Linear, Mlp, RmsNorm,
+};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
 pub use regularized::regularized_cross_entropy;
 pub use sampling::{Sampling, SamplingError};

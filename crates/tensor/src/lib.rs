@@ -37,7 +37,7 @@ pub use memory::{PoolStats, pool_stats, release_unused_memory};
 pub use ops::{AttentionOptions, attention, attention_packed, layer_norm, rms_norm, rotary};
 pub use ops::{Comparand, concat, gated_silu, select, stack};
 pub use ops::{CrossEntropy, cross_entropy, dropout, embedding, linear_cross_entropy};
-pub use ops::{WeightLayout, linear, mse};
+pub use ops::{WeightLayout, linear, mse, one_hot_linear};
 pub use out_of_memory::{OutOfMemory, out_of_memory};
 pub use params::Scope;
 pub use params::{

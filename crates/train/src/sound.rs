@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rappel_data::{Encoding, Preprocessing, TargetKind};
+use rappel_data::{Encoding, MOST_BUCKETS, Preprocessing, TargetKind};
 use rappel_tensor::Params;
 
 use crate::TrainError;
@@ -35,7 +35,7 @@ pub(crate) fn check_preprocessing(
     preprocessing: &Preprocessing,
 ) -> Result<(), TrainError> {
     let wrong = |reason: String| Err(TrainError::File { path: path.to_owned(), reason });
-    let Preprocessing { target, features } = preprocessing;
+    let Preprocessing { target, features, .. } = preprocessing;
     let divides = |std: f64| std.is_finite() && std > 0.0;
     match &target.of {
         TargetKind::Number { std, .. } if !divides(*std) => {
@@ -62,7 +62,12 @@ pub(crate) fn check_preprocessing(
             Encoding::Categorical { categories, .. } if !categories.is_sorted_by(|a, b| a < b) => {
                 return wrong(format!("feature `{name}`: its categories are not in order"));
             }
-            Encoding::Numeric { .. } | Encoding::Categorical { .. } => {}
+            Encoding::Hashed { buckets, .. } if !(1..=MOST_BUCKETS).contains(buckets) => {
+                return wrong(format!(
+                    "feature `{name}`: {buckets} buckets; there can be 1 to {MOST_BUCKETS}"
+                ));
+            }
+            _ => {}
         }
     }
     Ok(())

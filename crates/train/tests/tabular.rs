@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rappel_data::{Table, TargetKind};
+use rappel_data::TargetKind;
 use rappel_tensor::TensorFile;
 use rappel_train::{Config, Ended, Run, TabularModel};
 use serde_json::Value;
@@ -131,11 +131,11 @@ fn a_network_beats_the_baseline_and_its_folder_tells_the_same() {
     assert!(value("loss") < baseline.loss / 2.0, "{report:?}");
 
     let model = TabularModel::load(&report.model).unwrap();
-    let table = Table::read(&table).unwrap();
+    let table = model.read(&table, true).unwrap();
     let scores = model.evaluate(&table).unwrap();
     assert_eq!(scores.rows, 569);
     assert!(scores.values.iter().all(|(_, value)| value.is_finite()));
-    let told = model.predict(&table, &["mean_radius"]).unwrap();
+    let told = model.predict(&table, &[table.column("mean_radius").unwrap()]).unwrap();
     assert_eq!(told.columns[..2], ["mean_radius", "prediction"]);
     let TargetKind::Classes { classes } = &model.preprocessing().target.of else { panic!() };
     assert_eq!(classes, &["benign", "malignant"]);
@@ -212,4 +212,43 @@ fn regularizers_act_or_are_refused() {
     let smoothed =
         section("label_smoothing", "label_smoothing") + "[loss]\nclass_weight='balanced'\n";
     assert!(regularized("classification", "linear", &smoothed).is_ok());
+}
+
+/// Looked-up categories train as columns of ones and zeros would, mixed rows included.
+#[test]
+fn categories_are_what_ones_and_zeros_would_be() {
+    let towns = ["a", "b", "c"];
+    let rows = (0..60).map(|i| (i, (f64::from(i) * 0.7).sin(), (i * i) as usize % 7 % 3));
+    let (mut named, mut dense) = ("x,town,y\n".to_owned(), "x,a,b,c,y\n".to_owned());
+    for (i, x, town) in rows {
+        let y = x * 2.0 + town as f64 + f64::from(i % 5) * 0.1;
+        let ones = [0, 1, 2].map(|at| if at == town { "1" } else { "0" }).join(",");
+        named += &format!("{x},{},{y}\n", towns[town]);
+        dense += &format!("{x},{ones},{y}\n");
+    }
+    for (model, mixup) in [("linear", false), ("mlp", false), ("mlp", true)] {
+        let weights = |table: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("t.csv");
+            std::fs::write(&path, table).unwrap();
+            let mixup = if mixup { "[[regularize]]\nname='mixup'\nalpha=0.5\n" } else { "" };
+            let model = train(
+                &format!(
+                    "task='regression'\n[data]\nfile='{}'\ntarget='y'\nstandardize=false\n\
+                     [model]\nname='{model}'\ndtype='float64'\n[optimizer]\nname='adam'\nlr=1e-2\n\
+                     [train]\nsteps=30\nbatch_size=8\n{mixup}",
+                    path.display()
+                ),
+                folder.path(),
+            );
+            let file = TensorFile::open(model.join("model.safetensors")).unwrap();
+            let of = |name: String| file.tensor(&name).unwrap().to_vec::<f64>();
+            file.names().into_iter().flat_map(of).collect::<Vec<f64>>()
+        };
+        let (looked_up, multiplied) = (weights(&named), weights(&dense));
+        assert_eq!(looked_up.len(), multiplied.len());
+        for (got, want) in looked_up.iter().zip(&multiplied) {
+            assert!((got - want).abs() < 1e-9, "{model}, mixup {mixup}: {got}, not {want}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use rappel_data::{Table, read_documents};
+use rappel_data::read_documents;
 use rappel_train::{Metric, Pretrained, TabularModel, model_folder};
 use serde_json::{Value, json};
 
@@ -70,7 +70,8 @@ fn table(args: &Args, folder: &Path) -> anyhow::Result<ExitCode> {
             args.model.display()
         );
     }
-    let scores = TabularModel::load(folder)?.evaluate(&Table::read(&args.file)?)?;
+    let model = TabularModel::load(folder)?;
+    let scores = model.evaluate(&model.read(&args.file, true)?)?;
     for note in &scores.notes {
         say(format_args!("note: {note}"));
     }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use rappel_data::Table;
 use rappel_train::{
     Equation, Importance, Importances, LanguageSummary, Permuting, TabularModel, TensorGroup,
     model_folder,
@@ -79,7 +78,7 @@ fn table(args: &Args, folder: &Path) -> anyhow::Result<String> {
         Some(file) => {
             let Args { repeats, seed, metric, .. } = args;
             let permuting = Permuting { repeats: *repeats, seed: *seed, metric: metric.clone() };
-            let found = model.importances(&Table::read(file)?, &permuting);
+            let found = model.importances(&model.read(file, true)?, &permuting);
             Some(found.with_context(|| file.display().to_string())?)
         }
     };

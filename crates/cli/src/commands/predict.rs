@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rappel_data::{Table, write_csv};
+use rappel_data::{Format, ReadAs, Reading, Table, write_csv};
 use rappel_train::{TabularModel, model_folder};
 use serde_json::json;
 
@@ -37,14 +37,15 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let out = destination(&args.out)?;
     let model = TabularModel::load(&model_folder(&args.model)?)?;
-    let table = Table::read(&args.file)?;
+    let table = model.read(&args.file, false)?;
     if let (Ok(from), Ok(to)) = (args.file.canonicalize(), args.out.canonicalize())
         && from == to
     {
         anyhow::bail!("{}: --out is the table itself; give another", args.out.display());
     }
-    let id: Vec<&str> = args.id.iter().map(String::as_str).collect();
-    let told = model.predict(&table, &id)?;
+    let passed = passed(args, &model)?;
+    let passed = passed.iter().flat_map(|table| args.id.iter().map(|name| table.column(name)));
+    let told = model.predict(&table, &passed.collect::<Result<Vec<_>, _>>()?)?;
     out.write(|out| write_csv(out, &told.columns, &told.rows))?;
     for note in &told.notes {
         say(format_args!("note: {note}"));
@@ -57,4 +58,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     report(&out, &told)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The columns of --id, as the file writes them.
+fn passed(args: &Args, model: &TabularModel) -> anyhow::Result<Option<Table>> {
+    if args.id.is_empty() {
+        return Ok(None);
+    }
+    let delimiter = model.preprocessing().format.delimiter;
+    let format = Format { delimiter, missing_values: vec![], ..Format::default() };
+    let columns = args.id.iter().map(|name| (name.clone(), ReadAs::Text)).collect();
+    let reading = Reading { format, columns, others: ReadAs::Nothing };
+    Ok(Some(Table::read_as(&args.file, &reading)?))
 }

@@ -2,32 +2,46 @@
 
 use std::borrow::Cow;
 
-/// Texts that stand for a missing value, beside the empty one.
-const MISSING: [&str; 3] = ["NA", "N/A", "null"];
+use indexmap::IndexSet;
 
-/// Texts, one after another in one buffer.
+use super::{Format, ReadAs};
+
+/// The number of no text: the cell is missing.
+const MISSING: u32 = u32::MAX;
+
+/// Texts by number, each once, and the number of each cell.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Texts {
-    text: String,
-    ends: Vec<usize>,
+    different: IndexSet<Box<str>>,
+    cells: Vec<u32>,
 }
 
 impl Texts {
-    pub fn push(&mut self, text: &str) {
-        self.text.push_str(text.trim());
-        self.ends.push(self.text.len());
+    fn push(&mut self, text: &str) {
+        let number = self.number(text);
+        self.cells.push(number);
     }
 
-    fn get(&self, row: usize) -> &str {
-        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[start..self.ends[row]]
+    fn number(&mut self, text: &str) -> u32 {
+        let known = self.different.get_index_of(text);
+        known.unwrap_or_else(|| self.different.insert_full(text.into()).0) as u32
+    }
+
+    fn append(&mut self, other: &Self) {
+        let numbers: Vec<u32> = other.different.iter().map(|text| self.number(text)).collect();
+        let number = |cell: &u32| if *cell == MISSING { MISSING } else { numbers[*cell as usize] };
+        self.cells.extend(other.cells.iter().map(number));
     }
 }
 
+/// The cells of a column, in one copy.
 #[derive(Debug, Clone)]
-pub(super) enum Cells {
+enum Cells {
+    /// Not read.
+    Nothing,
+    /// NaN where a value is missing.
+    Numbers(Vec<f64>),
     Texts(Texts),
-    Numbers(Vec<Option<f64>>),
 }
 
 /// A column of a [`Table`](super::Table).
@@ -35,6 +49,15 @@ pub(super) enum Cells {
 pub struct Column {
     name: String,
     cells: Cells,
+    numbers: Kind,
+    texts: Kind,
+}
+
+/// The cells of one kind: how many there are, and the row of the first.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kind {
+    count: usize,
+    first: usize,
 }
 
 /// What the cells of a column are, missing ones aside.
@@ -52,58 +75,218 @@ pub(super) enum Holds {
 }
 
 impl Column {
-    pub(super) fn new(name: &str, cells: Cells) -> Self {
-        Self { name: name.trim().to_owned(), cells }
-    }
-
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The text of a cell, as categories have it; `None` where it is missing.
+    /// Whether a cell is missing.
+    pub fn is_missing(&self, row: usize) -> bool {
+        match &self.cells {
+            Cells::Nothing => true,
+            Cells::Numbers(numbers) => numbers[row].is_nan(),
+            Cells::Texts(texts) => texts.cells[row] == MISSING,
+        }
+    }
+
+    /// The text of a cell, as categories have it; `None` where it is missing. Of a column that was read
+    /// as numbers that is the shortest text of the number.
     pub fn text(&self, row: usize) -> Option<Cow<'_, str>> {
         match &self.cells {
+            Cells::Nothing => None,
             Cells::Texts(texts) => {
-                let text = texts.get(row);
-                (!text.is_empty() && !MISSING.contains(&text)).then_some(Cow::Borrowed(text))
+                texts.different.get_index(texts.cells[row] as usize).map(|text| (&**text).into())
             }
-            Cells::Numbers(numbers) => numbers[row].map(|number| Cow::Owned(number.to_string())),
+            Cells::Numbers(numbers) => {
+                (!numbers[row].is_nan()).then(|| Cow::Owned(numbers[row].to_string()))
+            }
         }
     }
 
     /// The number in a cell, or its text where it is none; `None` where it is missing.
     pub fn number(&self, row: usize) -> Option<Result<f64, String>> {
         match &self.cells {
-            Cells::Texts(_) => {
-                let text = self.text(row)?;
-                Some(text.parse().map_err(|_| text.into_owned()))
-            }
-            Cells::Numbers(numbers) => numbers[row].map(Ok),
+            Cells::Numbers(numbers) => (!numbers[row].is_nan()).then_some(Ok(numbers[row])),
+            _ => self.text(row).map(|text| text.parse().map_err(|_| text.into_owned())),
         }
     }
 
+    /// The texts by number, each once, and the number of each cell; those that are missing have one that
+    /// no text has. None where the column was not read as text.
+    pub(super) fn texts(&self) -> Option<(Vec<&str>, &[u32])> {
+        let Cells::Texts(texts) = &self.cells else { return None };
+        Some((texts.different.iter().map(|text| &**text).collect(), &texts.cells))
+    }
+
     pub(super) fn holds(&self) -> Holds {
-        let Cells::Texts(texts) = &self.cells else { return Holds::Numbers };
-        let (mut numbers, mut words) = ((0, None), (0, None));
-        for row in 0..texts.ends.len() {
-            let kind = match self.number(row) {
-                None => continue,
-                Some(Ok(_)) => &mut numbers,
-                Some(Err(_)) => &mut words,
-            };
-            kind.0 += 1;
-            kind.1.get_or_insert(row);
-        }
-        match (numbers, words) {
-            ((_, None), (_, None)) => Holds::Nothing,
-            (_, (_, None)) => Holds::Numbers,
-            ((_, None), _) => Holds::Texts,
-            ((others, Some(row)), (words, Some(_))) if words > others => {
-                Holds::Both { row, others: words, text: false }
+        let (numbers, texts) = (self.numbers, self.texts);
+        match (numbers.count, texts.count) {
+            (0, 0) => Holds::Nothing,
+            (_, 0) => Holds::Numbers,
+            (0, _) => Holds::Texts,
+            (others, words) if words > others => {
+                Holds::Both { row: numbers.first, others: words, text: false }
             }
-            ((others, _), (_, Some(row))) => Holds::Both { row, others, text: true },
+            (others, _) => Holds::Both { row: texts.first, others, text: true },
         }
+    }
+}
+
+/// Makes a column of cells that come one after another.
+#[derive(Debug)]
+pub(super) struct Builder<'a> {
+    read_as: ReadAs,
+    format: &'a Format,
+    cells: Cells,
+    rows: usize,
+    numbers: Kind,
+    texts: Kind,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(read_as: ReadAs, format: &'a Format) -> Self {
+        let cells = match read_as {
+            ReadAs::Nothing => Cells::Nothing,
+            ReadAs::Text => Cells::Texts(Texts::default()),
+            _ => Cells::Numbers(Vec::new()),
+        };
+        let (numbers, texts) = (Kind::default(), Kind::default());
+        Self { read_as, format, cells, rows: 0, numbers, texts }
+    }
+
+    /// Whether its cells are of interest.
+    pub fn reads(&self) -> bool {
+        self.read_as != ReadAs::Nothing
+    }
+
+    /// What its cells are read as.
+    pub fn read_as(&self) -> ReadAs {
+        self.read_as
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds a cell of a file of text; what is wrong with it where it is not what it should be.
+    pub fn push(&mut self, cell: &str) -> Result<(), String> {
+        let cell = cell.trim();
+        if self.format.is_missing(cell) {
+            self.push_missing();
+            return Ok(());
+        }
+        match self.read_as {
+            ReadAs::Nothing => self.push_missing(),
+            ReadAs::Text => self.push_text(cell),
+            ReadAs::Date => match self.format.date(cell) {
+                Some(days) => self.push_number(days),
+                None => return Err(no_date(cell, self.format)),
+            },
+            ReadAs::Number | ReadAs::Either => match self.format.number(cell) {
+                Some(number) => self.push_number(number),
+                None if self.read_as == ReadAs::Number => return Err(no_number(cell)),
+                None => self.push_text(cell),
+            },
+        }
+        Ok(())
+    }
+
+    pub fn push_missing(&mut self) {
+        match &mut self.cells {
+            Cells::Nothing => {}
+            Cells::Numbers(numbers) => numbers.push(f64::NAN),
+            Cells::Texts(texts) => texts.cells.push(MISSING),
+        }
+        self.rows += 1;
+    }
+
+    pub fn push_number(&mut self, number: f64) {
+        if number.is_nan() {
+            return self.push_missing();
+        }
+        count(&mut self.numbers, self.rows);
+        match &mut self.cells {
+            Cells::Nothing => {}
+            Cells::Numbers(numbers) => numbers.push(number),
+            Cells::Texts(texts) => texts.push(&number.to_string()),
+        }
+        self.rows += 1;
+    }
+
+    pub fn push_text(&mut self, text: &str) {
+        // What of text is a number counts as one, whatever the column is read as.
+        let is_number = self.format.number(text).is_some();
+        count(if is_number { &mut self.numbers } else { &mut self.texts }, self.rows);
+        self.make_texts();
+        if let Cells::Texts(texts) = &mut self.cells {
+            texts.push(text);
+        }
+        self.rows += 1;
+    }
+
+    fn make_texts(&mut self) {
+        let Cells::Numbers(numbers) = &self.cells else { return };
+        let mut texts = Texts::default();
+        for number in numbers {
+            if number.is_nan() {
+                texts.cells.push(MISSING);
+            } else {
+                texts.push(&number.to_string());
+            }
+        }
+        self.cells = Cells::Texts(texts);
+    }
+
+    /// Adds the rows of another, which is read the same way.
+    pub fn append(&mut self, mut other: Self) {
+        for (kind, more) in [(&mut self.numbers, other.numbers), (&mut self.texts, other.texts)] {
+            if kind.count == 0 {
+                kind.first = self.rows + more.first;
+            }
+            kind.count += more.count;
+        }
+        self.rows += other.rows;
+        if matches!(self.cells, Cells::Texts(_)) {
+            other.make_texts();
+        } else if matches!(other.cells, Cells::Texts(_)) {
+            self.make_texts();
+        }
+        match (&mut self.cells, other.cells) {
+            (Cells::Numbers(numbers), Cells::Numbers(more)) => numbers.extend(more),
+            (Cells::Texts(texts), Cells::Texts(more)) => texts.append(&more),
+            _ => {}
+        }
+    }
+
+    pub fn finish(self, name: &str) -> Column {
+        let Self { cells, numbers, texts, .. } = self;
+        Column { name: name.trim().to_owned(), cells, numbers, texts }
+    }
+}
+
+fn count(kind: &mut Kind, row: usize) {
+    if kind.count == 0 {
+        kind.first = row;
+    }
+    kind.count += 1;
+}
+
+pub(super) fn no_number(cell: &str) -> String {
+    format!(
+        "`{cell}` is no number; correct it, or say how numbers are written (data.decimal, data.thousands), \
+         what means a missing value (data.missing_values), or that the column holds names \
+         (data.categorical)"
+    )
+}
+
+fn no_date(cell: &str, format: &Format) -> String {
+    match &format.date_format {
+        Some(format) => format!("`{cell}` is no date as data.date_format = \"{format}\" writes it"),
+        None => format!(
+            "`{cell}` is no date of ISO 8601, such as 2024-05-31 or 2024-05-31T12:30:00Z; give \
+             data.date_format"
+        ),
     }
 }
 
@@ -111,35 +294,50 @@ impl Column {
 mod tests {
     use super::*;
 
-    fn column(cells: &[&str]) -> Column {
-        let mut texts = Texts::default();
-        for cell in cells {
-            texts.push(cell);
+    fn column(read_as: ReadAs, cells: &[&str]) -> Column {
+        let format = Format::default();
+        let mut builder = Builder::new(read_as, &format);
+        // In two parts, as threads read them.
+        for part in cells.chunks(2) {
+            let mut next = Builder::new(read_as, &format);
+            for cell in part {
+                next.push(cell).unwrap();
+            }
+            builder.append(next);
         }
-        Column::new(" a ", Cells::Texts(texts))
+        builder.finish(" a ")
     }
 
     #[test]
     fn cells_are_read_as_what_they_are() {
-        let cells = column(&[" 1e-3 ", "", "NA", "red", "nan"]);
+        let cells = column(ReadAs::Either, &[" 1e-3 ", "", "NA", "red", "nan", "red"]);
         assert_eq!(cells.name(), "a");
         assert_eq!(cells.number(0), Some(Ok(1e-3)));
-        assert_eq!((cells.number(1), cells.number(2)), (None, None));
+        assert!([1, 2, 4].iter().all(|row| cells.is_missing(*row) && cells.number(*row).is_none()));
         assert_eq!(cells.number(3), Some(Err("red".to_owned())));
-        assert!(cells.number(4).unwrap().unwrap().is_nan());
-        let numbers = Column::new("b", Cells::Numbers(vec![Some(3.0), None, Some(0.5)]));
+        let (texts, numbers) = cells.texts().unwrap();
+        assert_eq!(texts, ["0.001", "red"]);
+        assert_eq!(*numbers, [0, MISSING, MISSING, 1, MISSING, 1]);
+        let numbers = column(ReadAs::Either, &["3.0", "", "0.5"]);
         assert_eq!(numbers.text(0).unwrap(), "3");
         assert_eq!((numbers.text(1), numbers.number(2)), (None, Some(Ok(0.5))));
+        assert!(numbers.texts().is_none());
+        assert_eq!(column(ReadAs::Text, &["3.0", "011"]).text(1).unwrap(), "011");
+        assert_eq!(column(ReadAs::Date, &["1970-01-03"]).number(0), Some(Ok(2.0)));
+        assert_eq!(column(ReadAs::Nothing, &["x"]).number(0), None);
+        let format = Format::default();
+        assert!(Builder::new(ReadAs::Number, &format).push("x").unwrap_err().contains("no number"));
+        assert!(Builder::new(ReadAs::Date, &format).push("x").unwrap_err().contains("no date"));
     }
 
     #[test]
     fn what_a_column_holds_is_what_most_cells_are() {
-        assert_eq!(column(&["1", "", "2"]).holds(), Holds::Numbers);
-        assert_eq!(column(&["x", "NA"]).holds(), Holds::Texts);
-        assert_eq!(column(&["", "null"]).holds(), Holds::Nothing);
-        let typo = Holds::Both { row: 1, others: 2, text: true };
-        assert_eq!(column(&["1", "2O", "3"]).holds(), typo);
-        let number = Holds::Both { row: 2, others: 2, text: false };
-        assert_eq!(column(&["a", "b", "3"]).holds(), number);
+        let holds = |cells: &[&str]| column(ReadAs::Either, cells).holds();
+        assert_eq!(holds(&["1", "", "2"]), Holds::Numbers);
+        assert_eq!(holds(&["x", "NA"]), Holds::Texts);
+        assert_eq!(holds(&["", "null"]), Holds::Nothing);
+        assert_eq!(holds(&["1", "2O", "3"]), Holds::Both { row: 1, others: 2, text: true });
+        assert_eq!(holds(&["a", "b", "3"]), Holds::Both { row: 2, others: 2, text: false });
+        assert_eq!(column(ReadAs::Text, &["1", "2"]).holds(), Holds::Numbers);
     }
 }

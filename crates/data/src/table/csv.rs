@@ -1,49 +1,266 @@
 //! CSV files (RFC 4180): UTF-8, quotes where needed, a header.
+//!
+//! A file is read in blocks, and a block by all threads: each takes a piece that begins after a line
+//! break. Where that break was within quotes, which shows at the end of the piece before it, or
+//! anything is wrong, what is left of the file is read again from the block's beginning as one piece.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
-use csv::{ErrorKind, ReaderBuilder, StringRecord};
+use csv::{ByteRecord, ErrorKind, ReaderBuilder};
+use rayon::prelude::*;
 
-use super::column::Cells;
-use super::{Column, Table, Texts};
+use super::column::Builder;
+use super::lines::Lines;
+use super::{Reading, Table};
 use crate::DataError;
 
-pub(super) fn read(path: &Path, delimiter: u8) -> Result<Table, DataError> {
-    let file = std::fs::File::open(path).map_err(DataError::read(path))?;
-    let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(file);
-    let explain = |error: csv::Error| explain(path, error);
-    let header = reader.headers().map_err(explain)?.clone();
-    if header.is_empty() {
-        return Err(DataError::table(path, "is empty; the first line must name the columns"));
+/// Bytes of a block, and of a piece.
+const BLOCK: usize = 8 << 20;
+const PIECE: usize = 1 << 20;
+
+const UNCLOSED: &str = "opens a quote that nothing closes; close it, or double it";
+
+const NOT_UTF8: &str = "not UTF-8; save the file as UTF-8";
+
+const DELIMITERS: &[u8] = b",;\t|";
+
+pub(super) fn read(path: &Path, usual: u8, reading: &Reading) -> Result<Table, DataError> {
+    let mut file = File::open(path).map_err(DataError::read(path))?;
+    let mut bytes = Vec::new();
+    let mut ended = fill(&mut file, &mut bytes, BLOCK).map_err(DataError::read(path))?;
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
     }
-    let mut cells = vec![Texts::default(); header.len()];
-    let (mut lines, mut record) = (Vec::new(), StringRecord::new());
-    while reader.read_record(&mut record).map_err(explain)? {
-        lines.push(record.position().map_or(0, csv::Position::line));
-        for (column, cell) in cells.iter_mut().zip(&record) {
-            column.push(cell);
+    let delimiter =
+        reading.format.delimiter.map_or_else(|| told(&bytes, usual), |given| given as u8);
+    let (names, header) = header(path, &bytes, delimiter)?;
+    let shape = Shape { delimiter, names: &names, reading };
+    let mut whole = shape.part(1 + line_breaks(&bytes[..header]));
+    bytes.drain(..header);
+    loop {
+        let cut = if ended { Some(bytes.len()) } else { after_break(&bytes) };
+        let block = &bytes[..cut.unwrap_or(0)];
+        let parts: Option<Vec<Part>> =
+            pieces(block).into_par_iter().map(|piece| shape.read(piece).ok()?.sound()).collect();
+        if let Some(parts) = parts {
+            for part in parts {
+                whole.append(part);
+            }
+            bytes.drain(..cut.unwrap_or(0));
+        } else {
+            file.read_to_end(&mut bytes).map_err(DataError::read(path))?;
+            ended = true;
+            let rest = shape.read(&bytes).map_err(|wrong| wrong.after(&whole, path))?;
+            if rest.torn && !is_closed(&bytes) {
+                let place = rest.lines.place(rest.rows - 1) + whole.next_line;
+                return Err(DataError::table(path, format!("line {place} {UNCLOSED}")));
+            }
+            whole.append(rest);
+            bytes.clear();
         }
+        if ended {
+            break;
+        }
+        // Without a line break the block has to grow.
+        let more = bytes.len() + BLOCK;
+        ended = fill(&mut file, &mut bytes, more).map_err(DataError::read(path))?;
     }
-    let columns = header.iter().zip(cells);
-    let columns = columns.map(|(name, cells)| Column::new(name, Cells::Texts(cells))).collect();
-    Ok(Table { path: path.to_owned(), columns, rows: lines.len(), lines })
+    let columns = names.iter().zip(whole.columns);
+    let columns = columns.map(|(name, cells)| cells.finish(name)).collect();
+    Ok(Table { path: path.to_owned(), columns, rows: whole.rows, lines: whole.lines })
 }
 
-fn explain(path: &Path, error: csv::Error) -> DataError {
-    let line = error.position().map_or(0, csv::Position::line);
-    let reason = match error.into_kind() {
-        ErrorKind::Io(source) => return DataError::read(path)(source),
-        ErrorKind::UnequalLengths { expected_len, len, .. } => format!(
-            "line {line} has {len} cells, the header names {expected_len} columns; put quotes around \
-             cells that hold the delimiter, or complete the line"
-        ),
-        ErrorKind::Utf8 { err, .. } => {
-            format!("line {line}, cell {}: not UTF-8; save the file as UTF-8", err.field() + 1)
+/// Reads until there are `len` bytes; whether the file has ended.
+fn fill(file: &mut File, bytes: &mut Vec<u8>, len: usize) -> std::io::Result<bool> {
+    let wanted = len.saturating_sub(bytes.len());
+    bytes.reserve(wanted);
+    Ok(Read::by_ref(file).take(wanted as u64).read_to_end(bytes)? < wanted)
+}
+
+/// The delimiter that the first line has most of outside quotes; the usual one where none is ahead.
+fn told(bytes: &[u8], usual: u8) -> u8 {
+    let (mut counts, mut quoted) = ([0; DELIMITERS.len()], false);
+    for byte in bytes.iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')) {
+        quoted ^= *byte == b'"';
+        if let Some(at) = DELIMITERS.iter().position(|delimiter| delimiter == byte && !quoted) {
+            counts[at] += 1;
         }
-        other => format!("line {line}: not CSV: {other:?}"),
+    }
+    let of =
+        |delimiter: u8| DELIMITERS.iter().position(|d| *d == delimiter).map_or(0, |at| counts[at]);
+    let most = DELIMITERS
+        .iter()
+        .copied()
+        .fold(usual, |best, next| if of(next) > of(best) { next } else { best });
+    if of(most) > 0 { most } else { usual }
+}
+
+/// The columns' names, and where the rows begin.
+fn header(path: &Path, bytes: &[u8], delimiter: u8) -> Result<(Vec<String>, usize), DataError> {
+    let mut reader =
+        ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(bytes);
+    let mut record = ByteRecord::new();
+    let there = reader
+        .read_byte_record(&mut record)
+        .map_err(|error| DataError::table(path, format!("line 1 is not CSV: {error}")))?;
+    if !there {
+        return Err(DataError::table(path, "is empty; the first line must name the columns"));
+    }
+    let name = |(i, cell): (usize, &[u8])| {
+        let name = std::str::from_utf8(cell).map(|name| name.trim().to_owned());
+        name.map_err(|_| DataError::table(path, format!("line 1, cell {}: {NOT_UTF8}", i + 1)))
     };
-    DataError::table(path, reason)
+    let names = record.iter().enumerate().map(name).collect::<Result<_, _>>()?;
+    Ok((names, reader.position().byte() as usize))
+}
+
+/// Whether a quote that the last cell begins with can be closed.
+fn is_closed(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_end().ends_with(b"\"")
+}
+
+fn line_breaks(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}
+
+fn after_break(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1)
+}
+
+/// Cuts a block after line breaks.
+fn pieces(mut block: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    while !block.is_empty() {
+        let long = block.len() > PIECE;
+        let cut =
+            if long { after_break(&block[..PIECE]).unwrap_or(block.len()) } else { block.len() };
+        let (piece, rest) = block.split_at(cut);
+        pieces.push(piece);
+        block = rest;
+    }
+    pieces
+}
+
+/// What all parts of a file have in common.
+struct Shape<'a> {
+    delimiter: u8,
+    names: &'a [String],
+    reading: &'a Reading,
+}
+
+/// Rows that follow each other.
+struct Part<'a> {
+    columns: Vec<Builder<'a>>,
+    rows: usize,
+    lines: Lines,
+    /// The line after the last one.
+    next_line: u64,
+    /// Whether it may end within quotes.
+    torn: bool,
+}
+
+impl Part<'_> {
+    fn sound(self) -> Option<Self> {
+        (!self.torn).then_some(self)
+    }
+
+    fn append(&mut self, other: Self) {
+        self.lines.append(self.rows, self.next_line, &other.lines);
+        self.next_line += other.next_line;
+        self.rows += other.rows;
+        for (column, more) in self.columns.iter_mut().zip(other.columns) {
+            column.append(more);
+        }
+    }
+}
+
+/// What is wrong with a part, whose first line is 0.
+struct Wrong {
+    line: u64,
+    column: Option<String>,
+    reason: String,
+}
+
+impl Wrong {
+    fn after(self, part: &Part, path: &Path) -> DataError {
+        let line = self.line + part.next_line;
+        let at = self.column.map_or_else(String::new, |name| format!(", column `{name}`:"));
+        DataError::table(path, format!("line {line}{at} {}", self.reason))
+    }
+}
+
+impl<'a> Shape<'a> {
+    /// A part without rows, before a line.
+    fn part(&self, next_line: u64) -> Part<'a> {
+        let column = |name: &String| Builder::new(self.reading.of(name), &self.reading.format);
+        let columns = self.names.iter().map(column).collect();
+        Part { columns, rows: 0, lines: Lines::default(), next_line, torn: false }
+    }
+
+    /// The rows of a piece that begins with one; its first line is 0.
+    fn read(&self, bytes: &[u8]) -> Result<Part<'a>, Wrong> {
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(self.delimiter)
+            .from_reader(bytes);
+        let (mut part, mut record, mut line) = (self.part(0), ByteRecord::new(), None::<u64>);
+        loop {
+            match reader.read_byte_record(&mut record) {
+                Ok(false) => break,
+                Ok(true) => {}
+                Err(error) => {
+                    let (line, reason) =
+                        (line.map_or(0, |line| line + 1), format!("is not CSV: {error}"));
+                    return Err(Wrong { line, column: None, reason });
+                }
+            }
+            // The reader counts the line breaks that it has passed; whether the record's own is one of
+            // them depends on its kind.
+            let after = reader.position();
+            // Nothing but quotes keeps a line break in a cell.
+            part.torn = record.as_slice().last() == Some(&b'\n');
+            let passed = !part.torn && bytes.get(after.byte() as usize - 1) == Some(&b'\n');
+            let last = after.line() - 1 - u64::from(passed);
+            let one_line = line.map_or(0, |line| line + 1) == last;
+            let inside = if one_line { 0 } else { line_breaks(record.as_slice()) };
+            let first = last - inside;
+            line = Some(last);
+            if part.torn && record.len() != self.names.len() && !is_closed(bytes) {
+                let (line, reason) = (first, UNCLOSED.to_owned());
+                return Err(Wrong { line, column: None, reason });
+            }
+            self.add(&mut part, &record, first)?;
+        }
+        part.next_line = line_breaks(bytes);
+        Ok(part)
+    }
+
+    fn add(&self, part: &mut Part<'a>, record: &ByteRecord, line: u64) -> Result<(), Wrong> {
+        let (cells, columns) = (record.len(), self.names.len());
+        if cells != columns {
+            let reason = format!(
+                "has {cells} cells, the header names {columns} columns; put quotes around cells that hold \
+                 the delimiter, complete the line, or set data.delimiter"
+            );
+            return Err(Wrong { line, column: None, reason });
+        }
+        part.lines.push(part.rows, line);
+        part.rows += 1;
+        for (i, (column, cell)) in part.columns.iter_mut().zip(record).enumerate() {
+            if !column.reads() {
+                column.push_missing();
+                continue;
+            }
+            let wrong =
+                |reason: String| Wrong { line, column: Some(self.names[i].clone()), reason };
+            let text = std::str::from_utf8(cell).map_err(|_| wrong(NOT_UTF8.to_owned()))?;
+            column.push(text).map_err(wrong)?;
+        }
+        Ok(())
+    }
 }
 
 /// Writes a CSV with a header.

@@ -2,9 +2,12 @@
 
 mod column;
 mod csv;
+mod date;
 mod encoding;
+mod lines;
 mod parquet;
 mod preprocessing;
+mod reading;
 mod section;
 mod target;
 
@@ -17,12 +20,14 @@ use crate::contain::contain;
 
 pub use self::csv::write_csv;
 pub use column::Column;
-pub use encoding::{Encoding, Missing};
-pub use preprocessing::{Encoded, Feature, Preprocessing};
+pub use encoding::{Encoding, MOST_BUCKETS, Missing};
+pub use preprocessing::{Encoded, Feature, Preprocessing, Value};
+pub use reading::{Format, MISSING_VALUES, ReadAs, Reading};
 pub use section::{TABLE, TableConfig};
 pub use target::{Target, TargetKind, Wanted};
 
-use column::Texts;
+use column::Holds;
+use lines::Lines;
 
 /// A file of named columns, all of it in memory.
 ///
@@ -42,27 +47,53 @@ pub struct Table {
     path: PathBuf,
     columns: Vec<Column>,
     rows: usize,
-    /// The line of the file on which each row begins; empty where the file has no lines.
-    lines: Vec<u64>,
+    /// Where the file has lines, the one on which each row begins.
+    lines: Lines,
 }
 
 /// What reads a file, by its extension.
-type Reader = fn(&Path) -> Result<Table, DataError>;
+type Reader = fn(&Path, &Reading) -> Result<Table, DataError>;
 
 const READERS: &[(&str, Reader)] = &[
-    ("csv", |path| csv::read(path, b',')),
-    ("tsv", |path| csv::read(path, b'\t')),
+    ("csv", |path, reading| csv::read(path, b',', reading)),
+    ("tsv", |path, reading| csv::read(path, b'\t', reading)),
     ("parquet", parquet::read),
 ];
 
 impl Table {
     /// Reads a whole file, by its extension: `csv`, `tsv` or `parquet`. The first line of a CSV names
-    /// the columns. A cell that is empty, `NA`, `N/A` or `null` is missing.
+    /// the columns; it tells the delimiter, one of `,`, `;`, tab and `|`. A column holds numbers where
+    /// all its cells are, else texts. A cell that is empty or one of [`MISSING_VALUES`] is missing.
     ///
     /// # Errors
     /// A file that cannot be read or has no rows, rows of different lengths, a column without a name
     /// or with one that another has.
     pub fn read(path: &Path) -> Result<Self, DataError> {
+        Self::read_as(path, &Reading::default())
+    }
+
+    /// Reads a file whose cells are written, and columns to be read, in this way.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); a cell that is not what its column is read as.
+    pub fn read_as(path: &Path, reading: &Reading) -> Result<Self, DataError> {
+        let table = Self::read_once(path, reading)?;
+        // The numbers above the first text of a column have lost how they were written.
+        let mixed = |column: &&Column| {
+            reading.of(column.name()) == ReadAs::Either
+                && matches!(column.holds(), Holds::Both { .. })
+        };
+        let mixed: Vec<&str> = table.columns.iter().filter(mixed).map(Column::name).collect();
+        if mixed.is_empty() {
+            return Ok(table);
+        }
+        let mut reading = reading.clone();
+        reading.columns.extend(mixed.into_iter().map(|name| (name.to_owned(), ReadAs::Text)));
+        drop(table);
+        Self::read_once(path, &reading)
+    }
+
+    fn read_once(path: &Path, reading: &Reading) -> Result<Self, DataError> {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let Some((_, read)) = READERS.iter().find(|(of, _)| **of == extension) else {
             let known: Vec<_> = READERS.iter().map(|(of, _)| format!(".{of}")).collect();
@@ -70,7 +101,7 @@ impl Table {
             return Err(DataError::table(path, reason));
         };
         // Decoders of formats made by others are not all free of panics.
-        let table = contain(|| read(path)).unwrap_or_else(|panic| {
+        let table = contain(|| read(path, reading)).unwrap_or_else(|panic| {
             let reason = format!("not a whole {extension} file: its decoder failed: {panic}");
             Err(DataError::table(path, reason))
         })?;
@@ -127,10 +158,10 @@ impl Table {
 
     /// Where a row stands, in words: its line, or its number.
     pub fn place(&self, row: usize) -> String {
-        match self.lines.get(row) {
-            Some(line) => format!("line {line}"),
-            None => format!("row {}", row + 1),
+        if self.lines.is_empty() {
+            return format!("row {}", row + 1);
         }
+        format!("line {}", self.lines.place(row))
     }
 
     /// The number in a cell; `None` where it is missing.
@@ -148,6 +179,23 @@ impl Table {
             )),
             Some(Err(text)) => Err(self.cell(column, row, &format!("`{text}` is no number"))),
         }
+    }
+
+    /// The texts of a column, each once, and the number of each cell's.
+    ///
+    /// # Errors
+    /// A column that was not read as text.
+    pub(crate) fn texts<'a>(
+        &self,
+        column: &'a Column,
+    ) -> Result<(Vec<&'a str>, &'a [u32]), DataError> {
+        column.texts().ok_or_else(|| {
+            self.error(format!(
+                "column `{}` holds names and was not read as text; read the table with TableConfig::read \
+                 or Preprocessing::read",
+                column.name()
+            ))
+        })
     }
 
     /// An error about one cell.

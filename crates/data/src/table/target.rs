@@ -1,12 +1,10 @@
 //! What is to be told of a row.
 
-use std::collections::BTreeSet;
-
 use rappel_registry::suggest;
 use serde::{Deserialize, Serialize};
 
-use super::encoding::standard;
-use super::{Column, Table};
+use super::encoding::{standard, too_large};
+use super::{Column, ReadAs, Table};
 use crate::DataError;
 
 /// The column that is predicted.
@@ -59,13 +57,27 @@ impl Target {
         name: &str,
         rows: &[usize],
         wanted: Wanted,
+        is_class: bool,
     ) -> Result<Self, DataError> {
         let column = table.column(name)?;
         let of = match wanted {
+            Wanted::Number { .. } if is_class => {
+                let reason =
+                    "is a number, as the target of a regression; leave it out of data.categorical";
+                return Err(table.error(format!("column `{name}` {reason}")));
+            }
             Wanted::Number { standardize } => numbers(table, column, rows, standardize)?,
-            Wanted::Classes => classes(table, column)?,
+            Wanted::Classes => classes(table, column, is_class)?,
         };
         Ok(Self { name: name.to_owned(), of })
+    }
+
+    /// What its column is read as.
+    pub(super) fn read_as(&self) -> ReadAs {
+        match self.of {
+            TargetKind::Number { .. } => ReadAs::Number,
+            TargetKind::Classes { .. } => ReadAs::Text,
+        }
     }
 
     /// The targets of rows: numbers in the model's units, or the numbers of classes.
@@ -74,23 +86,37 @@ impl Target {
     /// A missing value, text among numbers, a class that is not known.
     pub fn encode(&self, table: &Table, rows: &[usize]) -> Result<Vec<f64>, DataError> {
         let column = table.column(&self.name)?;
-        let one = |row: &usize| match &self.of {
-            TargetKind::Number { mean, std } => {
-                let value =
-                    table.number(column, *row)?.ok_or_else(|| missing(table, column, *row))?;
-                Ok((value - mean) / std)
-            }
-            TargetKind::Classes { classes } => {
-                let class = column.text(*row).ok_or_else(|| missing(table, column, *row))?;
-                let number = classes.iter().position(|known| *known == class);
-                number.map(|number| number as f64).ok_or_else(|| {
-                    let near = suggest(&class, classes.iter().map(String::as_str));
-                    let near = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
-                    let known = classes.join(", ");
-                    let reason = format!("no class is named `{class}`{near} (known: {known})");
-                    table.cell(column, *row, &reason)
-                })
-            }
+        let TargetKind::Number { mean, std } = &self.of else {
+            return self.classes(table, column, rows);
+        };
+        let one = |row: &usize| {
+            let value = table.number(column, *row)?.ok_or_else(|| missing(table, column, *row))?;
+            Ok((value - mean) / std)
+        };
+        rows.iter().map(one).collect()
+    }
+
+    fn classes(
+        &self,
+        table: &Table,
+        column: &Column,
+        rows: &[usize],
+    ) -> Result<Vec<f64>, DataError> {
+        let TargetKind::Classes { classes } = &self.of else { return Ok(vec![]) };
+        let (texts, cells) = table.texts(column)?;
+        let number = |text: &&str| classes.iter().position(|known| known == text);
+        let numbers: Vec<Option<usize>> = texts.iter().map(number).collect();
+        let one = |row: &usize| {
+            let cell = cells[*row] as usize;
+            let number = numbers.get(cell).ok_or_else(|| missing(table, column, *row))?;
+            number.map(|number| number as f64).ok_or_else(|| {
+                let class = texts[cell];
+                let near = suggest(class, classes.iter().map(String::as_str));
+                let near = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+                let known = classes.join(", ");
+                let reason = format!("no class is named `{class}`{near} (known: {known})");
+                table.cell(column, *row, &reason)
+            })
         };
         rows.iter().map(one).collect()
     }
@@ -120,19 +146,19 @@ fn numbers(
         );
         return Err(table.error(reason));
     }
-    let (mean, std) = if standardize { standard(&values) } else { (0.0, 1.0) };
+    let in_units = if standardize { standard(&values) } else { Some((0.0, 1.0)) };
+    let (mean, std) = in_units.ok_or_else(|| too_large(table, column))?;
     Ok(TargetKind::Number { mean, std })
 }
 
-fn classes(table: &Table, column: &Column) -> Result<TargetKind, DataError> {
-    let mut found = BTreeSet::new();
-    for row in 0..table.rows() {
-        let text = column.text(row).ok_or_else(|| missing(table, column, row))?;
-        if !found.contains(text.as_ref()) {
-            found.insert(text.into_owned());
-        }
+/// The classes of all rows; numbers of which there are very many only where the config says `is_class`.
+fn classes(table: &Table, column: &Column, is_class: bool) -> Result<TargetKind, DataError> {
+    let (texts, _) = table.texts(column)?;
+    if let Some(row) = (0..table.rows()).find(|row| column.is_missing(*row)) {
+        return Err(missing(table, column, row));
     }
-    let mut classes: Vec<String> = found.into_iter().collect();
+    let mut classes: Vec<String> = texts.into_iter().map(str::to_owned).collect();
+    classes.sort_unstable();
     if let [only] = &classes[..] {
         let reason = format!(
             "column `{}`: the target is `{only}` in all rows, so that there is nothing to learn; give \
@@ -143,6 +169,15 @@ fn classes(table: &Table, column: &Column) -> Result<TargetKind, DataError> {
     }
     let numbers: Option<Vec<f64>> = classes.iter().map(|class| class.parse().ok()).collect();
     if let Some(numbers) = numbers {
+        if classes.len() > MOST_NUMBERS && !is_class {
+            let reason = format!(
+                "column `{}`: the target has {} different numbers; is it a quantity, for task = \
+                 \"regression\"? if each is a class, name the column in data.categorical",
+                column.name(),
+                classes.len()
+            );
+            return Err(table.error(reason));
+        }
         let mut pairs: Vec<(f64, String)> = numbers.into_iter().zip(classes).collect();
         pairs.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         classes = pairs.into_iter().map(|(_, class)| class).collect();
@@ -161,3 +196,6 @@ fn classes(table: &Table, column: &Column) -> Result<TargetKind, DataError> {
 }
 
 const MOST_CLASSES: usize = 10_000;
+
+/// So many numbers are classes without asking.
+const MOST_NUMBERS: usize = 50;

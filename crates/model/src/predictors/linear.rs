@@ -4,7 +4,7 @@ use rappel_registry::{Field, Kind};
 use rappel_tensor::{Init, Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};
-use crate::{Forward, Linear};
+use crate::{Features, Forward, Linear};
 
 pub(super) const ENTRY: PredictorEntry = PredictorEntry {
     name: "linear",
@@ -32,8 +32,8 @@ impl PredictorConfig for Config {
 }
 
 impl Predictor for Affine {
-    fn forward(&self, x: &Tensor, _: &Forward) -> Tensor {
-        self.0.forward(x)
+    fn forward(&self, x: &Features, forward: &Forward) -> Tensor {
+        self.0.of_features(x, forward)
     }
 
     fn linear(&self) -> Option<&Linear> {

@@ -4,7 +4,7 @@ use rappel_registry::{Field, Kind, Range};
 use rappel_tensor::{Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};
-use crate::{Activation, Dropout, Forward, Linear};
+use crate::{Activation, Dropout, Features, Forward, Linear};
 
 pub(super) const ENTRY: PredictorEntry = PredictorEntry {
     name: "mlp",
@@ -95,10 +95,9 @@ impl Predictor for Perceptron {
         self.layers.len() > 1
     }
 
-    fn forward(&self, x: &Tensor, forward: &Forward) -> Tensor {
-        let mut layers = self.layers.iter().enumerate();
-        let first = layers.next().map_or_else(|| x.clone(), |(_, layer)| layer.forward(x));
-        layers.fold(first, |x, (i, layer)| {
+    fn forward(&self, x: &Features, forward: &Forward) -> Tensor {
+        let first = self.layers[0].of_features(x, forward);
+        self.layers.iter().enumerate().skip(1).fold(first, |x, (i, layer)| {
             let hidden = self.activation.forward(&x);
             layer.forward(&self.dropout.forward(hidden, &forward.number(i)))
         })

@@ -8,12 +8,13 @@ mod mlp;
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
 
-use crate::{Forward, Linear};
+use crate::{Features, Forward, Linear};
 
-/// A model of `[rows, inputs]` that tells `[rows, outputs]`: values, or a logit for each class.
+/// A model of rows that tells `[rows, outputs]`: values, or a logit for each class.
 pub trait Predictor: Send + Sync {
-    /// The outputs `[rows, outputs]` of `[rows, inputs]`.
-    fn forward(&self, x: &Tensor, forward: &Forward) -> Tensor;
+    /// The outputs `[rows, outputs]` of rows of its inputs. The first layer is
+    /// [`Linear::of_features`](crate::Linear::of_features), which applies the noise of `forward` to them.
+    fn forward(&self, x: &Features, forward: &Forward) -> Tensor;
 
     /// Whether it has dropout layers, whatever their probability.
     fn has_dropout(&self) -> bool {
@@ -59,7 +60,8 @@ type PredictorEntry = Entry<Configure>;
 /// let Configured { predictor, dtype } = Configured::new(entry, &options)?;
 /// let mut params = Params::with_dtype(0, dtype);
 /// let model = predictor.build(&mut params, 10, 3);
-/// let y = model.forward(&Tensor::ones([5, 10], dtype), &Forward::evaluation());
+/// let x = Tensor::ones([5, 10], dtype);
+/// let y = model.forward(&x.into(), &Forward::evaluation());
 /// assert_eq!(*y.shape(), [5, 3]);
 /// # Ok::<(), rappel_registry::ConfigError>(())
 /// ```

@@ -16,6 +16,7 @@ pub(crate) mod lines;
 pub(crate) mod map;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod one_hot;
 pub(crate) mod pair;
 pub(crate) mod parallel;
 pub(crate) mod reduce;

@@ -40,6 +40,9 @@ pub(crate) mod matmul {
 pub(crate) mod norm {
     pub(crate) use crate::cpu::norm::{add_up, backward, forward};
 }
+pub(crate) mod one_hot {
+    pub(crate) use crate::cpu::one_hot::{add_to_columns, sum_columns};
+}
 pub(crate) mod reduce {
     pub(crate) use crate::cpu::reduce::{squares_of, sum_middle, sum_of_rows, sum_of_squares};
 }

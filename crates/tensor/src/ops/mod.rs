@@ -17,6 +17,7 @@ mod layer_norm;
 mod linear;
 mod matmul;
 mod mse;
+mod one_hot_linear;
 mod rms_norm;
 mod rotary;
 mod sample;
@@ -36,6 +37,7 @@ pub use gated::gated_silu;
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
 pub use mse::mse;
+pub use one_hot_linear::one_hot_linear;
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
 pub use sample::{Sample, Sampler};
@@ -64,6 +66,7 @@ pub const OPERATIONS: &[Operation] = &[
     linear::OPERATION,
     matmul::OPERATION,
     mse::OPERATION,
+    one_hot_linear::OPERATION,
     rms_norm::OPERATION,
     rotary::OPERATION,
     softmax::OPERATION,

@@ -1,7 +1,8 @@
 //! How much a model needs each column: permutation importance.
 
 use rappel_data::{Permutation, Table};
-use rappel_tensor::{Key, Tensor, concat};
+use rappel_model::Features;
+use rappel_tensor::Key;
 
 use super::TabularModel;
 use crate::metrics::place;
@@ -70,8 +71,8 @@ impl TabularModel {
         let metric = metrics[at];
         let rows: Vec<usize> = (0..table.rows()).collect();
         let targets = self.preprocessing.target.encode(table, &rows)?;
-        let encoded = self.preprocessing.encode(table, &rows)?;
-        let score = |x: &Tensor| match self.score(&self.outputs(x), &targets)[at] {
+        let (x, notes) = self.features(table, &rows)?;
+        let score = |x: &Features| match self.score(&self.outputs(x), &targets)[at] {
             score if score.is_finite() => Ok(score),
             score => {
                 let reason =
@@ -79,18 +80,19 @@ impl TabularModel {
                 Err(TrainError::Metric { reason })
             }
         };
-        let x = self.tensor(&encoded);
         let baseline = score(&x)?;
         let features = &self.preprocessing.features;
         let mut values = vec![Vec::new(); features.len()];
         for repeat in 0..permuting.repeats {
-            let permuted = x.index_select(0, &order(rows.len(), permuting.seed, repeat));
-            let mut first = 0;
+            let permuted = x.select(&order(rows.len(), permuting.seed, repeat));
+            let (mut number, mut one) = (0, 0);
             for (feature, values) in features.iter().zip(&mut values) {
-                let score = score(&with_columns(&x, &permuted, first, feature.width()))?;
+                let [numbers, ones] = feature.columns();
+                let (numbers, ones) = (number..number + numbers, one..one + ones);
+                (number, one) = (numbers.end, ones.end);
+                let score = score(&x.with_columns(&permuted, numbers, ones))?;
                 let loss = baseline - score;
                 values.push(if metric.greater_is_better { loss } else { 0.0 - loss });
-                first += feature.width();
             }
         }
         let column = |(feature, values): (&rappel_data::Feature, Vec<f64>)| {
@@ -99,28 +101,15 @@ impl TabularModel {
             Importance { column: feature.name.clone(), values, mean, std }
         };
         let columns = features.iter().zip(values).map(column).collect();
-        Ok(Importances { metric, baseline, columns, rows: rows.len(), notes: encoded.notes })
+        Ok(Importances { metric, baseline, columns, rows: rows.len(), notes })
     }
 }
 
-/// The row whose cells each row is given, i64 `[rows]`.
-fn order(rows: usize, seed: u64, repeat: u32) -> Tensor {
+/// The row whose cells each row is given.
+fn order(rows: usize, seed: u64, repeat: u32) -> Vec<usize> {
     let key = Key::new(seed).with_name("permutation importance").with(u64::from(repeat));
     let permutation = Permutation::new(rows, key.below(u64::MAX));
-    let order: Vec<i64> = (0..rows).map(|row| permutation.at(row) as i64).collect();
-    Tensor::from_slice(&order, [rows])
-}
-
-/// `x` with `width` columns from `first` on taken from `other`.
-fn with_columns(x: &Tensor, other: &Tensor, first: usize, width: usize) -> Tensor {
-    let after = first + width;
-    let parts = [(x, 0, first), (other, first, width), (x, after, x.size(1) - after)];
-    let parts: Vec<Tensor> = parts
-        .into_iter()
-        .filter(|(.., width)| *width > 0)
-        .map(|(of, start, width)| of.narrow(1, start, width))
-        .collect();
-    concat(&parts.iter().collect::<Vec<_>>(), 1)
+    (0..rows).map(|row| permutation.at(row)).collect()
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {

@@ -11,10 +11,10 @@ use std::path::Path;
 use rappel_data::{
     BatchSize, Drawing, Order, Preprocessing, Table, TableConfig, TargetKind, Wanted,
 };
-use rappel_model::{Forward, regularized_cross_entropy};
+use rappel_model::{Features, Forward, regularized_cross_entropy};
 use rappel_tensor::{Key, Params, Tensor};
 
-use crate::checkpoint::sha256;
+use crate::checkpoint::TextHash;
 use crate::tasks::Task;
 use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
 
@@ -24,11 +24,11 @@ pub(crate) use loss::{CLASSIFICATION, REGRESSION};
 pub use model::{Predictions, Scores, TabularModel};
 
 use loss::{Loss, logits, values};
+use model::ROWS;
 
 /// Rows that are encoded.
 struct Rows {
-    /// `[rows, inputs]`
-    x: Tensor,
+    x: Features,
     /// In the model's units: numbers, or the numbers of classes.
     targets: Vec<f64>,
     notes: Vec<String>,
@@ -57,17 +57,18 @@ pub(crate) fn build(
         return Err(train.invalid("eval_batches", reason).into());
     }
     observer.stage("reading the table");
-    let table = Table::read(&data.file)?;
+    let table = data.read(&data.file, wanted)?;
     let (rows, held) = split(config, &table, data.validation_fraction)?;
     let preprocessing = Preprocessing::fit(&table, &rows, &data, wanted)?;
     let model =
         TabularModel::new(config.section("model"), preprocessing, |dtype| config.params(dtype))?;
-    let train_rows = encode(&model, &table, &rows)?;
+    let mut train_rows = encode(&model, &table, &rows)?;
+    train_rows.notes.splice(0..0, model.preprocessing().notes());
     let loss =
         Loss::new(config.section("loss"), &model.preprocessing().target, &train_rows.targets)?;
     let validation = match &data.validation_file {
         Some(file) => {
-            let table = Table::read(file)?;
+            let table = data.read(file, wanted)?;
             Some(encode(&model, &table, &(0..table.rows()).collect::<Vec<_>>())?)
         }
         None if held.is_empty() => None,
@@ -104,9 +105,9 @@ fn split(
 }
 
 fn encode(model: &TabularModel, table: &Table, rows: &[usize]) -> Result<Rows, TrainError> {
-    let encoded = model.preprocessing().encode(table, rows)?;
+    let (x, notes) = model.features(table, rows)?;
     let targets = model.preprocessing().target.encode(table, rows)?;
-    Ok(Rows { x: model.tensor(&encoded), targets, notes: encoded.notes })
+    Ok(Rows { x, targets, notes })
 }
 
 impl Tabular {
@@ -165,24 +166,32 @@ impl Task for Tabular {
     }
 
     fn fingerprint(&self) -> String {
-        let mut text = String::new();
+        let mut hash = TextHash::default();
         for Rows { x, targets, .. } in
             [Some(&self.train), self.validation.as_ref()].into_iter().flatten()
         {
-            for value in values(x).iter().chain(targets) {
-                text.push_str(&value.to_bits().to_string());
-                text.push(' ');
+            let mut add = |values: &[f64]| {
+                let bits = values.iter().map(|value| format!("{} ", value.to_bits()));
+                bits.for_each(|bits| hash.add(&bits));
+            };
+            for start in (0..x.rows()).step_by(ROWS) {
+                add(&values(x.narrow(start, ROWS.min(x.rows() - start)).numbers()));
             }
+            for start in (0..x.rows()).step_by(ROWS) {
+                let part = x.narrow(start, ROWS.min(x.rows() - start));
+                part.ones().into_iter().for_each(|ones| add(&values(ones)));
+            }
+            add(targets);
         }
-        sha256(&text)
+        hash.finish()
     }
 
     fn describe(&self) -> String {
         let rows = |rows: &Rows| rows.targets.len();
-        let inputs = self.model.preprocessing().inputs().len();
+        let inputs = self.model.preprocessing().width();
         let columns = self.model.preprocessing().features.len();
         let line = format!(
-            "{} rows to train on, {} to validate, {columns} columns as {inputs} numbers",
+            "{} rows to train on, {} to validate, {columns} columns as {inputs} inputs",
             rows(&self.train),
             self.validation.as_ref().map_or(0, rows),
         );
@@ -203,11 +212,8 @@ impl Task for Tabular {
         if rows.is_empty() {
             return None;
         }
-        let ids: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-        let x = self.train.x.index_select(0, &Tensor::from_slice(&ids, [ids.len()]));
-        let outputs = |forward: &Forward| {
-            self.model.predictor.forward(&forward.embeddings(x.clone()), forward)
-        };
+        let x = self.train.x.select(&rows);
+        let outputs = |forward: &Forward| self.model.predictor.forward(&x, forward);
         let of_step = self.step_weight(*step);
         let targets = self.targets(&rows);
         if self.loss.is_plain_cross_entropy() {

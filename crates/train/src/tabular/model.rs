@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use rappel_data::{Encoded, Preprocessing, Table, TargetKind};
+use rappel_data::{Column, Encoded, Preprocessing, Table, TargetKind};
 use rappel_files::create;
-use rappel_model::{Configured, Forward, PREDICTORS, Predictor};
+use rappel_model::{Configured, Features, Forward, PREDICTORS, Predictor};
 use rappel_registry::Options;
-use rappel_tensor::{DType, Params, Tensor, TensorFile, no_grad, write_tensors_to};
+use rappel_tensor::{DType, Element, Params, Tensor, TensorFile, no_grad, write_tensors_to};
 use serde_json::{Map, Value};
 
 use super::loss::{logits, outputs, values};
@@ -18,7 +18,7 @@ const WEIGHTS: &str = "model.safetensors";
 const PREPROCESSING: &str = "preprocessing.json";
 
 /// Rows of one forward pass without gradients.
-const ROWS: usize = 4096;
+pub(super) const ROWS: usize = 4096;
 
 /// A model of tables with its preprocessing: what a run of the tasks `regression` and
 /// `classification` leaves in a folder.
@@ -62,7 +62,7 @@ impl TabularModel {
         let entry = PREDICTORS.lookup_at("model.name", section.str("name"))?;
         let Configured { predictor, dtype } = Configured::new(entry, section)?;
         let mut params = params(dtype)?;
-        let (inputs, outputs) = (preprocessing.inputs().len(), outputs(&preprocessing.target));
+        let (inputs, outputs) = (preprocessing.width(), outputs(&preprocessing.target));
         if let Some((key, reason)) = predictor.fault(inputs, outputs) {
             return Err(section.invalid(key, reason).into());
         }
@@ -137,20 +137,34 @@ impl TabularModel {
         }
     }
 
-    /// Its outputs for the rows of `x` `[rows, inputs]`, without gradients.
-    pub(super) fn outputs(&self, x: &Tensor) -> Tensor {
+    /// Reads a table as it wants it: its features, and the target where that is asked for.
+    ///
+    /// # Errors
+    /// A file that cannot be read, cells that are not what they were in training.
+    pub fn read(&self, path: &Path, with_target: bool) -> Result<Table, TrainError> {
+        Ok(self.preprocessing.read(path, with_target)?)
+    }
+
+    /// Its outputs for rows, without gradients.
+    pub(super) fn outputs(&self, x: &Features) -> Tensor {
         let of = |start| {
-            let part = x.narrow(0, start, ROWS.min(x.size(0) - start));
+            let part = x.narrow(start, ROWS.min(x.rows() - start));
             self.predictor.forward(&part, &Forward::evaluation())
         };
-        let parts: Vec<Tensor> = no_grad(|| (0..x.size(0)).step_by(ROWS).map(of).collect());
+        let parts: Vec<Tensor> = no_grad(|| (0..x.rows()).step_by(ROWS).map(of).collect());
         rappel_tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
     }
 
-    /// Features as the model reads them.
-    pub(super) fn tensor(&self, encoded: &Encoded) -> Tensor {
-        let rows = encoded.values.len() / encoded.width;
-        Tensor::from_slice(&encoded.values, [rows, encoded.width]).to_dtype(self.dtype)
+    /// The features of rows as the model reads them, and what was done beyond the encoding, in words.
+    pub(super) fn features(
+        &self,
+        table: &Table,
+        rows: &[usize],
+    ) -> Result<(Features, Vec<String>), TrainError> {
+        match self.dtype {
+            DType::F64 => Ok(features::<f64>(self.preprocessing.encode(table, rows)?)),
+            _ => Ok(features::<f32>(self.preprocessing.encode(table, rows)?)),
+        }
     }
 
     /// What outputs say in the target's units: numbers, or probabilities `[rows, classes]`.
@@ -195,22 +209,21 @@ impl TabularModel {
     pub fn evaluate(&self, table: &Table) -> Result<Scores, TrainError> {
         let rows: Vec<usize> = (0..table.rows()).collect();
         let targets = self.preprocessing.target.encode(table, &rows)?;
-        let encoded = self.preprocessing.encode(table, &rows)?;
-        let values = self.score(&self.outputs(&self.tensor(&encoded)), &targets);
+        let (x, notes) = self.features(table, &rows)?;
+        let values = self.score(&self.outputs(&x), &targets);
         let values = self.metrics()[1..].iter().copied().zip(values).collect();
-        Ok(Scores { values, rows: rows.len(), notes: encoded.notes })
+        Ok(Scores { values, rows: rows.len(), notes })
     }
 
-    /// What it tells of each row of a table, after the cells of the columns `pass`; the target need
-    /// not be there.
+    /// What it tells of each row of a table, after the cells of the columns `passed`, of the same rows;
+    /// the target need not be there.
     ///
     /// # Errors
     /// A column that is missing, cells that cannot be read.
-    pub fn predict(&self, table: &Table, pass: &[&str]) -> Result<Predictions, TrainError> {
-        let passed = pass.iter().map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
+    pub fn predict(&self, table: &Table, passed: &[&Column]) -> Result<Predictions, TrainError> {
         let rows: Vec<usize> = (0..table.rows()).collect();
-        let encoded = self.preprocessing.encode(table, &rows)?;
-        let told = self.tell(&self.outputs(&self.tensor(&encoded)));
+        let (x, notes) = self.features(table, &rows)?;
+        let told = self.tell(&self.outputs(&x));
         let classes = self.classes();
         let width = classes.map_or(1, <[String]>::len);
         let row = |(row, told): (usize, &[f64])| {
@@ -227,11 +240,19 @@ impl TabularModel {
             cells.chain(said).collect()
         };
         let of_class = |class: &String| format!("probability of {class}");
-        let columns = pass.iter().map(|name| (*name).to_owned()).chain(["prediction".to_owned()]);
+        let columns =
+            passed.iter().map(|column| column.name().to_owned()).chain(["prediction".to_owned()]);
         let columns = columns.chain(classes.unwrap_or_default().iter().map(of_class)).collect();
         let rows = told.chunks(width).enumerate().map(row).collect();
-        Ok(Predictions { columns, rows, notes: encoded.notes })
+        Ok(Predictions { columns, rows, notes })
     }
+}
+
+fn features<T: Element>(encoded: Encoded<T>) -> (Features, Vec<String>) {
+    let Encoded { rows, numbers, numbers_at, ones, notes } = encoded;
+    let numbers = Tensor::from_slice(&numbers, [rows, numbers_at.len()]);
+    let ones = (!ones.is_empty()).then(|| Tensor::from_slice(&ones, [rows, ones.len() / rows]));
+    (Features::new(numbers, &numbers_at, ones), notes)
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, TrainError> {

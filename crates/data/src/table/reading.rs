@@ -1,0 +1,162 @@
+//! How the cells of a file are read: what is missing, how numbers and dates are written, and which
+//! columns are what.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::date;
+
+/// Cells that mean a missing value: pandas' defaults.
+pub const MISSING_VALUES: &[&str] = &[
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+];
+
+/// How the cells of a file are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Format {
+    /// Between the cells of a CSV; none: the one of `,`, `;`, tab and `|` that its header has most of.
+    pub delimiter: Option<char>,
+    /// Before the fraction of a number.
+    pub decimal: char,
+    /// Between groups of digits.
+    pub thousands: Option<char>,
+    /// Cells that mean a missing value.
+    pub missing_values: Vec<String>,
+    /// How dates are written, as in strftime; none: ISO 8601.
+    pub date_format: Option<String>,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self {
+            delimiter: None,
+            decimal: '.',
+            thousands: None,
+            missing_values: MISSING_VALUES.iter().map(|text| (*text).to_owned()).collect(),
+            date_format: None,
+        }
+    }
+}
+
+/// What the cells of a column are read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadAs {
+    /// Numbers where all are, else text.
+    #[default]
+    Either,
+    /// Text.
+    Text,
+    /// Numbers; anything else is an error.
+    Number,
+    /// Dates, as days since 1970-01-01; anything else is an error.
+    Date,
+    /// Nothing: the column is skipped.
+    Nothing,
+}
+
+/// How a file is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// How its cells are written.
+    pub format: Format,
+    /// What columns are read as.
+    pub columns: HashMap<String, ReadAs>,
+    /// What all the others are read as.
+    pub others: ReadAs,
+}
+
+impl Reading {
+    pub(super) fn of(&self, column: &str) -> ReadAs {
+        self.columns.get(column).copied().unwrap_or(self.others)
+    }
+}
+
+impl Format {
+    pub(super) fn is_missing(&self, cell: &str) -> bool {
+        cell.is_empty() || self.missing_values.iter().any(|text| text == cell)
+    }
+
+    /// The number that a cell is, if it is one.
+    pub(super) fn number(&self, cell: &str) -> Option<f64> {
+        if self.decimal == '.' && self.thousands.is_none() {
+            return cell.parse().ok();
+        }
+        let (whole, fraction) = match cell.split_once(self.decimal) {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (cell, None),
+        };
+        let mut plain = match self.thousands {
+            Some(separator) if whole.contains(separator) => ungrouped(whole, separator)?,
+            _ => whole.to_owned(),
+        };
+        // Another sign for the fraction is none of a number.
+        if self.decimal != '.' && cell.contains('.') && self.thousands != Some('.') {
+            return None;
+        }
+        if let Some(fraction) = fraction {
+            plain.push('.');
+            plain.push_str(fraction);
+        }
+        plain.parse().ok()
+    }
+
+    /// The days since 1970-01-01 that a cell is, if it is a date.
+    pub(super) fn date(&self, cell: &str) -> Option<f64> {
+        match &self.date_format {
+            None => date::iso(cell),
+            Some(format) => date::formatted(cell, format),
+        }
+    }
+}
+
+/// A whole number without its separators, if they stand where they may: three digits follow the last
+/// one, two or three the others.
+fn ungrouped(whole: &str, separator: char) -> Option<String> {
+    let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+    let groups: Vec<&str> = digits.split(separator).collect();
+    let sound = groups.iter().enumerate().all(|(i, group)| {
+        let len = match i {
+            0 => 1..=3,
+            _ if i + 1 == groups.len() => 3..=3,
+            _ => 2..=3,
+        };
+        len.contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    sound.then(|| whole.replace(separator, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_they_are_written() {
+        let plain = Format::default();
+        assert_eq!(plain.number("-1e-3"), Some(-1e-3));
+        assert_eq!((plain.number("1,5"), plain.number("1,500")), (None, None));
+        let english = Format { thousands: Some(','), ..Format::default() };
+        assert_eq!(english.number("-1,234,567.5"), Some(-1_234_567.5));
+        assert_eq!(
+            (english.number("12,34,567"), english.number("7")),
+            (Some(1_234_567.0), Some(7.0))
+        );
+        for wrong in ["1,5", "1,,500", "1234,567", ",500", "1,500,", "1.5,000"] {
+            assert_eq!(english.number(wrong), None, "{wrong}");
+        }
+        let german = Format { decimal: ',', thousands: Some('.'), ..Format::default() };
+        assert_eq!(german.number("1.234,5"), Some(1234.5));
+        assert_eq!((german.number("0,25"), german.number("1.25")), (Some(0.25), None));
+        let comma = Format { decimal: ',', ..Format::default() };
+        assert_eq!((comma.number("1,5"), comma.number("1.5")), (Some(1.5), None));
+    }
+
+    #[test]
+    fn missing_values_are_those_of_the_list() {
+        let format = Format { missing_values: vec!["?".to_owned()], ..Format::default() };
+        assert!(format.is_missing("") && format.is_missing("?") && !format.is_missing("NA"));
+        assert!(Format::default().is_missing("NaN") && !Format::default().is_missing("?"));
+    }
+}
