@@ -175,7 +175,9 @@ fn equations_with_categories_and_missing_values_give_the_predictions() {
             let mut wanted = sums(row);
             if run == "bands" {
                 let total: f64 = wanted.iter().map(|logit| logit.exp()).sum();
-                wanted.iter_mut().for_each(|logit| *logit = logit.exp() / total);
+                for logit in &mut wanted {
+                    *logit = logit.exp() / total;
+                }
             }
             assert_eq!(got.len(), wanted.len(), "{line}");
             for (got, wanted) in got.iter().zip(wanted) {

@@ -27,7 +27,7 @@ const MEMORY: &str = "2000000";
 const SECONDS: &str = "60";
 
 /// Cases that once found something: the file's kind, and the seed.
-const SAVED: &[(&str, u64)] = &[];
+const SAVED: &[(&str, u64)] = &[("tiny.toml", 229), ("tiny.toml", 511), ("tiny.toml", 642)];
 
 /// Numbers at the ends of ranges.
 const NUMBERS: [&str; 14] = [

@@ -166,3 +166,11 @@ fn what_regularizers_vary_is_drawn() {
         told.lines().skip(1).map(|l| l.rsplit(',').next().unwrap().parse().unwrap()).collect();
     assert_eq!(last, [0.2, 0.15000000000000002, 0.1, 0.05]);
 }
+
+#[test]
+fn a_run_too_long_to_look_at_is_refused_at_once() {
+    let place = Place::new();
+    let output = place.rappel(&["schedule", "tiny.toml", "--set", "train.steps=4294967295"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("give a shorter run as --steps"), "{}", stderr(&output));
+}

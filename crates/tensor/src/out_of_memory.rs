@@ -54,7 +54,7 @@ mod tests {
     fn a_refusal_says_what_was_asked_and_counts_for_nothing() {
         // More than any machine can address.
         let refused = std::panic::catch_unwind(|| Tensor::zeros([1 << 46], DType::F32));
-        let panicked = refused.err().expect("a refusal");
+        let Err(panicked) = refused else { panic!("a refusal") };
         let told = panicked.downcast_ref::<String>().expect("a message");
         assert!(
             told.starts_with("out of memory: the system refused 268435456.0 MiB to a tensor"),

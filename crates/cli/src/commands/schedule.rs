@@ -4,12 +4,15 @@ use std::io::{BufWriter, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rappel_train::{ScheduledValue, Varied};
 
 use crate::draw::{self, Axis, Curve, PALETTE, Picture, terminal};
 use crate::names::{self, Names};
 use crate::output::say;
+
+/// The longest run whose every step is looked at: some seconds.
+const MOST_STEPS: u64 = 10_000_000;
 
 /// Draw what a config varies over the steps: learning rates and all that follows a schedule
 ///
@@ -46,6 +49,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Varied { steps, values, followed, notes } =
         rappel_train::scheduled(&config, &settings, args.steps)
             .with_context(|| args.config.display().to_string())?;
+    ensure!(
+        steps <= MOST_STEPS,
+        "train.steps = {steps}: every step is looked at, of at most {MOST_STEPS}; give a shorter run as --steps"
+    );
     for note in notes {
         say(format_args!("note: {note}"));
     }
