@@ -157,7 +157,8 @@ fn bad_sections_are_told_by_key() {
     let message = |text: &str| config(text).unwrap_err().to_string();
     assert!(message("").starts_with("config key `data.files`: missing"));
     assert!(message("files = []").contains("`data.files`: an empty list"));
-    assert!(message("files = 'a.txt'").contains("`data.files`: wants list of paths"));
+    assert!(message("files = 3").contains("`data.files`: wants list of paths"));
+    assert!(config("files = 'a.txt'").is_ok(), "one path is a list of one");
     assert!(message("name = 'cargoo'").contains("did you mean `cargo`?"));
     let unknown = message("files = ['a']\nseq_len = 3");
     assert!(

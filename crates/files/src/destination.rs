@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::FileError;
 use crate::durable::{parent, replace};
+use crate::error::FileError;
 
 /// A place for output: standard output, a file, or something that is written straight through, such as
 /// a pipe or a device.

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::FileError;
+use crate::error::FileError;
 
 /// How much is gathered before it is written.
 const BUFFER: usize = 1 << 20;

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
-use crate::FileError;
+use crate::error::FileError;
 
 /// A lock on a file, held until it is dropped or the process ends in any way, a kill included.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Penalised models, trained as users train them, against scikit-learn's coefficients.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use rappel_data::TargetKind;
@@ -223,8 +224,8 @@ fn categories_are_what_ones_and_zeros_would_be() {
     for (i, x, town) in rows {
         let y = x * 2.0 + town as f64 + f64::from(i % 5) * 0.1;
         let ones = [0, 1, 2].map(|at| if at == town { "1" } else { "0" }).join(",");
-        named += &format!("{x},{},{y}\n", towns[town]);
-        dense += &format!("{x},{ones},{y}\n");
+        writeln!(named, "{x},{},{y}", towns[town]).unwrap();
+        writeln!(dense, "{x},{ones},{y}").unwrap();
     }
     for (model, mixup) in [("linear", false), ("mlp", false), ("mlp", true)] {
         let weights = |table: &str| {

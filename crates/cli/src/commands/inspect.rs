@@ -12,6 +12,7 @@ use rappel_train::{
 use serde_json::{Value, json};
 
 use crate::escape::one_line;
+use crate::output::say;
 
 /// Show what a model has learned: coefficients, the importance of columns, sizes
 ///
@@ -83,7 +84,7 @@ fn table(args: &Args, folder: &Path) -> anyhow::Result<String> {
         }
     };
     for note in importances.iter().flat_map(|importances| &importances.notes) {
-        eprintln!("note: {}", one_line(note));
+        say(format_args!("note: {}", one_line(note)));
     }
     Ok(if args.json {
         table_json(args, &model, importances.as_ref())
@@ -172,13 +173,12 @@ fn table_text(args: &Args, model: &TabularModel, importances: Option<&Importance
             columns.sort_by(|a, b| b.mean.total_cmp(&a.mean));
             let row = |of: &&Importance| vec![of.column.clone(), figure(of.mean), figure(of.std)];
             let worse = if metric.greater_is_better { "falls" } else { "grows" };
-            text += &format!(
-                "\n{} is {} on {rows} rows; mean and deviation of how much it {worse}, {} permutations \
-                 a column:\n\n",
-                metric.name,
-                figure(*baseline),
-                args.repeats
+            let (name, baseline, repeats) = (metric.name, figure(*baseline), args.repeats);
+            let measured = format!("{name} is {baseline} on {rows} rows");
+            let columns_below = format!(
+                "mean and deviation of how much it {worse}, {repeats} permutations a column"
             );
+            text += &["\n", &measured, "; ", &columns_below, ":\n\n"].concat();
             let heads = ["column", "mean", "deviation"].map(str::to_owned).to_vec();
             text += &aligned([heads].into_iter().chain(columns.iter().map(row)).collect());
         }
@@ -252,8 +252,8 @@ fn aligned(rows: Vec<Vec<String>>) -> String {
         .collect();
     let line = |row: &Vec<String>| {
         let rest = row.iter().zip(&widths).skip(1);
-        let rest: String = rest.map(|(cell, width)| format!("  {cell:>width$}")).collect();
-        format!("{:width$}{rest}\n", row[0], width = widths[0])
+        let rest: Vec<_> = rest.map(|(cell, width)| format!("  {cell:>width$}")).collect();
+        format!("{:width$}{}\n", row[0], rest.concat(), width = widths[0])
     };
     rows.iter().map(line).collect()
 }
