@@ -42,13 +42,14 @@ impl Profiler {
     }
 
     fn add(&mut self, row: &Row) {
-        let Row { name, calls, seconds, flops, bytes } = *row;
-        let zero = Row { name, calls: 0, seconds: 0.0, flops: 0.0, bytes: 0.0 };
+        let Row { name, calls, seconds, flops, bytes, parallel } = *row;
+        let zero = Row { name, calls: 0, seconds: 0.0, flops: 0.0, bytes: 0.0, parallel: 0.0 };
         let sum = self.rows.entry(name).or_insert(zero);
         sum.calls += calls;
         sum.seconds += seconds;
         sum.flops += flops;
         sum.bytes += bytes;
+        sum.parallel += parallel;
     }
 
     /// The table of all steps counted, after measuring the machine's best; stops counting.
@@ -61,7 +62,8 @@ impl Profiler {
 }
 
 /// A line an operation: calls and milliseconds of one step, the share of the step's time, and what
-/// it reached of the machine's best. What no operation counts is the rest.
+/// it reached of the machine's best. What no operation counts is the rest. Last, what ran on one thread while
+/// the others had nothing to do.
 fn profile_table(rows: &[Row], steps: u64, seconds: f64, peak: &Peak) -> String {
     let per_step = |total: f64| total / steps.max(1) as f64;
     let head = format!(
@@ -83,6 +85,7 @@ fn profile_table(rows: &[Row], steps: u64, seconds: f64, peak: &Peak) -> String 
         )
     };
     let operations: String = rows.iter().map(operation).collect();
+    let alone = seconds - rows.iter().map(|row| row.parallel).sum::<f64>();
     let line = |name: &str, total: f64| {
         let (ms, share) = (1e3 * per_step(total), share(total, seconds));
         format!("{name:24} {:>8} {ms:>9.2} {share:>6}\n", "")
@@ -90,8 +93,15 @@ fn profile_table(rows: &[Row], steps: u64, seconds: f64, peak: &Peak) -> String 
     let rest = (seconds - rows.iter().map(|row| row.seconds).sum::<f64>()).max(0.0);
     let [flops, bytes] = [peak.flops, peak.bytes].map(giga);
     let best = format!("the machine's best       {flops:>35} {:>7} {bytes:>8}\n", "");
-    [head, operations, line("rest", rest), line(&format!("whole, mean of {steps}"), seconds), best]
-        .concat()
+    [
+        head,
+        operations,
+        line("rest", rest),
+        line(&format!("whole, mean of {steps}"), seconds),
+        line("of these on one thread", alone),
+        best,
+    ]
+    .concat()
 }
 
 fn rate(work: f64, seconds: f64) -> f64 {
@@ -113,8 +123,15 @@ mod tests {
     #[test]
     fn shares_are_of_the_time_and_of_the_best() {
         let rows = [
-            Row { name: "matmul", calls: 24, seconds: 0.5, flops: 25e9, bytes: 1e9 },
-            Row { name: "gather", calls: 4, seconds: 0.25, flops: 0.0, bytes: 2.5e9 },
+            Row { name: "matmul", calls: 24, seconds: 0.5, flops: 25e9, bytes: 1e9, parallel: 0.4 },
+            Row {
+                name: "gather",
+                calls: 4,
+                seconds: 0.25,
+                flops: 0.0,
+                bytes: 2.5e9,
+                parallel: 0.2,
+            },
         ];
         let peak = Peak { flops: 100e9, bytes: 20e9 };
         let expected = "\
@@ -123,6 +140,7 @@ matmul                         12    250.00   50 %      50.0    50 %      2.0   
 gather                          2    125.00   25 %         -       -     10.0    50 %
 rest                                 125.00   25 %
 whole, mean of 2                     500.00  100 %
+of these on one thread               200.00   40 %
 the machine's best                                     100.0             20.0
 ";
         assert_eq!(profile_table(&rows, 2, 1.0, &peak), expected);

@@ -26,6 +26,8 @@ pub struct Row {
     pub flops: f64,
     /// Bytes read and written, each operand once.
     pub bytes: f64,
+    /// Of the seconds, those in which all threads had work to take: the others are one thread's alone.
+    pub parallel: f64,
 }
 
 /// The best that this machine was seen to do, with the threads in use.
@@ -41,8 +43,10 @@ static ON: AtomicBool = AtomicBool::new(false);
 static ROWS: Mutex<BTreeMap<&'static str, Row>> = Mutex::new(BTreeMap::new());
 
 thread_local! {
-    /// Seconds spent in kernels that the running one called.
-    static INNER: Cell<f64> = const { Cell::new(0.0) };
+    /// Seconds spent in kernels that the running one called, and those of them that threads shared.
+    static INNER: Cell<(f64, f64)> = const { Cell::new((0.0, 0.0)) };
+    /// Seconds in which threads shared this one's work; and whether they do so now.
+    static SHARED: Cell<(f64, bool)> = const { Cell::new((0.0, false)) };
 }
 
 /// Begins to count, from nothing.
@@ -66,7 +70,8 @@ pub(crate) struct Timer(Option<Running>);
 struct Running {
     row: Row,
     since: Instant,
-    outer: f64,
+    shared: f64,
+    outer: (f64, f64),
 }
 
 /// Times the kernel `name`, which does `flops` operations and moves `bytes`.
@@ -75,16 +80,31 @@ pub(crate) fn timed(name: &'static str, flops: f64, bytes: f64) -> Timer {
     if !ON.load(Ordering::Relaxed) {
         return Timer(None);
     }
-    let row = Row { name, calls: 1, seconds: 0.0, flops, bytes };
-    Timer(Some(Running { row, since: Instant::now(), outer: INNER.replace(0.0) }))
+    let row = Row { name, calls: 1, seconds: 0.0, flops, bytes, parallel: 0.0 };
+    let (shared, outer) = (SHARED.get().0, INNER.replace((0.0, 0.0)));
+    Timer(Some(Running { row, since: Instant::now(), shared, outer }))
+}
+
+/// Counts `work`, which all threads take part in, as such.
+#[inline]
+pub(crate) fn shared_by_threads(work: impl FnOnce()) {
+    let (before, nested) = SHARED.get();
+    if nested || !ON.load(Ordering::Relaxed) {
+        return work();
+    }
+    SHARED.set((before, true));
+    let since = Instant::now();
+    work();
+    SHARED.set((before + since.elapsed().as_secs_f64(), false));
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        let Some(Running { mut row, since, outer }) = self.0.take() else { return };
-        let whole = since.elapsed().as_secs_f64();
-        row.seconds = whole - INNER.get();
-        INNER.set(outer + whole);
+        let Some(Running { mut row, since, shared, outer }) = self.0.take() else { return };
+        let (whole, parallel) = (since.elapsed().as_secs_f64(), SHARED.get().0 - shared);
+        let inner = INNER.get();
+        (row.seconds, row.parallel) = (whole - inner.0, parallel - inner.1);
+        INNER.set((outer.0 + whole, outer.1 + parallel));
         let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
         rows.entry(row.name)
             .and_modify(|sum| {
@@ -92,6 +112,7 @@ impl Drop for Timer {
                 sum.seconds += row.seconds;
                 sum.flops += row.flops;
                 sum.bytes += row.bytes;
+                sum.parallel += row.parallel;
             })
             .or_insert(row);
     }
@@ -132,7 +153,7 @@ mod tests {
             let _outer = timed("test outer", 1.0, 2.0);
             {
                 let _inner = timed("test inner", 0.0, 0.0);
-                pause();
+                shared_by_threads(|| shared_by_threads(pause));
             }
             pause();
         }
@@ -141,6 +162,9 @@ mod tests {
         let row = |name| rows.iter().find(|row| row.name == name).unwrap();
         let (outer, inner) = (row("test outer").seconds, row("test inner").seconds);
         assert!(outer >= 0.005 && inner >= 0.005 && outer + inner <= whole, "{rows:?}");
+        let [outer, inner] = [row("test outer"), row("test inner")];
+        assert!(outer.parallel.abs() < 1e-9 && inner.parallel >= 0.005, "{rows:?}");
+        assert!(inner.parallel <= inner.seconds, "{rows:?}");
         assert_eq!((row("test outer").flops, row("test outer").bytes), (1.0, 2.0));
     }
 }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::profile::shared_by_threads;
+
 /// Work on a piece of a range.
 type Work<'a> = &'a (dyn Fn(Range<usize>) + Sync);
 
@@ -23,7 +25,7 @@ pub(crate) fn for_pieces(n: usize, piece: usize, work: impl Fn(Range<usize>) + S
 /// Compiled once for all kinds of work: what rayon does for each is a good part of this crate.
 fn spread(n: usize, piece: usize, work: Work<'_>) {
     let run = |i: usize| work(i * piece..n.min((i + 1) * piece));
-    (0..n.div_ceil(piece)).into_par_iter().for_each(run);
+    shared_by_threads(|| (0..n.div_ceil(piece)).into_par_iter().for_each(run));
 }
 
 /// [`for_pieces`] with a result for each piece, added up in their order.

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::profile::shared_by_threads;
+
 /// More workers than this share one product no better.
 pub(super) const MAX_WORKERS: usize = 64;
 /// Floating-point operations that are worth waking a thread for.
@@ -108,7 +110,15 @@ pub(super) fn fork(workers: Range<usize>, work: &(dyn Fn(usize) + Sync)) {
     if workers.len() <= 1 {
         workers.for_each(work);
     } else {
+        shared_by_threads(|| split(workers, work));
+    }
+}
+
+fn split(workers: Range<usize>, work: &(dyn Fn(usize) + Sync)) {
+    if workers.len() <= 1 {
+        workers.for_each(work);
+    } else {
         let middle = workers.start + workers.len() / 2;
-        rayon::join(|| fork(workers.start..middle, work), || fork(middle..workers.end, work));
+        rayon::join(|| split(workers.start..middle, work), || split(middle..workers.end, work));
     }
 }
