@@ -26,7 +26,7 @@ Examples:
   rappel surface --function rosenbrock --optimizer sgd,adam,lbfgs --out rosenbrock.svg
   rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
 
-Exit codes: 0 done; 1 an error, told on standard error; 2 wrong arguments; 129, 130 and 143 stopped by
+Exit codes: 0 done; 1 an error, printed on standard error; 2 wrong arguments; 129, 130 and 143 stopped by
 SIGHUP, SIGINT and SIGTERM, after a checkpoint where a run was going.";
 
 /// Trains and fine-tunes models.
@@ -36,7 +36,7 @@ pub struct Cli {
     /// Threads to compute with; results are the same bits for any number. Unset: one a core
     #[arg(long, global = true, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MOST_THREADS)))]
     threads: Option<u32>,
-    /// Tell nothing of progress, only errors and what the command came to
+    /// Show no progress, only errors and the result
     #[arg(long, short, global = true)]
     quiet: bool,
     #[command(subcommand)]

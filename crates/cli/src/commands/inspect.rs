@@ -1,6 +1,5 @@
 //! `rappel inspect`.
 
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +11,7 @@ use rappel_train::{
 use serde_json::{Value, json};
 
 use crate::escape::one_line;
-use crate::output::say;
+use crate::output::{print, say};
 
 /// Show what a model has learned: coefficients, the importance of columns, sizes
 ///
@@ -68,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = model_folder(&args.model)?;
     let told =
         if TabularModel::is_in(&folder) { table(args, &folder)? } else { language(args, &folder)? };
-    stdout().write_all(told.as_bytes())?;
+    print(&told)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -174,11 +173,11 @@ fn table_text(args: &Args, model: &TabularModel, importances: Option<&Importance
             let row = |of: &&Importance| vec![of.column.clone(), figure(of.mean), figure(of.std)];
             let worse = if metric.greater_is_better { "falls" } else { "grows" };
             let (name, baseline, repeats) = (metric.name, figure(*baseline), args.repeats);
-            let measured = format!("{name} is {baseline} on {rows} rows");
-            let columns_below = format!(
-                "mean and deviation of how much it {worse}, {repeats} permutations a column"
+            let head = format!(
+                "\n{name} is {baseline} on {rows} rows; mean and deviation of how much it {worse}, \
+                 {repeats} permutations a column:\n\n"
             );
-            text += &["\n", &measured, "; ", &columns_below, ":\n\n"].concat();
+            text += &head;
             let heads = ["column", "mean", "deviation"].map(str::to_owned).to_vec();
             text += &aligned([heads].into_iter().chain(columns.iter().map(row)).collect());
         }

@@ -16,7 +16,7 @@ use crate::signals::Signals;
 
 /// Train a model as a config says, or go on with a run that was stopped
 ///
-/// Progress is told on standard error, what the run came to on standard output. SIGINT, SIGTERM and SIGHUP
+/// Progress goes to standard error, the result to standard output. SIGINT, SIGTERM and SIGHUP
 /// finish the step, save a checkpoint and tell how to resume; a second SIGINT or SIGTERM exits at once.
 /// Under `nohup` SIGHUP is ignored.
 ///
@@ -49,7 +49,7 @@ pub struct Args {
     /// Go on with the run in this directory from its newest whole checkpoint
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// Print what the run came to as one JSON object
+    /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
     /// Print where a step's time went, operation by operation, against the machine's own best

@@ -105,7 +105,7 @@ const TRAIN: &[Field] = &[
         Kind::OneOf(&MatmulPrecision::NAMES),
         "\"highest\"",
         "what the model's matrix products round single precision to, sums and all else staying single: highest: \
-         nothing; medium: bfloat16, twice as fast or more where the processor multiplies it faster; high: TF32, \
+         nothing; medium: bfloat16, twice as fast or more where the processor multiplies it faster, else slower; high: TF32, \
          which no processor has, so that it is highest",
     )
     .aka(&["float32_matmul_precision"]),

@@ -2,7 +2,7 @@
 //!
 //! The Parquet reader decompresses zstd by a library in C only, and takes no other. But it hands out
 //! the pages of a column that says it is not compressed as they are: so it is told that, and the pages
-//! are decompressed here, in Rust. With the feature `zstd` the library in C does it.
+//! are decompressed here, in Rust.
 
 use std::fs::File;
 use std::io::Read;
@@ -23,7 +23,7 @@ pub(super) fn pages(
     let read = |chunk: &ColumnChunkMetaData| {
         SerializedPageReader::new(Arc::clone(file), chunk, rows, None)
     };
-    if cfg!(feature = "zstd") || !matches!(chunk.compression(), Compression::ZSTD(_)) {
+    if !matches!(chunk.compression(), Compression::ZSTD(_)) {
         return Ok(Box::new(read(chunk)?));
     }
     let plain = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
