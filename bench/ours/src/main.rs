@@ -2,7 +2,8 @@
 
 mod rules;
 
-use rappel_model::{Activation, Forward, Gpt2Config, LanguageModel, Linear, Mlp, ModelConfig};
+use rappel_model::{Gpt2Config, LanguageModel, ModelConfig};
+use rappel_nn::{Activation, Forward, Linear, Mlp};
 use rappel_optim::{AdamW, Optimizer, OptimizerConfig, ParamGroup, Sgd};
 use rappel_tensor::{
     CrossEntropy, DType, Grads, Init, Key, MatmulPrecision, Params, Tensor, cross_entropy,

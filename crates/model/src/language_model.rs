@@ -2,19 +2,11 @@
 
 use std::fmt::Debug;
 
+use rappel_nn::{Forward, Values};
 use rappel_tensor::{CrossEntropy, DType, Params, Tensor, linear_cross_entropy, no_grad};
 use serde_json::{Map, Value};
 
-use crate::{Cache, Forward};
-
-/// What parameters hold at first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Values {
-    /// Random numbers and constants as the architecture says.
-    Drawn,
-    /// Anything cheap: they are about to be loaded.
-    Placeholders,
-}
+use crate::Cache;
 
 /// A model's sizes and options, checked: what a config section or a config.json comes to.
 pub trait ModelConfig: Debug + Send + Sync {

@@ -1,11 +1,12 @@
 #![forbid(unsafe_code)]
-//! Models: layers, architectures, generation, and Hugging Face's checkpoint files in and out.
+//! Models: architectures, generation, and Hugging Face's checkpoint files in and out.
 //!
 //! A [`ModelConfig`] is checked before anything is allocated; it [builds](ModelConfig::build) a
 //! [`LanguageModel`], whose parameters carry the names of Hugging Face's checkpoints.
 //!
 //! ```
-//! use rappel_model::{Forward, Gpt2Config, LanguageModel, ModelConfig};
+//! use rappel_model::{Gpt2Config, LanguageModel, ModelConfig};
+//! use rappel_nn::Forward;
 //! use rappel_tensor::{CrossEntropy, Key, Params, Tensor};
 //!
 //! let config = Gpt2Config {
@@ -27,25 +28,17 @@
 mod architectures;
 mod cache;
 mod files;
-mod forward;
 mod generate;
 mod language_model;
-mod layers;
 mod predictors;
-mod regularized;
 mod sampling;
 
 pub use architectures::{ARCHITECTURES, Architecture, Configure, Gpt2Config};
 pub use cache::Cache;
 pub use files::{FilesError, Pretrained, load_pretrained, load_weights, save_pretrained};
-pub use forward::Forward;
 pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
-pub use language_model::{LanguageModel, ModelConfig, Values};
-pub use layers::{
-    Activation, Conv1D, Dropout, Embedding, Features, LayerNorm, Linear, Mlp, RmsNorm,
-};
+pub use language_model::{LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
-pub use regularized::regularized_cross_entropy;
 pub use sampling::{Sampling, SamplingError};
 /// The crate whose objects `config.json` is written from.
 pub use serde_json;

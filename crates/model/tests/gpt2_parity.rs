@@ -3,7 +3,8 @@
 mod common;
 
 use common::{config, ids, model};
-use rappel_model::{Forward, GenerateOptions, generate};
+use rappel_model::{GenerateOptions, generate};
+use rappel_nn::Forward;
 use rappel_tensor::{CrossEntropy, DType, Grads, Params, Tensor};
 use rappel_testkit::{Golden, assert_close, assert_close_floor};
 

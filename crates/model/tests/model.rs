@@ -4,9 +4,10 @@ mod common;
 
 use common::small;
 use rappel_model::{
-    ARCHITECTURES, Forward, GenerateError, GenerateOptions, Gpt2Config, ModelConfig, Sampling,
-    Stop, generate,
+    ARCHITECTURES, GenerateError, GenerateOptions, Gpt2Config, ModelConfig, Sampling, Stop,
+    generate,
 };
+use rappel_nn::Forward;
 use rappel_tensor::{DType, Key, Params, Tensor};
 use rappel_testkit::assert_close;
 

@@ -27,6 +27,7 @@
 pub use rappel_data as data;
 pub use rappel_files as files;
 pub use rappel_model as model;
+pub use rappel_nn as nn;
 pub use rappel_optim as optim;
 pub use rappel_registry as registry;
 pub use rappel_regularize as regularize;
@@ -49,6 +50,7 @@ pub fn default<T: Default>() -> T {
 pub mod prelude {
     pub use crate::default;
     pub use rappel_model::*;
+    pub use rappel_nn::*;
     pub use rappel_optim::{Adam, AdamW, OptimError, Optimizer, OptimizerConfig, Sgd, StepReport};
     pub use rappel_regularize::*;
     pub use rappel_schedule::{

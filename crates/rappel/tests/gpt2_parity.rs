@@ -5,7 +5,8 @@
 mod common;
 
 use common::{config, model};
-use rappel_model::{Forward, LanguageModel};
+use rappel_model::LanguageModel;
+use rappel_nn::Forward;
 use rappel_optim::{AdamW, Optimizer, OptimizerConfig};
 use rappel_schedule::{constant, linear_warmup};
 use rappel_tensor::{CrossEntropy, DType, Params, Tensor};

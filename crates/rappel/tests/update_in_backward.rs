@@ -1,6 +1,7 @@
 //! A small GPT-2, stepped within the backward pass: the same bits as after it, in less memory.
 
-use rappel::model::{Forward, Gpt2Config, LanguageModel, ModelConfig};
+use rappel::model::{Gpt2Config, LanguageModel, ModelConfig};
+use rappel::nn::Forward;
 use rappel::optim::{AdaLomo, AdamW, Lomo, Optimizer, OptimizerConfig, Sgd};
 use rappel::tensor::{CrossEntropy, DType, Key, Params, Tensor, pool_stats};
 

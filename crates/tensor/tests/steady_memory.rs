@@ -3,7 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rappel_model::{Forward, Gpt2Config, ModelConfig};
+use rappel_model::{Gpt2Config, ModelConfig};
+use rappel_nn::Forward;
 use rappel_optim::{AdamW, Optimizer, OptimizerConfig};
 use rappel_tensor::{CrossEntropy, DType, Key, Params, Tensor, pool_stats};
 

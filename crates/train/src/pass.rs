@@ -1,6 +1,6 @@
 //! What the loop tells a task of one forward pass.
 
-use rappel_model::Forward;
+use rappel_nn::Forward;
 use rappel_regularize::{LossTerms, Regularization};
 use rappel_tensor::Key;
 

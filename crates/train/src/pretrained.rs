@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rappel_data::{Document, Tokenizer};
-use rappel_model::{Forward, GenerateOptions, LanguageModel, Stop, generate};
+use rappel_model::{GenerateOptions, LanguageModel, Stop, generate};
+use rappel_nn::Forward;
 use rappel_tensor::{CrossEntropy, Tensor, no_grad};
 
 use crate::{TrainError, sound};

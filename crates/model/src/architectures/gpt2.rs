@@ -3,14 +3,14 @@
 mod block;
 mod config;
 
+use rappel_nn::{Activation, Dropout, Embedding, Forward, LayerNorm, Linear, Values};
 use rappel_registry::Entry;
 use rappel_tensor::{
     Param, Params, Tensor, WeightLayout, checkpoint, is_recording, linear, no_grad,
 };
 
 use super::Architecture;
-use crate::layers::{Activation, Dropout, Embedding, LayerNorm, Linear, normal};
-use crate::{Cache, Forward, LanguageModel, ModelConfig, Values};
+use crate::{Cache, LanguageModel, ModelConfig};
 use block::Block;
 pub use config::Gpt2Config;
 
@@ -60,20 +60,15 @@ impl Gpt2Config {
     fn activation(&self) -> Activation {
         Activation::by_name(&self.activation_function).expect("checked when it was configured")
     }
-
-    /// The deviation of initial weights.
-    fn std(&self, values: Values) -> f64 {
-        if values == Values::Drawn { self.initializer_range } else { 0.0 }
-    }
 }
 
 impl Gpt2 {
     fn new(params: &mut Params, config: &Gpt2Config, values: Values) -> Self {
-        let (width, std) = (config.n_embd, config.std(values));
+        let (width, init) = (config.n_embd, values.normal(config.initializer_range));
         let mut top = params.scope("").dtype(config.dtype);
         let mut scope = top.scope("transformer");
         let table = |scope: &mut rappel_tensor::Scope<'_>, name: &str, rows| {
-            Embedding::with_std(&mut scope.scope(name), rows, width, std)
+            Embedding::from_init(&mut scope.scope(name), rows, width, init)
         };
         let wte = table(&mut scope, "wte", config.vocab_size);
         let wpe = table(&mut scope, "wpe", config.n_positions);
@@ -85,7 +80,6 @@ impl Gpt2 {
             wte.weight().clone()
         } else {
             let mut scope = top.scope("lm_head");
-            let init = normal(std);
             Linear::from_init(&mut scope, width, config.vocab_size, init, false).weight().clone()
         };
         let dropout = Dropout::new(config.embd_pdrop);

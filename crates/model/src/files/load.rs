@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use rappel_nn::Values;
 use rappel_registry::{ConfigError, Field};
 use rappel_tensor::{Arenas, DType, Element, Entry, Params, Shape, Tensor};
 use serde_json::{Map, Value};
 
 use super::weights::Weights;
 use super::{CONFIG, FilesError};
-use crate::{ARCHITECTURES, Architecture, LanguageModel, ModelConfig, Values};
+use crate::{ARCHITECTURES, Architecture, LanguageModel, ModelConfig};
 
 /// A model with its values.
 pub struct Pretrained {

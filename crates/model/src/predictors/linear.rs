@@ -1,10 +1,10 @@
 //! Linear and logistic regression.
 
+use rappel_nn::{Features, Forward, Linear};
 use rappel_registry::{Field, Kind};
 use rappel_tensor::{Init, Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};
-use crate::{Features, Forward, Linear};
 
 pub(super) const ENTRY: PredictorEntry = PredictorEntry {
     name: "linear",

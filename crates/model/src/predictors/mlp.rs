@@ -1,10 +1,10 @@
 //! Multi-layer perceptrons.
 
+use rappel_nn::{Activation, Dropout, Features, Forward, Linear};
 use rappel_registry::{Field, Kind, Range};
 use rappel_tensor::{Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};
-use crate::{Activation, Dropout, Features, Forward, Linear};
 
 pub(super) const ENTRY: PredictorEntry = PredictorEntry {
     name: "mlp",

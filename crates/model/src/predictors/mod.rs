@@ -5,15 +5,14 @@
 mod linear;
 mod mlp;
 
+use rappel_nn::{Features, Forward, Linear};
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
-
-use crate::{Features, Forward, Linear};
 
 /// A model of rows that tells `[rows, outputs]`: values, or a logit for each class.
 pub trait Predictor: Send + Sync {
     /// The outputs `[rows, outputs]` of rows of its inputs. The first layer is
-    /// [`Linear::of_features`](crate::Linear::of_features), which applies the noise of `forward` to them.
+    /// [`Linear::of_features`](rappel_nn::Linear::of_features), which applies the noise of `forward` to them.
     fn forward(&self, x: &Features, forward: &Forward) -> Tensor;
 
     /// Whether it has dropout layers, whatever their probability.
@@ -53,7 +52,8 @@ type PredictorEntry = Entry<Configure>;
 /// Every predictor.
 ///
 /// ```
-/// use rappel_model::{Configured, Forward, PREDICTORS};
+/// use rappel_model::{Configured, PREDICTORS};
+/// use rappel_nn::Forward;
 /// use rappel_tensor::{Params, Tensor};
 /// let given = toml::from_str("name = 'mlp'\nhidden_sizes = [32]\ndtype = 'float64'").unwrap();
 /// let (entry, options) = PREDICTORS.resolve("model", &given)?;

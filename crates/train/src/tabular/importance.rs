@@ -1,7 +1,7 @@
 //! How much a model needs each column: permutation importance.
 
 use rappel_data::{Permutation, Table};
-use rappel_model::Features;
+use rappel_nn::Features;
 use rappel_tensor::Key;
 
 use super::TabularModel;

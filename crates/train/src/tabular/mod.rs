@@ -11,7 +11,7 @@ use std::path::Path;
 use rappel_data::{
     BatchSize, Drawing, Order, Preprocessing, Table, TableConfig, TargetKind, Wanted,
 };
-use rappel_model::{Features, Forward, regularized_cross_entropy};
+use rappel_nn::{Features, Forward, regularized_cross_entropy};
 use rappel_tensor::{Key, Params, Tensor};
 
 use crate::checkpoint::TextHash;

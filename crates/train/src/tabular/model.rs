@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rappel_data::{Column, Encoded, Preprocessing, Table, TargetKind};
 use rappel_files::create;
-use rappel_model::{Configured, Features, Forward, PREDICTORS, Predictor};
+use rappel_model::{Configured, PREDICTORS, Predictor};
+use rappel_nn::{Features, Forward};
 use rappel_registry::Options;
 use rappel_tensor::{DType, Element, Params, Tensor, TensorFile, no_grad, write_tensors_to};
 use serde_json::{Map, Value};

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use rappel_data::{Batch, Batches, DATA, DataConfig, Dataset, Order, byte_trigram};
-use rappel_model::{
-    ARCHITECTURES, Forward, GenerateOptions, LanguageModel, Sampling, regularized_cross_entropy,
-    save_pretrained,
-};
+use rappel_model::{ARCHITECTURES, GenerateOptions, LanguageModel, Sampling, save_pretrained};
+use rappel_nn::{Forward, regularized_cross_entropy};
 use rappel_registry::{Field, Kind, Range};
 use rappel_regularize::LossTerms;
 use rappel_tensor::{Params, Tensor, no_grad};

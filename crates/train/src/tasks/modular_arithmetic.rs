@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use rappel_data::{DRAWING, Order, Permutation};
-use rappel_model::{
-    ARCHITECTURES, Forward, LanguageModel, regularized_cross_entropy, save_pretrained,
-};
+use rappel_model::{ARCHITECTURES, LanguageModel, save_pretrained};
+use rappel_nn::{Forward, regularized_cross_entropy};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, joined};
 use rappel_tensor::{CrossEntropy, Params, Tensor, WeightLayout, cross_entropy, linear, no_grad};
 

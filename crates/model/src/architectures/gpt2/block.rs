@@ -1,21 +1,20 @@
 //! One block of GPT-2.
 
+use rappel_nn::{Activation, Dropout, Forward, LayerNorm, TransposedLinear, Values};
 use rappel_tensor::{AttentionOptions, Scope, Tensor, attention, attention_packed};
 
 use super::Gpt2Config;
 use crate::cache::{Cache, Layer};
-use crate::layers::{Activation, Conv1D, Dropout, LayerNorm};
-use crate::{Forward, Values};
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
 #[derive(Clone)]
 pub(super) struct Block {
     ln_1: LayerNorm,
-    c_attn: Conv1D,
-    attn_proj: Conv1D,
+    c_attn: TransposedLinear,
+    attn_proj: TransposedLinear,
     ln_2: LayerNorm,
-    c_fc: Conv1D,
-    mlp_proj: Conv1D,
+    c_fc: TransposedLinear,
+    mlp_proj: TransposedLinear,
     activation: Activation,
     n_head: usize,
     scale: f64,
@@ -27,17 +26,28 @@ impl Block {
     /// The order of registration is that of transformers.
     pub fn new(scope: &mut Scope<'_>, config: &Gpt2Config, values: Values) -> Self {
         let (width, inner, eps) = (config.n_embd, config.inner(), config.layer_norm_epsilon);
-        let std = config.std(values);
+        let std = config.initializer_range;
+        let init = values.normal(std);
         // Each of the 2 n_layer branches adds to the residual stream; this keeps their sum's size.
-        let projection = std / (2.0 * config.n_layer as f64).sqrt();
+        let projection = values.normal(std / (2.0 * config.n_layer as f64).sqrt());
         let head_width = (width / config.n_head) as f64;
         Self {
             ln_1: LayerNorm::new(&mut scope.scope("ln_1"), width, eps),
-            c_attn: Conv1D::new(&mut scope.scope("attn.c_attn"), width, 3 * width, std),
-            attn_proj: Conv1D::new(&mut scope.scope("attn.c_proj"), width, width, projection),
+            c_attn: TransposedLinear::new(&mut scope.scope("attn.c_attn"), width, 3 * width, init),
+            attn_proj: TransposedLinear::new(
+                &mut scope.scope("attn.c_proj"),
+                width,
+                width,
+                projection,
+            ),
             ln_2: LayerNorm::new(&mut scope.scope("ln_2"), width, eps),
-            c_fc: Conv1D::new(&mut scope.scope("mlp.c_fc"), width, inner, std),
-            mlp_proj: Conv1D::new(&mut scope.scope("mlp.c_proj"), inner, width, projection),
+            c_fc: TransposedLinear::new(&mut scope.scope("mlp.c_fc"), width, inner, init),
+            mlp_proj: TransposedLinear::new(
+                &mut scope.scope("mlp.c_proj"),
+                inner,
+                width,
+                projection,
+            ),
             activation: config.activation(),
             n_head: config.n_head,
             scale: if config.scale_attn_weights { head_width.sqrt().recip() } else { 1.0 },

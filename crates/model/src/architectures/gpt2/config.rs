@@ -1,13 +1,13 @@
 //! GPT-2's options.
 
+use rappel_nn::{Activation, Values};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range};
 use rappel_tensor::{DType, Params};
 use serde_json::{Map, Value, json};
 
 use super::super::dtype;
 use super::Gpt2;
-use crate::layers::Activation;
-use crate::{LanguageModel, ModelConfig, Values};
+use crate::{LanguageModel, ModelConfig};
 
 const SIZE: Kind = Kind::Int { min: 1, max: 1 << 32 };
 const PROBABILITY: Kind = Kind::Float(Range::from(0.0).below(1.0));

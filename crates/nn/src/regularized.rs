@@ -5,7 +5,7 @@ use rappel_tensor::{
     CrossEntropy, Tensor, WeightLayout, cross_entropy, linear, linear_cross_entropy,
 };
 
-use crate::Forward;
+use crate::forward::Forward;
 
 /// The cross-entropy of a classifier or a language model, with label smoothing, z-loss, confidence
 /// penalty and R-Drop as `terms` say, and for mixed targets where `forward` mixes samples.
@@ -15,7 +15,7 @@ use crate::Forward;
 /// `[batch, ..]`) are counted but for -100; the sum is divided by `denominator`, or by their number.
 ///
 /// ```
-/// use rappel_model::{Forward, regularized_cross_entropy};
+/// use rappel_nn::{Forward, regularized_cross_entropy};
 /// use rappel_regularize::LossTerms;
 /// use rappel_tensor::{DType, Key, Tensor};
 /// let logits = Tensor::zeros([2, 10], DType::F64);

@@ -2,7 +2,8 @@
 
 use rappel_tensor::{Scope, Tensor};
 
-use super::{Activation, Linear};
+use super::activation::Activation;
+use super::linear::Linear;
 
 /// [`Linear`] layers with an activation between each two: PyTorch's
 /// `Sequential(Linear, ReLU, Linear, ReLU, ..., Linear)`.
@@ -11,7 +12,7 @@ use super::{Activation, Linear};
 /// `2.weight`, ...
 ///
 /// ```
-/// use rappel_model::{Activation, Mlp};
+/// use rappel_nn::{Activation, Mlp};
 /// use rappel_tensor::{DType, Params, Tensor};
 /// let mut params = Params::new(0);
 /// let net = Mlp::new(&mut params.scope(""), &[784, 512, 512, 10], Activation::Relu);

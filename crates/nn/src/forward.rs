@@ -9,7 +9,7 @@ use rappel_tensor::{Key, Tensor, dropout};
 /// by its name, so a block that is recomputed in the backward pass draws the same numbers again.
 ///
 /// ```
-/// use rappel_model::Forward;
+/// use rappel_nn::Forward;
 /// use rappel_tensor::Key;
 /// let step = Forward::training(Key::new(42).with_name("forward").with(7));
 /// assert_eq!(step.layer("mlp").key, step.layer("mlp").key);

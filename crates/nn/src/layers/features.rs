@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use rappel_tensor::{Param, Tensor, WeightLayout, concat, linear, one_hot_linear};
 
-use super::Linear;
-use crate::Forward;
+use super::linear::Linear;
+use crate::forward::Forward;
 
 /// The inputs of rows: numbers, and inputs that are 1 because the row is of a category. All others are
 /// 0, and are never made.
 ///
 /// ```
-/// use rappel_model::{Features, Forward, Linear};
+/// use rappel_nn::{Features, Forward, Linear};
 /// use rappel_tensor::{DType, Params, Tensor};
 /// let mut params = Params::with_dtype(0, DType::F64);
 /// let layer = Linear::new(&mut params.scope("net"), 4, 2);

@@ -3,7 +3,7 @@
 use rappel_regularize::Noise;
 use rappel_tensor::{Tensor, dropout};
 
-use crate::Forward;
+use crate::forward::Forward;
 
 /// In training, each element is zeroed with probability `p` and the others grow by `1 / (1 - p)`;
 /// else nothing happens. PyTorch's `torch.nn.Dropout` (Srivastava et al., JMLR 15, 2014).

@@ -8,7 +8,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, layer_norm};
 /// Parameters: `weight` (ones at first) and `bias` (zeros), `[features]` each.
 ///
 /// ```
-/// use rappel_model::LayerNorm;
+/// use rappel_nn::LayerNorm;
 /// use rappel_tensor::{Params, Tensor};
 /// let mut params = Params::new(0);
 /// let norm = LayerNorm::new(&mut params.scope("ln"), 2, 0.0);

@@ -8,7 +8,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, WeightLayout, linear};
 /// `+-1 / sqrt(in_features)` at first, as in PyTorch.
 ///
 /// ```
-/// use rappel_model::Linear;
+/// use rappel_nn::Linear;
 /// use rappel_tensor::{DType, Params, Tensor};
 /// let mut params = Params::new(0);
 /// let net = Linear::new(&mut params.scope("net"), 3, 2);

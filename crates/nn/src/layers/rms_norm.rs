@@ -8,7 +8,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, rms_norm};
 /// Parameter: `weight` `[features]`, ones at first.
 ///
 /// ```
-/// use rappel_model::RmsNorm;
+/// use rappel_nn::RmsNorm;
 /// use rappel_tensor::{Params, Tensor};
 /// let mut params = Params::new(0);
 /// let norm = RmsNorm::new(&mut params.scope("norm"), 2, 0.0);

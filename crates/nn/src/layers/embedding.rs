@@ -1,15 +1,13 @@
 //! Rows of a table.
 
-use rappel_tensor::{Param, Scope, Tensor, embedding};
-
-use super::normal;
+use rappel_tensor::{Init, Param, Scope, Tensor, embedding};
 
 /// Row `ids[i]` of a table for each `i`, PyTorch's `torch.nn.Embedding`.
 ///
 /// Parameter: `weight` `[num_embeddings, embedding_dim]`.
 ///
 /// ```
-/// use rappel_model::Embedding;
+/// use rappel_nn::Embedding;
 /// use rappel_tensor::{Params, Tensor};
 /// let mut params = Params::new(0);
 /// let table = Embedding::new(&mut params.scope("wte"), 10, 4);
@@ -24,18 +22,18 @@ impl Embedding {
     /// A table of standard normal numbers, as PyTorch's.
     #[track_caller]
     pub fn new(scope: &mut Scope<'_>, num_embeddings: usize, embedding_dim: usize) -> Self {
-        Self::with_std(scope, num_embeddings, embedding_dim, 1.0)
+        Self::from_init(scope, num_embeddings, embedding_dim, Init::Normal { std: 1.0 })
     }
 
-    /// A table of normal numbers with the standard deviation `std`.
+    /// A table that begins as `init` says.
     #[track_caller]
-    pub fn with_std(
+    pub fn from_init(
         scope: &mut Scope<'_>,
         num_embeddings: usize,
         embedding_dim: usize,
-        std: f64,
+        init: Init,
     ) -> Self {
-        Self { weight: scope.add("weight", [num_embeddings, embedding_dim], normal(std)) }
+        Self { weight: scope.add("weight", [num_embeddings, embedding_dim], init) }
     }
 
     /// Ids (i64) of any shape `[..]` to `[.., embedding_dim]`.
