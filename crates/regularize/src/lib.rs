@@ -39,5 +39,5 @@ pub use regularizers::l1::{L1, l1};
 pub use regularizers::l2::{L2, l2};
 pub use regularizers::max_norm::MaxNorm;
 pub use regularizers::orthogonal::{Orthogonal, orthogonal};
-pub use regularizers::{REGULARIZERS, Regularizer, Technique};
+pub use regularizers::{ActsOn, REGULARIZERS, Regularizer, Technique};
 pub use weights::{NoWeights, Weights};

@@ -5,7 +5,7 @@ use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::{Key, Param, Params, ParamsError, Tensor, no_grad};
 
 use crate::forms::check_forms;
-use crate::{LossTerms, Mixup, NoWeights, Noise, REGULARIZERS, Regularizer, Weights};
+use crate::{ActsOn, LossTerms, Mixup, NoWeights, Noise, REGULARIZERS, Regularizer, Weights};
 
 /// All that a config's list `regularize` asks for.
 ///
@@ -30,6 +30,7 @@ pub struct Regularization {
 
 struct Member {
     options: Options,
+    acts_on: ActsOn,
     regularizer: Regularizer,
     /// What it acts on, where that is weights and they are known.
     weights: Option<Weights>,
@@ -50,7 +51,8 @@ impl Regularization {
                 let reason = format!("`{}` is given twice; give it once", entry.name);
                 return Err(options.invalid("name", reason));
             }
-            members.push(Member { options: options.clone(), regularizer, weights: None });
+            let (options, acts_on) = (options.clone(), entry.build.acts_on);
+            members.push(Member { options, acts_on, regularizer, weights: None });
         }
         Ok(Self { members })
     }
@@ -162,15 +164,11 @@ impl Regularization {
         noise
     }
 
-    /// The options of each regularizer that a model or a loss must know of, in order.
-    pub fn within_a_pass(&self) -> impl Iterator<Item = &Options> {
-        let within = |member: &&Member| {
-            matches!(
-                member.regularizer,
-                Regularizer::Loss { .. } | Regularizer::Noise { .. } | Regularizer::Mixup { .. }
-            )
-        };
-        self.members.iter().filter(within).map(|member| &member.options)
+    /// Each regularizer that a model or a loss must have something for: its options and what that is, in
+    /// order.
+    pub fn within_a_pass(&self) -> impl Iterator<Item = (&Options, ActsOn)> {
+        let within = |member: &&Member| member.acts_on.within_a_pass();
+        self.members.iter().filter(within).map(|member| (&member.options, member.acts_on))
     }
 
     /// The variance of the noise on gradients; none where there is none.

@@ -55,7 +55,7 @@ impl Parts {
             return Err(train.invalid("update_in_backward", reason).into());
         }
         check_moves(&regularization, &optimizer)?;
-        for options in regularization.within_a_pass() {
+        for (options, _) in regularization.within_a_pass() {
             task.honours(options.str("name")).map_err(|reason| options.invalid("name", reason))?;
         }
         let early_stopping = early_stopping(&config, task.as_ref())?;

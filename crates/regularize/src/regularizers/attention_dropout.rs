@@ -3,7 +3,7 @@
 use rappel_registry::Field;
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, PROBABILITY, Regularizer, Technique};
+use super::{ActsOn, Entry, PROBABILITY, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "attention_dropout",
@@ -16,6 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
     ])],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::AttentionWeights,
         build: |options, horizon| {
             let value = Schedule::from_option(options, "p", horizon)?;
             let set = |noise: &mut crate::Noise, value| noise.attention_dropout = Some(value);

@@ -3,7 +3,7 @@
 use rappel_registry::Field;
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, PROBABILITY, Regularizer, Technique};
+use super::{ActsOn, Entry, PROBABILITY, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "channel_dropout",
@@ -13,6 +13,7 @@ pub(super) const ENTRY: Entry = Entry {
         .aka(&["rate", "probability"])],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Residuals,
         build: |options, horizon| {
             let value = Schedule::from_option(options, "p", horizon)?;
             Ok(Regularizer::Noise { value, set: |noise, value| noise.channel_dropout = value })

@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Range};
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, Regularizer, Technique};
+use super::{ActsOn, Entry, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "confidence_penalty",
@@ -13,6 +13,7 @@ pub(super) const ENTRY: Entry = Entry {
         .aka(&["beta", "weight", "coefficient"])],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Logits,
         build: |options, horizon| {
             let value = Schedule::from_option(options, "lambda", horizon)?;
             Ok(Regularizer::Loss { value, set: |terms, value| terms.confidence_penalty = value })

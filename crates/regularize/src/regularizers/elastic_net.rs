@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Kind, Range};
 use rappel_tensor::{Tensor, no_grad};
 
-use super::{Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use super::{ActsOn, Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
 use crate::penalty::soft_threshold;
 use crate::{Penalty, Weights};
 
@@ -24,6 +24,7 @@ pub(super) const ENTRY: Entry = Entry {
     ],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Weights,
         build: |options, horizon| {
             penalty(ElasticNet { l1_ratio: options.f64("l1_ratio") }, options, horizon)
         },

@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Kind, Range};
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, Regularizer, Technique};
+use super::{ActsOn, Entry, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "gradient_noise",
@@ -16,6 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
     ],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Gradients,
         build: |options, horizon| {
             let eta = Schedule::from_option(options, "eta", horizon)?;
             let gamma = options.f64("gamma");

@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Kind};
 use rappel_tensor::{Tensor, no_grad};
 
-use super::{Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use super::{ActsOn, Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
 use crate::penalty::matrix;
 use crate::{Axis, Penalty, Weights};
 
@@ -25,6 +25,7 @@ pub(super) const ENTRY: Entry = Entry {
     ],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Weights,
         build: |options, horizon| {
             let axis = Axis::named(options.str("groups"));
             let lasso = GroupLasso { axis, scale_by_size: options.bool("scale_by_size") };

@@ -2,7 +2,7 @@
 
 use rappel_tensor::Tensor;
 
-use super::{Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use super::{ActsOn, Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
 use crate::penalty::soft_threshold;
 use crate::{Penalty, Weights};
 
@@ -11,7 +11,11 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "loss + lambda * sum of |w|: drives weights to 0, exactly with `proximal`",
     reference: "Tibshirani, 1996, https://doi.org/10.1111/j.2517-6161.1996.tb02080.x",
     fields: &[LAMBDA, PROXIMAL, PARAMS],
-    build: Technique { about: ABOUT, build: |options, horizon| penalty(L1, options, horizon) },
+    build: Technique {
+        about: ABOUT,
+        acts_on: ActsOn::Weights,
+        build: |options, horizon| penalty(L1, options, horizon),
+    },
 };
 
 const ABOUT: &str = "\

@@ -2,7 +2,7 @@
 
 use rappel_tensor::{Tensor, no_grad};
 
-use super::{Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use super::{ActsOn, Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
 use crate::{Penalty, Weights};
 
 pub(super) const ENTRY: Entry = Entry {
@@ -10,7 +10,11 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "loss + lambda * sum of w^2: keeps weights small (ridge)",
     reference: "Hoerl and Kennard, 1970, https://doi.org/10.1080/00401706.1970.10488634",
     fields: &[LAMBDA, PROXIMAL, PARAMS],
-    build: Technique { about: ABOUT, build: |options, horizon| penalty(L2, options, horizon) },
+    build: Technique {
+        about: ABOUT,
+        acts_on: ActsOn::Weights,
+        build: |options, horizon| penalty(L2, options, horizon),
+    },
 };
 
 const ABOUT: &str = "\

@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Range};
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, Regularizer, Technique};
+use super::{ActsOn, Entry, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "label_smoothing",
@@ -17,6 +17,7 @@ pub(super) const ENTRY: Entry = Entry {
     .aka(&["smoothing", "epsilon", "lambda"])],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Targets,
         build: |options, horizon| {
             let value = Schedule::from_option(options, "label_smoothing", horizon)?;
             Ok(Regularizer::Loss { value, set: |terms, value| terms.label_smoothing = value })

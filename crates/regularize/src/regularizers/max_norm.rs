@@ -4,7 +4,7 @@ use rappel_registry::{Field, Range};
 use rappel_schedule::{Schedule, scheduled};
 use rappel_tensor::{Tensor, no_grad};
 
-use super::{Entry, PARAMS, Regularizer, Technique};
+use super::{ActsOn, Entry, PARAMS, Regularizer, Technique};
 use crate::penalty::matrix;
 use crate::{Axis, Constraint};
 
@@ -20,6 +20,7 @@ pub(super) const ENTRY: Entry = Entry {
     ],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Weights,
         build: |options, horizon| {
             let constraint = Box::new(MaxNorm { axis: Axis::named(options.str("groups")) });
             let value = Schedule::from_option(options, "max_norm", horizon)?;

@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Range};
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, Regularizer, Technique};
+use super::{ActsOn, Entry, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "mixup",
@@ -17,6 +17,7 @@ pub(super) const ENTRY: Entry = Entry {
     )],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Samples,
         build: |options, horizon| {
             let alpha = Schedule::from_option(options, "alpha", horizon)?;
             Ok(Regularizer::Mixup { alpha })

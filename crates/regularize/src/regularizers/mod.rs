@@ -62,8 +62,41 @@ type Entry = rappel_registry::Entry<Technique>;
 pub struct Technique {
     /// What it computes, in Markdown.
     pub about: &'static str,
+    /// What it changes.
+    pub acts_on: ActsOn,
     /// Reads checked options for a run of this length.
     pub build: fn(&Options, Horizon) -> Result<Regularizer, ConfigError>,
+}
+
+/// What a regularizer changes. What lies within a forward pass or a loss has to be there for it to
+/// act on, which only the objective and the model can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActsOn {
+    /// The parameters, or the loss by a penalty on them: every model has them.
+    Weights,
+    /// The gradients: every model has them.
+    Gradients,
+    /// The embeddings, or other inputs, that the first layer hands on.
+    Embeddings,
+    /// Each dropout layer.
+    DropoutLayers,
+    /// The weights of attention.
+    AttentionWeights,
+    /// The branches that blocks add to what goes past them.
+    Residuals,
+    /// The samples of a batch, which are mixed with each other, and their targets.
+    Samples,
+    /// The targets of a cross-entropy.
+    Targets,
+    /// The logits of a cross-entropy.
+    Logits,
+}
+
+impl ActsOn {
+    /// Whether it lies within a forward pass or a loss, where it may be missing.
+    pub fn within_a_pass(self) -> bool {
+        !matches!(self, Self::Weights | Self::Gradients)
+    }
 }
 
 /// What a regularizer does, by where it acts.

@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Range};
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, Regularizer, Technique};
+use super::{ActsOn, Entry, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "neftune",
@@ -13,6 +13,7 @@ pub(super) const ENTRY: Entry = Entry {
         .aka(&["neftune_noise_alpha", "noise_alpha"])],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Embeddings,
         build: |options, horizon| {
             let value = Schedule::from_option(options, "alpha", horizon)?;
             Ok(Regularizer::Noise { value, set: |noise, value| noise.neftune = value })

@@ -3,7 +3,7 @@
 use rappel_schedule::Schedule;
 use rappel_tensor::Tensor;
 
-use super::{Entry, LAMBDA, PARAMS, Regularizer, Technique};
+use super::{ActsOn, Entry, LAMBDA, PARAMS, Regularizer, Technique};
 use crate::penalty::matrix;
 use crate::{Penalty, Weights};
 
@@ -14,6 +14,7 @@ pub(super) const ENTRY: Entry = Entry {
     fields: &[LAMBDA, PARAMS],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Weights,
         build: |options, horizon| {
             let lambda = Schedule::from_option(options, "lambda", horizon)?;
             Ok(Regularizer::Penalty { penalty: Box::new(Orthogonal), lambda, proximal: false })

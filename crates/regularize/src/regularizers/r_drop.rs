@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Range};
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, Regularizer, Technique};
+use super::{ActsOn, Entry, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "r_drop",
@@ -13,6 +13,7 @@ pub(super) const ENTRY: Entry = Entry {
         .aka(&["lambda", "weight", "kl_weight"])],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Logits,
         build: |options, horizon| {
             let value = Schedule::from_option(options, "alpha", horizon)?;
             Ok(Regularizer::Loss { value, set: |terms, value| terms.r_drop = value })

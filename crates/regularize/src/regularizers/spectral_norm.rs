@@ -2,14 +2,18 @@
 
 use rappel_tensor::Form;
 
-use super::{Entry, PARAMS, Regularizer, Technique};
+use super::{ActsOn, Entry, PARAMS, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "spectral_norm",
     summary: "weights are v / sigma, with the largest singular value sigma of v",
     reference: "Miyato et al., 2018, https://arxiv.org/abs/1802.05957, as PyTorch's spectral_norm",
     fields: &[PARAMS],
-    build: Technique { about: ABOUT, build: |_, _| Ok(Regularizer::Form(Form::SpectralNorm)) },
+    build: Technique {
+        about: ABOUT,
+        acts_on: ActsOn::Weights,
+        build: |_, _| Ok(Regularizer::Form(Form::SpectralNorm)),
+    },
 };
 
 const ABOUT: &str = "\

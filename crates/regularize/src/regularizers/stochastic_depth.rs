@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Kind};
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, PROBABILITY, Regularizer, Technique};
+use super::{ActsOn, Entry, PROBABILITY, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry =
     Entry {
@@ -22,6 +22,7 @@ pub(super) const ENTRY: Entry =
         ],
         build: Technique {
             about: ABOUT,
+            acts_on: ActsOn::Residuals,
             build: |options, horizon| {
                 let value = Schedule::from_option(options, "p", horizon)?;
                 let set: fn(&mut crate::Noise, f64) = match options.str("mode") {

@@ -2,7 +2,7 @@
 
 use rappel_tensor::Form;
 
-use super::{Entry, PARAMS, Regularizer, Technique};
+use super::{ActsOn, Entry, PARAMS, Regularizer, Technique};
 use crate::Axis;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -12,6 +12,7 @@ pub(super) const ENTRY: Entry = Entry {
     fields: &[Axis::FIELD, PARAMS],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Weights,
         build: |options, _| {
             let columns = Axis::named(options.str("groups")) == Axis::Columns;
             Ok(Regularizer::Form(Form::WeightNorm { columns }))

@@ -3,7 +3,7 @@
 use rappel_registry::{Field, Range};
 use rappel_schedule::{Schedule, scheduled};
 
-use super::{Entry, Regularizer, Technique};
+use super::{ActsOn, Entry, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "z_loss",
@@ -13,6 +13,7 @@ pub(super) const ENTRY: Entry = Entry {
         .aka(&["weight", "z_loss", "coefficient"])],
     build: Technique {
         about: ABOUT,
+        acts_on: ActsOn::Logits,
         build: |options, horizon| {
             let value = Schedule::from_option(options, "lambda", horizon)?;
             Ok(Regularizer::Loss { value, set: |terms, value| terms.z_loss = value })
