@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-use rappel_nn::{Forward, Values};
-use rappel_tensor::{CrossEntropy, DType, Params, Tensor, linear_cross_entropy, no_grad};
+use rappel_nn::{Forward, Head, Output, Values};
+use rappel_tensor::{CrossEntropy, DType, Params, Tensor, no_grad};
 use serde_json::{Map, Value};
 
 use crate::Cache;
@@ -52,14 +52,20 @@ pub trait LanguageModel: Send + Sync {
     /// What it was built from.
     fn config(&self) -> &dyn ModelConfig;
 
-    /// The states that the head reads, `[batch, time, width]`.
+    /// The states that the head reads, `[batch, time, width]`, and in a pass that trains the loss that the model has
+    /// of its own.
     ///
     /// With `documents` (i64 `[batch, time]`) a token attends only to those of its own document;
     /// positions go on counting across documents, as in transformers without position ids.
-    fn hidden(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Tensor;
+    fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output;
 
-    /// The head's matrix `[vocab, width]`: logits are `hidden head^T`.
-    fn head(&self) -> Tensor;
+    /// The states of [`output`](LanguageModel::output) alone.
+    fn hidden(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Tensor {
+        self.output(ids, documents, forward).hidden
+    }
+
+    /// What makes logits of the states.
+    fn head(&self) -> Head;
 
     /// Logits `[batch, vocab]` of the token after the last of `ids`, which follow the tokens that
     /// `cache` holds; afterwards it holds these too.
@@ -72,7 +78,7 @@ pub trait LanguageModel: Send + Sync {
     fn new_cache(&self, batch: usize, positions: usize) -> Cache;
 
     /// The cross-entropy of predicting `targets` (i64 `[batch, time]`, not shifted here) from
-    /// `ids`, in nats per token; logits never exist whole.
+    /// `ids`, in nats per token, and in a pass that trains the model's own loss; logits never exist whole.
     fn loss(
         &self,
         ids: &Tensor,
@@ -81,14 +87,16 @@ pub trait LanguageModel: Send + Sync {
         options: &CrossEntropy,
         forward: &Forward,
     ) -> Tensor {
-        linear_cross_entropy(&self.hidden(ids, documents, forward), &self.head(), targets, options)
+        let Output { hidden, auxiliary } = self.output(ids, documents, forward);
+        let loss = self.head().cross_entropy(&hidden, targets, options);
+        match auxiliary {
+            Some(auxiliary) => loss + auxiliary * options.share(targets),
+            None => loss,
+        }
     }
 
     /// Logits `[batch, time, vocab]`, in evaluation and not differentiable.
     fn logits(&self, ids: &Tensor) -> Tensor {
-        no_grad(|| {
-            let hidden = self.hidden(ids, None, &Forward::evaluation());
-            rappel_tensor::linear(&hidden, &self.head(), None, rappel_tensor::WeightLayout::OutIn)
-        })
+        no_grad(|| self.head().logits(&self.hidden(ids, None, &Forward::evaluation())))
     }
 }

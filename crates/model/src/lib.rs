@@ -27,6 +27,8 @@
 
 mod architectures;
 mod cache;
+#[allow(dead_code, unused_imports)]
+mod decoder;
 mod files;
 mod generate;
 mod language_model;

@@ -18,13 +18,20 @@
 //! ```
 
 mod forward;
+mod head;
 mod layers;
+mod output;
 mod regularized;
+mod rope;
 mod values;
 
 pub use forward::Forward;
+pub use head::Head;
 pub use layers::{
-    Activation, Dropout, Embedding, Features, LayerNorm, Linear, Mlp, RmsNorm, TransposedLinear,
+    Activation, Dropout, Embedding, Features, GatedMlp, LayerNorm, Linear, Mlp, RmsNorm,
+    TransposedLinear,
 };
+pub use output::Output;
 pub use regularized::regularized_cross_entropy;
+pub use rope::{Rope, RopeScaling};
 pub use values::Values;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use rappel_nn::{Dropout, Forward, regularized_cross_entropy};
+use rappel_nn::{Dropout, Forward, Head, regularized_cross_entropy};
 use rappel_regularize::{LossTerms, Mixup, Noise};
 use rappel_tensor::{CrossEntropy, DType, Key, Tensor, WeightLayout, cross_entropy, linear, mse};
 use rappel_testkit::{Golden, assert_close};
@@ -43,9 +43,10 @@ fn losses_and_their_gradients_are_those_of_pytorch() {
                 let hidden = if calls.get() == 1 { &a } else { &b };
                 if fused { hidden.clone() } else { linear(hidden, &w, None, WeightLayout::OutIn) }
             };
-            let head = fused.then_some(&w);
+            let head = fused.then(|| Head::new(w.clone()));
             let forward = step(Noise::default(), 0);
-            let loss = regularized_cross_entropy(outputs, head, &targets, None, &terms, &forward);
+            let loss =
+                regularized_cross_entropy(outputs, head.as_ref(), &targets, None, &terms, &forward);
             let what = format!("{name}, fused {fused}");
             assert_close(&[loss.item()], &[golden.scalar(&format!("{name}/value"))], 1e-13, &what);
             let grads = loss.backward();
@@ -200,7 +201,7 @@ fn mixed_samples_have_mixed_losses() {
     let mixup = Mixup { alpha: 0.8, key: Key::new(5) };
     let forward = step(Noise { mixup: Some(mixup), ..Noise::default() }, 0);
     let x = Tensor::randn([6, 3], DType::F64, Key::new(1));
-    let head = Tensor::randn([4, 3], DType::F64, Key::new(2));
+    let head = Head::new(Tensor::randn([4, 3], DType::F64, Key::new(2)));
     let labels = [3_i64, 0, 1, 2, 2, 1];
     let targets = Tensor::from_slice(&labels, [6]);
     let outputs = |forward: &Forward| forward.embeddings(x.clone());
@@ -213,7 +214,7 @@ fn mixed_samples_have_mixed_losses() {
     let mixed: Vec<f64> =
         (0..6).flat_map(|i| pair(i).map(|(a, b)| w * a + (1.0 - w) * b)).collect();
     let logits =
-        Tensor::from_slice(&mixed, [6, 3]).matmul(&head.t()).log_softmax(1).to_vec::<f64>();
+        Tensor::from_slice(&mixed, [6, 3]).matmul(&head.weight.t()).log_softmax(1).to_vec::<f64>();
     let cost = |i: usize| {
         let of = |label: i64| -logits[4 * i + label as usize];
         w * of(labels[i]) + (1.0 - w) * of(labels[partners[i] as usize])

@@ -34,10 +34,11 @@ pub use kernels::update::{MAX_SLOTS, Memory, Reduce, Run, Runs, STATE_BLOCK, Sta
 pub use kernels::update::{StateKind, Trained, Update, Wrap, Wrapping, apply, reduce};
 pub use kernels::update::{reduce_all, reduce_each, update, update_each, update_rows};
 pub use memory::{PoolStats, pool_stats, release_unused_memory};
-pub use ops::{AttentionOptions, attention, attention_packed, layer_norm, rms_norm, rotary};
-pub use ops::{Comparand, concat, gated_silu, select, stack};
+pub use ops::{AttentionOptions, attention, attention_packed, layer_norm};
+pub use ops::{Comparand, concat, select, stack};
 pub use ops::{CrossEntropy, cross_entropy, dropout, embedding, linear_cross_entropy};
 pub use ops::{WeightLayout, linear, mse, one_hot_linear};
+pub use ops::{gated_gelu, gated_gelu_tanh, gated_silu, rms_norm, rms_norm_plus_one, rotary};
 pub use out_of_memory::{OutOfMemory, out_of_memory};
 pub use params::Scope;
 pub use params::{

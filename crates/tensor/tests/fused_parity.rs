@@ -139,6 +139,8 @@ fn attention_agrees() {
     check("attention", &QKV, &["y"], &|golden, case, x| {
         let [key_padding, documents] = masks(golden, case);
         let options = AttentionOptions {
+            window: None,
+            softcap: None,
             causal: argument(golden, case, "causal") == Some(1.0),
             scale: argument(golden, case, "scale"),
             key_padding: key_padding.as_ref(),
@@ -158,6 +160,8 @@ fn packed_attention_is_attention() {
         let key = rappel_tensor::Key::new(3);
         let qkv = Tensor::randn([batch, time, 3 * heads * dim], dtype, key).requires_grad();
         let options = AttentionOptions {
+            window: None,
+            softcap: None,
             causal: true,
             dropout: Some((0.3, key)),
             ..AttentionOptions::default()

@@ -3,11 +3,9 @@
 mod block;
 mod config;
 
-use rappel_nn::{Activation, Dropout, Embedding, Forward, LayerNorm, Linear, Values};
+use rappel_nn::{Activation, Dropout, Embedding, Forward, Head, LayerNorm, Linear, Output, Values};
 use rappel_registry::Entry;
-use rappel_tensor::{
-    Param, Params, Tensor, WeightLayout, checkpoint, is_recording, linear, no_grad,
-};
+use rappel_tensor::{Param, Params, Tensor, checkpoint, is_recording, no_grad};
 
 use super::Architecture;
 use crate::{Cache, LanguageModel, ModelConfig};
@@ -101,7 +99,7 @@ impl LanguageModel for Gpt2 {
         &self.config
     }
 
-    fn hidden(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Tensor {
+    fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output {
         let recompute = self.config.gradient_checkpointing && is_recording();
         let embedded = self.embed(ids, 0, forward);
         let mut x = self.dropout.forward(embedded, &forward.layer("drop"));
@@ -115,11 +113,11 @@ impl LanguageModel for Gpt2 {
                 block.forward(&x, documents, &forward)
             };
         }
-        self.ln_f.forward(&x)
+        self.ln_f.forward(&x).into()
     }
 
-    fn head(&self) -> Tensor {
-        self.head.tensor()
+    fn head(&self) -> Head {
+        Head::new(self.head.tensor())
     }
 
     fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor {
@@ -130,7 +128,7 @@ impl LanguageModel for Gpt2 {
             }
             cache.advance(ids.size(1));
             let last = x.narrow(1, ids.size(1) - 1, 1).squeeze(1);
-            linear(&self.ln_f.forward(&last), &self.head(), None, WeightLayout::OutIn)
+            self.head().logits(&self.ln_f.forward(&last))
         })
     }
 

@@ -53,6 +53,19 @@ impl Linear {
         Self { weight, bias: bias.then(|| scope.add("bias", [out_features], init)) }
     }
 
+    /// A layer whose weight begins as `init` says, and whose bias, where it has one, is zero.
+    #[track_caller]
+    pub fn with_zero_bias(
+        scope: &mut Scope<'_>,
+        in_features: usize,
+        out_features: usize,
+        init: Init,
+        bias: bool,
+    ) -> Self {
+        let weight = scope.add("weight", [out_features, in_features], init);
+        Self { weight, bias: bias.then(|| scope.add("bias", [out_features], Init::ZEROS)) }
+    }
+
     /// `[.., in_features]` to `[.., out_features]`.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {

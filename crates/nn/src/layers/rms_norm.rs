@@ -1,6 +1,6 @@
 //! Normalisation by the root mean square.
 
-use rappel_tensor::{Init, Param, Scope, Tensor, rms_norm};
+use rappel_tensor::{Init, Param, Scope, Tensor, rms_norm, rms_norm_plus_one};
 
 /// `y = x / sqrt(mean(x^2) + eps) * weight` over the last dimension, PyTorch's `torch.nn.RMSNorm`
 /// (Zhang and Sennrich, <https://arxiv.org/abs/1910.07467>).
@@ -19,18 +19,26 @@ use rappel_tensor::{Init, Param, Scope, Tensor, rms_norm};
 pub struct RmsNorm {
     weight: Param,
     eps: f64,
+    plus_one: bool,
 }
 
 impl RmsNorm {
     /// A layer over `features` numbers; `eps` is 1e-6 in Llama.
     #[track_caller]
     pub fn new(scope: &mut Scope<'_>, features: usize, eps: f64) -> Self {
-        Self { weight: scope.add("weight", [features], Init::ONES), eps }
+        Self { weight: scope.add("weight", [features], Init::ONES), eps, plus_one: false }
+    }
+
+    /// The same with a weight that is zero at first and to which 1 is added, as in Gemma.
+    #[track_caller]
+    pub fn plus_one(scope: &mut Scope<'_>, features: usize, eps: f64) -> Self {
+        Self { weight: scope.add("weight", [features], Init::ZEROS), eps, plus_one: true }
     }
 
     /// `[.., features]` to the same shape.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        rms_norm(x, &self.weight.tensor(), self.eps)
+        let norm = if self.plus_one { rms_norm_plus_one } else { rms_norm };
+        norm(x, &self.weight.tensor(), self.eps)
     }
 }

@@ -158,21 +158,95 @@ pub(super) fn losses_in_place<T: Stored>(
     let mut losses = vec![0.0; targets.len()];
     let (results, rows) = (Shared::new(&mut losses), Shared::new(logits));
     for_pieces(targets.len(), (PIECE / width).max(1), |range| {
+        let mut capped = Vec::new();
         for i in range {
             // SAFETY: rows and results are disjoint.
             unsafe {
                 let row = rows.slice(i * width..(i + 1) * width);
+                if let Some(softcap) = terms.softcap {
+                    dispatch(Cap { row, softcap });
+                    capped.clear();
+                    capped.extend_from_slice(row);
+                }
                 let stats = terms.stats(&*row);
                 let target = targets[i] as usize;
                 *results.at(i) = terms.loss(row, target, stats);
                 if let Some(scale) = scale {
-                    let row = row.as_mut_ptr();
-                    terms.slope(row, row, width, target, stats, scale);
+                    let at = row.as_mut_ptr();
+                    terms.slope(at, at, width, target, stats, scale);
+                }
+                if let Some(softcap) = terms.softcap.filter(|_| scale.is_some()) {
+                    dispatch(CapSlope { row, capped: &capped, softcap });
                 }
             }
         }
     });
     losses.into_iter().sum()
+}
+
+/// Reads `n` elements: a register or its first part.
+///
+/// # Safety
+/// There are so many.
+#[inline(always)]
+unsafe fn read<T: Stored, S: Simd>(from: *const T, n: usize) -> T::Wide<S> {
+    let whole = n == T::Wide::<S>::LANES;
+    // SAFETY: the caller's promise.
+    unsafe { if whole { T::load::<S>(from) } else { T::load_partial::<S>(from, n) } }
+}
+
+/// Writes what [`read`] reads.
+///
+/// # Safety
+/// As [`read`], for writing.
+#[inline(always)]
+unsafe fn write<T: Stored, S: Simd>(value: T::Wide<S>, to: *mut T, n: usize) {
+    let whole = n == T::Wide::<S>::LANES;
+    // SAFETY: the caller's promise.
+    unsafe { if whole { T::store::<S>(value, to) } else { T::store_partial::<S>(value, to, n) } }
+}
+
+/// `row = softcap tanh(row / softcap)`.
+struct Cap<'a, T> {
+    row: &'a mut [T],
+    softcap: f64,
+}
+
+impl<T: Stored> Kernel for Cap<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let softcap = T::Wide::<S>::of(self.softcap);
+        for part in self.row.chunks_mut(T::Wide::<S>::LANES) {
+            let (at, n) = (part.as_mut_ptr(), part.len());
+            // SAFETY: the part has `n` elements, a register or its first part.
+            unsafe { write::<T, S>((read::<T, S>(at, n) / softcap).tanh() * softcap, at, n) }
+        }
+    }
+}
+
+/// Turns slopes of capped logits into slopes of those that were capped.
+struct CapSlope<'a, T> {
+    row: &'a mut [T],
+    capped: &'a [T],
+    softcap: f64,
+}
+
+impl<T: Stored> Kernel for CapSlope<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let (lanes, of) = (T::Wide::<S>::LANES, T::Wide::<S>::of);
+        let softcap = of(self.softcap);
+        for (slopes, capped) in self.row.chunks_mut(lanes).zip(self.capped.chunks(lanes)) {
+            let (at, n) = (slopes.as_mut_ptr(), slopes.len());
+            // SAFETY: both parts have `n` elements, a register or its first part.
+            unsafe {
+                let t = read::<T, S>(capped.as_ptr(), n) / softcap;
+                write::<T, S>(read::<T, S>(at, n) * (-t).mul_add(t, of(1.0)), at, n);
+            }
+        }
+    }
 }
 
 struct Stats<'a, T> {

@@ -9,14 +9,15 @@ use crate::with_float;
 /// Elements in one task.
 const PIECE: usize = 1 << 14;
 
-/// Turns each pair `(i, i + dim / 2)` of `x [batch, time, heads, dim]`, whose last dimension lies
+/// Turns each pair `(i, i + turned / 2)` of `x [batch, time, heads, dim]`, whose last dimension lies
 /// in order, by the angles of its time; `back` applies the transposed map, which is the gradient's.
 ///
-/// `cos` and `sin` are contiguous `[angles, time, dim]`, with one batch of angles for each of `x`
-/// or one for all.
+/// `cos` and `sin` are contiguous `[angles, time, turned]`, with one batch of angles for each of `x`
+/// or one for all; channels from `turned` on stay as they are.
 pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, back: bool) -> Tensor {
     let [batch, time, heads, dim] = [0, 1, 2, 3].map(|d| x.size(d));
-    let own = if cos.size(0) == batch { time * dim } else { 0 };
+    let turned = cos.size(2);
+    let own = if cos.size(0) == batch { time * turned } else { 0 };
     let strides = x.layout.strides;
     let mut out = Tensor::uninit(x.shape(), x.dtype());
     let _timer = timed("rotary", 0.0, (2 * x.count() * x.dtype().size()) as f64);
@@ -27,8 +28,8 @@ pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, back: bool) -> Tens
         for_pieces(batch * time, (PIECE / (heads * dim).max(1)).max(1), |range| {
             for place in range {
                 let (b, t) = (place / time, place % time);
-                let angles = b * own + t * dim;
-                let (cos, sin) = (&cos[angles..][..dim], &sin[angles..][..dim]);
+                let angles = b * own + t * turned;
+                let (cos, sin) = (&cos[angles..][..turned], &sin[angles..][..turned]);
                 for h in 0..heads {
                     // SAFETY: the row lies within the input's layout; each task writes its own rows.
                     unsafe {
@@ -36,6 +37,7 @@ pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, back: bool) -> Tens
                         let row = from.at(at).cast_const();
                         let to = to.at((place * heads + h) * dim);
                         dispatch(Turn { row, cos, sin, to, back });
+                        to.add(turned).copy_from_nonoverlapping(row.add(turned), dim - turned);
                     }
                 }
             }

@@ -57,6 +57,8 @@ pub(crate) struct Norm {
     pub centred: bool,
     /// Added to the variance, or to the mean square.
     pub eps: f64,
+    /// Whether rows are multiplied by one more than the weight.
+    pub plus_one: bool,
 }
 
 /// What is made of the rows of one or two matrices.
@@ -80,6 +82,8 @@ pub(crate) struct Terms {
     pub label_smoothing: f64,
     pub z_loss: f64,
     pub confidence_penalty: f64,
+    /// Logits of a product are `softcap tanh(logit / softcap)`.
+    pub softcap: Option<f64>,
 }
 
 /// Rows of logits, and what is added up over them and divided by.
@@ -133,6 +137,10 @@ pub(crate) struct Problem {
     pub key_padding: Option<Tensor>,
     /// `[batch, time]` of `i64`; contiguous.
     pub documents: Option<Tensor>,
+    /// A query sees only keys fewer places away than this.
+    pub window: Option<usize>,
+    /// Scores are `softcap tanh(score / softcap)`.
+    pub softcap: Option<f64>,
     /// The probability of dropping a probability, and where the numbers come from.
     pub dropout: Option<(f64, Key)>,
 }

@@ -23,6 +23,11 @@ pub struct AttentionOptions<'a> {
     /// `i64`, `[batch, time]`: the document of each place; a query sees only keys of its own.
     /// Needs as many keys as queries.
     pub documents: Option<&'a Tensor>,
+    /// A query sees only keys fewer than so many places away: with `causal` the last `window` keys, its own
+    /// among them. Mistral's and Gemma's sliding window.
+    pub window: Option<usize>,
+    /// Scores become `softcap tanh(score / softcap)` before the softmax, as in Gemma 2.
+    pub softcap: Option<f64>,
     /// Sets each probability to zero with probability `p` in `0..1` and divides the others by
     /// `1 - p`; what is dropped is a pure function of the key and the places of batch, head, query
     /// and key.
@@ -138,6 +143,12 @@ fn problem(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Pr
         documents.is_none() || time == keys,
         "attention: documents need as many keys as queries, not {keys} for {time}"
     );
+    assert!(options.window != Some(0), "attention: a window of 0 hides every key");
+    assert!(
+        options.softcap.is_none_or(|softcap| softcap > 0.0),
+        "attention: softcap {:?} is not positive",
+        options.softcap
+    );
     let dropout = options.dropout.filter(|&(p, _)| p != 0.0);
     assert!(
         dropout.is_none_or(|(p, _)| (0.0..1.0).contains(&p)),
@@ -157,6 +168,8 @@ fn problem(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Pr
         precision: matmul_precision(),
         key_padding,
         documents,
+        window: options.window,
+        softcap: options.softcap,
         dropout,
     }
 }
@@ -172,6 +185,7 @@ pub(super) const OPERATION: Operation = Operation {
         };
         let (same, cached, full, padded, split, dropped) =
             (inputs(t), inputs(t + more), inputs(t + more), inputs(t), inputs(t), inputs(t + more));
+        let (near, around, capped) = (inputs(t + more), inputs(t), inputs(t));
         let real = draw.indices([b, t], 2).to_dtype(DType::U8);
         let documents = draw.indices([b, t], 2);
         let key = draw.key();
@@ -199,6 +213,20 @@ pub(super) const OPERATION: Operation = Operation {
             }),
             Sample::new("dropout", dropped, move |x| {
                 let options = AttentionOptions { dropout: Some((0.4, key)), ..Default::default() };
+                attention(&x[0], &x[1], &x[2], &options)
+            }),
+            Sample::new("window", near, |x| {
+                let options =
+                    AttentionOptions { window: Some(2), causal: true, ..Default::default() };
+                attention(&x[0], &x[1], &x[2], &options)
+            }),
+            Sample::new("window on both sides", around, |x| {
+                let options = AttentionOptions { window: Some(2), ..Default::default() };
+                attention(&x[0], &x[1], &x[2], &options)
+            }),
+            Sample::new("softcap", capped, |x| {
+                let options =
+                    AttentionOptions { softcap: Some(0.5), causal: true, ..Default::default() };
                 attention(&x[0], &x[1], &x[2], &options)
             }),
             Sample::new("packed", vec![packed], move |x| {

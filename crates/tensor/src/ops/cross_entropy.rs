@@ -32,6 +32,8 @@ pub struct CrossEntropy {
     /// Weight of the prediction's entropy, which is rewarded: it keeps a model from being too sure
     /// (Pereyra et al., <https://arxiv.org/abs/1701.06548>). Default 0.
     pub confidence_penalty: f64,
+    /// Logits become `softcap tanh(logit / softcap)` first, as in Gemma 2. Default `None`.
+    pub softcap: Option<f64>,
     /// What the sum is divided by: `None`, the default, is the number of targets that are not
     /// ignored (PyTorch's `mean`), 1 gives PyTorch's `sum`. Where several batches make one step, the
     /// number of targets in all of them makes their losses add up to the mean over all.
@@ -45,15 +47,25 @@ impl Default for CrossEntropy {
             label_smoothing: 0.0,
             z_loss: 0.0,
             confidence_penalty: 0.0,
+            softcap: None,
             denominator: None,
         }
     }
 }
 
 impl CrossEntropy {
+    /// The part of the denominator that `targets` are: how much a loss of theirs counts that is added to a mean over
+    /// all. 1 without a denominator.
+    pub fn share(&self, targets: &Tensor) -> f64 {
+        self.denominator.map_or(1.0, |denominator| {
+            let targets = targets.to_vec::<i64>();
+            targets.iter().filter(|id| **id != self.ignore_index).count() as f64 / denominator
+        })
+    }
+
     fn terms(&self) -> Terms {
-        let Self { label_smoothing, z_loss, confidence_penalty, .. } = *self;
-        Terms { label_smoothing, z_loss, confidence_penalty }
+        let Self { label_smoothing, z_loss, confidence_penalty, softcap, .. } = *self;
+        Terms { label_smoothing, z_loss, confidence_penalty, softcap }
     }
 
     /// The class of each row, or `ignore_index`, in order; the rows that count; the denominator.
@@ -110,6 +122,10 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, options: &CrossEntropy) 
         targets.shape()
     );
     let (targets, _, denominator) = options.read("cross_entropy", targets, shape[rank - 1]);
+    if let Some(softcap) = options.softcap {
+        let plain = CrossEntropy { softcap: None, ..*options };
+        return cross_entropy(&logits.softcap(softcap), &targets, &plain);
+    }
     let (ignored, terms) = (options.ignore_index, options.terms());
     let values = logits.detach().contiguous();
     let asked = Rows { logits: &values, targets: &targets, ignored, terms, denominator };
@@ -217,18 +233,20 @@ pub(super) const OPERATION: Operation = Operation {
         let (b, t) = (draw.size(1, 3), draw.size(1, 4));
         let (width, vocab) = (draw.size(1, 5), draw.size(2, 7));
         let mut samples = Vec::new();
-        for (what, label_smoothing, z_loss, confidence_penalty, denominator) in [
-            ("plain", 0.0, 0.0, 0.0, None),
-            ("smoothing", 0.2, 0.0, 0.0, None),
-            ("z loss", 0.0, 0.1, 0.0, Some(3.0)),
-            ("confidence", 0.0, 0.0, 0.3, None),
-            ("all", 0.1, 0.01, 0.2, Some(7.0)),
+        for (what, label_smoothing, z_loss, confidence_penalty, softcap, denominator) in [
+            ("plain", 0.0, 0.0, 0.0, None, None),
+            ("smoothing", 0.2, 0.0, 0.0, None, None),
+            ("z loss", 0.0, 0.1, 0.0, None, Some(3.0)),
+            ("confidence", 0.0, 0.0, 0.3, None, None),
+            ("soft cap", 0.0, 0.0, 0.0, Some(0.7), None),
+            ("all", 0.1, 0.01, 0.2, Some(1.5), Some(7.0)),
         ] {
             let options = CrossEntropy {
                 ignore_index: 0,
                 label_smoothing,
                 z_loss,
                 confidence_penalty,
+                softcap,
                 denominator,
             };
             let mut ids = draw.indices([b * t], vocab).to_vec::<i64>();

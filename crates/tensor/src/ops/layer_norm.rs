@@ -25,7 +25,7 @@ use crate::tensor::Tensor;
 #[track_caller]
 #[must_use]
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Tensor {
-    normalise(Norm { name: "layer_norm", centred: true, eps }, x, weight, bias)
+    normalise(Norm { name: "layer_norm", centred: true, eps, plus_one: false }, x, weight, bias)
 }
 
 /// The rows of `x` normalised, scaled and shifted.

@@ -21,6 +21,7 @@ mod one_hot_linear;
 mod rms_norm;
 mod rotary;
 mod sample;
+mod softcap;
 mod softmax;
 mod sum;
 mod unary;
@@ -33,12 +34,12 @@ pub use concat::{concat, stack};
 pub use cross_entropy::{CrossEntropy, cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
-pub use gated::gated_silu;
+pub use gated::{gated_gelu, gated_gelu_tanh, gated_silu};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
 pub use mse::mse;
 pub use one_hot_linear::one_hot_linear;
-pub use rms_norm::rms_norm;
+pub use rms_norm::{rms_norm, rms_norm_plus_one};
 pub use rotary::rotary;
 pub use sample::{Sample, Sampler};
 
@@ -69,6 +70,7 @@ pub const OPERATIONS: &[Operation] = &[
     one_hot_linear::OPERATION,
     rms_norm::OPERATION,
     rotary::OPERATION,
+    softcap::OPERATION,
     softmax::OPERATION,
     sum::OPERATION,
     unary::OPERATION,

@@ -7,10 +7,11 @@ use crate::tensor::Tensor;
 /// Turns pairs of channels by angles that grow with the position: `x cos + rotate_half(x) sin`
 /// with `rotate_half([a, b]) = [-b, a]` on the halves of the last dimension.
 ///
-/// `x` is `[batch, time, heads, dim]` with an even `dim`, a strided view if need be. `cos` and
-/// `sin` are `[time, dim]`, or `[batch, time, dim]` where sequences stand at different positions;
-/// they are constants, no gradient flows to them. Pairs are `(i, i + dim / 2)`, as transformers'
-/// Llama has them, not neighbours as in the paper.
+/// `x` is `[batch, time, heads, dim]`, a strided view if need be. `cos` and `sin` are
+/// `[time, turned]`, or `[batch, time, turned]` where sequences stand at different positions, with an
+/// even `turned` up to `dim`; they are constants, no gradient flows to them. Pairs are
+/// `(i, i + turned / 2)`, as transformers' Llama has them, not neighbours as in the paper; channels
+/// from `turned` on stay as they are.
 ///
 /// Su and others, <https://arxiv.org/abs/2104.09864>; transformers' `apply_rotary_pos_emb`.
 ///
@@ -33,8 +34,9 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
         && matches!(angles.rank(), 2 | 3)
         && angles == sin.shape()
         && (sequences == 1 || sequences == shape[0])
-        && angles[angles.rank() - 2..] == [shape[1], shape[3]]
-        && shape[3].is_multiple_of(2);
+        && angles[angles.rank() - 2] == shape[1]
+        && angles[angles.rank() - 1] <= shape[3]
+        && angles[angles.rank() - 1].is_multiple_of(2);
     assert!(meet, "rotary: input {shape}, cos {angles} and sin {} do not meet", sin.shape());
     assert!(
         cos.dtype() == x.dtype() && sin.dtype() == x.dtype(),
@@ -43,7 +45,8 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
         cos.dtype(),
         sin.dtype()
     );
-    let angles = |a: &Tensor| a.detach().contiguous().reshape([sequences, shape[1], shape[3]]);
+    let turned = angles[angles.rank() - 1];
+    let angles = |a: &Tensor| a.detach().contiguous().reshape([sequences, shape[1], turned]);
     let (cos, sin) = (angles(cos), angles(sin));
     let rows =
         |x: &Tensor| if x.layout.strides[3] == 1 { x.detach() } else { x.detach().contiguous() };
@@ -59,9 +62,13 @@ pub(super) const OPERATION: Operation = Operation {
         let x = vec![draw.normal([b, t, h, d])];
         let shared = [draw.normal([t, d]), draw.normal([t, d])];
         let own = [draw.normal([b, t, d]), draw.normal([b, t, d])];
+        let more = draw.size(1, 3);
+        let wide = vec![draw.normal([b, t, h, d + more])];
+        let some = [draw.normal([t, d]), draw.normal([t, d])];
         vec![
             Sample::new("shared angles", x.clone(), move |x| rotary(&x[0], &shared[0], &shared[1])),
             Sample::new("own angles", x, move |x| rotary(&x[0], &own[0], &own[1])),
+            Sample::new("partial", wide, move |x| rotary(&x[0], &some[0], &some[1])),
         ]
     },
 };

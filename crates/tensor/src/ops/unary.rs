@@ -61,6 +61,41 @@ fn gelu_inner<R: Real>(x: R) -> (R, R) {
     (inner, square.mul_add(cubic * R::of(3.0), linear))
 }
 
+/// `x Phi(x)`.
+#[inline(always)]
+pub(super) fn gelu<R: Real>(x: R) -> R {
+    x * normal_distribution(x)
+}
+
+/// The slope of [`gelu`].
+#[inline(always)]
+pub(super) fn gelu_slope<R: Real>(x: R) -> R {
+    let density = R::of(INV_SQRT_2PI) * (R::of(-0.5) * x * x).exp();
+    x.mul_add(density, normal_distribution(x))
+}
+
+#[inline(always)]
+fn normal_distribution<R: Real>(x: R) -> R {
+    R::of(0.5) + R::of(0.5) * (x * R::of(std::f64::consts::FRAC_1_SQRT_2)).erf()
+}
+
+/// GELU's tanh form.
+#[inline(always)]
+pub(super) fn gelu_tanh<R: Real>(x: R) -> R {
+    // 0.5 (1 + tanh u) = sigmoid(2 u).
+    let (u, _) = gelu_inner(x);
+    x * (u + u).sigmoid()
+}
+
+/// Two factors of the slope of [`gelu_tanh`].
+#[inline(always)]
+pub(super) fn gelu_tanh_slope<R: Real>(x: R) -> (R, R) {
+    let (u, du) = gelu_inner(x);
+    let s = (u + u).sigmoid();
+    let slope = (du + du) * (R::of(1.0) - s);
+    (s, slope.mul_add(x, R::of(1.0)))
+}
+
 unary! {
     /// e to the power of each element.
     exp, Exp, ExpGrad: |x| x.exp(), |g, _x, y| g * y;
@@ -93,22 +128,12 @@ unary! {
     };
     /// `x Phi(x)` with the normal distribution function `Phi`, exactly: PyTorch's `gelu`
     /// (Hendrycks and Gimpel, <https://arxiv.org/abs/1606.08415>).
-    gelu, Gelu, GeluGrad: |x| x * (R::of(0.5) + R::of(0.5) * (x * R::of(std::f64::consts::FRAC_1_SQRT_2)).erf()), |g, x, _y| {
-        let phi = R::of(0.5) + R::of(0.5) * (x * R::of(std::f64::consts::FRAC_1_SQRT_2)).erf();
-        let density = R::of(INV_SQRT_2PI) * (R::of(-0.5) * x * x).exp();
-        g * x.mul_add(density, phi)
-    };
+    gelu, Gelu, GeluGrad: |x| gelu(x), |g, x, _y| g * gelu_slope(x);
     /// GELU with its distribution function approximated by tanh: `gelu_new` of GPT-2,
     /// `gelu(approximate="tanh")` of PyTorch.
-    gelu_tanh, GeluTanh, GeluTanhGrad: |x| {
-        // 0.5 (1 + tanh u) = sigmoid(2 u).
-        let (u, _) = gelu_inner(x);
-        x * (u + u).sigmoid()
-    }, |g, x, _y| {
-        let (u, du) = gelu_inner(x);
-        let s = (u + u).sigmoid();
-        let slope = (du + du) * (R::of(1.0) - s);
-        g * s * slope.mul_add(x, R::of(1.0))
+    gelu_tanh, GeluTanh, GeluTanhGrad: |x| gelu_tanh(x), |g, x, _y| {
+        let (s, bend) = gelu_tanh_slope(x);
+        g * s * bend
     };
 }
 

@@ -130,9 +130,9 @@ impl Text {
     ) -> Tensor {
         let [ids, targets, documents] = tensors(batch);
         let documents = self.document_attention.then_some(&documents);
-        let hidden = |forward: &Forward| self.model.hidden(&ids, documents, forward);
+        let output = |forward: &Forward| self.model.output(&ids, documents, forward);
         let (head, denominator) = (self.model.head(), Some(denominator as f64));
-        regularized_cross_entropy(hidden, Some(&head), &targets, denominator, terms, forward)
+        regularized_cross_entropy(output, Some(&head), &targets, denominator, terms, forward)
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use rappel_data::{DRAWING, Order, Permutation};
 use rappel_model::{ARCHITECTURES, LanguageModel, save_pretrained};
-use rappel_nn::{Forward, regularized_cross_entropy};
+use rappel_nn::{Forward, Output, regularized_cross_entropy};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, joined};
-use rappel_tensor::{CrossEntropy, Params, Tensor, WeightLayout, cross_entropy, linear, no_grad};
+use rappel_tensor::{CrossEntropy, Params, Tensor, cross_entropy, no_grad};
 
 use super::{Task, TaskEntry};
 use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
@@ -146,15 +146,15 @@ impl Facts {
 
 impl Table {
     /// What the head reads of the equals sign, `[batch, width]`.
-    fn last(&self, ids: &Tensor, forward: &Forward) -> Tensor {
-        self.model.hidden(ids, None, forward).narrow(1, TIME - 1, 1).squeeze(1)
+    fn last(&self, ids: &Tensor, forward: &Forward) -> Output {
+        let Output { hidden, auxiliary } = self.model.output(ids, None, forward);
+        Output { hidden: hidden.narrow(1, TIME - 1, 1).squeeze(1), auxiliary }
     }
 
     /// Logits `[batch, p + 1]` and results of pairs.
     fn answers(&self, facts: &[[i64; 3]], forward: &Forward) -> [Tensor; 2] {
         let [ids, results] = self.facts.tensors(facts);
-        let last = self.last(&ids, forward);
-        [linear(&last, &self.model.head(), None, WeightLayout::OutIn), results]
+        [self.model.head().logits(&self.last(&ids, forward).hidden), results]
     }
 
     fn part(&self, pass: &Pass) -> Vec<[i64; 3]> {
@@ -243,7 +243,7 @@ impl Task for Table {
     fn first_non_finite_activation(&self, passes: &[Pass]) -> Option<String> {
         let place = |pass: &Pass| {
             let [ids, _] = self.facts.tensors(&self.part(pass));
-            self.last(&ids, &pass.forward).first_non_finite()
+            self.last(&ids, &pass.forward).hidden.first_non_finite()
         };
         let place = no_grad(|| passes.iter().find_map(place))?;
         Some(format!("the hidden states that the head reads, at {place}"))

@@ -1,6 +1,6 @@
 //! The backward pass: tasks are heads of keys and values, with all queries that read them.
 
-use super::rows::{Block, dots, scaled, slopes};
+use super::rows::{Block, cap, dots, scaled, slopes};
 use super::scratch::{Scratch, padded};
 use super::{Heads, KEYS, Number};
 use crate::cpu::gemm::{Float, How, Operand, View, gemm};
@@ -123,7 +123,22 @@ impl<T: Number> Sums<T> {
         }
     }
 
-    /// Zeros in all rows.
+    /// Zeros in all rows, to add to.
+    ///
+    /// # Safety
+    /// There are so many.
+    unsafe fn zero(&self, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if T::NATIVE {
+                self.clear(rows);
+            } else {
+                self.scratch.write_bytes(0, rows * self.dim);
+            }
+        }
+    }
+
+    /// Zeros in all rows of the tensor.
     ///
     /// # Safety
     /// There are so many.
@@ -180,11 +195,16 @@ impl<T: Number> Task<'_, T> {
                 dv.clear(p.keys);
                 return;
             }
+            if p.window.is_some() {
+                dk.zero(p.keys);
+                dv.zero(p.keys);
+            }
             for h in kv * group..(kv + 1) * group {
-                // The last block sees all keys, so it can write what the others add to.
+                // Without a window the last block sees all keys, so it can write what the others add to.
                 for block in (0..p.time.div_ceil(QUERIES)).rev() {
                     let t = block * QUERIES;
-                    let fresh = h == kv * group && t + QUERIES >= p.time;
+                    let last = h == kv * group && t + QUERIES >= p.time;
+                    let fresh = last && p.window.is_none();
                     self.block(h, t..p.time.min(t + QUERIES), &memory, (&dk, &dv), fresh);
                 }
             }
@@ -208,7 +228,7 @@ impl<T: Number> Task<'_, T> {
     ) {
         let (p, b) = (self.p, self.b);
         let (rows, t) = (queries.len(), queries.start);
-        let reach = p.visible(queries.end - 1);
+        let (lowest, reach) = (p.lowest(t), p.visible(queries.end - 1));
         let (to, stride) = (self.dq.row(b, t, h), self.dq.strides[1]);
         let dq = Sums { to, stride, scratch: memory.dq, dim: p.dim, how: p.how() };
         let (mut delta, mut seeds) = ([0.0; QUERIES], [0; QUERIES]);
@@ -216,23 +236,27 @@ impl<T: Number> Task<'_, T> {
         p.seed(b, h, t, &mut seeds[..rows]);
         // SAFETY: the caller's promise.
         unsafe {
-            if reach == 0 {
+            if reach == lowest {
                 dq.clear(rows);
                 return;
             }
             let (out, grad) = (self.out.row(b, t, h), self.grad.row(b, t, h));
             dots::<T>(out, grad, self.out.strides[1], p.dim, &mut delta[..rows]);
-            for first in (0..reach).step_by(KEYS) {
+            for first in (lowest..reach).step_by(KEYS) {
                 let width = KEYS.min(reach - first);
                 let visible = p.visible_from(t, first);
                 let at = |start| Block { start, stride: memory.stride, rows, width, visible };
                 let (scores, grads) = (at(memory.scores), at(memory.grads));
                 self.recompute(h, t, first, &scores, &grads);
+                if let Some(softcap) = p.softcap {
+                    cap(&scores, softcap);
+                }
                 p.hide(&scores, b, queries.clone(), first..first + width);
                 p.drop_some(&grads, &seeds[..rows], first);
-                slopes(&scores, &grads, lse, &delta[..rows]);
+                slopes(&scores, &grads, lse, &delta[..rows], p.softcap);
                 p.drop_some(&scores, &seeds[..rows], first);
-                self.spread(h, t, first, &scores, &grads, (&dq, dk, dv), fresh);
+                let add = [first > lowest, !fresh];
+                self.spread(h, t, first, &scores, &grads, (&dq, dk, dv), add);
             }
             dq.finish(rows);
         }
@@ -263,7 +287,8 @@ impl<T: Number> Task<'_, T> {
         }
     }
 
-    /// `dV += P^T dO`, `dK += scale dS^T Q`, `dQ += scale dS K`.
+    /// `dV += P^T dO`, `dK += scale dS^T Q`, `dQ += scale dS K`; written instead where `add`, of queries and of keys,
+    /// says so.
     ///
     /// # Safety
     /// As [`recompute`](Self::recompute).
@@ -275,7 +300,7 @@ impl<T: Number> Task<'_, T> {
         scores: &Block<T::Sum>,
         grads: &Block<T::Sum>,
         (dq, dk, dv): (&Sums<T>, &Sums<T>, &Sums<T>),
-        fresh: bool,
+        add: [bool; 2],
     ) {
         let (b, kv) = (self.b, self.kv);
         let (rows, width) = (scores.rows, scores.width);
@@ -285,10 +310,10 @@ impl<T: Number> Task<'_, T> {
         // SAFETY: the views lie within the operands.
         unsafe {
             let (q, g) = (self.q.view(b, t, h), self.grad.view(b, t, h));
-            dv.product((first, width, rows), T::Sum::ONE, tall(scores), g, !fresh);
-            dk.product((first, width, rows), scale, tall(grads), q, !fresh);
+            dv.product((first, width, rows), T::Sum::ONE, tall(scores), g, add[1]);
+            dk.product((first, width, rows), scale, tall(grads), q, add[1]);
             let k = self.k.view(b, first, kv);
-            dq.product((0, rows, width), scale, wide(grads), k, first > 0);
+            dq.product((0, rows, width), scale, wide(grads), k, add[0]);
         }
     }
 }

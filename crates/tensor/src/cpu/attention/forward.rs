@@ -1,6 +1,6 @@
 //! The forward pass: tasks are blocks of queries of one head.
 
-use super::rows::{Block, Running, exponentials, scaled};
+use super::rows::{Block, Running, cap, exponentials, scaled};
 use super::scratch::{Scratch, padded};
 use super::{Heads, KEYS, Number};
 use crate::cpu::gemm::{Float, View, gemm};
@@ -57,8 +57,8 @@ impl<T: Number> Task<'_, T> {
     unsafe fn run(&self, queries: std::ops::Range<usize>, out: Heads<T>, lse: &mut [f64]) {
         let (p, b, h) = (self.p, self.b, self.h);
         let (rows, t) = (queries.len(), queries.start);
-        let reach = p.visible(queries.end - 1);
-        let stride = Block::<T::Sum>::stride(reach.min(KEYS));
+        let (lowest, reach) = (p.lowest(t), p.visible(queries.end - 1));
+        let stride = Block::<T::Sum>::stride((reach - lowest).min(KEYS));
         let bytes = padded::<T::Sum>(QUERIES * stride)
             + padded::<T::Sum>(QUERIES * p.dim)
             + 3 * padded::<f64>(QUERIES);
@@ -71,17 +71,20 @@ impl<T: Number> Task<'_, T> {
             let sum = std::slice::from_raw_parts_mut(scratch.part::<f64>(rows), rows);
             let mut seeds = [0; QUERIES];
             p.seed(b, h, t, &mut seeds[..rows]);
-            for first in (0..reach).step_by(KEYS) {
+            for first in (lowest..reach).step_by(KEYS) {
                 let width = KEYS.min(reach - first);
                 let visible = p.visible_from(t, first);
                 let block = Block { start, stride, rows, width, visible };
                 self.score(&block, t, first);
+                if let Some(softcap) = p.softcap {
+                    cap(&block, softcap);
+                }
                 p.hide(&block, b, queries.clone(), first..first + width);
-                exponentials(&block, Running { max, sum }, sums, p.dim, first == 0);
+                exponentials(&block, Running { max, sum }, sums, p.dim, first == lowest);
                 p.drop_some(&block, &seeds[..rows], first);
-                self.add_values(&block, first, sums);
+                self.add_values(&block, first, sums, first > lowest);
             }
-            if reach == 0 {
+            if reach == lowest {
                 sum.fill(0.0);
                 sums.cast::<u8>().write_bytes(0, rows * p.dim * size_of::<T::Sum>());
             }
@@ -107,16 +110,16 @@ impl<T: Number> Task<'_, T> {
         unsafe { gemm(size, alpha, q, k, block.start, block.stride, false, None, p.how()) }
     }
 
-    /// Adds the block's values, weighted, to `sums`.
+    /// Writes the block's values, weighted, to `sums`, or adds them.
     ///
     /// # Safety
     /// As [`score`](Self::score), and `sums` has a row of `dim` for each of the block's.
-    unsafe fn add_values(&self, block: &Block<T::Sum>, first: usize, sums: *mut T::Sum) {
+    unsafe fn add_values(&self, block: &Block<T::Sum>, first: usize, sums: *mut T::Sum, add: bool) {
         let p = self.p;
         let kv = self.h / (p.heads / p.kv_heads);
         let size = (block.rows, p.dim, block.width);
         let weights = View::new(block.start.cast_const(), block.stride, 1);
-        let (values, add) = (self.v.view(self.b, first, kv), first > 0);
+        let values = self.v.view(self.b, first, kv);
         // SAFETY: the views lie within the operands.
         unsafe {
             gemm(size, T::Sum::ONE, weights, values, sums, p.dim, add, None, p.how());

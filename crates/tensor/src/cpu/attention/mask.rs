@@ -12,20 +12,30 @@ impl Problem {
     /// How many keys, from the first on, query `t` may see by its place: the last query stands
     /// beside the last key.
     pub(super) fn visible(&self, t: usize) -> usize {
-        if self.causal { (t + 1 + self.keys).saturating_sub(self.time) } else { self.keys }
+        let beyond = self.beyond().map(|beyond| (t + beyond + self.keys).saturating_sub(self.time));
+        beyond.unwrap_or(self.keys).min(self.keys)
+    }
+
+    /// The first key that query `t` may see by its place.
+    pub(super) fn lowest(&self, t: usize) -> usize {
+        self.window.map_or(0, |window| (t + 1 + self.keys).saturating_sub(self.time + window))
+    }
+
+    /// How many places from its own on a query sees.
+    fn beyond(&self) -> Option<usize> {
+        if self.causal { Some(1) } else { self.window }
     }
 
     /// What [`visible`](Self::visible) says of row `r` of a block, counted from key `first`, is
     /// `r` more than this.
     pub(super) fn visible_from(&self, t: usize, first: usize) -> isize {
-        if self.causal {
-            (t + 1 + self.keys) as isize - (self.time + first) as isize
-        } else {
-            isize::MAX / 2
+        match self.beyond() {
+            Some(beyond) => (t + beyond + self.keys) as isize - (self.time + first) as isize,
+            None => isize::MAX / 2,
         }
     }
 
-    /// Puts minus infinity where padding or another document hides a key from a query.
+    /// Puts minus infinity where the window, padding or another document hides a key from a query.
     ///
     /// # Safety
     /// The block holds scores of `queries` against `keys`.
@@ -36,13 +46,15 @@ impl Problem {
         queries: Range<usize>,
         keys: Range<usize>,
     ) {
-        if self.key_padding.is_none() && self.documents.is_none() {
+        if self.window.is_none() && self.key_padding.is_none() && self.documents.is_none() {
             return;
         }
         let hidden = A::from_f64(f64::NEG_INFINITY);
         for (r, t) in queries.enumerate() {
             // SAFETY: the caller's promise.
             let row = unsafe { std::slice::from_raw_parts_mut(block.row(r), keys.len()) };
+            let below = self.lowest(t).clamp(keys.start, keys.end) - keys.start;
+            row[..below].fill(hidden);
             if let Some(padding) = &self.key_padding {
                 let real = &padding.slice::<u8>()[b * self.keys..][keys.clone()];
                 for (score, &real) in row.iter_mut().zip(real) {

@@ -50,9 +50,13 @@ impl Problem {
 
     /// Floating-point operations of `products` products over all visible pairs.
     fn flops(&self, products: usize) -> f64 {
-        let pairs = self.batch * self.heads * self.time * self.keys;
-        let share = if self.causal && self.time == self.keys { 0.5 } else { 1.0 };
-        (2 * products * pairs * self.dim) as f64 * share
+        let pairs = if self.window.is_some() {
+            (0..self.time).map(|t| (self.visible(t) - self.lowest(t)) as f64).sum()
+        } else {
+            let share = if self.causal && self.time == self.keys { 0.5 } else { 1.0 };
+            (self.time * self.keys) as f64 * share
+        };
+        (2 * products * self.batch * self.heads * self.dim) as f64 * pairs
     }
 
     /// Bytes of as many tensors of the queries' and of the keys' size.

@@ -123,8 +123,39 @@ impl<A: Stored> Kernel for Exponentials<'_, A> {
     }
 }
 
-/// Turns scores into probabilities `p = exp(score - lse)` and their gradients `dp` into the
-/// scores' gradients `p (dp - delta)`; zeros where a key is hidden.
+/// Turns scores into `softcap tanh(score / softcap)`.
+///
+/// # Safety
+/// The block holds its rows.
+pub(super) unsafe fn cap<A: Stored>(block: &Block<A>, softcap: f64) {
+    dispatch(Cap { block, softcap });
+}
+
+struct Cap<'a, A> {
+    block: &'a Block<A>,
+    softcap: f64,
+}
+
+impl<A: Stored> Kernel for Cap<'_, A> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let softcap = A::Wide::<S>::of(self.softcap);
+        for r in 0..self.block.rows {
+            let row = self.block.row(r);
+            for i in (0..self.block.seen(r)).step_by(A::Wide::<S>::LANES) {
+                // SAFETY: rows have room for whole registers.
+                unsafe {
+                    let x = (A::load::<S>(row.add(i)) / softcap).tanh() * softcap;
+                    A::store::<S>(x, row.add(i));
+                }
+            }
+        }
+    }
+}
+
+/// Turns scores, capped where there is a cap, into probabilities `p = exp(score - lse)` and their
+/// gradients `dp` into the gradients of scores `p (dp - delta)`; zeros where a key is hidden.
 ///
 /// # Safety
 /// Both blocks hold rows for each `lse` and `delta`, and have the same places.
@@ -133,8 +164,9 @@ pub(super) unsafe fn slopes<A: Stored>(
     grads: &Block<A>,
     lse: &[f64],
     delta: &[f64],
+    softcap: Option<f64>,
 ) {
-    dispatch(Slopes { scores, grads, lse, delta });
+    dispatch(Slopes { scores, grads, lse, delta, softcap });
 }
 
 struct Slopes<'a, A> {
@@ -142,6 +174,7 @@ struct Slopes<'a, A> {
     grads: &'a Block<A>,
     lse: &'a [f64],
     delta: &'a [f64],
+    softcap: Option<f64>,
 }
 
 impl<A: Stored> Kernel for Slopes<'_, A> {
@@ -149,6 +182,7 @@ impl<A: Stored> Kernel for Slopes<'_, A> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let lanes = A::Wide::<S>::LANES;
+        let softcap = self.softcap.map(A::Wide::<S>::of);
         for r in 0..self.scores.rows {
             let seen = self.scores.seen(r);
             let whole = seen.next_multiple_of(lanes);
@@ -159,8 +193,14 @@ impl<A: Stored> Kernel for Slopes<'_, A> {
             unsafe {
                 self.scores.fill(r, seen, whole, f64::NEG_INFINITY);
                 for i in (0..whole).step_by(lanes) {
-                    let p = (A::load::<S>(scores.add(i)) - lse).exp();
-                    let slope = p * (A::load::<S>(grads.add(i)) - delta);
+                    let score = A::load::<S>(scores.add(i));
+                    let p = (score - lse).exp();
+                    let mut slope = p * (A::load::<S>(grads.add(i)) - delta);
+                    if let Some(softcap) = softcap {
+                        // A hidden score is minus infinity, and its slope stays 0.
+                        let t = score.max(-softcap) / softcap;
+                        slope = slope * (-t).mul_add(t, A::Wide::<S>::of(1.0));
+                    }
                     A::store::<S>(p, scores.add(i));
                     A::store::<S>(slope, grads.add(i));
                 }

@@ -24,6 +24,7 @@ fn plain(
     [q, k, v, g]: [Vec<f64>; 4],
     sees: &dyn Fn(usize, usize, usize) -> bool,
     keep: &dyn Fn(usize, usize, usize, usize) -> f64,
+    softcap: Option<f64>,
 ) -> [Vec<f64>; 4] {
     let mut out = [vec![0.0; q.len()], vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]];
     let scale = 1.0 / (dim as f64).sqrt();
@@ -38,7 +39,9 @@ fn plain(
         let row = ((b * time + t) * heads + h) * dim;
         let (row, seen) = (row..row + dim, (0..keys).filter(|&s| sees(b, t, s)));
         let seen: Vec<usize> = seen.collect();
-        let e = |s: usize| (scale * dot(&q[row.clone()], &k[at(s)..at(s) + dim])).exp();
+        let score = |s: usize| scale * dot(&q[row.clone()], &k[at(s)..at(s) + dim]);
+        let tanh = |s: usize| softcap.map_or(0.0, |cap| (score(s) / cap).tanh());
+        let e = |s: usize| softcap.map_or_else(|| score(s), |cap| cap * tanh(s)).exp();
         let sum: f64 = seen.iter().map(|&s| e(s)).sum();
         let weights: Vec<f64> = seen.iter().map(|&s| e(s) / sum).collect();
         let slopes: Vec<f64> = seen
@@ -49,7 +52,8 @@ fn plain(
         for ((&s, weight), slope) in seen.iter().zip(&weights).zip(&slopes) {
             let key = at(s)..at(s) + dim;
             let kept = weight * keep(b, h, t, s);
-            let slope = scale * weight * (slope - mean);
+            let bend = 1.0 - tanh(s) * tanh(s);
+            let slope = scale * weight * (slope - mean) * bend;
             add(&mut out[0][row.clone()], &v[key.clone()], kept);
             add(&mut out[1][row.clone()], &k[key.clone()], slope);
             add(&mut out[2][key.clone()], &q[row.clone()], slope);
@@ -100,7 +104,7 @@ fn odd_sizes_follow_the_formula() {
                 let options = AttentionOptions { causal, ..AttentionOptions::default() };
                 let sees = |_, t, s| !causal || s + time <= t + keys;
                 let plain_inputs = given.clone().map(|x| x.to_f64_vec());
-                let want = plain(sizes, plain_inputs, &sees, &|_, _, _, _| 1.0);
+                let want = plain(sizes, plain_inputs, &sees, &|_, _, _, _| 1.0, None);
                 let what = format!("{sizes:?} causal {causal} {dtype}");
                 assert_near(&computed(&given, &options), &want, tolerance, &what);
             }
@@ -123,6 +127,7 @@ fn masks_and_dropout_follow_the_formula() {
         key_padding: Some(&padding),
         documents: Some(&ids),
         dropout: Some((0.25, key)),
+        ..AttentionOptions::default()
     };
     let sees = |b: usize, t: usize, s: usize| {
         s <= t && real[b * 70 + s] == 1 && documents[b * 70 + s] == documents[b * 70 + t]
@@ -134,8 +139,48 @@ fn masks_and_dropout_follow_the_formula() {
     };
     for (dtype, tolerance) in TYPES {
         let given = inputs(sizes, dtype);
-        let want = plain(sizes, given.clone().map(|x| x.to_f64_vec()), &sees, &keep);
+        let want =
+            plain(sizes, given.clone().map(|x| x.to_f64_vec()), &sees, &keep, options.softcap);
         assert_near(&computed(&given, &options), &want, tolerance, &format!("{dtype}"));
+    }
+}
+
+#[test]
+fn windows_and_soft_caps_follow_the_formula() {
+    let sizes: [Sizes; 5] = [
+        [1, 9, 9, 2, 1, 5],
+        [2, 130, 130, 2, 1, 9],
+        [1, 3, 70, 2, 2, 8],
+        // A window that begins in a later block of keys, and one that is wider than a block.
+        [1, 60, 2300, 1, 1, 8],
+        [1, 70, 3, 1, 1, 4],
+    ];
+    for sizes in sizes {
+        for (causal, window, softcap) in [
+            (true, Some(1), None),
+            (true, Some(4), Some(0.3)),
+            (true, Some(60), None),
+            (true, Some(1500), Some(2.0)),
+            (false, Some(3), None),
+            (true, None, Some(0.3)),
+            (false, None, Some(0.3)),
+        ] {
+            let [_, time, keys, ..] = sizes;
+            let options =
+                AttentionOptions { causal, window, softcap, ..AttentionOptions::default() };
+            let sees = |_, t: usize, s: usize| {
+                let place = (t + keys) as isize - time as isize;
+                let ahead = s as isize - place;
+                (!causal || ahead <= 0) && window.is_none_or(|w| ahead.unsigned_abs() < w)
+            };
+            for (dtype, tolerance) in TYPES {
+                let given = inputs(sizes, dtype);
+                let plain_inputs = given.clone().map(|x| x.to_f64_vec());
+                let want = plain(sizes, plain_inputs, &sees, &|_, _, _, _| 1.0, softcap);
+                let what = format!("{sizes:?} causal {causal} {window:?} {softcap:?} {dtype}");
+                assert_near(&computed(&given, &options), &want, tolerance, &what);
+            }
+        }
     }
 }
 

@@ -120,7 +120,7 @@ impl<T: Stored> Row<T> {
                 let at = At { i, n: lanes.min(width - i) };
                 let g = read::<T, S>(self.grad, at);
                 let xhat = (read::<T, S>(self.x, at) - centre) * scale;
-                let gw = g * read::<T, S>(self.weight, at);
+                let gw = g * norm.factor(read::<T, S>(self.weight, at));
                 whole = whole + gw;
                 aligned = gw.mul_add(xhat, aligned);
                 let (dw, db) = (sums.add(i), sums.add(width + i));
@@ -144,7 +144,8 @@ impl<T: Stored> Row<T> {
             while i < width {
                 let at = At { i, n: lanes.min(width - i) };
                 let xhat = (read::<T, S>(self.x, at) - centre) * scale;
-                let gw = read::<T, S>(self.grad, at) * read::<T, S>(self.weight, at);
+                let w = norm.factor(read::<T, S>(self.weight, at));
+                let gw = read::<T, S>(self.grad, at) * w;
                 write::<T, S>(gw.mul_add(scale, xhat.mul_add(aligned, whole)), dx, at);
                 i += lanes;
             }

@@ -119,6 +119,14 @@ fn first_lanes<L: Lanes>(value: L, n: usize) -> L {
     }
 }
 
+impl Norm {
+    /// What a row is multiplied by, from its weight.
+    #[inline(always)]
+    fn factor<R: Real>(self, weight: R) -> R {
+        if self.plus_one { weight + R::of(1.0) } else { weight }
+    }
+}
+
 struct Forward<'a, T> {
     norm: Norm,
     x: &'a [T],
@@ -158,7 +166,7 @@ impl<T: Stored> Kernel for Forward<'_, T> {
                 while i < width {
                     let at = At { i, n: lanes.min(width - i) };
                     let xhat = (read::<T, S>(x, at) - centre) * rstd;
-                    let w = read::<T, S>(weight, at);
+                    let w = self.norm.factor(read::<T, S>(weight, at));
                     let y = match self.bias {
                         Some(bias) => xhat.mul_add(w, read::<T, S>(bias.as_ptr(), at)),
                         None => xhat * w,

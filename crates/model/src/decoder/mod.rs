@@ -1,0 +1,197 @@
+//! Decoders: blocks of causal attention and a gated MLP over rotary positions.
+//!
+//! One model with options; an architecture is a reader of its config and the names of its parameters.
+
+mod attention;
+mod block;
+mod experts;
+mod shape;
+
+use rappel_nn::{Dropout, Embedding, Forward, Head, Linear, Output, RmsNorm, Rope, Values};
+use rappel_tensor::{Param, Params, Tensor, checkpoint, concat, is_recording, no_grad};
+
+use crate::{Cache, LanguageModel, ModelConfig};
+use attention::Angles;
+use block::Block;
+use experts::{Load, imbalance};
+
+pub(crate) use shape::{
+    AttentionShape, DecoderShape, ExpertsShape, LayerShape, MlpShape, Norms, QkNorm,
+};
+
+/// The parameter of a head that is not tied.
+pub(crate) const HEAD: &str = "lm_head.weight";
+/// The parameter of the embedding.
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// A decoder; its parameters carry the names of transformers' `*ForCausalLM`.
+pub(crate) struct Decoder {
+    config: Box<dyn ModelConfig>,
+    shape: DecoderShape,
+    embedding: Embedding,
+    blocks: Vec<Block>,
+    norm: RmsNorm,
+    head: Param,
+    dropout: Dropout,
+    ropes: Ropes,
+}
+
+/// The kinds of positions that layers have, each once, and which kind each layer has.
+struct Ropes {
+    kinds: Vec<Rope>,
+    of_layer: Vec<Option<usize>>,
+}
+
+impl Ropes {
+    fn new(shape: &DecoderShape) -> Self {
+        let mut kinds: Vec<Rope> = Vec::new();
+        let mut kind = |rope: &Rope| {
+            kinds.iter().position(|kind| kind == rope).unwrap_or_else(|| {
+                kinds.push(rope.clone());
+                kinds.len() - 1
+            })
+        };
+        let of_layer =
+            shape.layers.iter().map(|layer| layer.rope.as_ref().map(&mut kind)).collect();
+        Self { kinds, of_layer }
+    }
+
+    /// The angles of each layer at `time` positions from `start` on.
+    fn angles(&self, start: usize, time: usize, shape: &DecoderShape) -> Vec<Option<Angles>> {
+        let kinds: Vec<Angles> =
+            self.kinds.iter().map(|rope| rope.angles(start, time, shape.dtype)).collect();
+        self.of_layer.iter().map(|kind| kind.map(|kind| kinds[kind].clone())).collect()
+    }
+}
+
+impl Decoder {
+    /// Registers the parameters of a model of this shape.
+    pub fn new(
+        params: &mut Params,
+        config: Box<dyn ModelConfig>,
+        shape: DecoderShape,
+        values: Values,
+    ) -> Self {
+        let (width, vocab, init) = (shape.width, shape.vocab_size, values.normal(shape.std));
+        let mut top = params.scope("").dtype(shape.dtype);
+        let mut scope = top.scope("model");
+        let embedding = Embedding::from_init(&mut scope.scope("embed_tokens"), vocab, width, init);
+        let layers = shape.layers.iter().enumerate();
+        let blocks = layers
+            .map(|(i, layer)| {
+                Block::new(&mut scope.scope(&format!("layers.{i}")), &shape, layer, values)
+            })
+            .collect();
+        let norm = shape.norm(&mut scope.scope("norm"), width);
+        let head = if shape.tied {
+            embedding.weight().clone()
+        } else {
+            let mut scope = top.scope("lm_head");
+            Linear::from_init(&mut scope, width, vocab, init, false).weight().clone()
+        };
+        let dropout = Dropout::new(shape.dropouts[0]);
+        let ropes = Ropes::new(&shape);
+        Self { config, shape, embedding, blocks, norm, head, dropout, ropes }
+    }
+
+    /// Tokens as `[batch, time, width]`.
+    #[track_caller]
+    fn embed(&self, ids: &Tensor, past: usize, forward: &Forward) -> Tensor {
+        let name = self.config.model_type();
+        assert!(ids.rank() == 2, "{name}: ids are [batch, time], got {}", ids.shape());
+        let (time, most) = (ids.size(1), self.shape.positions);
+        assert!(past + time <= most, "{name}: {} tokens, positions for {most}", past + time);
+        let x = self.embedding.forward(ids);
+        forward.embeddings(self.shape.embedding_scale.map_or_else(|| x.clone(), |scale| &x * scale))
+    }
+
+    /// One block, recomputed in the backward pass where the config says so.
+    fn block(
+        &self,
+        i: usize,
+        x: &Tensor,
+        angles: Option<&Angles>,
+        documents: Option<&Tensor>,
+        forward: &Forward,
+    ) -> (Tensor, Option<Load>) {
+        let block = &self.blocks[i];
+        if !(self.shape.gradient_checkpointing && is_recording()) {
+            return block.forward(x, angles, documents, forward);
+        }
+        let balanced = self.balanced() && self.shape.layers[i].sparse && forward.train;
+        let (block, angles, documents) = (block.clone(), angles.cloned(), documents.cloned());
+        let forward = *forward;
+        // What is computed again is one tensor, so a load goes behind the states.
+        let out = checkpoint(&[x], move |x| {
+            let (x, load) = block.forward(&x[0], angles.as_ref(), documents.as_ref(), &forward);
+            match load {
+                Some(load) => {
+                    let numbers = [x.count(), load.count()];
+                    let load = load.to_dtype(x.dtype()).reshape([numbers[1]]);
+                    concat(&[&x.reshape([numbers[0]]), &load], 0)
+                }
+                None => x,
+            }
+        });
+        if !balanced {
+            return (out, None);
+        }
+        let states = x.count();
+        let load = out.narrow(0, states, out.count() - states);
+        let experts = load.count() / 2;
+        let load = load.reshape([2, experts]).to_dtype(x.dtype().accumulator());
+        (out.narrow(0, 0, states).reshape(x.shape()), Some(load))
+    }
+
+    /// Whether the load of experts is balanced by a loss.
+    fn balanced(&self) -> bool {
+        self.shape.experts.as_ref().is_some_and(|experts| experts.balance.is_some())
+    }
+}
+
+impl LanguageModel for Decoder {
+    fn config(&self) -> &dyn ModelConfig {
+        self.config.as_ref()
+    }
+
+    fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output {
+        let angles = self.ropes.angles(0, ids.size(1), &self.shape);
+        let embedded = self.embed(ids, 0, forward);
+        let mut x = self.dropout.forward(embedded, &forward.layer("embed_tokens"));
+        let forward = forward.layer("layers");
+        let mut loads = Vec::new();
+        for (i, angles) in angles.iter().enumerate() {
+            let forward = forward.block(i, self.blocks.len());
+            let load;
+            (x, load) = self.block(i, &x, angles.as_ref(), documents, &forward);
+            loads.extend(load);
+        }
+        let balance = self.shape.experts.as_ref().and_then(|experts| experts.balance);
+        let auxiliary = imbalance(&loads).zip(balance).map(|(loss, factor)| loss * factor);
+        Output { hidden: self.norm.forward(&x), auxiliary }
+    }
+
+    fn head(&self) -> Head {
+        Head { weight: self.head.tensor(), softcap: self.shape.softcap }
+    }
+
+    fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor {
+        no_grad(|| {
+            let (past, time) = (cache.len(), ids.size(1));
+            let angles = self.ropes.angles(past, time, &self.shape);
+            let mut x = self.embed(ids, past, &Forward::evaluation());
+            for (i, (block, angles)) in self.blocks.iter().zip(&angles).enumerate() {
+                x = block.decode(&x, angles.as_ref(), i, cache);
+            }
+            cache.advance(time);
+            let last = x.narrow(1, time - 1, 1).squeeze(1);
+            self.head().logits(&self.norm.forward(&last))
+        })
+    }
+
+    fn new_cache(&self, batch: usize, positions: usize) -> Cache {
+        let DecoderShape { attention, layers, dtype, .. } = &self.shape;
+        let AttentionShape { kv_heads, dim, .. } = *attention;
+        Cache::new(layers.len(), batch, positions, kv_heads, dim, *dtype)
+    }
+}
