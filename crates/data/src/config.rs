@@ -9,7 +9,7 @@ use crate::DRAWING;
 use crate::sources::{SOURCES, Source};
 
 /// The options that every source takes.
-pub(crate) const COMMON: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(OWN, DRAWING);
+pub(crate) const COMMON: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(&[OWN, DRAWING]);
 
 const OWN: &[Field] =
     &[

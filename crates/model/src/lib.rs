@@ -35,7 +35,7 @@ mod language_model;
 mod predictors;
 mod sampling;
 
-pub use architectures::{ARCHITECTURES, Architecture, Configure, Gpt2Config};
+pub use architectures::{ARCHITECTURES, Architecture, Common, Configure, Gpt2Config};
 pub use cache::Cache;
 pub use files::{FilesError, Pretrained, load_pretrained, load_weights, save_pretrained};
 pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};

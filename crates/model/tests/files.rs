@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn built(config: &Gpt2Config) -> (Box<dyn LanguageModel>, Params) {
-    let mut params = Params::with_dtype(3, config.dtype);
+    let mut params = Params::with_dtype(3, config.dtype());
     (config.build(&mut params), params)
 }
 
@@ -58,12 +58,11 @@ fn what_is_saved_comes_back_bit_for_bit() {
     for dtype in [DType::F32, DType::F64, DType::BF16] {
         for tie_word_embeddings in [true, false] {
             let config = Gpt2Config {
-                dtype,
                 tie_word_embeddings,
                 n_inner: Some(24),
                 activation_function: "gelu".to_owned(),
                 scale_attn_weights: false,
-                ..small()
+                ..small().with_dtype(dtype)
             };
             let (dir, params) = saved(&config);
             let again = Pretrained::load(dir.path(), None).unwrap();

@@ -67,7 +67,7 @@ fn recomputed_blocks_give_the_same_bits() {
         let dropouts = [0.1, 0.2, 0.3];
         let [resid_pdrop, embd_pdrop, attn_pdrop] = dropouts;
         let config = rappel_model::Gpt2Config {
-            gradient_checkpointing,
+            common: rappel_model::Common { gradient_checkpointing, ..Default::default() },
             resid_pdrop,
             embd_pdrop,
             attn_pdrop,

@@ -15,7 +15,7 @@ const IDS: [i64; 10] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 22];
 
 #[test]
 fn decoding_in_any_pieces_equals_the_whole_pass() {
-    let config = Gpt2Config { dtype: DType::F64, ..small() };
+    let config = small().with_dtype(DType::F64);
     let mut params = Params::with_dtype(1, DType::F64);
     let model = config.build(&mut params);
     let ids = Tensor::from_slice(&IDS, [2, 5]);
@@ -45,7 +45,7 @@ fn a_full_cache_says_so() {
 
 #[test]
 fn documents_do_not_see_each_other() {
-    let config = Gpt2Config { dtype: DType::F64, ..small() };
+    let config = small().with_dtype(DType::F64);
     let mut params = Params::with_dtype(1, DType::F64);
     let model = config.build(&mut params);
     let documents = Tensor::from_slice(&[7_i64, 7, 7, 8, 8, 8], [1, 6]);

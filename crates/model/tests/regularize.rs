@@ -1,6 +1,6 @@
 //! What regularizes forward passes, in GPT-2.
 
-use rappel_model::{Gpt2Config, ModelConfig};
+use rappel_model::{Common, Gpt2Config, ModelConfig};
 use rappel_nn::Forward;
 use rappel_regularize::{Mixup, Noise};
 use rappel_tensor::{CrossEntropy, Key, Params, Tensor, no_grad};
@@ -22,7 +22,7 @@ fn gpt2_acts_by_each_and_recomputes_the_same() {
             embd_pdrop: 0.0,
             attn_pdrop: 0.0,
             resid_pdrop: 0.0,
-            gradient_checkpointing: recompute,
+            common: Common { gradient_checkpointing: recompute, ..Common::default() },
             ..Gpt2Config::default()
         };
         let mut params = Params::new(42);

@@ -14,7 +14,7 @@ struct Training {
 
 impl Training {
     fn new(recipe: OptimizerConfig, config: &Gpt2Config) -> Self {
-        let mut params = Params::with_dtype(1, config.dtype);
+        let mut params = Params::with_dtype(1, config.dtype());
         let model = config.build(&mut params);
         let optimizer = Optimizer::new(recipe, &params).unwrap();
         drop(params.tensors());
@@ -64,8 +64,7 @@ fn config(n_layer: usize, n_embd: usize, tied: bool, dtype: DType) -> Gpt2Config
         embd_pdrop: 0.0,
         attn_pdrop: 0.0,
         tie_word_embeddings: tied,
-        dtype,
-        ..Gpt2Config::default()
+        ..Gpt2Config::default().with_dtype(dtype)
     }
 }
 

@@ -70,6 +70,13 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The value at `key`, with its path, cannot be: `reason` says why and what to do.
+    pub fn invalid(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid { key: key.into(), reason: reason.into() }
+    }
+}
+
 fn at(key: &str) -> String {
     if key.is_empty() { String::new() } else { format!("config key `{key}`: ") }
 }

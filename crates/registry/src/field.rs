@@ -1,9 +1,11 @@
 //! One option: its key, the values it takes, its default and its help.
 
+use toml::Value;
+
 use crate::Kind;
 
 /// What an option is where the config does not give it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Default {
     /// The config must give it.
     Required,
@@ -11,6 +13,29 @@ pub enum Default {
     Absent,
     /// This TOML literal, checked like a given value.
     Toml(&'static str),
+    /// This value, checked like a given one.
+    Value {
+        /// The value as its declaration writes it; empty where that is no number.
+        text: &'static str,
+        /// The value; `None` where no config can give it.
+        value: fn() -> Option<Value>,
+    },
+}
+
+impl Default {
+    /// The default as TOML; `None` where there is none.
+    pub fn text(self) -> Option<String> {
+        match self {
+            Self::Required | Self::Absent => None,
+            Self::Toml(text) => Some(text.to_owned()),
+            Self::Value { text: "", value } => match value() {
+                // All its own defaults.
+                Some(Value::Table(_)) => Some("{}".to_owned()),
+                value => value.map(|value| value.to_string()),
+            },
+            Self::Value { text, .. } => Some(text.to_owned()),
+        }
+    }
 }
 
 /// One option of an entry or of a config section.
@@ -79,25 +104,40 @@ impl Field {
     }
 }
 
-/// Two lists of options, one after the other, as one constant of `N`.
+/// How many options some lists have together.
+pub const fn count(lists: &[&[Field]]) -> usize {
+    let (mut list, mut all) = (0, 0);
+    while list < lists.len() {
+        all += lists[list].len();
+        list += 1;
+    }
+    all
+}
+
+/// Lists of options, one after the other, as one constant of their [`count`].
 ///
 /// # Panics
-/// If `N` is not the length of both, which for a constant is an error of the build.
+/// If `N` is not their count, which for a constant is an error of the build.
 ///
 /// ```
-/// use rappel_registry::{Field, Kind, joined};
+/// use rappel_registry::{Field, Kind, count, joined};
 /// const OWN: &[Field] = &[Field::new("k", Kind::int_from(1), "5", "how many")];
 /// const SHARED: &[Field] = &[Field::new("every", Kind::int_from(1), "1", "steps")];
-/// const ALL: &[Field] = &joined::<{ OWN.len() + SHARED.len() }>(OWN, SHARED);
+/// const LISTS: &[&[Field]] = &[OWN, SHARED];
+/// const ALL: &[Field] = &joined::<{ count(LISTS) }>(LISTS);
 /// assert_eq!(ALL.iter().map(|field| field.name).collect::<Vec<_>>(), ["k", "every"]);
 /// ```
-pub const fn joined<const N: usize>(first: &[Field], second: &[Field]) -> [Field; N] {
-    assert!(N == first.len() + second.len(), "N is the length of both lists");
+pub const fn joined<const N: usize>(lists: &[&[Field]]) -> [Field; N] {
+    assert!(N == count(lists), "N is how many options the lists have");
     let mut fields = [Field::required("", Kind::Bool, ""); N];
-    let mut i = 0;
-    while i < N {
-        fields[i] = if i < first.len() { first[i] } else { second[i - first.len()] };
-        i += 1;
+    let (mut list, mut all) = (0, 0);
+    while list < lists.len() {
+        let mut i = 0;
+        while i < lists[list].len() {
+            fields[all] = lists[list][i];
+            (i, all) = (i + 1, all + 1);
+        }
+        list += 1;
     }
     fields
 }

@@ -28,10 +28,10 @@ pub fn describe(fields: &[Field]) -> String {
 fn collect(prefix: &str, fields: &[Field], rows: &mut Vec<[String; 4]>) {
     for field in fields {
         let key = format!("{prefix}{}", field.name);
-        let default = match field.default {
-            Default::Required => "required".to_owned(),
-            Default::Absent => "optional".to_owned(),
-            Default::Toml(text) => format!("default {text}"),
+        let default = match field.default.text() {
+            Some(text) => format!("default {text}"),
+            None if matches!(field.default, Default::Required) => "required".to_owned(),
+            None => "optional".to_owned(),
         };
         let nested = match field.kind {
             Kind::Table(fields) => Some((format!("{key}."), fields)),

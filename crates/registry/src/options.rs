@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use crate::resolve::join;
-use crate::{ConfigError, Range};
+use crate::{ConfigError, Horizon, Place, Range};
 
 /// Checked options with every default filled in, as [`resolve`](crate::resolve) returns them.
 ///
@@ -17,11 +17,16 @@ pub struct Options {
 
 /// A value that has passed its checks.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Checked {
+#[non_exhaustive]
+pub enum Checked {
+    /// A scalar or a list of them; what is raw.
     Value(Value),
+    /// A table.
     Options(Options),
+    /// The table of a schedule, and the range that its values must keep.
     Curve(Options, Range),
-    List(Vec<Options>),
+    /// A list of tables.
+    List(Vec<Checked>),
 }
 
 impl From<Value> for Checked {
@@ -164,12 +169,63 @@ impl Options {
 
     /// The options of each table of a list; none where unset.
     #[track_caller]
-    pub fn tables(&self, key: &str) -> &[Options] {
+    pub fn tables(&self, key: &str) -> Vec<Options> {
         match self.checked(key) {
-            None => &[],
-            Some(Checked::List(list)) => list,
+            None => Vec::new(),
+            Some(Checked::List(list)) => list
+                .iter()
+                .map(|item| match item {
+                    Checked::Options(options) => options.clone(),
+                    _ => self.not_declared_as(key, "a list of tables"),
+                })
+                .collect(),
             Some(_) => self.not_declared_as(key, "a list of tables"),
         }
+    }
+
+    /// Reads the option `key`, which is set or has a default.
+    ///
+    /// # Errors
+    /// What is wrong with its value beyond its kind.
+    #[track_caller]
+    #[doc(hidden)]
+    pub fn value<T>(
+        &self,
+        key: &str,
+        horizon: Option<Horizon>,
+        read: impl FnOnce(&Checked, &Place<'_>) -> Result<T, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        match self.optional(key, horizon, read)? {
+            Some(value) => Ok(value),
+            None => panic!("`{}` is not set; it is declared optional", join(&self.path, key)),
+        }
+    }
+
+    /// Reads the option `key`, which may be unset.
+    ///
+    /// # Errors
+    /// What is wrong with its value beyond its kind.
+    #[track_caller]
+    #[doc(hidden)]
+    pub fn optional<T>(
+        &self,
+        key: &str,
+        horizon: Option<Horizon>,
+        read: impl FnOnce(&Checked, &Place<'_>) -> Result<T, ConfigError>,
+    ) -> Result<Option<T>, ConfigError> {
+        let place = Place { options: self, key: key.to_owned(), horizon };
+        self.checked(key).map(|value| read(value, &place)).transpose()
+    }
+
+    /// The same options, of which `key` has `value` where it is unset.
+    #[must_use]
+    pub fn or(&self, key: &str, value: impl Into<Value>) -> Self {
+        let mut options = self.clone();
+        let unset = options.values.iter_mut().find(|(name, set)| *name == key && set.is_none());
+        if let Some((_, unset)) = unset {
+            *unset = Some(Checked::Value(value.into()));
+        }
+        options
     }
 
     /// A value as the config gives it, for an option of [`Kind::Raw`](crate::Kind::Raw).
@@ -259,13 +315,11 @@ impl Options {
 }
 
 impl Checked {
-    fn to_toml(&self) -> Value {
+    pub(crate) fn to_toml(&self) -> Value {
         match self {
             Self::Value(value) => value.clone(),
             Self::Options(options) | Self::Curve(options, _) => Value::Table(options.to_toml()),
-            Self::List(list) => {
-                Value::Array(list.iter().map(|one| Value::Table(one.to_toml())).collect())
-            }
+            Self::List(list) => Value::Array(list.iter().map(Self::to_toml).collect()),
         }
     }
 }

@@ -44,6 +44,9 @@ pub fn resolve(path: &str, fields: &[Field], given: &Table) -> Result<Options, C
             (None, Default::Toml(text)) => {
                 Some(check(&key, field.kind, &parse_default(&key, text))?)
             }
+            (None, Default::Value { value, .. }) => {
+                value().map(|value| check(&key, field.kind, &value)).transpose()?
+            }
             (None, Default::Absent) => None,
             (None, Default::Required) => {
                 let (expected, doc) = (field.kind.to_string(), field.doc.to_owned());
@@ -144,6 +147,14 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             }
             _ => return Ok(float(key, kind, range, value)?.into()),
         },
+        Kind::Schedules { len, range, by } => {
+            let list = value.as_array().ok_or_else(wrong)?;
+            check_length(key, kind, len, list)?;
+            let each = Kind::Scheduled { range, by };
+            let one = |(i, value): (usize, &Value)| check(&format!("{key}[{i}]"), each, value);
+            let list: Result<Vec<_>, _> = list.iter().enumerate().map(one).collect();
+            return Ok(Checked::List(list?));
+        }
         Kind::Count { min, words, by } => match value {
             Value::Table(table) => {
                 let options = by.resolve_options(key, table)?;
@@ -173,6 +184,7 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             let table = value.as_table().ok_or_else(wrong)?;
             return Ok(Checked::Options(family.resolve_options(key, table)?));
         }
+        Kind::AnyTable => value.is_table(),
         Kind::Raw => true,
     };
     if ok { Ok(value.clone().into()) } else { Err(wrong()) }
@@ -191,18 +203,27 @@ fn float(key: &str, kind: Kind, range: Range, value: &Value) -> Result<Value, Co
 fn floats(
     key: &str,
     kind: Kind,
-    len: usize,
+    len: Option<usize>,
     range: Range,
     value: &Value,
 ) -> Result<Checked, ConfigError> {
     let list = value.as_array().ok_or_else(|| wrong_type(key, kind, value))?;
-    if list.len() != len {
-        let reason = format!("wants {kind}, got a list of {}", list.len());
-        return Err(ConfigError::Invalid { key: key.to_owned(), reason });
-    }
+    check_length(key, kind, len, list)?;
     let one = |(i, value)| float(&format!("{key}[{i}]"), Kind::Float(range), range, value);
     let list: Result<Vec<_>, _> = list.iter().enumerate().map(one).collect();
     Ok(Value::Array(list?).into())
+}
+
+fn check_length(
+    key: &str,
+    kind: Kind,
+    len: Option<usize>,
+    list: &[Value],
+) -> Result<(), ConfigError> {
+    if len.is_none_or(|len| list.len() == len) {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(key, format!("wants {kind}, got a list of {}", list.len())))
 }
 
 /// Checks one table of a list, given its path.
@@ -217,7 +238,8 @@ fn tables(key: &str, kind: Kind, value: &Value, each: Each<'_>) -> Result<Checke
             _ => Err(wrong_type(&key, Kind::Table(&[]), value)),
         }
     };
-    Ok(Checked::List(list.iter().enumerate().map(one).collect::<Result<_, _>>()?))
+    let list: Result<Vec<_>, _> = list.iter().enumerate().map(one).collect();
+    Ok(Checked::List(list?.into_iter().map(Checked::Options).collect()))
 }
 
 fn in_range(key: &str, kind: Kind, value: &Value, inside: bool) -> Result<(), ConfigError> {

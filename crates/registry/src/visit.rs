@@ -25,7 +25,11 @@ pub fn visit<E>(
         for table in tables {
             match field.kind {
                 Kind::Table(fields) | Kind::Tables(fields) => visit(fields, table, each)?,
-                Kind::Section(family) | Kind::Sections(family) => {
+                Kind::Section(family)
+                | Kind::Sections(family)
+                | Kind::Scheduled { by: family, .. }
+                | Kind::Schedules { by: family, .. }
+                | Kind::Count { by: family, .. } => {
                     let name = table.get("name").and_then(Value::as_str).unwrap_or_default();
                     if let Ok(info) = family.info(name) {
                         visit(&info.fields, table, each)?;

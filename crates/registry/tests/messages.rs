@@ -31,7 +31,7 @@ const FIELDS: &[Field] = &[
     Field::required("lr", Kind::Float(Range::above(0.0)), "learning rate").aka(&["step_size"]),
     Field::new(
         "betas",
-        Kind::Floats { len: 2, range: Range::from(0.0).below(1.0) },
+        Kind::Floats { len: Some(2), range: Range::from(0.0).below(1.0) },
         "[0.9, 0.999]",
         "decay of the moments",
     ),

@@ -36,7 +36,7 @@ const FIELDS: &[Field] = &[
     Field::new("floor", Kind::Float(RATIO), "0.5", "a float"),
     Field::new("wide", Kind::Float(Range::FINITE.or_infinite()), "inf", "any float"),
     Field::new("name", Kind::OneOf(&["ramp", "flat"]), "'flat'", "a word"),
-    Field::new("betas", Kind::Floats { len: 2, range: RATIO }, "[0, 0.9]", "a pair"),
+    Field::new("betas", Kind::Floats { len: Some(2), range: RATIO }, "[0, 0.9]", "a pair"),
     Field::optional("files", Kind::Strings, "texts"),
     Field::new("decay", Kind::Scheduled { range: RATIO, by: &RAMPS }, "0", "a curve"),
     Field::new("ramp", Kind::Section(&RAMPS), "{ name = 'ramp' }", "a section"),
@@ -99,7 +99,7 @@ proptest! {
         prop_assert!(given.keys().all(|key| table.contains_key(key)));
         prop_assert!(RATIO.contains(options.f64("floor")) && options.u64("steps") <= 100);
         prop_assert!(options.floats("betas").iter().all(|beta| RATIO.contains(*beta)));
-        for field in FIELDS.iter().filter(|field| field.default != rappel_registry::Default::Absent) {
+        for field in FIELDS.iter().filter(|field| !matches!(field.default, rappel_registry::Default::Absent)) {
             prop_assert!(table.contains_key(field.name));
         }
     }

@@ -1,9 +1,8 @@
 //! What an entry of the registry builds with, and what it is told of where it stands.
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, More, Options};
+use rappel_registry::{ConfigError, Entry, Field, Horizon, Kind, More, Options};
 use toml::{Table, Value};
 
-use crate::config::Horizon;
 use crate::feedback::Follow;
 use crate::{SCHEDULES, Schedule, constant};
 

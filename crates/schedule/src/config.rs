@@ -1,20 +1,14 @@
 //! From resolved options to curves.
 
 use rappel_registry::{
-    ConfigError, Family, Field, Info, Kind, Options, Range, Registry, Scheduled,
+    Checked, ConfigError, Family, Field, Horizon, Info, Kind, OptionValue, Options, Place, Range,
+    Registry, Scheduled,
 };
 use toml::{Table, Value};
 
 use crate::build::{Setting, more, part};
 use crate::schedules::ENTRIES;
 use crate::{Build, SCHEDULES, Schedule};
-
-/// The run a schedule is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Horizon {
-    /// How many optimizer steps the run takes.
-    pub steps: u64,
-}
 
 /// The schedules as they stand inline for a hyperparameter.
 struct Inline;
@@ -72,6 +66,103 @@ pub const fn counted(min: u32, words: &'static [&'static str]) -> Kind {
     Kind::Count { min, words, by: &Inline }
 }
 
+/// A schedule as a config gives it, before the length of the run is known.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScheduleConfig {
+    /// The same at every step.
+    Number(f64),
+    /// The resolved table that describes a curve, and the range its values must keep.
+    Table(Options, Range),
+}
+
+impl ScheduleConfig {
+    /// The number, where it is one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Table(..) => None,
+        }
+    }
+
+    /// The schedule over a run of `horizon`.
+    ///
+    /// # Errors
+    /// What the schedule finds wrong, or a value that leaves the option's range at a step of the run
+    /// (every step of a run of up to a million steps is looked at, else a million of them).
+    pub fn over(&self, horizon: Horizon) -> Result<Schedule, ConfigError> {
+        let (table, range) = match self {
+            Self::Number(value) => return Ok((*value).into()),
+            Self::Table(table, range) => (table, *range),
+        };
+        let value = table.f64("value");
+        let sets_values = SCHEDULES.lookup(table.str("name"))?.build.sets_values;
+        let base = if sets_values { 1.0 } else { value };
+        let curve = part(table, Setting { horizon, base, follows: false })? * value;
+        match curve.outside(range, horizon) {
+            None => Ok(curve),
+            Some((step, value)) => {
+                let reason = format!("the schedule gives {value} at step {step}, out of {range}");
+                Err(ConfigError::invalid(table.path(), reason))
+            }
+        }
+    }
+}
+
+impl From<f64> for ScheduleConfig {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl OptionValue for ScheduleConfig {
+    const KIND: Kind = scheduled(Range::FINITE);
+    const LIST: Option<Kind> =
+        Some(Kind::Schedules { len: None, range: Range::FINITE, by: &Inline });
+
+    fn read(value: &Checked, place: &Place<'_>) -> Result<Self, ConfigError> {
+        match value {
+            Checked::Curve(table, range) => Ok(Self::Table(table.clone(), *range)),
+            Checked::Value(Value::Integer(number)) => Ok(Self::Number(*number as f64)),
+            _ => f64::read(value, place).map(Self::Number),
+        }
+    }
+
+    fn write(&self) -> Option<Value> {
+        match self {
+            Self::Number(number) => number.write(),
+            Self::Table(table, _) => Some(table.to_toml().into()),
+        }
+    }
+
+    fn check(&self, kind: Kind) -> Result<(), String> {
+        // A table was checked when it was resolved; its values are, once the run is known.
+        self.number().map_or(Ok(()), |number| number.check(kind))
+    }
+}
+
+/// Options with a schedule are read for a run, by [`OptionSet::read_over`].
+impl OptionValue for Schedule {
+    const KIND: Kind = ScheduleConfig::KIND;
+    const LIST: Option<Kind> = ScheduleConfig::LIST;
+
+    fn read(value: &Checked, place: &Place<'_>) -> Result<Self, ConfigError> {
+        match (ScheduleConfig::read(value, place)?, place.horizon) {
+            (ScheduleConfig::Number(number), _) => Ok(number.into()),
+            (config, Some(horizon)) => config.over(horizon),
+            (_, None) => Err(place.invalid("a schedule needs a run, whose length it follows")),
+        }
+    }
+
+    /// A curve that a config gave is written by the config.
+    fn write(&self) -> Option<Value> {
+        self.number().and_then(|number| number.write())
+    }
+
+    fn check(&self, kind: Kind) -> Result<(), String> {
+        self.number().map_or(Ok(()), |number| number.check(kind))
+    }
+}
+
 /// How many steps of a curve are looked at, at most, when its range is checked.
 const MOST_CHECKED: u64 = 1_000_000;
 
@@ -118,19 +209,10 @@ impl Schedule {
         key: &str,
         horizon: Horizon,
     ) -> Result<Self, ConfigError> {
-        let (table, range) = match options.scheduled(key) {
-            Scheduled::Number(value) => return Ok(value.into()),
-            Scheduled::Table(table, range) => (table, range),
-        };
-        let value = table.f64("value");
-        let sets_values = SCHEDULES.lookup(table.str("name"))?.build.sets_values;
-        let base = if sets_values { 1.0 } else { value };
-        let curve = part(table, Setting { horizon, base, follows: false })? * value;
-        match curve.outside(range, horizon) {
-            None => Ok(curve),
-            Some((step, value)) => {
-                let reason = format!("the schedule gives {value} at step {step}, out of {range}");
-                Err(options.invalid(key, reason))
+        match options.scheduled(key) {
+            Scheduled::Number(value) => Ok(value.into()),
+            Scheduled::Table(table, range) => {
+                ScheduleConfig::Table(table.clone(), range).over(horizon)
             }
         }
     }

@@ -38,8 +38,9 @@ mod schedules;
 mod value;
 
 pub use build::Build;
-pub use config::{Horizon, counted, scheduled};
+pub use config::{ScheduleConfig, counted, scheduled};
 pub use feedback::{Feedback, Watch};
+pub use rappel_registry::Horizon;
 pub use schedules::SCHEDULES;
 pub use schedules::constant::constant;
 pub use schedules::constant_with_warmup::linear_warmup;

@@ -131,7 +131,7 @@ fn early_stopping(config: &Config, task: &dyn Task) -> Result<Option<EarlyStoppi
 
 /// What the list `regularize` says.
 fn regularization(config: &Config, horizon: Horizon) -> Result<Regularization, TrainError> {
-    Ok(Regularization::from_sections(config.options().tables("regularize"), horizon)?)
+    Ok(Regularization::from_sections(&config.options().tables("regularize"), horizon)?)
 }
 
 /// What the sections `optimizer`, `schedule` and `train`, and regularizers of gradients, say of a

@@ -108,10 +108,10 @@ fn of_entries(keys: &[(String, Field)], section: &str, name: &str, key: &str) ->
 }
 
 fn page(key: &str, field: &Field) -> String {
-    let default = match field.default {
-        Default::Required => "none: it must be given",
-        Default::Absent => "none: it may stay unset",
-        Default::Toml(text) => text,
+    let default = match field.default.text() {
+        Some(text) => text,
+        None if matches!(field.default, Default::Required) => "none: it must be given".to_owned(),
+        None => "none: it may stay unset".to_owned(),
     };
     let mut lines = vec![
         format!("{key}: {}", field.doc),

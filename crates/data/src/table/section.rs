@@ -10,7 +10,7 @@ use super::{Format, MISSING_VALUES, Missing, ReadAs, Reading, Table, Wanted, dat
 use crate::{DRAWING, DataError};
 
 /// The keys of the section.
-pub static TABLE: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(OWN, DRAWING);
+pub static TABLE: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(&[OWN, DRAWING]);
 
 const OWN: &[Field] = &[
     Field::required("file", Kind::Path(&[]), "the table: .csv, .tsv or .parquet")

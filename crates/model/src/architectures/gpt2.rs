@@ -4,10 +4,10 @@ mod block;
 mod config;
 
 use rappel_nn::{Activation, Dropout, Embedding, Forward, Head, LayerNorm, Linear, Output, Values};
-use rappel_registry::Entry;
+use rappel_registry::{Entry, OptionSet};
 use rappel_tensor::{Param, Params, Tensor, checkpoint, is_recording, no_grad};
 
-use super::Architecture;
+use super::{Architecture, Common, configure};
 use crate::{Cache, LanguageModel, ModelConfig};
 use block::Block;
 pub use config::Gpt2Config;
@@ -20,9 +20,9 @@ pub(super) const ENTRY: Entry<Architecture> = Entry {
     summary: "decoder with learned positions, layer norm before each part, and a GELU MLP",
     reference: "Radford et al., Language Models are Unsupervised Multitask Learners, 2019; \
                 transformers GPT2LMHeadModel",
-    fields: config::FIELDS,
+    fields: Gpt2Config::FIELDS,
     build: Architecture {
-        configure: config::configure,
+        configure: configure::<Gpt2Config>,
         unsupported: &["scale_attn_by_inverse_layer_idx", "add_cross_attention"],
         canonical,
         tied: &[(HEAD, "transformer.wte.weight")],
@@ -63,7 +63,7 @@ impl Gpt2Config {
 impl Gpt2 {
     fn new(params: &mut Params, config: &Gpt2Config, values: Values) -> Self {
         let (width, init) = (config.n_embd, values.normal(config.initializer_range));
-        let mut top = params.scope("").dtype(config.dtype);
+        let mut top = params.scope("").dtype(config.common.dtype);
         let mut scope = top.scope("transformer");
         let table = |scope: &mut rappel_tensor::Scope<'_>, name: &str, rows| {
             Embedding::from_init(&mut scope.scope(name), rows, width, init)
@@ -100,7 +100,7 @@ impl LanguageModel for Gpt2 {
     }
 
     fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output {
-        let recompute = self.config.gradient_checkpointing && is_recording();
+        let recompute = self.config.common.gradient_checkpointing && is_recording();
         let embedded = self.embed(ids, 0, forward);
         let mut x = self.dropout.forward(embedded, &forward.layer("drop"));
         let forward = forward.layer("h");
@@ -133,7 +133,7 @@ impl LanguageModel for Gpt2 {
     }
 
     fn new_cache(&self, batch: usize, positions: usize) -> Cache {
-        let Gpt2Config { n_layer, n_head, n_embd, dtype, .. } = self.config;
+        let Gpt2Config { n_layer, n_head, n_embd, common: Common { dtype, .. }, .. } = self.config;
         Cache::new(n_layer, batch, positions, n_head, n_embd / n_head, dtype)
     }
 }

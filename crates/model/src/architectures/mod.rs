@@ -6,8 +6,9 @@
 
 mod gpt2;
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Registry, no_more};
+use rappel_registry::{ConfigError, OptionSet, Options, Registry, no_more};
 use rappel_tensor::DType;
+use serde_json::{Map, Value};
 
 use crate::ModelConfig;
 
@@ -35,29 +36,79 @@ pub struct Architecture {
 
 /// Every architecture.
 pub static ARCHITECTURES: Registry<Architecture> =
-    Registry { kind: "model", common: COMMON, entries: &[gpt2::ENTRY], more: no_more };
+    Registry { kind: "model", common: &[], entries: &[gpt2::ENTRY], more: no_more };
 
-const COMMON: &[Field] = &[
-    Field::new(
-        "dtype",
-        Kind::OneOf(&["float32", "float64", "bfloat16", "f32", "f64", "bf16"]),
-        "\"float32\"",
-        "type of parameters and activations",
-    )
-    .aka(&["torch_dtype", "precision"]),
-    Field::new(
-        "gradient_checkpointing",
-        Kind::Bool,
-        "false",
-        "keep only each block's input, and compute the block again in the backward pass",
-    )
-    .aka(&["activation_checkpointing", "recompute"])
-    .changeable(),
-];
+/// What every architecture takes, beside its own options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Options)]
+pub struct Common {
+    /// type of parameters and activations
+    #[option(default = DType::F32, with = dtype, aka("torch_dtype", "precision"))]
+    pub dtype: DType,
+    /// keep only each block's input, and compute the block again in the backward pass
+    #[option(default = false, aka("activation_checkpointing", "recompute"), changeable)]
+    pub gradient_checkpointing: bool,
+}
 
-/// The common option `dtype`.
-fn dtype(options: &Options) -> DType {
-    options.str("dtype").parse().expect("the option takes only names that are known")
+/// The largest size that an option takes.
+const LARGEST: u64 = 1 << 32;
+
+/// More parameters than this are taken for a mistake.
+const MOST_PARAMETERS: u128 = 1 << 40;
+
+/// Reads an architecture's config from the options of a section `model`; see [`Architecture`].
+fn configure<C: OptionSet + ModelConfig + 'static>(
+    options: &Options,
+    tokens: Option<usize>,
+) -> Result<Box<dyn ModelConfig>, ConfigError> {
+    let Some(tokens) = tokens else { return Ok(Box::new(C::read(options)?)) };
+    let config = C::read(&options.or(VOCAB_SIZE, tokens as i64))?;
+    let given = config.vocab_size();
+    if given < tokens {
+        let reason = format!("{given} is less than the tokenizer's {tokens} tokens");
+        return Err(options.invalid(VOCAB_SIZE, reason + "; leave it out or raise it"));
+    }
+    Ok(Box::new(config))
+}
+
+/// The option that every architecture has for its number of tokens.
+const VOCAB_SIZE: &str = "vocab_size";
+
+/// A config as Hugging Face's config.json holds it, for its class of models.
+fn hugging_face<C: OptionSet + ModelConfig>(config: &C, class: &str) -> Map<String, Value> {
+    let mut json = OptionSet::to_json(config);
+    json.remove("gradient_checkpointing");
+    let dtype = json.get("dtype").cloned().unwrap_or_default();
+    json.extend([
+        ("architectures".to_owned(), [class].as_slice().into()),
+        ("bos_token_id".to_owned(), Value::Null),
+        ("eos_token_id".to_owned(), Value::Null),
+        ("model_type".to_owned(), config.model_type().into()),
+        ("torch_dtype".to_owned(), dtype),
+    ]);
+    json
+}
+
+/// How the option `dtype` is read and written: by PyTorch's names, or short ones.
+mod dtype {
+    use rappel_registry::{Checked, ConfigError, Kind, OptionValue, Place};
+    use rappel_tensor::DType;
+
+    pub(super) const KIND: Kind =
+        Kind::OneOf(&["float32", "float64", "bfloat16", "f32", "f64", "bf16"]);
+
+    pub(super) fn read(value: &Checked, place: &Place<'_>) -> Result<DType, ConfigError> {
+        let name = String::read(value, place)?;
+        name.parse().map_err(|_| place.invalid(format!("`{name}` is no type of parameters")))
+    }
+
+    pub(super) fn write(dtype: &DType) -> Option<toml::Value> {
+        let name = match dtype {
+            DType::F64 => "float64",
+            DType::BF16 => "bfloat16",
+            _ => "float32",
+        };
+        Some(name.into())
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rappel_nn::Values;
-use rappel_registry::{ConfigError, Field};
+use rappel_registry::{ConfigError, table_from_json};
 use rappel_tensor::{Arenas, DType, Element, Entry, Params, Shape, Tensor};
 use serde_json::{Map, Value};
 
@@ -102,14 +102,8 @@ fn configure(
     entry: &Described,
     dtype: DType,
 ) -> Result<Box<dyn ModelConfig>, ConfigError> {
-    let given = |field: &Field| {
-        let value = json.get(field.name).filter(|value| !value.is_null())?;
-        // What TOML cannot hold, such as 2^63, becomes a text, which the option then refuses.
-        let text = || toml::Value::String(value.to_string());
-        Some((field.name.to_owned(), toml::Value::try_from(value).unwrap_or_else(|_| text())))
-    };
-    let mut options: toml::Table =
-        ARCHITECTURES.fields_of(entry).iter().filter_map(given).collect();
+    // What else is there says nothing of what is computed, but for `unsupported`.
+    let (mut options, _) = table_from_json(entry.fields, json);
     options.insert("name".to_owned(), entry.name.into());
     options.insert("dtype".to_owned(), dtype.to_string().into());
     let (_, options) = ARCHITECTURES.resolve("", &options)?;

@@ -23,14 +23,13 @@ pub fn config(golden: &Golden, dtype: DType, tied: bool) -> Gpt2Config {
         attn_pdrop: float("attn_pdrop"),
         layer_norm_epsilon: float("layer_norm_epsilon"),
         tie_word_embeddings: tied,
-        dtype,
-        ..Gpt2Config::default()
+        ..Gpt2Config::default().with_dtype(dtype)
     }
 }
 
 /// The model of `config` with the golden file's initial weights.
 pub fn model(golden: &Golden, config: &Gpt2Config) -> (Box<dyn LanguageModel>, Params) {
-    let mut params = Params::with_dtype(0, config.dtype);
+    let mut params = Params::with_dtype(0, config.dtype());
     let model = config.build(&mut params);
     set(&mut params, |name| golden.f64(&format!("init/{name}")));
     (model, params)

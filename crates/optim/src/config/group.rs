@@ -53,7 +53,7 @@ impl ParamGroup {
 
 /// The options of every optimizer, beside its own.
 pub(crate) const COMMON: &[Field] =
-    &joined::<{ PRECISION.len() + wrappers::FIELDS.len() }>(PRECISION, wrappers::FIELDS);
+    &joined::<{ PRECISION.len() + wrappers::FIELDS.len() }>(&[PRECISION, wrappers::FIELDS]);
 
 const PRECISION: &[Field] = &[
     Field::new(

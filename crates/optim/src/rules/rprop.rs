@@ -33,9 +33,9 @@ crate::options! {
         /// the first step size
         lr: Schedule = "1e-2", scheduled(Range::from(0.0));
         /// factors of a step size where the gradient's sign turns, below 1, and where it stays, above 1
-        etas: [f64; 2] = "[0.5, 1.2]", Kind::Floats { len: 2, range: Range::above(0.0) };
+        etas: [f64; 2] = "[0.5, 1.2]", Kind::Floats { len: Some(2), range: Range::above(0.0) };
         /// the smallest and the largest step size
-        step_sizes: [f64; 2] = "[1e-6, 50.0]", Kind::Floats { len: 2, range: Range::from(0.0) };
+        step_sizes: [f64; 2] = "[1e-6, 50.0]", Kind::Floats { len: Some(2), range: Range::from(0.0) };
         /// go up the gradient, not down
         maximize: bool = "false", Kind::Bool;
     }

@@ -193,7 +193,7 @@ impl Config {
     /// A pattern that is none.
     pub(crate) fn params(&self, dtype: DType) -> Result<Params, TrainError> {
         let mut params = Params::with_dtype(self.seed(), dtype);
-        set_forms(self.options.tables("regularize"), &mut params)?;
+        set_forms(&self.options.tables("regularize"), &mut params)?;
         Ok(params)
     }
 

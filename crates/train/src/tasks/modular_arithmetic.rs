@@ -22,7 +22,7 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     build,
 };
 
-const DATA: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(OWN, DRAWING);
+const DATA: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(&[OWN, DRAWING]);
 
 const OWN: &[Field] = &[
     Field::new("modulus", Kind::Int { min: 2, max: 1 << 12 }, "97", "p: a and b are in 0..p")

@@ -1,230 +1,94 @@
 //! GPT-2's options.
 
 use rappel_nn::{Activation, Values};
-use rappel_registry::{ConfigError, Field, Kind, Options, Range};
+use rappel_registry::{InvalidOption, Kind, Options, Range};
 use rappel_tensor::{DType, Params};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::super::dtype;
+use super::super::{Common, LARGEST, MOST_PARAMETERS, hugging_face};
 use super::Gpt2;
 use crate::{LanguageModel, ModelConfig};
 
-const SIZE: Kind = Kind::Int { min: 1, max: 1 << 32 };
-const PROBABILITY: Kind = Kind::Float(Range::from(0.0).below(1.0));
-
-/// More parameters than this are taken for a mistake.
-const MOST_PARAMETERS: u128 = 1 << 40;
-
-pub(super) const FIELDS: &[Field] = &[
-    Field::new("n_layer", Kind::Int { min: 1, max: 1_000 }, "12", "number of blocks").aka(&[
-        "num_hidden_layers",
-        "num_layers",
-        "layers",
-        "depth",
-    ]),
-    Field::new("n_head", SIZE, "12", "attention heads of a block; must divide n_embd").aka(&[
-        "num_attention_heads",
-        "num_heads",
-        "heads",
-    ]),
-    Field::new("n_embd", SIZE, "768", "width of the states between blocks").aka(&[
-        "hidden_size",
-        "d_model",
-        "width",
-    ]),
-    Field::new("n_positions", SIZE, "1024", "longest sequence, in tokens").aka(&[
-        "max_position_embeddings",
-        "n_ctx",
-        "block_size",
-        "context_length",
-    ]),
-    Field::optional("n_inner", SIZE, "width inside a block's MLP; by default 4 n_embd")
-        .aka(&["intermediate_size", "d_ff"]),
-    Field::optional("vocab_size", SIZE, "number of tokens; by default those of the tokenizer"),
-    Field::new(
-        "activation_function",
-        Kind::OneOf(Activation::NAMES),
-        "\"gelu_new\"",
-        "function inside a block's MLP",
-    )
-    .aka(&["activation", "hidden_act"]),
-    Field::new(
-        "dropout",
-        PROBABILITY,
-        "0.1",
-        "probability for the three `_pdrop` that are not given",
-    ),
-    Field::optional(
-        "resid_pdrop",
-        PROBABILITY,
-        "dropout of what a block adds; by default `dropout`",
-    )
-    .aka(&["resid_dropout"]),
-    Field::optional("embd_pdrop", PROBABILITY, "dropout of the embeddings; by default `dropout`")
-        .aka(&["embed_dropout"]),
-    Field::optional("attn_pdrop", PROBABILITY, "dropout of attention; by default `dropout`")
-        .aka(&["attention_dropout", "attn_dropout"]),
-    Field::new(
-        "layer_norm_epsilon",
-        Kind::Float(Range::above(0.0)),
-        "1e-5",
-        "added to the variance in layer norms",
-    )
-    .aka(&["layer_norm_eps", "eps"]),
-    Field::new(
-        "initializer_range",
-        Kind::Float(Range::from(0.0)),
-        "0.02",
-        "standard deviation of the initial weights",
-    )
-    .aka(&["init_std"]),
-    Field::new("scale_attn_weights", Kind::Bool, "true", "divide scores by sqrt(n_embd / n_head)"),
-    Field::new(
-        "tie_word_embeddings",
-        Kind::Bool,
-        "true",
-        "use the token embedding as the output matrix too",
-    )
-    .aka(&["tied_embeddings", "weight_tying"]),
-];
-
-/// GPT-2's sizes and options, under the names of Hugging Face's `GPT2Config`.
-#[derive(Debug, Clone, PartialEq)]
+/// GPT-2's sizes and options, under the names of Hugging Face's `GPT2Config`; by default GPT-2 124M as
+/// released, in single precision.
+#[derive(Debug, Clone, PartialEq, Options)]
+#[options(check = Self::check)]
 pub struct Gpt2Config {
-    /// Number of blocks.
+    /// number of blocks
+    #[option(default = 12, range = 1..=1_000)]
+    #[option(aka("num_hidden_layers", "num_layers", "layers", "depth"))]
     pub n_layer: usize,
-    /// Attention heads of a block; divides `n_embd`.
+    /// attention heads of a block; must divide n_embd
+    #[option(default = 12, range = 1..=LARGEST)]
+    #[option(aka("num_attention_heads", "num_heads", "heads"))]
     pub n_head: usize,
-    /// Width of the states between blocks.
+    /// width of the states between blocks
+    #[option(default = 768, range = 1..=LARGEST, aka("hidden_size", "d_model", "width"))]
     pub n_embd: usize,
-    /// Longest sequence, in tokens.
+    /// longest sequence, in tokens
+    #[option(default = 1024, range = 1..=LARGEST)]
+    #[option(aka("max_position_embeddings", "n_ctx", "block_size", "context_length"))]
     pub n_positions: usize,
-    /// Width inside a block's MLP; `None` for `4 n_embd`.
+    /// width inside a block's MLP; by default 4 n_embd
+    #[option(range = 1..=LARGEST, aka("intermediate_size", "d_ff"))]
     pub n_inner: Option<usize>,
-    /// Number of tokens.
+    /// number of tokens; by default those of the tokenizer
+    #[option(unset = super::VOCAB_SIZE, range = 1..=LARGEST)]
     pub vocab_size: usize,
-    /// Function inside a block's MLP, one of [`Activation::NAMES`].
+    /// function inside a block's MLP
+    #[option(default = "gelu_new", kind = Kind::OneOf(Activation::NAMES))]
+    #[option(aka("activation", "hidden_act"))]
     pub activation_function: String,
-    /// Dropout of what attention and the MLP add, in `[0, 1)`.
+    /// probability for the three `_pdrop` that are not given
+    #[option(default = 0.1, range = 0.0..1.0)]
+    pub dropout: f64,
+    /// dropout of what a block adds; by default `dropout`
+    #[option(unset = dropout, range = 0.0..1.0, aka("resid_dropout"))]
     pub resid_pdrop: f64,
-    /// Dropout of the embeddings, in `[0, 1)`.
+    /// dropout of the embeddings; by default `dropout`
+    #[option(unset = dropout, range = 0.0..1.0, aka("embed_dropout"))]
     pub embd_pdrop: f64,
-    /// Dropout of attention's weights, in `[0, 1)`.
+    /// dropout of attention; by default `dropout`
+    #[option(unset = dropout, range = 0.0..1.0, aka("attention_dropout", "attn_dropout"))]
     pub attn_pdrop: f64,
-    /// Added to the variance in layer norms.
+    /// added to the variance in layer norms
+    #[option(default = 1e-5, range = Range::above(0.0), aka("layer_norm_eps", "eps"))]
     pub layer_norm_epsilon: f64,
-    /// Standard deviation of the initial weights.
+    /// standard deviation of the initial weights
+    #[option(default = 0.02, range = 0.0.., aka("init_std"))]
     pub initializer_range: f64,
-    /// Whether scores are divided by the root of a head's width.
+    /// divide scores by sqrt(n_embd / n_head)
+    #[option(default = true)]
     pub scale_attn_weights: bool,
-    /// Whether the token embedding is the output matrix too.
+    /// use the token embedding as the output matrix too
+    #[option(default = true, aka("tied_embeddings", "weight_tying"))]
     pub tie_word_embeddings: bool,
-    /// Whether blocks are computed again in the backward pass instead of kept.
-    pub gradient_checkpointing: bool,
-    /// Type of parameters and activations.
-    pub dtype: DType,
-}
-
-impl Default for Gpt2Config {
-    /// GPT-2 124M as released, in single precision.
-    fn default() -> Self {
-        Self {
-            n_layer: 12,
-            n_head: 12,
-            n_embd: 768,
-            n_positions: 1024,
-            n_inner: None,
-            vocab_size: super::VOCAB_SIZE,
-            activation_function: "gelu_new".to_owned(),
-            resid_pdrop: 0.1,
-            embd_pdrop: 0.1,
-            attn_pdrop: 0.1,
-            layer_norm_epsilon: 1e-5,
-            initializer_range: 0.02,
-            scale_attn_weights: true,
-            tie_word_embeddings: true,
-            gradient_checkpointing: false,
-            dtype: DType::F32,
-        }
-    }
-}
-
-pub(super) fn configure(
-    options: &Options,
-    tokens: Option<usize>,
-) -> Result<Box<dyn ModelConfig>, ConfigError> {
-    let dropout = |key| options.opt_f64(key).unwrap_or_else(|| options.f64("dropout"));
-    let config = Gpt2Config {
-        n_layer: options.usize("n_layer"),
-        n_head: options.usize("n_head"),
-        n_embd: options.usize("n_embd"),
-        n_positions: options.usize("n_positions"),
-        n_inner: options.opt_usize("n_inner"),
-        vocab_size: vocab_size(options, tokens)?,
-        activation_function: options.str("activation_function").to_owned(),
-        resid_pdrop: dropout("resid_pdrop"),
-        embd_pdrop: dropout("embd_pdrop"),
-        attn_pdrop: dropout("attn_pdrop"),
-        layer_norm_epsilon: options.f64("layer_norm_epsilon"),
-        initializer_range: options.f64("initializer_range"),
-        scale_attn_weights: options.bool("scale_attn_weights"),
-        tie_word_embeddings: options.bool("tie_word_embeddings"),
-        gradient_checkpointing: options.bool("gradient_checkpointing"),
-        dtype: dtype(options),
-    };
-    match config.fault() {
-        Some((key, reason)) => Err(options.invalid(key, reason)),
-        None => Ok(Box::new(config)),
-    }
-}
-
-fn vocab_size(options: &Options, tokens: Option<usize>) -> Result<usize, ConfigError> {
-    match (options.opt_usize("vocab_size"), tokens) {
-        (Some(given), Some(tokens)) if given < tokens => {
-            let reason = format!("{given} is less than the tokenizer's {tokens} tokens");
-            Err(options.invalid("vocab_size", reason + "; leave it out or raise it"))
-        }
-        (given, tokens) => Ok(given.or(tokens).unwrap_or(super::VOCAB_SIZE)),
-    }
+    /// what every architecture takes
+    #[option(flatten)]
+    pub common: Common,
 }
 
 impl Gpt2Config {
-    /// What cannot be: the key, and why.
-    fn fault(&self) -> Option<(&'static str, String)> {
+    /// What cannot be together.
+    fn check(&self) -> Result<(), InvalidOption> {
         let Self { n_head, n_embd, .. } = *self;
-        let sizes = [
-            ("n_layer", self.n_layer),
-            ("n_head", n_head),
-            ("n_embd", n_embd),
-            ("n_positions", self.n_positions),
-            ("n_inner", self.inner()),
-            ("vocab_size", self.vocab_size),
-        ];
-        let dropouts = [
-            ("resid_pdrop", self.resid_pdrop),
-            ("embd_pdrop", self.embd_pdrop),
-            ("attn_pdrop", self.attn_pdrop),
-        ];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Some((key, "0; it must be at least 1".to_owned()));
-        }
-        if let Some((key, p)) = dropouts.iter().find(|(_, p)| !(0.0..1.0).contains(p)) {
-            return Some((key, format!("{p} is not in [0, 1)")));
-        }
         if n_embd % n_head != 0 {
             let reason = format!("{n_embd} does not split evenly into n_head = {n_head} heads");
-            return Some(("n_embd", reason + "; make it a multiple"));
-        }
-        if Activation::by_name(&self.activation_function).is_none() {
-            let known = Activation::NAMES.join(", ");
-            let reason = format!("`{}` is unknown (known: {known})", self.activation_function);
-            return Some(("activation_function", reason));
+            return Err(InvalidOption::new("n_embd", reason + "; make it a multiple"));
         }
         let parameters = self.parameters();
-        (parameters > MOST_PARAMETERS).then(|| {
+        if parameters > MOST_PARAMETERS {
             let reason = format!("these sizes make {parameters} parameters, at most");
-            ("n_embd", format!("{reason} {MOST_PARAMETERS} are supported; make them smaller"))
-        })
+            let reason = format!("{reason} {MOST_PARAMETERS} are supported; make them smaller");
+            return Err(InvalidOption::new("n_embd", reason));
+        }
+        Ok(())
+    }
+
+    /// The same, in this type.
+    #[must_use]
+    pub fn with_dtype(self, dtype: DType) -> Self {
+        Self { common: Common { dtype, ..self.common }, ..self }
     }
 
     /// Width inside a block's MLP.
@@ -260,34 +124,10 @@ impl ModelConfig for Gpt2Config {
     }
 
     fn to_json(&self) -> Map<String, Value> {
-        let dtype = match self.dtype {
-            DType::F64 => "float64",
-            DType::BF16 => "bfloat16",
-            _ => "float32",
-        };
-        let json = json!({
-            "activation_function": self.activation_function,
-            "architectures": ["GPT2LMHeadModel"],
-            "attn_pdrop": self.attn_pdrop,
-            "bos_token_id": null,
-            "dtype": dtype,
-            "embd_pdrop": self.embd_pdrop,
-            "eos_token_id": null,
-            "initializer_range": self.initializer_range,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "model_type": self.model_type(),
-            "n_embd": self.n_embd,
-            "n_head": self.n_head,
-            "n_inner": self.n_inner,
-            "n_layer": self.n_layer,
-            "n_positions": self.n_positions,
-            "resid_pdrop": self.resid_pdrop,
-            "scale_attn_weights": self.scale_attn_weights,
-            "tie_word_embeddings": self.tie_word_embeddings,
-            "torch_dtype": dtype,
-            "vocab_size": self.vocab_size,
-        });
-        json.as_object().cloned().unwrap_or_default()
+        let mut json = hugging_face(self, "GPT2LMHeadModel");
+        // It only stands for the three that are there.
+        json.remove("dropout");
+        json
     }
 
     fn parameter_count(&self) -> u64 {
@@ -304,7 +144,7 @@ impl ModelConfig for Gpt2Config {
     }
 
     fn dtype(&self) -> DType {
-        self.dtype
+        self.common.dtype
     }
 
     fn vocab_size(&self) -> usize {
