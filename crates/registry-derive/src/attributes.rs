@@ -4,7 +4,9 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, Path, Result, Token, parenthesized};
+use syn::{
+    Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, Path, Result, Token, Type, parenthesized,
+};
 
 /// `#[options(crate = path, check = path)]`.
 pub struct OfStruct {
@@ -54,8 +56,8 @@ pub struct OfField {
     pub default: Given,
     pub range: Option<Expr>,
     pub kind: Option<Expr>,
-    /// A module with `KIND`, `read` and `write` for a type of a crate that knows no options.
-    pub with: Option<Path>,
+    /// An `OptionAs` for a type of a crate that knows no options.
+    pub with: Option<Type>,
     pub name: Option<LitStr>,
     pub also: Option<LitStr>,
     pub aka: Vec<LitStr>,

@@ -14,13 +14,14 @@ pub fn value(ty: &Type, value: &Expr) -> TokenStream {
             let items = list.elems.iter().map(|item| self::value(&array.elem, item));
             quote!([#(#items),*])
         }
-        (_, Expr::Array(list)) => match argument(ty, "Vec") {
-            Some(of) => {
+        (_, Expr::Array(list)) => {
+            if let Some(of) = argument(ty, "Vec") {
                 let items = list.elems.iter().map(|item| self::value(of, item));
                 quote!(::std::vec![#(#items),*])
+            } else {
+                quote!(#value)
             }
-            None => quote!(#value),
-        },
+        }
         _ if is_literal(value) && !is_plain(ty) => quote!(::core::convert::Into::into(#value)),
         _ => quote!(#value),
     }

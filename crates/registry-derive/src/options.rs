@@ -72,7 +72,7 @@ impl<'a> Declared<'a> {
         let Self { ty, name, help, .. } = self;
         let kind = match (&self.of.kind, &self.of.with) {
             (Some(kind), _) => quote!(#kind),
-            (None, Some(with)) => quote!(#with::KIND),
+            (None, Some(with)) => quote!(<#with as #registry::OptionAs<#ty>>::KIND),
             (None, None) => quote!(<#ty as #registry::OptionValue>::KIND),
         };
         let kind = match &self.of.range {
@@ -110,9 +110,10 @@ impl<'a> Declared<'a> {
             Given::Unsaid if self.is_optional => quote!(#registry::Default::Absent),
             Given::Unsaid => quote!(#registry::Default::Required),
         };
-        let also = match &self.of.also {
-            Some(also) => quote!(::core::option::Option::Some(#also)),
-            None => quote!(::core::option::Option::None),
+        let also = if let Some(also) = &self.of.also {
+            quote!(::core::option::Option::Some(#also))
+        } else {
+            quote!(::core::option::Option::None)
         };
         let (aka, changeable) = (&self.of.aka, self.of.changeable);
         quote! {
@@ -134,9 +135,10 @@ impl<'a> Declared<'a> {
         if self.of.flatten {
             return quote!(let #ident = <#ty>::read_for(__options, __horizon)?;);
         }
-        let read = match &self.of.with {
-            Some(with) => quote!(#with::read),
-            None => quote!(<#ty as #registry::OptionValue>::read),
+        let read = if let Some(with) = &self.of.with {
+            quote!(<#with as #registry::OptionAs<#ty>>::read)
+        } else {
+            quote!(<#ty as #registry::OptionValue>::read)
         };
         match &self.of.default {
             Given::Unset(_) => {
@@ -158,9 +160,10 @@ impl<'a> Declared<'a> {
     /// The function that writes a value of its type.
     fn writer(&self, registry: &TokenStream) -> TokenStream {
         let ty = self.ty;
-        match &self.of.with {
-            Some(with) => quote!(#with::write),
-            None => quote!(<#ty as #registry::OptionValue>::write),
+        if let Some(with) = &self.of.with {
+            quote!(<#with as #registry::OptionAs<#ty>>::write)
+        } else {
+            quote!(<#ty as #registry::OptionValue>::write)
         }
     }
 

@@ -7,9 +7,10 @@ use syn::{Expr, RangeLimits};
 /// `0.0..1.0` as `Range::from(0.0).below(1.0)`, which a constant can be; any other expression as it is.
 pub fn tokens(registry: &TokenStream, range: &Expr) -> TokenStream {
     let Expr::Range(range) = range else { return quote!(#range) };
-    let begin = match &range.start {
-        Some(start) => quote!(#registry::Range::from((#start) as f64)),
-        None => quote!(#registry::Range::FINITE),
+    let begin = if let Some(start) = &range.start {
+        quote!(#registry::Range::from((#start) as f64))
+    } else {
+        quote!(#registry::Range::FINITE)
     };
     match (&range.end, &range.limits) {
         (None, _) => begin,

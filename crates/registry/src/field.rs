@@ -9,7 +9,7 @@ use crate::Kind;
 pub enum Default {
     /// The config must give it.
     Required,
-    /// It stays unset; the `opt_` getters of [`Options`](crate::Options) tell.
+    /// It stays unset; a field of type `Option` is `None`.
     Absent,
     /// This TOML literal, checked like a given value.
     Toml(&'static str),
@@ -27,13 +27,12 @@ impl Default {
     pub fn text(self) -> Option<String> {
         match self {
             Self::Required | Self::Absent => None,
-            Self::Toml(text) => Some(text.to_owned()),
             Self::Value { text: "", value } => match value() {
                 // All its own defaults.
                 Some(Value::Table(_)) => Some("{}".to_owned()),
                 value => value.map(|value| value.to_string()),
             },
-            Self::Value { text, .. } => Some(text.to_owned()),
+            Self::Toml(text) | Self::Value { text, .. } => Some(text.to_owned()),
         }
     }
 }

@@ -124,7 +124,7 @@ pub use range::Range;
 /// | `unset = VALUE` | the option may stay unset, and then is not written; the field is this, where `VALUE` may name the fields before it |
 /// | `range = 0.0..1.0` | the range of its numbers, as a Rust range or a [`Range`] |
 /// | `kind = KIND` | the values taken, where the type does not say it, such as [`Kind::Section`] |
-/// | `with = module` | reads and writes it by the module's `KIND`, `read` and `write`: for types of crates that know no options |
+/// | `with = Type` | reads and writes it as the [`OptionAs`] says: for types of crates that know no options |
 /// | `name = "x"` | the key, where Rust has no such name |
 /// | `also = "x"` | a second key |
 /// | `aka("x", "y")` | what it is called elsewhere, for suggestions; see [`Field::aka`] |
@@ -142,7 +142,7 @@ pub use set::{InvalidOption, OptionSet};
 pub use suggest::suggest;
 /// The crate whose tables configs are read from and written to.
 pub use toml;
-pub use value::{Horizon, OptionValue, Place, Words};
+pub use value::{Horizon, OptionAs, OptionValue, Place, Words};
 #[doc(hidden)]
 pub use value::{named, read_set, read_word};
 pub use visit::{remove_changeable, visit};

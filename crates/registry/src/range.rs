@@ -62,10 +62,10 @@ impl Range {
 
     /// The least and the greatest integer in the range.
     pub(crate) const fn integers(self) -> [i64; 2] {
-        // Casts go to the nearest, so that infinite ends become those of `i64`.
-        let (min, max) = (self.min.ceil() as i64, self.max.floor() as i64);
-        let above = self.min_open && min as f64 == self.min;
-        let below = self.max_open && max as f64 == self.max;
+        // Casts cut the fraction off, and make infinite ends those of `i64`.
+        let (min, max) = (self.min as i64, self.max as i64);
+        let above = (min as f64) < self.min || self.min_open && min as f64 == self.min;
+        let below = max as f64 > self.max || self.max_open && max as f64 == self.max;
         [if above { min + 1 } else { min }, if below { max - 1 } else { max }]
     }
 

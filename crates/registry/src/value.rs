@@ -65,6 +65,22 @@ pub trait OptionValue: Sized {
     }
 }
 
+/// How a field of type `T` is read and written, where `T` is of a crate that knows no options: what
+/// `#[option(with = ..)]` names, mostly a struct without fields.
+pub trait OptionAs<T> {
+    /// As [`OptionValue::KIND`].
+    const KIND: Kind;
+
+    /// As [`OptionValue::read`].
+    ///
+    /// # Errors
+    /// What is wrong with the value beyond its kind.
+    fn read(value: &Checked, place: &Place<'_>) -> Result<T, ConfigError>;
+
+    /// As [`OptionValue::write`].
+    fn write(value: &T) -> Option<Value>;
+}
+
 /// The value of a scalar, as `read` finds it.
 #[track_caller]
 fn scalar<'a, T>(

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rappel_registry::{
-    ConfigError, InvalidOption, OptionSet, Options, Range, Words, describe, map_paths,
+    Checked, ConfigError, InvalidOption, Kind, OptionAs, OptionSet, OptionValue, Options, Place,
+    Range, Words, describe, map_paths,
 };
 use serde_json::{Map, Value as Json, json};
 use toml::Table;
@@ -30,18 +31,16 @@ struct RopeScaling {
 }
 
 /// How a type is read and written that knows of no options.
-mod seconds {
-    use std::time::Duration;
+struct Seconds;
 
-    use rappel_registry::{Checked, ConfigError, Kind, OptionValue, Place};
+impl OptionAs<Duration> for Seconds {
+    const KIND: Kind = u64::KIND;
 
-    pub const KIND: Kind = Kind::int_from(0);
-
-    pub fn read(value: &Checked, place: &Place<'_>) -> Result<Duration, ConfigError> {
+    fn read(value: &Checked, place: &Place<'_>) -> Result<Duration, ConfigError> {
         u64::read(value, place).map(Duration::from_secs)
     }
 
-    pub fn write(pause: &Duration) -> Option<toml::Value> {
+    fn write(pause: &Duration) -> Option<toml::Value> {
         pause.as_secs().write()
     }
 }
@@ -74,7 +73,7 @@ struct Model {
     #[option(unset = dropout, range = 0.0..1.0)]
     attn_dropout: f64,
     /// seconds between logs
-    #[option(default = Duration::from_secs(2), with = seconds)]
+    #[option(default = Duration::from_secs(2), with = Seconds)]
     pause: Duration,
     /// added to variances
     #[option(default = 1e-5, range = Range::above(0.0))]
@@ -107,7 +106,7 @@ struct Model {
 
 impl Model {
     fn check(&self) -> Result<(), InvalidOption> {
-        if self.n_layer % 2 == 0 {
+        if self.n_layer.is_multiple_of(2) {
             return Ok(());
         }
         Err(InvalidOption::new("n_layer", format!("{} is odd", self.n_layer)))

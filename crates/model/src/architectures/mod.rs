@@ -6,7 +6,9 @@
 
 mod gpt2;
 
-use rappel_registry::{ConfigError, OptionSet, Options, Registry, no_more};
+use rappel_registry::{
+    Checked, ConfigError, Kind, OptionAs, OptionSet, OptionValue, Options, Place, Registry, no_more,
+};
 use rappel_tensor::DType;
 use serde_json::{Map, Value};
 
@@ -42,7 +44,7 @@ pub static ARCHITECTURES: Registry<Architecture> =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Options)]
 pub struct Common {
     /// type of parameters and activations
-    #[option(default = DType::F32, with = dtype, aka("torch_dtype", "precision"))]
+    #[option(default = DType::F32, with = DTypeName, aka("torch_dtype", "precision"))]
     pub dtype: DType,
     /// keep only each block's input, and compute the block again in the backward pass
     #[option(default = false, aka("activation_checkpointing", "recompute"), changeable)]
@@ -88,20 +90,18 @@ fn hugging_face<C: OptionSet + ModelConfig>(config: &C, class: &str) -> Map<Stri
     json
 }
 
-/// How the option `dtype` is read and written: by PyTorch's names, or short ones.
-mod dtype {
-    use rappel_registry::{Checked, ConfigError, Kind, OptionValue, Place};
-    use rappel_tensor::DType;
+/// The option `dtype`: PyTorch's names of types, or short ones.
+struct DTypeName;
 
-    pub(super) const KIND: Kind =
-        Kind::OneOf(&["float32", "float64", "bfloat16", "f32", "f64", "bf16"]);
+impl OptionAs<DType> for DTypeName {
+    const KIND: Kind = Kind::OneOf(&["float32", "float64", "bfloat16", "f32", "f64", "bf16"]);
 
-    pub(super) fn read(value: &Checked, place: &Place<'_>) -> Result<DType, ConfigError> {
+    fn read(value: &Checked, place: &Place<'_>) -> Result<DType, ConfigError> {
         let name = String::read(value, place)?;
         name.parse().map_err(|_| place.invalid(format!("`{name}` is no type of parameters")))
     }
 
-    pub(super) fn write(dtype: &DType) -> Option<toml::Value> {
+    fn write(dtype: &DType) -> Option<toml::Value> {
         let name = match dtype {
             DType::F64 => "float64",
             DType::BF16 => "bfloat16",
