@@ -133,7 +133,7 @@ impl<'a> Declared<'a> {
     fn read(&self, registry: &TokenStream) -> TokenStream {
         let Self { ident, ty, name, .. } = self;
         if self.of.flatten {
-            return quote!(let #ident = <#ty>::read_for(__options, __horizon)?;);
+            return quote!(let #ident = <#ty as OptionSet>::read_for(__options, __horizon)?;);
         }
         let read = if let Some(with) = &self.of.with {
             quote!(<#with as #registry::OptionAs<#ty>>::read)
@@ -170,7 +170,7 @@ impl<'a> Declared<'a> {
     fn write(&self, registry: &TokenStream) -> TokenStream {
         let Self { ident, name, .. } = self;
         if self.of.flatten {
-            return quote!(self.#ident.write_into(table););
+            return quote!(OptionSet::write_into(&self.#ident, table););
         }
         let write = self.writer(registry);
         let value = if self.is_optional {
@@ -186,15 +186,16 @@ impl<'a> Declared<'a> {
     }
 
     fn check_range(&self) -> TokenStream {
-        let Self { ident, name, .. } = self;
+        let Self { ident, ty, name, .. } = self;
         if self.of.flatten {
-            return quote!(self.#ident.check_ranges()?;);
+            return quote!(OptionSet::check_ranges(&self.#ident)?;);
         }
         if self.of.with.is_some() {
             return quote!();
         }
         let check = quote! {
-            value.check(Self::kind_of(#name)).map_err(|reason| InvalidOption::new(#name, reason))?;
+            <#ty as OptionValue>::check(value, <Self as OptionSet>::kind_of(#name))
+                .map_err(|reason| InvalidOption::new(#name, reason))?;
         };
         if self.is_optional {
             quote!(if let ::core::option::Option::Some(value) = &self.#ident { #check })
@@ -225,7 +226,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let lists = lists(&declared, registry);
     let together = declared.iter().filter(|one| one.of.flatten).map(|one| {
         let ident = one.ident;
-        quote!(self.#ident.check_together()?;)
+        quote!(OptionSet::check_together(&self.#ident)?;)
     });
     let check = of.check.iter().map(|check| quote!(#check(self)?;));
     let default = if declared.iter().any(Declared::is_required) {
@@ -294,7 +295,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
                 }
 
                 fn write(&self) -> ::core::option::Option<#registry::toml::Value> {
-                    ::core::option::Option::Some(self.to_toml().into())
+                    ::core::option::Option::Some(OptionSet::to_toml(self).into())
                 }
             }
 

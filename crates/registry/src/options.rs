@@ -65,6 +65,12 @@ impl Options {
         self.keys().any(|name| name == key)
     }
 
+    /// The entry that a section names.
+    #[track_caller]
+    pub fn name(&self) -> &str {
+        self.str("name")
+    }
+
     /// An error about one key's value, for checks that concern several options.
     ///
     /// `reason` says why the value cannot be and what to do; the key's path is put before it.

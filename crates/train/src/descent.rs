@@ -57,7 +57,7 @@ impl Run {
 
     /// The optimizer's part of a step: the backward pass, and the update after it or within it.
     fn update(&mut self, step: u64, passes: &[Pass]) -> Result<(StepReport, Losses), TrainError> {
-        let within = self.config.section("train").bool("update_in_backward");
+        let within = self.config.run().train.update_in_backward;
         let first = || self.precision.within(|| self.task.loss(&passes[0]));
         if let Some(loss) = within.then(first).flatten() {
             let penalty = self.regularization.penalty(step);
@@ -73,7 +73,7 @@ impl Run {
             step,
             passes,
             first: None,
-            measures: self.config.section("train").bool("noise_scale"),
+            measures: self.config.run().train.noise_scale,
             squares: None,
         };
         let report = self.optimizer.descend(step, &mut batch)?;
@@ -85,7 +85,7 @@ impl Run {
 
     /// The forward passes of a step.
     fn passes(&self, step: u64) -> impl Iterator<Item = Pass> {
-        let parts = self.config.section("train").usize("gradient_accumulation_steps");
+        let parts = self.config.run().train.gradient_accumulation_steps;
         let seed = self.config.seed();
         (0..parts).map(move |part| Pass::new(seed, step, part, &self.regularization))
     }
@@ -97,7 +97,7 @@ impl Run {
     }
 
     fn validate_if_due(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        if !self.due(self.config.section("train").u64("eval_every")) {
+        if !self.due(self.config.run().train.eval_every) {
             return Ok(());
         }
         let Some(values) = self.validate()? else { return Ok(()) };
@@ -126,7 +126,7 @@ impl Run {
         let best = self.best_step();
         self.checkpoints.spare = best;
         let is_best = best == Some(self.state.step);
-        if is_best || self.due(self.config.section("checkpoint").u64("every")) {
+        if is_best || self.due(self.config.run().checkpoint.every) {
             self.save(observer)?;
         }
         Ok(())

@@ -1,37 +1,28 @@
 //! Stopping when validation no longer gets better, and the best checkpoint.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Range};
+use rappel_registry::{ConfigError, Options};
 
 use crate::metrics::place;
 use crate::{Metric, Validation};
 
-/// The keys of the section `early_stopping`.
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new("metric", Kind::Str, "\"loss\"", "what of a validation is watched")
-        .aka(&["metric_for_best_model", "monitor"]),
-    Field::new(
-        "patience",
-        Kind::int_from(0),
-        "3",
-        "validations in a row that may pass without a better one; 0: the run is never ended",
-    )
-    .aka(&["early_stopping_patience"]),
-    Field::new(
-        "min_delta",
-        Kind::Float(Range::from(0.0)),
-        "0.0",
-        "by how much, at the least, a better validation is better",
-    )
-    .aka(&["early_stopping_threshold", "threshold"]),
-    Field::optional("greater_is_better", Kind::Bool, "unset: as the metric is meant"),
-    Field::new(
-        "restore_best",
-        Kind::Bool,
-        "true",
-        "the model of the end is that of the best validation, whose checkpoint is kept",
-    )
-    .aka(&["load_best_model_at_end", "restore_best_weights"]),
-];
+/// The section `early_stopping`.
+#[derive(Debug, Clone, PartialEq, Options)]
+pub struct EarlyStoppingOptions {
+    /// what of a validation is watched
+    #[option(default = "loss", aka("metric_for_best_model", "monitor"))]
+    pub metric: String,
+    /// validations in a row that may pass without a better one; 0: the run is never ended
+    #[option(default = 3, aka("early_stopping_patience"))]
+    pub patience: usize,
+    /// by how much, at the least, a better validation is better
+    #[option(default = 0.0, range = 0.0.., aka("early_stopping_threshold", "threshold"))]
+    pub min_delta: f64,
+    /// unset: as the metric is meant
+    pub greater_is_better: Option<bool>,
+    /// the model of the end is that of the best validation, whose checkpoint is kept
+    #[option(default = true, aka("load_best_model_at_end", "restore_best_weights"))]
+    pub restore_best: bool,
+}
 
 /// When a run ends before its last step, and which of its models it keeps: functions of the history
 /// of its validations alone, so that a run that was resumed decides alike.
@@ -48,18 +39,17 @@ pub(crate) struct EarlyStopping {
 
 impl EarlyStopping {
     /// What the section says, for a task that measures `metrics`.
-    pub fn from_section(section: &Options, metrics: &[Metric]) -> Result<Self, ConfigError> {
-        let index = place(section.str("metric"), metrics)
-            .map_err(|reason| section.invalid("metric", reason))?;
+    pub fn new(section: &EarlyStoppingOptions, metrics: &[Metric]) -> Result<Self, ConfigError> {
+        let index = place(&section.metric, metrics)
+            .map_err(|reason| ConfigError::invalid("early_stopping.metric", reason))?;
         let mut metric = metrics[index];
-        metric.greater_is_better =
-            section.opt_bool("greater_is_better").unwrap_or(metric.greater_is_better);
+        metric.greater_is_better = section.greater_is_better.unwrap_or(metric.greater_is_better);
         Ok(Self {
             metric,
             index,
-            patience: section.usize("patience"),
-            min_delta: section.f64("min_delta"),
-            restore_best: section.bool("restore_best"),
+            patience: section.patience,
+            min_delta: section.min_delta,
+            restore_best: section.restore_best,
         })
     }
 
@@ -85,7 +75,7 @@ impl EarlyStopping {
 
 #[cfg(test)]
 mod tests {
-    use rappel_registry::resolve;
+    use rappel_registry::OptionSet;
 
     use super::*;
 
@@ -93,8 +83,9 @@ mod tests {
     const ACCURACY: Metric = Metric { name: "accuracy", unit: "", greater_is_better: true };
 
     fn of(section: &str) -> Result<EarlyStopping, ConfigError> {
-        let options = resolve("early_stopping", FIELDS, &toml::from_str(section).unwrap()).unwrap();
-        EarlyStopping::from_section(&options, &[LOSS, ACCURACY])
+        let given = toml::from_str(section).unwrap();
+        let options = EarlyStoppingOptions::from_toml("early_stopping", &given).unwrap();
+        EarlyStopping::new(&options, &[LOSS, ACCURACY])
     }
 
     fn history(losses: &[f64]) -> Vec<Validation> {

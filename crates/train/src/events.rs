@@ -10,7 +10,7 @@ pub(crate) const RECENT: usize = 100;
 
 impl Run {
     fn log_every(&self) -> usize {
-        self.config.section("train").usize("log_every")
+        self.config.run().train.log_every as usize
     }
 
     /// Keeps the loss of the newest step.

@@ -1,5 +1,6 @@
 //! What the validations make of the learning rate.
 
+use rappel_registry::ConfigError;
 use rappel_schedule::{Feedback, Watch};
 
 use crate::metrics::place;
@@ -16,13 +17,12 @@ pub(crate) struct Follower {
 impl Follower {
     /// Those of the config's `[schedule]`.
     pub fn new(config: &Config, task: &dyn Task) -> Result<Self, TrainError> {
-        let feedback = Feedback::from_section(config.section("schedule"))?;
+        let feedback = Feedback::from_section(&config.run().schedule)?;
         if let Some(watch) = feedback.watches().first() {
-            let train = config.section("train");
-            if train.u64("eval_every") == 0 {
+            if config.run().train.eval_every == 0 {
                 let reason = "the schedule follows the validations, and 0 means one at the end; set it to \
                               the steps between two";
-                return Err(train.invalid("eval_every", reason).into());
+                return Err(ConfigError::invalid("train.eval_every", reason).into());
             }
             if !task.validates() {
                 let reason =

@@ -1,8 +1,10 @@
 //! Another length for a run that has begun.
 
+use rappel_registry::ConfigError;
+
 use crate::checkpoint::State;
 use crate::config::Config;
-use crate::scheduled::varied;
+use crate::scheduled::{Variable, varied};
 use crate::{RunDir, TrainError};
 
 /// Whether a run of `steps` would have taken the steps that are behind `saved`, which planned another
@@ -20,8 +22,7 @@ pub(crate) fn check_length(
     if saved.steps == steps {
         return Ok(());
     }
-    let train = config.section("train");
-    let refused = |why: String| Err(train.invalid("steps", why).into());
+    let refused = |why: String| Err(ConfigError::invalid("train.steps", why).into());
     if steps < saved.step {
         return refused(format!(
             "the run has taken {} steps already; give that or more",
@@ -33,7 +34,7 @@ pub(crate) fn check_length(
         saved.steps,
         dir.path().display(),
     );
-    let [old, new] = [saved.steps, steps].map(|steps| varied(config.options(), steps));
+    let [old, new] = [saved.steps, steps].map(|steps| varied(&Variable::of(config), steps));
     for (old, new) in old?.values.iter().zip(&new?.values) {
         let differs = |step: &u64| old.curve.at(*step).to_bits() != new.curve.at(*step).to_bits();
         if let Some(step) = (0..saved.step).find(differs) {
@@ -46,7 +47,7 @@ pub(crate) fn check_length(
             ));
         }
     }
-    let every = train.u64("eval_every");
+    let every = config.run().train.eval_every;
     if config.follows_validations()
         && let Some(found) = saved.history.iter().find(|found| !is_due(found.step, every))
     {

@@ -43,7 +43,10 @@ mod surface;
 mod tabular;
 mod tasks;
 
-pub use config::{Config, FIELDS, fields};
+pub use config::{
+    BatchSizeConfig, CheckpointOptions, Config, RunOptions, TelemetryOptions, TrainOptions, fields,
+};
+pub use early_stopping::EarlyStoppingOptions;
 pub use error::TrainError;
 pub use families::families;
 pub use functions::{FUNCTIONS, Function};

@@ -1,6 +1,6 @@
 //! Where a run begins that goes on from another one.
 
-use std::path::Path;
+use rappel_registry::ConfigError;
 
 use crate::checkpoint::{Checkpoints, Whole};
 use crate::{Config, Observer, TrainError};
@@ -16,16 +16,8 @@ pub(crate) fn origin(
     config: &Config,
     observer: &mut dyn Observer,
 ) -> Result<(Config, Option<Whole>), TrainError> {
-    let options = config.options();
-    let wanted = options.opt_str(FROM_SHA256);
-    let Some(path) = options.opt_str(FROM).map(Path::new) else {
-        return match wanted {
-            Some(_) => {
-                Err(options.invalid(FROM_SHA256, "there is no `from` that it could be of").into())
-            }
-            None => Ok((config.clone(), None)),
-        };
-    };
+    let wanted = config.run().from_sha256.as_ref();
+    let Some(path) = &config.run().from else { return Ok((config.clone(), None)) };
     observer.stage("checking the checkpoint to begin at");
     let step = path.file_name().and_then(|name| name.to_str()?.strip_prefix("step-")?.parse().ok());
     let found = match (step, path.parent()) {
@@ -37,7 +29,7 @@ pub(crate) fn origin(
                          or begin a new run",
                         path.display()
                     );
-                    options.invalid(FROM, reason).into()
+                    ConfigError::invalid(FROM, reason).into()
                 }
                 error => error,
             })?)
@@ -50,16 +42,16 @@ pub(crate) fn origin(
             "{} has no checkpoint; give the directory of a run, or of one of its checkpoints",
             path.display()
         );
-        return Err(options.invalid(FROM, reason).into());
+        return Err(ConfigError::invalid(FROM, reason).into());
     };
     let sha256 = whole.sha256()?;
-    if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
+    if let Some(wanted) = wanted.filter(|wanted| **wanted != sha256) {
         let reason = format!(
             "{} is not the checkpoint that the run begins at: the SHA-256 of its manifest is {sha256}, not \
              {wanted}; bring that one back from a copy, or begin a new run",
             whole.path.display()
         );
-        return Err(options.invalid(FROM_SHA256, reason).into());
+        return Err(ConfigError::invalid(FROM_SHA256, reason).into());
     }
     let path = whole.path.to_string_lossy().into_owned();
     let pinned = config.with_keys(&[(FROM, path), (FROM_SHA256, sha256)])?;

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use rappel_optim::{AVERAGES, Optimizer, OptimizerConfig};
-use rappel_registry::{ConfigError, Options};
+use rappel_registry::ConfigError;
 use rappel_regularize::Regularization;
 use rappel_schedule::Horizon;
 
 use crate::checkpoint::{State, Whole};
+use crate::config::clipping;
 use crate::early_stopping::EarlyStopping;
 use crate::follower::Follower;
 use crate::origin::FROM;
 use crate::precision::Precision;
-use crate::scheduled::max_grad_norm;
 use crate::tasks::Task;
 use crate::{Config, Observer, TrainError};
 
@@ -49,10 +49,10 @@ impl Parts {
         });
         let optimizer = Optimizer::new(recipe, task.params())?;
         let follower = Follower::new(&config, task.as_ref())?;
-        let train = config.section("train");
-        if let Some(what) = optimizer.needs_all().filter(|_| train.bool("update_in_backward")) {
+        let within = config.run().train.update_in_backward;
+        if let Some(what) = optimizer.needs_all().filter(|_| within) {
             let reason = format!("{what}; set it to false, or leave that out");
-            return Err(train.invalid("update_in_backward", reason).into());
+            return Err(ConfigError::invalid("train.update_in_backward", reason).into());
         }
         check_moves(&regularization, &optimizer)?;
         for (options, _) in regularization.within_a_pass() {
@@ -89,7 +89,7 @@ impl Parts {
                 whole.path.display(),
                 self.steps
             );
-            return Err(self.config.options().invalid(FROM, reason).into());
+            return Err(ConfigError::invalid(FROM, reason).into());
         }
         self.load(whole)?;
         Ok(State { step, ..self.state() })
@@ -115,23 +115,17 @@ fn check_moves(regularization: &Regularization, optimizer: &Optimizer) -> Result
 
 /// What the section `early_stopping` says, if there is one.
 fn early_stopping(config: &Config, task: &dyn Task) -> Result<Option<EarlyStopping>, TrainError> {
-    let Some(section) = config.options().opt_table("early_stopping") else { return Ok(None) };
+    let Some(section) = &config.run().early_stopping else { return Ok(None) };
     if !task.validates() {
         let reason = "there is no validation data to watch; give some, or leave early_stopping out";
-        return Err(section.invalid("metric", reason).into());
+        return Err(ConfigError::invalid("early_stopping.metric", reason).into());
     }
-    let train = config.section("train");
-    if train.u64("eval_every") == 0 {
-        let reason = "early_stopping watches validations, and 0 means one at the end; set it to the \
-                      steps between two";
-        return Err(train.invalid("eval_every", reason).into());
-    }
-    Ok(Some(EarlyStopping::from_section(section, task.metrics())?))
+    Ok(Some(EarlyStopping::new(section, task.metrics())?))
 }
 
 /// What the list `regularize` says.
 fn regularization(config: &Config, horizon: Horizon) -> Result<Regularization, TrainError> {
-    Ok(Regularization::from_sections(&config.options().tables("regularize"), horizon)?)
+    Ok(Regularization::from_sections(&config.run().regularize, horizon)?)
 }
 
 /// What the sections `optimizer`, `schedule` and `train`, and regularizers of gradients, say of a
@@ -141,50 +135,25 @@ fn recipe(
     horizon: Horizon,
     regularization: &Regularization,
 ) -> Result<OptimizerConfig, TrainError> {
-    let (optimizer, schedule) = (config.section("optimizer"), config.section("schedule"));
-    let mut recipe = OptimizerConfig::from_sections(optimizer, schedule, horizon)?;
-    let train = config.section("train");
-    let clipped = max_grad_norm(train, horizon)?;
-    check_together(train, recipe.searches(), clipped.is_some())?;
-    if let Some(norm) = clipped {
+    let run = config.run();
+    let mut recipe = OptimizerConfig::from_sections(&run.optimizer, &run.schedule, horizon)?;
+    if recipe.searches() && run.train.gradient_accumulation_steps > 1 {
+        let reason = "the optimizer evaluates the loss many times in a step, so that its batch must be one; \
+                      set it to 1, and raise batch_size instead";
+        return Err(ConfigError::invalid("train.gradient_accumulation_steps", reason).into());
+    }
+    if let Some(norm) = clipping(&run.train.max_grad_norm, horizon)? {
         recipe = recipe.max_grad_norm(norm);
     }
-    if let Some(limit) = train.opt_f64("clip_value") {
+    if let Some(limit) = run.train.clip_value {
         recipe = recipe.clip_value(limit);
     }
-    if let Some(section) = config.options().opt_table("average") {
-        let average = AVERAGES.lookup(section.str("name"))?.build;
+    if let Some(section) = &run.average {
+        let average = AVERAGES.lookup(section.name())?.build;
         recipe = recipe.boxed_average(average(section)?);
     }
     if let Some(variance) = regularization.gradient_noise() {
         recipe = recipe.gradient_noise(variance.clone());
     }
     Ok(recipe.seed(config.seed()))
-}
-
-/// What of the section `train` excludes each other, or a rule that `searches`.
-fn check_together(train: &Options, searches: bool, clips: bool) -> Result<(), ConfigError> {
-    if searches && train.usize("gradient_accumulation_steps") > 1 {
-        let reason = "the optimizer evaluates the loss many times in a step, so that its batch must be one; \
-                      set it to 1, and raise batch_size instead";
-        return Err(train.invalid("gradient_accumulation_steps", reason));
-    }
-    if train.bool("noise_scale") && train.usize("gradient_accumulation_steps") < 2 {
-        let reason = "it is measured between the parts of a step; set gradient_accumulation_steps to 2 or \
-                      more, with a batch_size as much smaller";
-        return Err(train.invalid("noise_scale", reason));
-    }
-    if train.bool("update_in_backward") {
-        if train.usize("gradient_accumulation_steps") > 1 {
-            let reason = "gradients that are used in the backward pass cannot be added up; set it to 1, \
-                          or update_in_backward to false";
-            return Err(train.invalid("gradient_accumulation_steps", reason));
-        }
-        if clips {
-            let reason = "gradients that are used in the backward pass have no norm together; set it to \
-                          0, or update_in_backward to false";
-            return Err(train.invalid("max_grad_norm", reason));
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! How a run multiplies matrices, and on what instructions its bits depend.
 
+use rappel_registry::ConfigError;
 use rappel_tensor::{Bf16Kernel, DType, MatmulPrecision, check_bf16_kernel, with_matmul_precision};
 
 use crate::tasks::Task;
@@ -16,9 +17,10 @@ pub(crate) struct Precision {
 impl Precision {
     /// What a config says of a task's model.
     pub fn new(config: &Config, task: &dyn Task) -> Result<Self, TrainError> {
-        let train = config.section("train");
-        let invalid = |reason: String| TrainError::from(train.invalid("matmul_precision", reason));
-        let matmul = train.str("matmul_precision").parse().map_err(invalid)?;
+        let invalid = |reason: String| {
+            TrainError::from(ConfigError::invalid("train.matmul_precision", reason))
+        };
+        let matmul = config.run().train.matmul_precision;
         let layout = task.params().layout();
         let holds = |dtype| layout.entries().iter().any(|entry| entry.dtype == dtype);
         let medium = matmul == MatmulPrecision::Medium;

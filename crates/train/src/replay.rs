@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 
 use rappel_files::Destination;
 use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
-use rappel_registry::{ConfigError, Field, Kind, Options, Range, resolve};
+use rappel_registry::{ConfigError, Field, Kind, OptionSet, Options, Range};
 use rappel_regularize::REGULARIZERS;
-use rappel_schedule::{Horizon, SCHEDULES, scheduled};
+use rappel_schedule::{Horizon, SCHEDULES, ScheduleConfig};
 use rappel_tensor::{
     DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors_to,
 };
 use thiserror::Error;
 use toml::Table;
 
-use crate::config::{BATCH_SIZE, fields};
-use crate::scheduled::max_grad_norm;
+use crate::config::{BatchSizeConfig, clipping, fields};
+use crate::scheduled::Variable;
 use crate::{Config, Note, TASKS, TrainError};
 
 /// Why gradients could not be replayed.
@@ -67,21 +67,54 @@ pub struct Replayed {
 }
 
 /// The sections of a config that say what an optimizer does.
-const SECTIONS: &[Field] = &[
-    Field::new("seed", Kind::int_from(0), "0", "chooses random rounding"),
-    Field::required("optimizer", Kind::Section(&OPTIMIZERS), "the optimizer"),
-    Field::new("schedule", Kind::Section(&SCHEDULES), "{ name = \"constant\" }", "factor of lr"),
-    Field::new("train", Kind::Table(TRAIN), "{}", "clipping, and the length of schedules"),
-    // Drawn with the other schedules.
-    Field::new("regularize", Kind::Sections(&REGULARIZERS), "[]", "regularizers"),
-];
-const TRAIN: &[Field] = &[
-    Field::optional("steps", Kind::int_from(1), "the length of schedules; unset: the file's"),
-    Field::optional("max_grad_norm", scheduled(Range::from(0.0)), "clips by norm; 0: never"),
-    Field::optional("clip_value", Kind::Float(Range::above(0.0)), "clips by value"),
-    // Drawn with the other schedules.
-    BATCH_SIZE,
-];
+#[derive(Debug, Options)]
+pub(crate) struct OptimizerSections {
+    /// chooses random rounding
+    #[option(default = 0)]
+    seed: u64,
+    /// the optimizer
+    #[option(kind = Kind::Section(&OPTIMIZERS))]
+    optimizer: Options,
+    /// factor of lr
+    #[option(kind = Kind::Section(&SCHEDULES), default_name = "constant")]
+    schedule: Options,
+    /// clipping, and the length of schedules
+    #[option(default)]
+    pub train: Clipping,
+    /// regularizers: drawn with the other schedules
+    #[option(kind = Kind::Sections(&REGULARIZERS), default)]
+    regularize: Vec<Options>,
+}
+
+/// What of the section `train` counts.
+#[derive(Debug, Options)]
+pub(crate) struct Clipping {
+    /// the length of schedules; unset: the file's
+    #[option(range = 1..)]
+    pub steps: Option<u64>,
+    /// clips by norm; 0: never
+    #[option(range = 0.0..)]
+    max_grad_norm: Option<ScheduleConfig>,
+    /// clips by value
+    #[option(range = Range::above(0.0))]
+    clip_value: Option<f64>,
+    /// drawn with the other schedules
+    #[option(default = 8)]
+    batch_size: BatchSizeConfig,
+}
+
+impl OptimizerSections {
+    /// The options that may follow a schedule.
+    pub fn variable(&self) -> Variable<'_> {
+        Variable {
+            optimizer: &self.optimizer,
+            schedule: &self.schedule,
+            regularize: &self.regularize,
+            max_grad_norm: self.train.max_grad_norm.as_ref(),
+            batch_size: &self.train.batch_size,
+        }
+    }
+}
 
 /// Applies the optimizer of a config to the tensors `param.NAME` with the gradients
 /// `grad.STEP.NAME` (STEP from 0) of the safetensors file `input`, and writes `param.STEP.NAME` after
@@ -119,7 +152,7 @@ pub fn replay(
     }
     output.write(|out| write_tensors_to(out, written, &BTreeMap::new()))?;
     Ok(Replayed {
-        optimizer: options.table("optimizer").str("name").to_owned(),
+        optimizer: options.optimizer.name().to_owned(),
         steps: gradients.steps,
         tensors: held.len(),
         state_bytes: optimizer.state_bytes(),
@@ -128,30 +161,31 @@ pub fn replay(
 }
 
 /// The sections that count, completed; the others' names are checked, not what they hold.
-pub(crate) fn sections(given: &Table) -> Result<Options, ConfigError> {
-    let counts = |key: &str| SECTIONS.iter().any(|field| field.name == key);
+pub(crate) fn sections(given: &Table) -> Result<OptimizerSections, ConfigError> {
+    let counts = |key: &str| OptimizerSections::FIELDS.iter().any(|field| field.name == key);
     let known: Vec<Field> = TASKS.entries.iter().flat_map(fields).collect();
     let passed_over = |key: &str| !counts(key) && known.iter().any(|field| field.name == key);
     let mut given = given.clone();
     given.retain(|key, _| !passed_over(key));
     if let Some(toml::Value::Table(train)) = given.get_mut("train") {
-        train.retain(|key, _| TRAIN.iter().any(|field| field.name == key));
+        train.retain(|key, _| Clipping::FIELDS.iter().any(|field| field.name == key));
     }
-    resolve("", SECTIONS, &given)
+    OptimizerSections::from_toml("", &given)
 }
 
-fn recipe(options: &Options, steps: u64) -> Result<OptimizerConfig, TrainError> {
-    let train = options.table("train");
-    let horizon = Horizon { steps: train.opt_u64("steps").unwrap_or(steps) };
-    let (optimizer, schedule) = (options.table("optimizer"), options.table("schedule"));
-    let mut recipe = OptimizerConfig::from_sections(optimizer, schedule, horizon)?;
-    if let Some(norm) = max_grad_norm(train, horizon)? {
+fn recipe(options: &OptimizerSections, steps: u64) -> Result<OptimizerConfig, TrainError> {
+    let train = &options.train;
+    let horizon = Horizon { steps: train.steps.unwrap_or(steps) };
+    let mut recipe =
+        OptimizerConfig::from_sections(&options.optimizer, &options.schedule, horizon)?;
+    let norm = train.max_grad_norm.as_ref().map(|norm| clipping(norm, horizon)).transpose()?;
+    if let Some(norm) = norm.flatten() {
         recipe = recipe.max_grad_norm(norm);
     }
-    if let Some(limit) = train.opt_f64("clip_value") {
+    if let Some(limit) = train.clip_value {
         recipe = recipe.clip_value(limit);
     }
-    Ok(recipe.seed(options.u64("seed")).allow_missing())
+    Ok(recipe.seed(options.seed).allow_missing())
 }
 
 /// What a file of parameters and gradients holds.

@@ -70,7 +70,7 @@ impl Run {
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
         let config = config.with_absolute_paths()?;
-        let out = config.options().opt_str("out").map(Path::new);
+        let out = config.run().out.as_deref().map(Path::new);
         RunDir::check_place(out)?;
         let (pinned, origin) = origin(&config, observer)?;
         let mut parts = Parts::build(&pinned, observer)?;
@@ -151,7 +151,7 @@ impl Run {
             precision,
             steps,
         } = parts;
-        let keep = config.section("checkpoint").usize("keep");
+        let keep = config.run().checkpoint.keep;
         let opened_at = state.step;
         let checkpoints = Checkpoints::new(dir.checkpoints(), keep);
         let sinks = open_sinks(&dir, &config, start, console)?;
@@ -227,7 +227,7 @@ fn take_up(
     observer.stage("loading the checkpoint");
     parts.load(&whole)?;
     let mut state = whole.state;
-    state.lengthen(now.steps, parts.config.section("train").u64("eval_every"));
+    state.lengthen(now.steps, parts.config.run().train.eval_every);
     Ok(State { simd: now.simd, bf16_kernel: now.bf16_kernel, ..state })
 }
 
@@ -250,8 +250,11 @@ fn open_sinks(
     start: Start,
     console: Console,
 ) -> Result<Sinks, TrainError> {
-    let names = config.section("telemetry").strings("sinks");
-    Ok(open(&names, &Opening { dir: dir.path(), start, wall_time: wall_time(), console })?)
+    let names = config.run().telemetry.sinks.iter().map(String::as_str);
+    Ok(open(
+        &names.collect::<Vec<_>>(),
+        &Opening { dir: dir.path(), start, wall_time: wall_time(), console },
+    )?)
 }
 
 /// Seconds since 1970-01-01 UTC.

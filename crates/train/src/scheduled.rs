@@ -3,8 +3,9 @@
 use rappel_optim::{ScheduledValue, scheduled_values};
 use rappel_registry::{ConfigError, Kind, Options, Scheduled};
 use rappel_regularize::REGULARIZERS;
-use rappel_schedule::{Feedback, Horizon, Schedule};
+use rappel_schedule::{Feedback, Horizon, Schedule, ScheduleConfig};
 
+use crate::config::{BatchSizeConfig, clipping};
 use crate::replay::sections;
 use crate::{Config, Note, TrainError};
 
@@ -45,32 +46,51 @@ pub fn scheduled(
 ) -> Result<Varied, TrainError> {
     let mut notes = Vec::new();
     let options = sections(&Config::table(config, settings, &mut |note| notes.push(note))?)?;
-    let train = options.table("train");
-    let Some(steps) = steps.or(train.opt_u64("steps")) else {
+    let Some(steps) = steps.or(options.train.steps) else {
         let reason = "missing, so that the length is not known; give it, or the length as --steps";
-        return Err(train.invalid("steps", reason).into());
+        return Err(ConfigError::invalid("train.steps", reason).into());
     };
-    Ok(Varied { notes, ..varied(&options, steps)? })
+    Ok(Varied { notes, ..varied(&options.variable(), steps)? })
 }
 
-/// What resolved options vary over the steps of a run of so many.
-pub(crate) fn varied(options: &Options, steps: u64) -> Result<Varied, TrainError> {
-    let train = options.table("train");
+/// The options that may follow a schedule.
+pub(crate) struct Variable<'a> {
+    pub optimizer: &'a Options,
+    pub schedule: &'a Options,
+    pub regularize: &'a [Options],
+    pub max_grad_norm: Option<&'a ScheduleConfig>,
+    pub batch_size: &'a BatchSizeConfig,
+}
+
+impl<'a> Variable<'a> {
+    /// Those of a run's config.
+    pub fn of(config: &'a Config) -> Self {
+        let run = config.run();
+        Self {
+            optimizer: &run.optimizer,
+            schedule: &run.schedule,
+            regularize: &run.regularize,
+            max_grad_norm: Some(&run.train.max_grad_norm),
+            batch_size: &run.train.batch_size,
+        }
+    }
+}
+
+/// What options vary over the steps of a run of so many.
+pub(crate) fn varied(options: &Variable, steps: u64) -> Result<Varied, TrainError> {
     let horizon = Horizon { steps };
-    let (optimizer, schedule) = (options.table("optimizer"), options.table("schedule"));
-    let mut values = scheduled_values(optimizer, schedule, horizon)?;
-    if let Some(curve) = max_grad_norm(train, horizon)?.filter(|norm| norm.number().is_none()) {
+    let mut values = scheduled_values(options.optimizer, options.schedule, horizon)?;
+    let norm = options.max_grad_norm.map(|norm| clipping(norm, horizon)).transpose()?.flatten();
+    if let Some(curve) = norm.filter(|norm| norm.number().is_none()) {
         values.push(ScheduledValue { name: "train.max_grad_norm".to_owned(), curve });
     }
-    if train.word("batch_size").is_none()
-        && let Scheduled::Table(..) = train.scheduled("batch_size")
-    {
-        let size = Schedule::from_option(train, "batch_size", horizon)?;
+    if let Some(size) = options.batch_size.curve() {
+        let size = size.over(horizon)?;
         let curve = Schedule::from_fn(size.length(), move |step| size.at(step).round());
         values.push(ScheduledValue { name: "train.batch_size".to_owned(), curve });
     }
-    for (i, section) in options.tables("regularize").iter().enumerate() {
-        let fields = REGULARIZERS.lookup(section.str("name"))?.fields.iter();
+    for (i, section) in options.regularize.iter().enumerate() {
+        let fields = REGULARIZERS.lookup(section.name())?.fields.iter();
         for field in fields.filter(|field| matches!(field.kind, Kind::Scheduled { .. })) {
             if let Some(Scheduled::Table(..)) = section.opt_scheduled(field.name) {
                 let curve = Schedule::from_option(section, field.name, horizon)?;
@@ -79,24 +99,7 @@ pub(crate) fn varied(options: &Options, steps: u64) -> Result<Varied, TrainError
             }
         }
     }
-    let feedback = Feedback::from_section(options.table("schedule"))?;
-    let followed = feedback.watches().iter().map(|watch| watch.options().str("name").to_owned());
+    let feedback = Feedback::from_section(options.schedule)?;
+    let followed = feedback.watches().iter().map(|watch| watch.options().name().to_owned());
     Ok(Varied { steps, values, followed: followed.collect(), notes: Vec::new() })
-}
-
-/// The norm that gradients are clipped to, if they are: 0 stands for never, at one step or at all.
-pub(crate) fn max_grad_norm(
-    train: &Options,
-    horizon: Horizon,
-) -> Result<Option<Schedule>, ConfigError> {
-    let key = "max_grad_norm";
-    match train.opt_scheduled(key) {
-        None => Ok(None),
-        Some(Scheduled::Number(norm)) => Ok((norm > 0.0).then(|| norm.into())),
-        Some(Scheduled::Table(..)) => {
-            let curve = Schedule::from_option(train, key, horizon)?;
-            let never = |norm: f64| if norm == 0.0 { f64::INFINITY } else { norm };
-            Ok(Some(Schedule::from_fn(None, move |step| never(curve.at(step)))))
-        }
-    }
 }

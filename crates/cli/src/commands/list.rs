@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use rappel_registry::{Default, Family, Field, Kind, describe, list, suggest};
-use rappel_train::{FIELDS, TASKS, families};
+use rappel_registry::{Default, Family, Field, Kind, OptionSet, describe, list, suggest};
+use rappel_train::{RunOptions, TASKS, families};
 
 use crate::names::{self, Names};
 use crate::output::print;
@@ -60,7 +60,7 @@ fn keys() -> String {
         .map(|task| format!("\nwith task = \"{}\":\n{}", task.name, describe(task.fields)));
     let paths =
         "\nPaths are taken from the current folder; a run's config.toml keeps them in full.\n";
-    describe(FIELDS) + &own.collect::<String>() + paths
+    describe(RunOptions::FIELDS) + &own.collect::<String>() + paths
 }
 
 /// All that is known of a key, or of those of a section; keys of entries such as `optimizer.lr` come with

@@ -5,19 +5,24 @@ mod fields;
 mod order;
 mod overrides;
 mod places;
+mod train;
 
-use rappel_registry::{Options, map_paths, resolve};
+use rappel_registry::{OptionSet, Options, map_paths, resolve};
 use rappel_regularize::set_forms;
 use rappel_schedule::Feedback;
-use rappel_telemetry::SINKS;
 use rappel_tensor::{DType, Params};
 use toml::{Table, Value};
 
 use crate::tasks::{TASKS, TaskEntry};
 use crate::{Note, TrainError};
 
-pub(crate) use fields::BATCH_SIZE;
-pub use fields::{FIELDS, fields};
+pub use fields::{CheckpointOptions, RunOptions, TelemetryOptions, fields};
+pub(crate) use train::clipping;
+pub use train::{BatchSizeConfig, TrainOptions};
+
+/// The key that picks the task, and the task where a config does not give it.
+const TASK: &str = "task";
+const DEFAULT_TASK: &str = "language_model";
 
 /// A config with every default filled in, each value checked by itself.
 ///
@@ -30,7 +35,7 @@ pub use fields::{FIELDS, fields};
 ///     train.steps = 100
 /// ";
 /// let config = Config::parse(text, &["train.batch_size=4"])?;
-/// assert_eq!(config.section("train").usize("batch_size"), 4);
+/// assert_eq!(config.run().train.steps, Some(100));
 /// assert_eq!(Config::parse(&config.to_toml(), &[])?, config);
 ///
 /// let wrong = Config::parse(&text.replace("steps", "step"), &[]).unwrap_err();
@@ -40,6 +45,7 @@ pub use fields::{FIELDS, fields};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     options: Options,
+    run: RunOptions,
 }
 
 impl Config {
@@ -104,18 +110,11 @@ impl Config {
     /// As [`parse`](Self::parse).
     pub fn from_table(given: &Table) -> Result<Self, TrainError> {
         // A task that is no text is told of like any other value of the wrong type.
-        let (key, default) = fields::TASK;
-        let name = given.get(key).and_then(Value::as_str).unwrap_or(default);
-        let fields = fields(TASKS.lookup_at(key, name)?);
+        let name = given.get(TASK).and_then(Value::as_str).unwrap_or(DEFAULT_TASK);
+        let fields = fields(TASKS.lookup_at(TASK, name)?);
         let options = resolve("", &fields, given)
             .map_err(|error| places::suggest_elsewhere(error, &fields))?;
-        check_sinks(options.table("telemetry"))?;
-        let train = options.table("train");
-        match (train.opt_u64("steps"), train.opt_f64("epochs")) {
-            (Some(_), Some(_)) => Err(train.invalid("epochs", "steps are given too; give one"))?,
-            (None, None) => Err(train.invalid("steps", "missing; give steps or epochs"))?,
-            _ => Ok(Self { options }),
-        }
+        Ok(Self { run: RunOptions::read(&options)?, options })
     }
 
     /// The config as TOML, every default written out.
@@ -161,18 +160,22 @@ impl Config {
 
     /// Whether steps depend on what validations found.
     pub(crate) fn follows_validations(&self) -> bool {
-        let feedback = Feedback::from_section(self.section("schedule"));
-        self.options.opt_table("early_stopping").is_some()
+        let feedback = Feedback::from_section(&self.run.schedule);
+        self.run.early_stopping.is_some()
             || feedback.is_ok_and(|feedback| !feedback.watches().is_empty())
     }
 
     /// What is learned.
     pub(crate) fn task(&self) -> &'static TaskEntry {
-        let (key, _) = fields::TASK;
-        TASKS.lookup(self.options.str(key)).expect("a task: checked when parsed")
+        TASKS.lookup(&self.run.task).expect("a task: checked when parsed")
     }
 
-    /// All options.
+    /// What the config says, whatever is learned.
+    pub fn run(&self) -> &RunOptions {
+        &self.run
+    }
+
+    /// All options, those of the task included.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -193,24 +196,12 @@ impl Config {
     /// A pattern that is none.
     pub(crate) fn params(&self, dtype: DType) -> Result<Params, TrainError> {
         let mut params = Params::with_dtype(self.seed(), dtype);
-        set_forms(&self.options.tables("regularize"), &mut params)?;
+        set_forms(&self.run.regularize, &mut params)?;
         Ok(params)
     }
 
     /// The run's seed.
     pub fn seed(&self) -> u64 {
-        self.options.u64("seed")
+        self.run.seed
     }
-}
-
-/// The sinks are opened only when the run's directory is made, so their names are checked here.
-fn check_sinks(telemetry: &Options) -> Result<(), TrainError> {
-    let names = telemetry.strings("sinks");
-    for (i, name) in names.iter().enumerate() {
-        SINKS.lookup_at("telemetry.sinks", name)?;
-        if names[..i].contains(name) {
-            Err(telemetry.invalid("sinks", format!("`{name}` is given twice; give it once")))?;
-        }
-    }
-    Ok(())
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use rappel_data::{BatchSize, DataError, Drawing, Order};
-use rappel_registry::Scheduled;
-use rappel_schedule::{Horizon, Schedule};
+use rappel_registry::ConfigError;
+use rappel_schedule::{Horizon, ScheduleConfig};
 
-use super::Config;
+use super::{BatchSizeConfig, Config};
 use crate::TrainError;
 
 /// The key of the portions.
-const BATCH_SIZE: &str = "batch_size";
+const BATCH_SIZE: &str = "train.batch_size";
 
 /// How long a run is.
 #[derive(Clone, Copy)]
@@ -71,31 +71,33 @@ impl Config {
 
     /// The length of the run, where it is known without the data.
     pub(crate) fn known_horizon(&self) -> Option<Horizon> {
-        self.section("train").opt_u64("steps").map(|steps| Horizon { steps })
+        self.run.train.steps.map(|steps| Horizon { steps })
     }
 
     /// Samples of a forward pass that validates: those of the first step's; all of them with `"all"`.
     pub fn validation_batch_size(&self, order: &Order) -> usize {
-        let parts = self.section("train").usize("gradient_accumulation_steps");
-        match self.section("train").word(BATCH_SIZE) {
-            Some(_) => usize::MAX,
-            None => (order.batch_size(0) / parts).max(1),
+        match self.run.train.batch_size {
+            BatchSizeConfig::All => usize::MAX,
+            BatchSizeConfig::Of(_) => {
+                (order.batch_size(0) / self.run.train.gradient_accumulation_steps).max(1)
+            }
         }
     }
 
     /// Samples of each step of a run.
     pub(crate) fn batch_size(&self, horizon: Horizon) -> Result<BatchSize, TrainError> {
-        let train = self.section("train");
-        if train.word(BATCH_SIZE).is_some() {
-            return Ok(BatchSize::All);
+        let parts = self.run.train.gradient_accumulation_steps;
+        match &self.run.train.batch_size {
+            BatchSizeConfig::All => Ok(BatchSize::All),
+            BatchSizeConfig::Of(ScheduleConfig::Number(size)) => {
+                Ok((*size as usize).saturating_mul(parts).into())
+            }
+            BatchSizeConfig::Of(curve) => {
+                let curve = curve.over(horizon)?;
+                let size = move |step| (curve.at(step).round() as usize).saturating_mul(parts);
+                Ok(BatchSize::Ramp(Arc::new(size)))
+            }
         }
-        let parts = train.usize("gradient_accumulation_steps");
-        if let Scheduled::Number(size) = train.scheduled(BATCH_SIZE) {
-            return Ok((size as usize).saturating_mul(parts).into());
-        }
-        let curve = Schedule::from_option(train, BATCH_SIZE, horizon)?;
-        let size = move |step| (curve.at(step).round() as usize).saturating_mul(parts);
-        Ok(BatchSize::Ramp(Arc::new(size)))
     }
 
     /// With `drop_last` no step wants more samples than there are: it would drop them all.
@@ -107,19 +109,16 @@ impl Config {
              no batch; lower the schedule, or set drop_last = false",
             size(step)
         );
-        Err(self.section("train").invalid(BATCH_SIZE, reason).into())
+        Err(ConfigError::invalid(BATCH_SIZE, reason).into())
     }
 
     /// Whether the batch size changes from step to step.
     pub(crate) fn has_ramp(&self) -> bool {
-        let train = self.section("train");
-        train.word(BATCH_SIZE).is_none()
-            && matches!(train.scheduled(BATCH_SIZE), Scheduled::Table(..))
+        self.run.train.batch_size.curve().is_some()
     }
 
     fn length(&self) -> Length {
-        let train = self.section("train");
-        match (train.opt_u64("steps"), train.opt_f64("epochs")) {
+        match (self.run.train.steps, self.run.train.epochs) {
             (Some(steps), _) => Length::Steps(steps),
             (None, Some(epochs)) => Length::Epochs(epochs),
             (None, None) => unreachable!("steps or epochs: checked when parsed"),

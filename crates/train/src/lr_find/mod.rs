@@ -106,7 +106,7 @@ pub fn lr_find(
     let first = Run::rehearse(&rehearsed, observer)?;
     // What is wrong with the schedule is told before any step.
     let horizon = Horizon { steps: first.steps };
-    let factors = Schedule::from_section(config.section("schedule"), horizon, given)?;
+    let factors = Schedule::from_section(&config.run().schedule, horizon, given)?;
     observer.stage("range test");
     let Some((range, diverged)) = range_test(first, plan, observer)? else { return Ok(None) };
     let (steepest, lowest) = (reading::steepest(&range), reading::lowest(&range));

@@ -12,6 +12,7 @@ use rappel_data::{
     BatchSize, Drawing, Order, Preprocessing, Table, TableConfig, TargetKind, Wanted,
 };
 use rappel_nn::{Features, Forward, regularized_cross_entropy};
+use rappel_registry::ConfigError;
 use rappel_tensor::{Key, Params, Tensor};
 
 use crate::checkpoint::TextHash;
@@ -51,10 +52,10 @@ pub(crate) fn build(
     observer: &mut dyn Observer,
 ) -> Result<(Box<dyn Task>, Config), TrainError> {
     let data = TableConfig::from_options(config.section("data"))?;
-    let train = config.section("train");
-    if train.opt_usize("eval_batches").is_some() {
+    let train = &config.run().train;
+    if train.eval_batches.is_some() {
         let reason = "a table is validated whole; leave it out";
-        return Err(train.invalid("eval_batches", reason).into());
+        return Err(ConfigError::invalid("train.eval_batches", reason).into());
     }
     observer.stage("reading the table");
     let table = data.read(&data.file, wanted)?;
@@ -75,7 +76,7 @@ pub(crate) fn build(
         None => Some(encode(&model, &table, &held)?),
     };
     let order = config.order(rows.len())?;
-    let parts = train.usize("gradient_accumulation_steps");
+    let parts = train.gradient_accumulation_steps;
     let task = Tabular { model, loss, train: train_rows, validation, order, parts };
     Ok((Box::new(task), config.clone()))
 }

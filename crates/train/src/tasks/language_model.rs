@@ -67,10 +67,10 @@ fn build(
     observer.stage("reading the corpus");
     let data = Dataset::build(&data, config.seed())?;
     let sizes = (architecture.configure)(section, Some(data.tokenizer.vocab_size()))?;
-    let train = config.section("train");
+    let train = &config.run().train;
     let batches = data.train_batches(|samples| config.order(samples))?;
     let at_once = config.validation_batch_size(batches.order());
-    let of_validation = || data.validation_batches(at_once, train.opt_usize("eval_batches"));
+    let of_validation = || data.validation_batches(at_once, train.eval_batches);
     let validation = if data.validation.is_empty() { None } else { Some(of_validation()?) };
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
 
@@ -82,7 +82,7 @@ fn build(
         params,
         train: batches,
         validation,
-        parts: train.usize("gradient_accumulation_steps"),
+        parts: train.gradient_accumulation_steps,
         document_attention: config.section("data").bool("document_attention"),
         prompt: config.section("sample").str("prompt").to_owned(),
         sample: sampling(config, data.tokenizer.end_of_document()),

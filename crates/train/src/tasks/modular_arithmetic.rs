@@ -82,7 +82,7 @@ fn build(config: &Config, _: &mut dyn Observer) -> Result<(Box<dyn Task>, Config
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
     let mut params = config.params(sizes.dtype())?;
     let model = sizes.build(&mut params);
-    let parts = config.section("train").usize("gradient_accumulation_steps");
+    let parts = config.run().train.gradient_accumulation_steps;
     let task = Table { model, params, facts, order, parts, seed: config.seed() };
     Ok((Box::new(task), completed))
 }
