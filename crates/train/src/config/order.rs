@@ -48,7 +48,7 @@ impl Config {
         let of = |steps| {
             let batch_size = self.batch_size(Horizon { steps })?;
             if drawing.drop_last {
-                self.check_fits(&batch_size, steps, samples)?;
+                check_fits(&batch_size, steps, samples)?;
             }
             with(batch_size)
         };
@@ -100,18 +100,6 @@ impl Config {
         }
     }
 
-    /// With `drop_last` no step wants more samples than there are: it would drop them all.
-    fn check_fits(&self, size: &BatchSize, steps: u64, samples: usize) -> Result<(), TrainError> {
-        let BatchSize::Ramp(size) = size else { return Ok(()) };
-        let Some(step) = (0..steps).find(|step| size(*step) > samples) else { return Ok(()) };
-        let reason = format!(
-            "step {step} takes {} samples, but there are {samples}, and drop_last = true drops what fills \
-             no batch; lower the schedule, or set drop_last = false",
-            size(step)
-        );
-        Err(ConfigError::invalid(BATCH_SIZE, reason).into())
-    }
-
     /// Whether the batch size changes from step to step.
     pub(crate) fn has_ramp(&self) -> bool {
         self.run.train.batch_size.curve().is_some()
@@ -124,6 +112,18 @@ impl Config {
             (None, None) => unreachable!("steps or epochs: checked when parsed"),
         }
     }
+}
+
+/// With `drop_last` no step wants more samples than there are: it would drop them all.
+fn check_fits(size: &BatchSize, steps: u64, samples: usize) -> Result<(), TrainError> {
+    let BatchSize::Ramp(size) = size else { return Ok(()) };
+    let Some(step) = (0..steps).find(|step| size(*step) > samples) else { return Ok(()) };
+    let reason = format!(
+        "step {step} takes {} samples, but there are {samples}, and drop_last = true drops what fills \
+         no batch; lower the schedule, or set drop_last = false",
+        size(step)
+    );
+    Err(ConfigError::invalid(BATCH_SIZE, reason).into())
 }
 
 /// The order of a run whose length `steps` is such that `of(steps)` passes over the data `epochs` times
