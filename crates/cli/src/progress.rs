@@ -34,6 +34,7 @@ pub struct Progress<'a> {
     console: Rc<Cell<bool>>,
     since: Instant,
     prepared: Duration,
+    forces: bool,
 }
 
 enum Show {
@@ -71,7 +72,13 @@ impl<'a> Progress<'a> {
             console: Rc::default(),
             since: Instant::now(),
             prepared: Duration::ZERO,
+            forces: false,
         }
+    }
+
+    /// The same, for a run that begins even where memory may not suffice.
+    pub fn forcing(self, forces: bool) -> Self {
+        Self { forces, ..self }
     }
 
     /// Where a console sink writes: above the bar, if there is one.
@@ -209,6 +216,10 @@ impl Observer for Progress<'_> {
 
     fn note(&mut self, note: Note) {
         self.line(&format!("note: {}", one_line(&note.to_string())));
+    }
+
+    fn forces(&self) -> bool {
+        self.forces
     }
 
     fn should_stop(&self) -> bool {

@@ -7,8 +7,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
-use common::{Place, stderr};
+use common::{Place, sha256, stderr};
 
 const SHORT: [&str; 6] = [
     "--set",
@@ -166,4 +167,32 @@ fn a_console_sink_is_the_only_one_to_tell_of_steps() {
     let lines = told("jsonl");
     assert!(lines.contains("step 2/2") && lines.contains("step 2  validation  loss"), "{lines}");
     assert!(lines.contains("prepared    in "), "{lines}");
+}
+
+#[test]
+fn a_run_fills_a_mount_point() {
+    let place = Place::new();
+    place.ok(&train("whole"));
+    fs::create_dir(place.at("mounted")).unwrap();
+    // In a mount namespace of its own, which ends with the shell.
+    let within = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-ec", script]);
+        command.arg(env!("CARGO_BIN_EXE_rappel")).current_dir(place.at(".")).output()
+    };
+    let mount = "mount -t tmpfs tmpfs mounted";
+    match within(mount) {
+        Ok(output) if output.status.success() => {}
+        other => {
+            eprintln!("skipped: nothing can be mounted here: {other:?}");
+            return;
+        }
+    }
+    let args: Vec<String> = train("mounted").into_iter().map(|arg| format!("\"{arg}\"")).collect();
+    let copy = "cp mounted/model/model.safetensors copied";
+    let train = format!("\"$0\" {}; {copy}", args.join(" "));
+    let output = within(&format!("{mount}; {train}")).unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(sha256(place.at("copied")), place.model("whole"));
+    assert!(place.names("mounted").is_empty(), "it was written below the mount point");
 }

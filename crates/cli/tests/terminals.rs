@@ -151,3 +151,73 @@ fn a_run_is_trained_by_one_process_at_a_time() {
     place.error(&["train", "--resume", "none"]);
     assert!(!place.at("none").exists(), "a lock was made where there is no run");
 }
+
+#[test]
+fn of_processes_that_begin_in_one_empty_folder_one_runs() {
+    let place = Place::new();
+    for round in 0..12 {
+        let run = format!("run-{round}");
+        fs::create_dir(place.at(&run)).unwrap();
+        let begin = |seed: &str| {
+            place
+                .command(&train(&run, &["--set", seed, "--set", "train.steps=300"]))
+                .spawn()
+                .unwrap()
+        };
+        let children = [begin("seed=1"), begin("seed=2"), begin("seed=3")];
+        let ended = children.map(|child| child.wait_with_output().unwrap());
+        let codes = ended.each_ref().map(|output| output.status.code());
+        let told = ended.each_ref().map(stderr);
+        let winner = codes.iter().position(|code| *code == Some(0));
+        let winner = winner.unwrap_or_else(|| panic!("none ran: {told:?}"));
+        for (i, (code, told)) in codes.iter().zip(&told).enumerate().filter(|(i, _)| *i != winner) {
+            assert_eq!(*code, Some(1), "{i}: {told}");
+            let refused = told.contains(&format!("{run} is being trained by process"))
+                || told.contains(&format!("{run} is not empty"));
+            assert!(refused, "{told}");
+        }
+        let config = place.read(&format!("{run}/config.toml"));
+        assert!(
+            config.contains(&format!("seed = {}\n", winner + 1)),
+            "another one's config: {config}"
+        );
+        assert!(place.at(&run).join("model/model.safetensors").exists());
+    }
+}
+
+/// What a command writes to a terminal of this kind; none where there is no `script` to make one.
+fn on_terminal(place: &Place, kind: &str, args: &[&str]) -> Option<String> {
+    let words = [&[env!("CARGO_BIN_EXE_rappel")], args].concat();
+    let mut script = Command::new("script");
+    script.args(["-qec", &words.join(" "), "/dev/null"]).env("TERM", kind);
+    let output = script.current_dir(place.at(".")).stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    Some(text)
+}
+
+#[test]
+fn a_terminal_that_cannot_draw_gets_plain_lines() {
+    let place = Place::new();
+    let Some(plain) = on_terminal(&place, "dumb", &train("dumb", &[])) else {
+        eprintln!("skipped: there is no `script`, which makes a terminal");
+        return;
+    };
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    let lines: Vec<&str> = plain.lines().collect();
+    for begin in [
+        "reading the corpus",
+        "run         dumb",
+        "parameters  ",
+        "step 1/24  loss ",
+        "step 24/24  loss ",
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(begin)), "{begin}: {plain}");
+    }
+    // Nothing is drawn over.
+    assert!(plain.split("\r\n").all(|line| !line.contains('\r')), "{plain:?}");
+    // One that can gets a bar.
+    let drawn = on_terminal(&place, "xterm", &train("xterm", &[])).unwrap();
+    assert!(drawn.contains("\u{1b}["), "{drawn:?}");
+    assert_eq!(place.model("dumb"), place.model("xterm"));
+}

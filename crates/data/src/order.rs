@@ -231,6 +231,15 @@ impl Order {
         self.taken(self.start(step), step)
     }
 
+    /// The most samples that one of the first `steps` steps takes; of a size that changes, looked at in
+    /// no more than some thousand steps, the first and the last among them.
+    pub fn largest_batch(&self, steps: u64) -> usize {
+        let BatchSize::Ramp(size) = &self.batch_size else { return self.batch_size(0) };
+        let last = steps.saturating_sub(1);
+        let looked_at = (0..=last).step_by((last / 4096).max(1) as usize).chain([last]);
+        looked_at.map(|step| size(step)).max().unwrap_or(1).min(self.samples)
+    }
+
     /// The samples of a step, counted from 0 on through all epochs, in the order of its rows.
     pub fn samples(&self, step: u64) -> Vec<usize> {
         let at = self.start(step);

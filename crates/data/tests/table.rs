@@ -223,6 +223,26 @@ fn lines_are_those_of_the_file_whatever_ends_them() {
 }
 
 #[test]
+fn a_quote_that_nothing_closes_is_told_by_its_line() {
+    for (text, line) in [
+        ("a,y\n1,2\nb,\"3", 3),
+        ("a,y\n1,2\n\"b,3", 3),
+        ("a,y\n1,2\nb,\"3\"\"", 3),
+        ("a,y\r\n1,2\r\n\"b\nc\",\"3\r\n4,5\r\n", 3),
+        ("a,y\n1,2\n3,\"", 3),
+        ("a,\"y\n1,2\n3,4\n", 1),
+    ] {
+        let told = refused(text, "", NUMBER);
+        assert!(told.contains(&format!("line {line} opens a quote")), "{text:?}: {told}");
+    }
+    // Closed, or no quotes at all: none that a cell begins with.
+    for text in ["a,y\n\"b\"\"\",\"2\"", "a,y\n5\",2\nb\"\"\",3", "a,y\n\"b\n\",2\n3,\"4\"\n"] {
+        let (_folder, path) = written(text);
+        assert!(Table::read(&path).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
 fn a_text_below_numbers_leaves_them_as_they_were_written() {
     let (_folder, path) = written("id,y\n007,1\nA12,2\n");
     let table = Table::read(&path).unwrap();

@@ -37,6 +37,9 @@ pub trait ModelConfig: Debug + Send + Sync {
     /// The type of parameters and activations.
     fn dtype(&self) -> DType;
 
+    /// Whether blocks are computed again in the backward pass, so that only their inputs are kept.
+    fn gradient_checkpointing(&self) -> bool;
+
     /// How many different tokens there are.
     fn vocab_size(&self) -> usize;
 

@@ -25,6 +25,7 @@
 //! assert!(grads.missing(&params.layout()).is_empty());
 //! ```
 
+mod activations;
 mod architectures;
 mod cache;
 #[allow(dead_code, unused_imports)]
@@ -35,6 +36,7 @@ mod language_model;
 mod predictors;
 mod sampling;
 
+pub use activations::{activation_bytes, product_size};
 pub use architectures::{ARCHITECTURES, Architecture, Common, Configure, Gpt2Config};
 pub use cache::Cache;
 pub use files::{FilesError, Pretrained, load_pretrained, load_weights, save_pretrained};

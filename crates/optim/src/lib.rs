@@ -36,7 +36,7 @@ pub use averaging::{Averaging, Period};
 pub use config::{OPTIMIZERS, OptimizerConfig, ParamGroup, ScheduledValue, scheduled_values};
 pub use error::OptimError;
 pub use kernels::StateDtype;
-pub use optimizer::{Objective, Optimizer, StepReport};
+pub use optimizer::{Footprint, Objective, Optimizer, StepReport};
 pub use options::InvalidOption;
 pub use rappel_schedule::Schedule;
 pub use rules::*;

@@ -1,6 +1,6 @@
 //! What optimizers are said to cost against what they take.
 
-use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
+use rappel_optim::{Footprint, OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
 use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Init, Params, Tensor, pool_stats};
@@ -25,6 +25,7 @@ fn state_takes_the_bytes_that_the_list_says() {
         let curvatures = Tensor::from_slice(&curvatures, [size, size]).to_dtype(DType::F32);
         drop(p.tensor());
         let before = pool_stats().used_bytes;
+        let counted_before = Footprint::of(&config, &params).unwrap().state;
         let mut optimizer = Optimizer::new(config, &params).unwrap();
         for step in 0..steps {
             let evaluate = |_: &Params| {
@@ -39,6 +40,7 @@ fn state_takes_the_bytes_that_the_list_says() {
             figure.parse().unwrap()
         };
         let state = listed("state B/param");
+        assert_eq!(counted_before, optimizer.state_bytes(), "{}", info.name);
         let counted = optimizer.state_bytes() as f64 / count;
         assert!((counted - state).abs() < 1e-3, "{}: {counted} counted, {state} listed", info.name);
         // The pool rounds sizes up by an eighth at most.

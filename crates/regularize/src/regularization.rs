@@ -171,6 +171,13 @@ impl Regularization {
         self.members.iter().filter(within).map(|member| (&member.options, member.acts_on))
     }
 
+    /// Whether a forward pass computes with weights beyond the model: penalties, and weights in other forms.
+    pub fn computes_with_weights(&self) -> bool {
+        self.members.iter().any(|member| {
+            matches!(member.regularizer, Regularizer::Penalty { .. } | Regularizer::Form(_))
+        })
+    }
+
     /// The variance of the noise on gradients; none where there is none.
     pub fn gradient_noise(&self) -> Option<&Schedule> {
         self.members.iter().find_map(|member| match &member.regularizer {

@@ -56,7 +56,7 @@ pub enum NoWeights {
 
 impl Weights {
     /// The trainable parameters whose whole name one of the glob `patterns` matches; `*` also stands
-    /// for dots. Fixes the set of parameters.
+    /// for dots. Allocates nothing.
     ///
     /// # Errors
     /// A pattern that matches nothing, or is none; no pattern.
@@ -64,9 +64,9 @@ impl Weights {
         if patterns.is_empty() {
             return Err(NoWeights::Empty);
         }
-        let layout = params.layout();
+        let entries = params.entries();
         let names: Vec<&str> =
-            layout.entries().iter().filter(|e| e.trainable).map(|e| e.name.as_str()).collect();
+            entries.iter().filter(|e| e.trainable).map(|e| e.name.as_str()).collect();
         let mut picked = vec![false; names.len()];
         for glob in patterns {
             let glob = glob.as_ref();
@@ -87,8 +87,8 @@ impl Weights {
     }
 
     fn of<'a>(params: &Params, names: impl Iterator<Item = &'a str>) -> Self {
-        let layout = params.layout();
-        let first = layout.entries().first();
+        let entries = params.entries();
+        let first = entries.first();
         Self {
             params: names.map(|name| params.get(name).expect("an entry of these")).collect(),
             dtype: first.map_or(DType::F32, |entry| entry.dtype.accumulator()),
@@ -123,8 +123,8 @@ pub(crate) fn pattern(glob: &str) -> Result<Pattern, NoWeights> {
 
 impl From<&Params> for Weights {
     fn from(params: &Params) -> Self {
-        let layout = params.layout();
-        let matrices = layout.entries().iter().filter(|e| e.trainable && e.shape.rank() >= 2);
+        let entries = params.entries();
+        let matrices = entries.iter().filter(|e| e.trainable && e.shape.rank() >= 2);
         Self::of(params, matrices.map(|entry| entry.name.as_str()))
     }
 }

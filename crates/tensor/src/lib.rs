@@ -34,6 +34,7 @@ pub use kernels::update::{MAX_SLOTS, Memory, Reduce, Run, Runs, STATE_BLOCK, Sta
 pub use kernels::update::{StateKind, Trained, Update, Wrap, Wrapping, apply, reduce};
 pub use kernels::update::{reduce_all, reduce_each, update, update_each, update_rows};
 pub use memory::{PoolStats, pool_stats, release_unused_memory};
+pub use ops::linear_cross_entropy_bytes;
 pub use ops::{AttentionOptions, attention, attention_packed, layer_norm};
 pub use ops::{Comparand, concat, select, stack};
 pub use ops::{CrossEntropy, cross_entropy, dropout, embedding, linear_cross_entropy};

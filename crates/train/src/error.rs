@@ -12,6 +12,8 @@ use rappel_telemetry::TelemetryError;
 use rappel_tensor::{ParamsError, StorageError};
 use thiserror::Error;
 
+use crate::Shortage;
+
 /// Why a run did not begin or go on: what, where, and what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -45,6 +47,13 @@ pub enum TrainError {
     /// A text that cannot be generated.
     #[error(transparent)]
     Generate(Box<GenerateError>),
+    /// A run that does not fit into memory.
+    #[error(
+        "{0}; lower train.batch_size, with more train.gradient_accumulation_steps for the same step, set \
+         model.gradient_checkpointing where the model has it, take an optimizer with less state or \
+         state_dtype = \"8bit\", or begin anyway with --force"
+    )]
+    Memory(Box<Shortage>),
     /// The record of the run.
     #[error(transparent)]
     Telemetry(Box<TelemetryError>),

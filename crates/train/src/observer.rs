@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::{Metric, Validation};
+use crate::{Metric, Shortage, Validation};
 
 /// Who watches a run: a progress bar, a log, a test. Every method has a default that does nothing.
 ///
@@ -33,6 +33,10 @@ pub trait Observer {
     fn saved(&mut self, _step: u64, _path: &Path) {}
     /// Something that the user should know.
     fn note(&mut self, _note: Note) {}
+    /// Whether a run begins that memory may not suffice for.
+    fn forces(&self) -> bool {
+        false
+    }
     /// Whether to stop: asked after each step. The run then saves a checkpoint and returns.
     fn should_stop(&self) -> bool {
         false
@@ -125,6 +129,8 @@ pub enum Note {
         /// The directory.
         dir: PathBuf,
     },
+    /// The run begins although it may need more memory than there is.
+    ShortOfMemory(Shortage),
     /// A checkpoint that does not agree with its manifest.
     SkippedCheckpoint {
         /// Its folder.
@@ -171,6 +177,7 @@ impl fmt::Display for Note {
                 "the file system of {} knows no locks: see to it that no other process trains this run",
                 dir.display()
             ),
+            Self::ShortOfMemory(shortage) => write!(f, "{shortage}; begun anyway"),
             Self::SkippedCheckpoint { path, reason } => {
                 write!(f, "passed over {}, which is not whole: {reason}", path.display())
             }

@@ -14,7 +14,7 @@ use crate::follower::Follower;
 use crate::origin::FROM;
 use crate::precision::Precision;
 use crate::tasks::Task;
-use crate::{Config, Observer, TrainError};
+use crate::{Config, Observer, TrainError, memory};
 
 /// What is built before anything is written.
 pub(crate) struct Parts {
@@ -47,6 +47,7 @@ impl Parts {
             shared.after_step(step, params, lr)?;
             params.refresh()
         });
+        memory::check(&config, task.as_ref(), &recipe, &regularization, horizon.steps, observer)?;
         let optimizer = Optimizer::new(recipe, task.params())?;
         let follower = Follower::new(&config, task.as_ref())?;
         let within = config.run().train.update_in_backward;

@@ -75,8 +75,7 @@ impl Run {
         let (pinned, origin) = origin(&config, observer)?;
         let mut parts = Parts::build(&pinned, observer)?;
         let state = parts.begin(origin.as_ref())?;
-        let dir = RunDir::create(out, name, &parts.config)?;
-        let lock = dir.lock(observer)?;
+        let (dir, lock) = RunDir::create(out, name, &parts.config, observer)?;
         let mut run = Self::open(dir, parts, state, Start::Fresh, console)?;
         run.lock = lock;
         run.save_origin()?;

@@ -27,21 +27,36 @@ impl RunDir {
     /// Makes the directory with its config: `out`, which must not be there or be empty, else the
     /// first free `runs/<name>-<n>`. A kill leaves either no directory, an empty one where one was, or
     /// one that can be resumed.
+    ///
+    /// The lock of the directory comes with it, as from [`lock`](Self::lock).
     pub(crate) fn create(
         out: Option<&Path>,
         name: &str,
         config: &Config,
-    ) -> Result<Self, TrainError> {
-        let Some(out) = out else { return Self::create_numbered(Path::new(RUNS), name, config) };
-        Self::check_free(out)?;
-        let dir = Self(out.to_owned());
-        if out.is_dir() {
-            // Filled where it is: a mount point, a link or the current folder cannot be renamed over.
-            dir.put_config(config)?;
-        } else if !publish_config(out, config)? {
-            return Err(TrainError::RunExists { dir: dir.0 });
-        }
-        Ok(dir)
+        observer: &mut dyn Observer,
+    ) -> Result<(Self, Option<Lock>), TrainError> {
+        let dir = match out {
+            None => Self::create_numbered(Path::new(RUNS), name, config)?,
+            Some(out) => {
+                Self::check_free(out)?;
+                let dir = Self(out.to_owned());
+                if out.is_dir() {
+                    // Filled where it is: a mount point, a link or the current folder cannot be renamed
+                    // over. Of several processes that find it empty, one gets the lock, and only that
+                    // one writes; a run may even have ended since.
+                    let lock = dir.lock(observer)?;
+                    Self::check_free(out)?;
+                    dir.put_config(config)?;
+                    return Ok((dir, lock));
+                }
+                if !publish_config(out, config)? {
+                    return Err(TrainError::RunExists { dir: dir.0 });
+                }
+                dir
+            }
+        };
+        let lock = dir.lock(observer)?;
+        Ok((dir, lock))
     }
 
     /// That of a run which writes nothing.
@@ -55,7 +70,8 @@ impl RunDir {
     /// [`TrainError::RunExists`] where there is something; a link to nothing; a folder in which nothing
     /// can be made.
     pub fn check_free(out: &Path) -> Result<(), TrainError> {
-        let is_taken = |name: &str| !is_leftover_config(name);
+        // A process that was killed before it wrote the config may have left its lock.
+        let is_taken = |name: &str| !is_leftover_config(name) && name != LOCK;
         match fs::read_dir(out) {
             Ok(entries) => {
                 for entry in entries {

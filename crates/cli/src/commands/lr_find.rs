@@ -50,6 +50,9 @@ pub struct Args {
     /// Set a key of the config, such as schedule.name=cosine; can be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
+    /// Begin even where memory may not suffice, as counted before the first step
+    #[arg(long)]
+    force: bool,
     /// Print what was found as one JSON object
     #[arg(long)]
     json: bool,
@@ -62,7 +65,7 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot read the config {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
     let signals = Signals::catch().context("cannot catch signals")?;
-    let mut progress = Progress::new(&signals, false, quiet);
+    let mut progress = Progress::new(&signals, false, quiet).forcing(args.force);
     let config = Config::parse_noting(&text, &settings, &mut |note| progress.note(note))
         .with_context(|| args.config.display().to_string())?;
     let found = lr_find(&config, &plan, &mut progress);

@@ -49,6 +49,9 @@ pub struct Args {
     /// Go on with the run in this directory from its newest whole checkpoint
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    /// Begin even where memory may not suffice, as counted before the first step
+    #[arg(long)]
+    force: bool,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -59,7 +62,7 @@ pub struct Args {
 
 pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let signals = Signals::catch().context("cannot catch signals")?;
-    let mut progress = Progress::new(&signals, args.profile, quiet);
+    let mut progress = Progress::new(&signals, args.profile, quiet).forcing(args.force);
     let console = progress.console();
     let mut run = match (&args.resume, &args.config) {
         (Some(dir), _) => {

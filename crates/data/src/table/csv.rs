@@ -42,9 +42,9 @@ pub(super) fn read(path: &Path, usual: u8, reading: &Reading) -> Result<Table, D
     loop {
         let cut = if ended { Some(bytes.len()) } else { after_break(&bytes) };
         let block = &bytes[..cut.unwrap_or(0)];
-        let parts: Option<Vec<Part>> =
-            pieces(block).into_par_iter().map(|piece| shape.read(piece).ok()?.sound()).collect();
-        if let Some(parts) = parts {
+        let parts: Result<Vec<Part>, Wrong> =
+            pieces(block).into_par_iter().map(|piece| shape.read(piece)).collect();
+        if let Ok(parts) = parts {
             for part in parts {
                 whole.append(part);
             }
@@ -53,10 +53,6 @@ pub(super) fn read(path: &Path, usual: u8, reading: &Reading) -> Result<Table, D
             file.read_to_end(&mut bytes).map_err(DataError::read(path))?;
             ended = true;
             let rest = shape.read(&bytes).map_err(|wrong| wrong.after(&whole, path))?;
-            if rest.torn && !is_closed(&bytes) {
-                let place = rest.lines.place(rest.rows - 1) + whole.next_line;
-                return Err(DataError::table(path, format!("line {place} {UNCLOSED}")));
-            }
             whole.append(rest);
             bytes.clear();
         }
@@ -112,13 +108,28 @@ fn header(path: &Path, bytes: &[u8], delimiter: u8) -> Result<(Vec<String>, usiz
         let name = std::str::from_utf8(cell).map(|name| name.trim().to_owned());
         name.map_err(|_| DataError::table(path, format!("line 1, cell {}: {NOT_UTF8}", i + 1)))
     };
+    let end = reader.position().byte() as usize;
+    if ends_in_quotes(&bytes[..end], delimiter) {
+        return Err(DataError::table(path, format!("line 1 {UNCLOSED}")));
+    }
     let names = record.iter().enumerate().map(name).collect::<Result<_, _>>()?;
-    Ok((names, reader.position().byte() as usize))
+    Ok((names, end))
 }
 
-/// Whether a quote that the last cell begins with can be closed.
-fn is_closed(bytes: &[u8]) -> bool {
-    bytes.trim_ascii_end().ends_with(b"\"")
+/// Whether a record ends within quotes. Only a quote that a cell begins with opens any.
+fn ends_in_quotes(record: &[u8], delimiter: u8) -> bool {
+    let (mut quoted, mut begins) = (false, true);
+    let mut bytes = record.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        if quoted {
+            // Two of them stand for one.
+            quoted = *byte != b'"' || bytes.next_if_eq(&&b'"').is_some();
+        } else {
+            quoted = begins && *byte == b'"';
+            begins = *byte == delimiter || matches!(byte, b'\n' | b'\r');
+        }
+    }
+    quoted
 }
 
 fn line_breaks(bytes: &[u8]) -> u64 {
@@ -157,15 +168,9 @@ struct Part<'a> {
     lines: Lines,
     /// The line after the last one.
     next_line: u64,
-    /// Whether it may end within quotes.
-    torn: bool,
 }
 
 impl Part<'_> {
-    fn sound(self) -> Option<Self> {
-        (!self.torn).then_some(self)
-    }
-
     fn append(&mut self, other: Self) {
         self.lines.append(self.rows, self.next_line, &other.lines);
         self.next_line += other.next_line;
@@ -196,7 +201,7 @@ impl<'a> Shape<'a> {
     fn part(&self, next_line: u64) -> Part<'a> {
         let column = |name: &String| Builder::new(self.reading.of(name), &self.reading.format);
         let columns = self.names.iter().map(column).collect();
-        Part { columns, rows: 0, lines: Lines::default(), next_line, torn: false }
+        Part { columns, rows: 0, lines: Lines::default(), next_line }
     }
 
     /// The rows of a piece that begins with one; its first line is 0.
@@ -208,6 +213,7 @@ impl<'a> Shape<'a> {
             .from_reader(bytes);
         let (mut part, mut record, mut line) = (self.part(0), ByteRecord::new(), None::<u64>);
         loop {
+            let begin = reader.position().byte() as usize;
             match reader.read_byte_record(&mut record) {
                 Ok(false) => break,
                 Ok(true) => {}
@@ -220,15 +226,15 @@ impl<'a> Shape<'a> {
             // The reader counts the line breaks that it has passed; whether the record's own is one of
             // them depends on its kind.
             let after = reader.position();
-            // Nothing but quotes keeps a line break in a cell.
-            part.torn = record.as_slice().last() == Some(&b'\n');
-            let passed = !part.torn && bytes.get(after.byte() as usize - 1) == Some(&b'\n');
+            let end = after.byte() as usize;
+            let torn = end == bytes.len() && ends_in_quotes(&bytes[begin..], self.delimiter);
+            let passed = !torn && bytes.get(end - 1) == Some(&b'\n');
             let last = after.line() - 1 - u64::from(passed);
             let one_line = line.map_or(0, |line| line + 1) == last;
             let inside = if one_line { 0 } else { line_breaks(record.as_slice()) };
             let first = last - inside;
             line = Some(last);
-            if part.torn && record.len() != self.names.len() && !is_closed(bytes) {
+            if torn {
                 let (line, reason) = (first, UNCLOSED.to_owned());
                 return Err(Wrong { line, column: None, reason });
             }

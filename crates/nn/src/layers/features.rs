@@ -56,6 +56,12 @@ impl Features {
         self.numbers.size(0)
     }
 
+    /// How many numbers a row is kept as: its numbers, and two in single precision for each place of an
+    /// input that is 1.
+    pub fn row_size(&self) -> usize {
+        self.numbers.size(1) + 2 * self.ones.as_ref().map_or(0, |ones| ones.size(1))
+    }
+
     /// The numbers `[rows, n]`.
     pub fn numbers(&self) -> &Tensor {
         &self.numbers

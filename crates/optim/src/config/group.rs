@@ -91,6 +91,11 @@ impl ParamGroup {
         self
     }
 
+    /// Whether the rule searches over all parameters as one vector.
+    pub(crate) fn searches(&self) -> bool {
+        self.stepper.search(DType::F32, 0).is_some()
+    }
+
     /// The rule's learning rate at step 0, before anything multiplies it.
     pub(crate) fn first_lr(&self) -> f64 {
         self.stepper.lr().at(0)

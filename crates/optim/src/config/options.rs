@@ -4,7 +4,7 @@ use std::fmt;
 
 use rappel_registry::Range;
 use rappel_schedule::Schedule;
-use rappel_tensor::{DType, Param, Params, ParamsError};
+use rappel_tensor::{Param, Params, ParamsError};
 
 use super::group::ParamGroup;
 use crate::averaging::Averaging;
@@ -208,7 +208,7 @@ impl OptimizerConfig {
 
     /// Whether steps evaluate the loss several times, over all parameters at once: L-BFGS.
     pub fn searches(&self) -> bool {
-        self.default.stepper.search(DType::F32, 0).is_some()
+        self.default.searches()
     }
 
     /// The group of what no patterns take.
@@ -216,10 +216,14 @@ impl OptimizerConfig {
         &self.default
     }
 
-    /// Checks that nothing stands beside a rule that searches over all parameters as one vector.
-    pub(crate) fn check_alone(&self) -> Result<(), InvalidOption> {
+    /// Checks what does not depend on the parameters: the options, and that nothing stands beside a rule
+    /// that searches over all parameters as one vector.
+    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+        if let Some(invalid) = &self.invalid {
+            return Err(invalid.clone());
+        }
         let mut groups = std::iter::once(&self.default).chain(self.groups.iter().map(|(_, g)| g));
-        if !groups.any(|group| group.stepper.search(DType::F32, 0).is_some()) {
+        if !groups.any(ParamGroup::searches) {
             return Ok(());
         }
         let group = &self.default;

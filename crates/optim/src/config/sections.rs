@@ -38,7 +38,7 @@ impl OptimizerConfig {
             let path = format!("{}.groups[{i}]", options.path());
             config.groups.push(Self::group_from(&path, given, options, horizon)?);
         }
-        config.check_alone().map_err(|error| options.invalid(error.option, error.reason))?;
+        config.check().map_err(|error| options.invalid(error.option, error.reason))?;
         Ok(config)
     }
 

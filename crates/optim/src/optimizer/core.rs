@@ -86,10 +86,7 @@ impl Optimizer {
                 group.wrappers.gradient_noise = Some(noise.clone());
             }
         }
-        if let Some(invalid) = config.invalid {
-            return Err(invalid.into());
-        }
-        config.check_alone()?;
+        config.check()?;
         let layout = params.layout();
         let groups = assign(&layout, config.default, config.groups, &config.schedule)?;
         if config.average.is_some() && groups.iter().any(|group| group.stepper.mode().is_some()) {

@@ -178,20 +178,8 @@ pub(crate) fn assign(
     groups: Vec<(Vec<String>, ParamGroup)>,
     schedule: &Schedule,
 ) -> Result<Vec<Group>, OptimError> {
-    let mut plans = vec![default];
-    let mut patterns = Vec::new();
-    for (group, (globs, plan)) in groups.into_iter().enumerate() {
-        for glob in globs {
-            let pattern = Pattern::new(&glob).map_err(|error| OptimError::Pattern {
-                group,
-                pattern: glob,
-                reason: error.to_string(),
-            })?;
-            patterns.push((group, pattern));
-        }
-        plans.push(plan);
-    }
-    let group_of = group_of(layout, &patterns)?;
+    let group_of = group_of(layout.entries(), &groups)?;
+    let plans = std::iter::once(default).chain(groups.into_iter().map(|(_, plan)| plan));
     let group = |(group, plan): (usize, ParamGroup)| {
         let mine = |i: usize| group_of[i] == group;
         let mut parts = Vec::new();
@@ -205,16 +193,32 @@ pub(crate) fn assign(
         }
         Ok(Group { stepper, schedule, scale: 1.0, wrappers, stochastic_rounding, parts })
     };
-    plans.into_iter().enumerate().map(group).collect()
+    plans.enumerate().map(group).collect()
 }
 
 /// The group of each parameter: 0 for what no pattern takes, else one more than the pattern's.
-fn group_of(layout: &ArenaLayout, patterns: &[(usize, Pattern)]) -> Result<Vec<usize>, OptimError> {
+pub(super) fn group_of(
+    entries: &[Entry],
+    groups: &[(Vec<String>, ParamGroup)],
+) -> Result<Vec<usize>, OptimError> {
+    let globs = groups
+        .iter()
+        .enumerate()
+        .flat_map(|(group, (globs, _))| globs.iter().map(move |glob| (group, glob)));
+    let pattern = |(group, glob): (usize, &String)| {
+        let pattern = Pattern::new(glob).map_err(|error| OptimError::Pattern {
+            group,
+            pattern: glob.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok((group, pattern))
+    };
+    let patterns = globs.map(pattern).collect::<Result<Vec<_>, OptimError>>()?;
     let trainable: Vec<(usize, &Entry)> =
-        layout.entries().iter().enumerate().filter(|(_, entry)| entry.trainable).collect();
+        entries.iter().enumerate().filter(|(_, entry)| entry.trainable).collect();
     let Some((_, example)) = trainable.first() else { return Err(OptimError::NothingToTrain) };
     let mut taken = vec![false; patterns.len()];
-    let mut group_of = vec![0; layout.entries().len()];
+    let mut group_of = vec![0; entries.len()];
     for (index, entry) in &trainable {
         if let Some(k) = patterns.iter().position(|(_, pattern)| pattern.matches(&entry.name)) {
             taken[k] = true;
@@ -251,26 +255,19 @@ fn parts_of(
         (0..entries.len()).filter(|&i| entries[i].trainable && entries[i].dtype == dtype).collect();
     // Empty parameters share their offset with the next one, and come before it.
     all.sort_by_key(|&i| (entries[i].offset, entries[i].shape.count()));
-    let master = plan.master_weights && dtype == DType::BF16;
-    let slots = slots(&*plan.stepper, &plan.wrappers, master);
     let mut alike: Vec<(Vec<StateKind>, Vec<usize>)> = Vec::new();
     for i in all.iter().copied().filter(|&i| mine(i)) {
         let Entry { name, shape, .. } = &entries[i];
         let refused = |reason| OptimError::Refused { name: name.clone(), reason };
         plan.stepper.refuses(*shape).map_or(Ok(()), |reason| Err(refused(reason)))?;
         plan.state_dtype.suits(dtype, *shape).map_err(refused)?;
-        if master && plan.stepper.mode().is_some() {
+        if plan.keeps_master(dtype) && plan.stepper.mode().is_some() {
             return Err(refused(NO_MASTER.to_owned()));
         }
         if plan.state_dtype != StateDtype::Full && !plan.stepper.tensors(*shape).is_empty() {
             return Err(refused(OTHER_SHAPES.to_owned()));
         }
-        let kind = |slot: &Slot| match slot {
-            slot if *slot == MASTER => StateKind::Master,
-            slot if slot.exact => StateKind::Number(dtype.accumulator()),
-            slot => plan.state_dtype.kind(dtype, shape.count(), *slot),
-        };
-        let kinds: Vec<StateKind> = slots.iter().map(kind).collect();
+        let kinds = plan.kinds(dtype, shape.count());
         match alike.iter_mut().find(|(other, _)| *other == kinds) {
             Some((_, indices)) => indices.push(i),
             None => alike.push((kinds, vec![i])),
@@ -280,6 +277,23 @@ fn parts_of(
         Part::new(layout, dtype, indices, &all, &*plan.stepper, kinds)
     };
     Ok(alike.iter().map(part).collect())
+}
+
+impl ParamGroup {
+    fn keeps_master(&self, dtype: DType) -> bool {
+        self.master_weights && dtype == DType::BF16
+    }
+
+    /// What each slot of state of a parameter of `dtype` with `len` elements holds.
+    pub(super) fn kinds(&self, dtype: DType, len: usize) -> Vec<StateKind> {
+        let kind = |slot: Slot| match slot {
+            slot if slot == MASTER => StateKind::Master,
+            slot if slot.exact => StateKind::Number(dtype.accumulator()),
+            slot => self.state_dtype.kind(dtype, len, slot),
+        };
+        let slots = slots(&*self.stepper, &self.wrappers, self.keeps_master(dtype));
+        slots.into_iter().map(kind).collect()
+    }
 }
 
 const OTHER_SHAPES: &str = "its rule keeps state of shapes of its own, in full precision; leave \

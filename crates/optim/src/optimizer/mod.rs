@@ -7,6 +7,7 @@ mod backward;
 mod clip;
 mod closure;
 mod core;
+mod footprint;
 mod group;
 mod objective;
 mod sam;
@@ -18,4 +19,5 @@ mod state;
 mod step;
 
 pub use core::{Optimizer, StepReport};
+pub use footprint::Footprint;
 pub use objective::Objective;

@@ -31,6 +31,20 @@ pub(crate) fn head(head: &Head<'_>, slope_hidden: bool, slope_weight: bool) -> H
     }
 }
 
+/// Rows whose logits, of `size` bytes each, are in memory at a time.
+fn chunk_rows(rows: usize, vocab: usize, size: usize) -> usize {
+    let most = (CHUNK_BYTES / vocab.saturating_mul(size).max(1)).max(FEWEST_ROWS);
+    rows.div_ceil(rows.div_ceil(most).max(1))
+}
+
+/// Bytes that [`head`] allocates at most: logits of a chunk, and both slopes.
+pub(crate) fn head_bytes([rows, width, vocab]: [usize; 3], dtype: DType) -> usize {
+    let size = dtype.accumulator().size();
+    let logits = chunk_rows(rows, vocab, size).saturating_mul(vocab);
+    let slopes = rows.saturating_add(vocab).saturating_mul(width);
+    logits.saturating_add(slopes).saturating_mul(size)
+}
+
 impl Head<'_> {
     fn chunks<T, A>(&self, slope_hidden: bool, slope_weight: bool) -> HeadLoss
     where
@@ -53,8 +67,7 @@ impl Head<'_> {
             out.loss = Tensor::scalar(0.0 / self.denominator, A::DTYPE);
             return out;
         }
-        let most = (CHUNK_BYTES / (vocab * size_of::<A>())).max(FEWEST_ROWS);
-        let chunk = rows.div_ceil(rows.div_ceil(most));
+        let chunk = chunk_rows(rows, vocab, size_of::<A>());
         let mut scratch = Buffer::uninit(chunk * vocab * size_of::<A>());
         for start in (0..rows).step_by(chunk) {
             let rows = start..rows.min(start + chunk);

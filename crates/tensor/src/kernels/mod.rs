@@ -15,7 +15,7 @@ pub(crate) mod copy {
 }
 pub(crate) mod cross_entropy {
     pub(crate) use crate::cpu::cross_entropy::{losses, slopes};
-    pub(crate) use crate::cpu::cross_entropy_linear::{head, multiply};
+    pub(crate) use crate::cpu::cross_entropy_linear::{head, head_bytes, multiply};
 }
 pub(crate) mod dropout {
     pub(crate) use crate::cpu::dropout::dropout;

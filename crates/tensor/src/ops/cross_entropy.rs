@@ -4,7 +4,7 @@ use super::{Operation, Sample};
 use crate::autograd::is_recording;
 use crate::dtype::DType;
 use crate::kernels::args::{Head, Rows, Terms};
-use crate::kernels::cross_entropy::{head, losses, multiply, slopes};
+use crate::kernels::cross_entropy::{head, head_bytes, losses, multiply, slopes};
 use crate::kernels::index::{add_taken, take};
 use crate::precision::matmul_precision;
 use crate::tensor::Tensor;
@@ -205,6 +205,12 @@ pub fn linear_cross_entropy(
             }
         }
     })
+}
+
+/// Bytes that [`linear_cross_entropy`] of `rows` rows allocates at most where it is recorded: a part of
+/// the logits, and the gradients of both operands, of type `dtype`.
+pub fn linear_cross_entropy_bytes(rows: usize, width: usize, vocab: usize, dtype: DType) -> usize {
+    head_bytes([rows, width, vocab], dtype)
 }
 
 /// Refuses what [`linear_cross_entropy`] cannot multiply.

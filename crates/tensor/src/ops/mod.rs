@@ -31,7 +31,9 @@ use crate::tensor::Tensor;
 pub use attention::{AttentionOptions, attention, attention_packed};
 pub use compare::{Comparand, select};
 pub use concat::{concat, stack};
-pub use cross_entropy::{CrossEntropy, cross_entropy, linear_cross_entropy};
+pub use cross_entropy::{
+    CrossEntropy, cross_entropy, linear_cross_entropy, linear_cross_entropy_bytes,
+};
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use gated::{gated_gelu, gated_gelu_tanh, gated_silu};

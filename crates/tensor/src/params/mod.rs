@@ -303,6 +303,12 @@ impl Params {
         read(&self.shared).entries().iter().map(|entry| entry.name.clone()).collect()
     }
 
+    /// The parameters in the order of registration. Where each lies is only known from
+    /// [`layout`](Params::layout), which this does not make: nothing is allocated.
+    pub fn entries(&self) -> Vec<Entry> {
+        read(&self.shared).entries().to_vec()
+    }
+
     /// How many numbers can be trained.
     pub fn trainable_count(&self) -> usize {
         let state = read(&self.shared);

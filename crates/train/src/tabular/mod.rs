@@ -11,6 +11,7 @@ use std::path::Path;
 use rappel_data::{
     BatchSize, Drawing, Order, Preprocessing, Table, TableConfig, TargetKind, Wanted,
 };
+use rappel_model::product_size;
 use rappel_nn::{Features, Forward, regularized_cross_entropy};
 use rappel_registry::ConfigError;
 use rappel_tensor::{Key, Params, Tensor};
@@ -44,6 +45,9 @@ struct Tabular {
     order: Order,
     parts: usize,
 }
+
+/// Bytes of a row's number, its target and its place in a batch.
+const ROW_BYTES: usize = 64;
 
 /// Reads the table, and makes the model.
 pub(crate) fn build(
@@ -205,6 +209,18 @@ impl Task for Tabular {
 
     fn units(&self, step: u64) -> usize {
         self.order.batch_size(step)
+    }
+
+    fn activation_bytes(&self, samples: usize, r_drop: bool) -> usize {
+        let entries = self.model.params.entries();
+        let products = entries.iter().filter_map(product_size).fold(0, usize::saturating_add);
+        // Inputs of categories are not made: the first layer looks its columns up.
+        let width = self.model.preprocessing().width();
+        let read = self.train.x.row_size();
+        let numbers = products.saturating_sub(width).saturating_add(read).saturating_mul(2);
+        // Each row's place and target, too.
+        let row = numbers.saturating_mul(self.model.dtype().size()).saturating_add(ROW_BYTES);
+        row.saturating_mul(samples).saturating_mul(if r_drop { 2 } else { 1 })
     }
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use rappel_data::{Batch, Batches, DATA, DataConfig, Dataset, Order, byte_trigram};
-use rappel_model::{ARCHITECTURES, GenerateOptions, LanguageModel, Sampling, save_pretrained};
+use rappel_model::{
+    ARCHITECTURES, GenerateOptions, LanguageModel, Sampling, activation_bytes, save_pretrained,
+};
 use rappel_nn::{Forward, regularized_cross_entropy};
 use rappel_registry::{Field, Kind, Range};
 use rappel_regularize::LossTerms;
@@ -176,6 +178,11 @@ impl Task for Text {
 
     fn units(&self, step: u64) -> usize {
         self.train.order().batch_size(step) * self.train.sequence_length()
+    }
+
+    fn activation_bytes(&self, samples: usize, r_drop: bool) -> usize {
+        let tokens = samples.saturating_mul(self.train.sequence_length());
+        activation_bytes(self.model.config(), &self.params, tokens, r_drop)
     }
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {

@@ -38,6 +38,11 @@ pub trait Task {
     /// How many of these step `step` takes in, counted from 0.
     fn units(&self, step: u64) -> usize;
 
+    /// Bytes that a forward and backward pass of so many samples takes at most, beside parameters, their
+    /// gradients and the data; with R-Drop that is two passes, whose outputs are in memory whole. Known before
+    /// anything of it is allocated.
+    fn activation_bytes(&self, samples: usize, r_drop: bool) -> usize;
+
     /// The loss of one part of a step's batch, times the part's share of the step's units: the parts
     /// add up to the mean over all units of the step. None where the part is empty.
     fn loss(&self, pass: &Pass) -> Option<Tensor>;

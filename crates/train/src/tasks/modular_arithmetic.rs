@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rappel_data::{DRAWING, Order, Permutation};
-use rappel_model::{ARCHITECTURES, LanguageModel, save_pretrained};
+use rappel_model::{ARCHITECTURES, LanguageModel, activation_bytes, save_pretrained};
 use rappel_nn::{Forward, Output, regularized_cross_entropy};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, joined};
 use rappel_tensor::{CrossEntropy, Params, Tensor, cross_entropy, no_grad};
@@ -196,6 +196,10 @@ impl Task for Table {
 
     fn units(&self, step: u64) -> usize {
         self.order.batch_size(step)
+    }
+
+    fn activation_bytes(&self, samples: usize, r_drop: bool) -> usize {
+        activation_bytes(self.model.config(), &self.params, samples.saturating_mul(TIME), r_drop)
     }
 
     fn loss(&self, pass: &Pass) -> Option<Tensor> {

@@ -147,6 +147,10 @@ impl ModelConfig for Gpt2Config {
         self.common.dtype
     }
 
+    fn gradient_checkpointing(&self) -> bool {
+        self.common.gradient_checkpointing
+    }
+
     fn vocab_size(&self) -> usize {
         self.vocab_size
     }
