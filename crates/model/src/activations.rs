@@ -41,9 +41,10 @@ pub fn activation_bytes(
     }
     let sizes = blocks.iter().map(|(_, size)| *size);
     let largest = sizes.clone().max().unwrap_or(0);
-    let kept = match config.gradient_checkpointing() {
-        true => width.saturating_mul(blocks.len()).saturating_add(largest),
-        false => sizes.fold(0, usize::saturating_add),
+    let kept = if config.gradient_checkpointing() {
+        width.saturating_mul(blocks.len()).saturating_add(largest)
+    } else {
+        sizes.fold(0, usize::saturating_add)
     };
     // The embeddings, the last norm's input and result, their gradients.
     let numbers = kept.saturating_add(largest).saturating_add(width.saturating_mul(4));

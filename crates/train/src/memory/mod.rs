@@ -66,9 +66,9 @@ impl Needs {
         let all = |size: &dyn Fn(&Entry) -> usize| {
             entries.iter().map(size).fold(0, usize::saturating_add)
         };
-        let gradient = |entry: &Entry| match entry.trainable {
-            true => entry.shape.count().saturating_mul(entry.dtype.accumulator().size()),
-            false => 0,
+        let gradient = |entry: &Entry| {
+            let len = if entry.trainable { entry.shape.count() } else { 0 };
+            len.saturating_mul(entry.dtype.accumulator().size())
         };
         let gradients = match (train.bool("update_in_backward"), train.bool("noise_scale")) {
             (true, _) => entries.iter().map(gradient).max().unwrap_or(0),
