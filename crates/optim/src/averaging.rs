@@ -20,11 +20,13 @@ pub trait Averaging: Send + Sync + std::fmt::Debug {
 }
 
 /// Which steps an average takes in: every `every`-th after the first `start`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Options)]
 pub struct Period {
-    /// Steps that are left out at first.
+    /// steps before the first that is taken in
+    #[option(default = 0)]
     pub start: u64,
-    /// Steps from one that is taken in to the next, at least 1.
+    /// steps from one that is taken in to the next
+    #[option(default = 1, range = 1..)]
     pub every: u64,
 }
 
@@ -35,10 +37,6 @@ impl Period {
     /// Whether the parameters after `step` steps, at least 1, are taken in.
     pub fn is_due(self, step: u64) -> bool {
         step > self.start && (step - self.start).is_multiple_of(self.every)
-    }
-
-    pub(crate) fn from_options(options: &Options) -> Self {
-        Self { start: options.u64("start"), every: options.u64("every") }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rappel_tensor::{DType, ParamsError, StorageError};
 
-use crate::options::InvalidOption;
+use rappel_registry::InvalidOption;
 
 /// What can go wrong with an optimizer.
 #[derive(Debug, thiserror::Error)]

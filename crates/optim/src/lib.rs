@@ -7,13 +7,16 @@
 //! [`AdamW`]); a config names them through [`OPTIMIZERS`].
 //!
 //! # Adding a rule
-//! One file in `rules/` and its line in `rules/mod.rs`. The file declares the options ([`options!`]), the
+//! One file in `rules/` and its line in `rules/mod.rs`. The file declares the options (a struct with [`Options`](macro@rappel_registry::Options)), the
 //! formula ([`rule::Rule`]) and the `ENTRY`. Config, help, checkpoints and the conformance tests follow
 //! from these. A rule of one's own, in another crate, needs no entry: see [`rule`].
 //!
 //! # Where things are
 //! `optimizer/` uses `config/`, which uses `rules/`, `wrappers/` and `averages/`; these use `kernels/`, and
 //! `kernels/` the walks of `rappel-tensor`. Nothing points back.
+
+// The derive macros name this crate.
+extern crate self as rappel_optim;
 
 pub mod averages;
 mod averaging;
@@ -37,13 +40,7 @@ pub use config::{OPTIMIZERS, OptimizerConfig, ParamGroup, ScheduledValue, schedu
 pub use error::OptimError;
 pub use kernels::StateDtype;
 pub use optimizer::{Footprint, Objective, Optimizer, StepReport};
-pub use options::InvalidOption;
+pub use rappel_registry::InvalidOption;
 pub use rappel_schedule::Schedule;
 pub use rules::*;
 pub use wrappers::{GradientNoise, Lookahead, Sam, Wrappers};
-
-#[doc(hidden)]
-pub mod __options {
-    //! What [`options!`](crate::options) expands to.
-    pub use crate::options::{OPTIONAL, field_of, range_of};
-}

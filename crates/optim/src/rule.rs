@@ -3,14 +3,15 @@
 //! ```
 //! use rappel_optim::rule::*;
 //!
-//! rappel_optim::options! {
-//!     /// Gradient descent: `p <- p - lr g`.
-//!     pub struct Plain {
-//!         /// learning rate
-//!         lr: Schedule = "0.1", scheduled(Range::from(0.0));
-//!         /// go up the gradient, not down
-//!         maximize: bool = "false", Kind::Bool;
-//!     }
+//! /// Gradient descent: `p <- p - lr g`.
+//! #[derive(Debug, Clone, Options, Descends)]
+//! pub struct Plain {
+//!     /// learning rate
+//!     #[option(default = 0.1, range = 0.0..)]
+//!     lr: Schedule,
+//!     /// go up the gradient, not down
+//!     #[option(default = false)]
+//!     maximize: bool,
 //! }
 //!
 //! impl Algorithm for Plain {
@@ -30,8 +31,11 @@
 //! }
 //! ```
 
-pub use rappel_registry::{ConfigError, Field, Kind, Options, Range};
-pub use rappel_schedule::{Horizon, Schedule, scheduled};
+pub use rappel_registry::{
+    Checked, ConfigError, Descends, Field, InvalidOption, Kind, OptionSet, OptionValue, Options,
+    Place, Range, Words,
+};
+pub use rappel_schedule::{Horizon, Schedule};
 pub use rappel_tensor::{Real, Shape, Tensor};
 
 pub use crate::context::{MAX_NUMBERS, StepContext};
@@ -40,6 +44,5 @@ pub use crate::kernels::{
     RuleEntry, SearchState, Searching, Slot, StepArgs, Stepper, TensorRule, TwoPass, Vector,
     elementwise, entry, lazy_rows, lerp, tensors, two_pass,
 };
-pub(crate) use crate::options::one_of;
-pub use crate::options::{BETA, InvalidOption, OptionSet, OptionValue};
+pub use crate::options::{BETA, Descends, RuleOptions};
 pub use crate::wrappers::{OwnWrapper, Wrapper};

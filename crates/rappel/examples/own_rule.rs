@@ -4,25 +4,29 @@
 
 use rappel::optim::ParamGroup;
 use rappel::optim::rule::{
-    Algorithm, BETA, Kind, Range, Real, Rule, Slot, StepContext, Stepper, Wrapper, elementwise,
-    scheduled,
+    Algorithm, BETA, Descends, Options, Range, Real, Rule, Slot, StepContext, Stepper, Wrapper,
+    elementwise,
 };
 use rappel::prelude::*;
 use rappel::schedule::ScheduleFn;
 
-rappel::optim::options! {
-    /// Descent along the gradient's average, divided by its own size: `m <- beta m + (1 - beta) g`,
-    /// `p <- p - lr m / (|m| + eps)`.
-    pub struct SoftSign {
-        /// learning rate
-        lr: Schedule = "0.01", scheduled(Range::from(0.0));
-        /// decay rate of the average
-        beta: Schedule = "0.9", scheduled(BETA);
-        /// where a step grows from along the average to along its sign
-        eps: Schedule = "1e-3", scheduled(Range::above(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Descends along the gradient's average, divided by its own size: `m <- beta m + (1 - beta) g`,
+/// `p <- p - lr m / (|m| + eps)`.
+#[derive(Debug, Clone, Options, Descends)]
+#[options(crate = rappel::registry, optim = rappel::optim)]
+pub struct SoftSign {
+    /// learning rate
+    #[option(default = 0.01, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rate of the average
+    #[option(default = 0.9, range = BETA)]
+    pub beta: Schedule,
+    /// where a step grows from along the average to along its sign
+    #[option(default = 1e-3, range = Range::above(0.0))]
+    pub eps: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for SoftSign {

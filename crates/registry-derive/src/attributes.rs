@@ -12,6 +12,8 @@ use syn::{
 pub struct OfStruct {
     /// The path of `rappel-registry`.
     pub registry: TokenStream,
+    /// The path of `rappel-optim`, for `Descends`.
+    pub optim: TokenStream,
     /// The function that checks the options together.
     pub check: Option<Path>,
 }
@@ -19,16 +21,23 @@ pub struct OfStruct {
 impl OfStruct {
     /// Reads the attributes of a struct or enum.
     pub fn parse(attributes: &[Attribute]) -> Result<Self> {
-        let mut of = Self { registry: quote!(::rappel_registry), check: None };
+        let mut of = Self {
+            registry: quote!(::rappel_registry),
+            optim: quote!(::rappel_optim),
+            check: None,
+        };
         for attribute in attributes.iter().filter(|one| one.path().is_ident("options")) {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("crate") {
                     let path: Path = meta.value()?.parse()?;
                     of.registry = quote!(#path);
+                } else if meta.path.is_ident("optim") {
+                    let path: Path = meta.value()?.parse()?;
+                    of.optim = quote!(#path);
                 } else if meta.path.is_ident("check") {
                     of.check = Some(meta.value()?.parse()?);
                 } else {
-                    return Err(meta.error("unknown; expected `crate` or `check`"));
+                    return Err(meta.error("unknown; expected `check`, `crate` or `optim`"));
                 }
                 Ok(())
             })?;
@@ -63,6 +72,8 @@ pub struct OfField {
     pub aka: Vec<LitStr>,
     pub changeable: bool,
     pub flatten: bool,
+    /// It is no option.
+    pub skip: bool,
 }
 
 impl OfField {
@@ -78,6 +89,7 @@ impl OfField {
             aka: Vec::new(),
             changeable: false,
             flatten: false,
+            skip: false,
         };
         for attribute in attributes.iter().filter(|one| one.path().is_ident("option")) {
             attribute.parse_nested_meta(|meta| {
@@ -102,10 +114,11 @@ impl OfField {
                     }
                     "changeable" => of.changeable = true,
                     "flatten" => of.flatten = true,
+                    "skip" => of.skip = true,
                     _ => {
                         return Err(meta.error(
                             "unknown; expected `default`, `default_name`, `unset`, `range`, `kind`, `with`, `name`, \
-                             `also`, `aka`, `changeable` or `flatten`",
+                             `also`, `aka`, `changeable`, `flatten` or `skip`",
                         ));
                     }
                 }

@@ -1,9 +1,10 @@
 #![forbid(unsafe_code)]
 //! The derive macros of `rappel-registry`: [`Options`] for structs of options, [`Words`] for enums of
-//! words. They are documented, with examples, where that crate exports them.
+//! words, [`Descends`] for the options of update rules. They are documented, with examples, where that crate exports them.
 
 mod attributes;
 mod default;
+mod descends;
 mod options;
 mod range;
 mod words;
@@ -23,4 +24,11 @@ pub fn options(input: TokenStream) -> TokenStream {
 pub fn words(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     words::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Says where the options of an update rule have its learning rate and its direction.
+#[proc_macro_derive(Descends)]
+pub fn descends(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    descends::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -28,9 +28,11 @@ impl<'a> Declared<'a> {
         };
         let of = OfField::parse(&field.attrs)?;
         let lines = doc_lines(&field.attrs)?;
-        let help: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+        // What follows the first paragraph is for readers of the code.
+        let help: Vec<&str> =
+            lines.iter().map(|line| line.trim()).take_while(|line| !line.is_empty()).collect();
         let help = help.join(" ");
-        if help.is_empty() && !of.flatten {
+        if help.is_empty() && !of.flatten && !of.skip {
             return Err(Error::new_spanned(field, "a doc comment is missing: it is the help text"));
         }
         let optional = default::argument(&field.ty, "Option");
@@ -45,7 +47,7 @@ impl<'a> Declared<'a> {
 
     fn is_required(&self) -> bool {
         match self.of.default {
-            Given::Unsaid => !self.is_optional && !self.of.flatten,
+            Given::Unsaid => !self.is_optional && !self.of.flatten && !self.of.skip,
             // Only a config has it.
             Given::Named(_) => true,
             _ => false,
@@ -132,6 +134,9 @@ impl<'a> Declared<'a> {
     /// The statement that reads it; those after it may name it.
     fn read(&self, registry: &TokenStream) -> TokenStream {
         let Self { ident, ty, name, .. } = self;
+        if self.of.skip {
+            return quote!(let #ident = ::core::default::Default::default(););
+        }
         if self.of.flatten {
             return quote!(let #ident = <#ty as OptionSet>::read_for(__options, __horizon)?;);
         }
@@ -169,6 +174,9 @@ impl<'a> Declared<'a> {
 
     fn write(&self, registry: &TokenStream) -> TokenStream {
         let Self { ident, name, .. } = self;
+        if self.of.skip {
+            return quote!();
+        }
         if self.of.flatten {
             return quote!(OptionSet::write_into(&self.#ident, table););
         }
@@ -190,7 +198,7 @@ impl<'a> Declared<'a> {
         if self.of.flatten {
             return quote!(OptionSet::check_ranges(&self.#ident)?;);
         }
-        if self.of.with.is_some() {
+        if self.of.with.is_some() || self.of.skip {
             return quote!();
         }
         let check = quote! {
@@ -314,7 +322,7 @@ fn lists(declared: &[Declared], registry: &TokenStream) -> Vec<TokenStream> {
             lists.push(quote!(&[#(#own),*]));
             lists.push(quote!(<#ty as #registry::OptionSet>::FIELDS));
             own.clear();
-        } else {
+        } else if !one.of.skip {
             own.push(one.field(registry));
         }
     }

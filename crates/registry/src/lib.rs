@@ -64,6 +64,8 @@ pub use kind::Kind;
 pub use options::{Checked, Options, Scheduled};
 pub use paths::map_paths;
 pub use range::Range;
+/// Implements `rappel_optim::rule::Descends` by the fields `lr: Schedule` and `maximize: bool`.
+pub use rappel_registry_derive::Descends;
 /// Declares the options of a struct: defaults, ranges, help, TOML and JSON in and out.
 ///
 /// Each field is an option: its name is the key, its doc comment the help text, and its type says which
@@ -130,6 +132,7 @@ pub use range::Range;
 /// | `aka("x", "y")` | what it is called elsewhere, for suggestions; see [`Field::aka`] |
 /// | `changeable` | a resumed run may be given another value; see [`Field::changeable`] |
 /// | `flatten` | the options of another set, as if they were declared here |
+/// | `skip` | no option: the field is its type's default |
 ///
 /// On the struct, `#[options(check = path)]` names a `fn(&Self) -> Result<(), InvalidOption>` that looks at the
 /// options together: every reader calls it. `#[options(crate = path)]` says where this crate is.

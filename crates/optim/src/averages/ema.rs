@@ -1,6 +1,6 @@
 //! Exponential moving average.
 
-use rappel_registry::{Field, Kind, Range};
+use rappel_registry::{OptionSet, Options, Range};
 
 use crate::averaging::{AverageEntry, Averaging, Period};
 
@@ -8,39 +8,35 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
     name: "ema",
     summary: "avg <- decay avg + (1 - decay) p; the last 1 / (1 - decay) steps, softly",
     reference: "torch.optim.swa_utils.get_ema_avg_fn; Polyak and Juditsky, 1992; use_ema_warmup as diffusers' EMAModel",
-    fields: &[
-        Field::new(
-            "decay",
-            Kind::Float(Range::from(0.0).below(1.0)),
-            "0.999",
-            "what is left of the average at each step that is taken in",
-        )
-        .aka(&["ema_decay", "beta"]),
-        Field::new(
-            "use_ema_warmup",
-            Kind::Bool,
-            "false",
-            "decay rises as 1 - (1 + n / inv_gamma)^-power up to `decay`, n the steps taken in before",
-        ),
-        Field::new("inv_gamma", Kind::Float(Range::above(0.0)), "1.0", "of the warm-up"),
-        Field::new(
-            "power",
-            Kind::Float(Range::above(0.0)),
-            "0.6666666666666666",
-            "of the warm-up; 2/3 suits runs of a million steps, 3/4 shorter ones",
-        ),
-    ],
-    build: |options| {
-        Ok(Box::new(Ema {
-            decay: options.f64("decay"),
-            warmup: options.bool("use_ema_warmup").then(|| Warmup {
-                inv_gamma: options.f64("inv_gamma"),
-                power: options.f64("power"),
-            }),
-            period: Period::from_options(options),
-        }))
-    },
+    fields: EmaOptions::FIELDS,
+    build: |options| Ok(Box::new(Ema::from(EmaOptions::read(options)?))),
 };
+
+/// An [`Ema`] as a config gives it.
+#[derive(Debug, Options)]
+struct EmaOptions {
+    /// what is left of the average at each step that is taken in
+    #[option(default = 0.999, range = 0.0..1.0, aka("ema_decay", "beta"))]
+    decay: f64,
+    /// decay rises as 1 - (1 + n / inv_gamma)^-power up to `decay`, n the steps taken in before
+    #[option(default = false)]
+    use_ema_warmup: bool,
+    /// of the warm-up
+    #[option(default = 1.0, range = Range::above(0.0))]
+    inv_gamma: f64,
+    /// of the warm-up; 2/3 suits runs of a million steps, 3/4 shorter ones
+    #[option(default = 0.6666666666666666, range = Range::above(0.0))]
+    power: f64,
+    #[option(flatten)]
+    period: Period,
+}
+
+impl From<EmaOptions> for Ema {
+    fn from(options: EmaOptions) -> Self {
+        let EmaOptions { decay, use_ema_warmup, inv_gamma, power, period } = options;
+        Self { decay, warmup: use_ema_warmup.then_some(Warmup { inv_gamma, power }), period }
+    }
+}
 
 /// The exponential moving average of weights.
 ///

@@ -1,6 +1,6 @@
 //! The mean of the latest checkpoints.
 
-use rappel_registry::{Field, Kind};
+use rappel_registry::{OptionSet, Options};
 
 use crate::averaging::{AverageEntry, Averaging, Period};
 
@@ -8,10 +8,8 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
     name: "latest",
     summary: "the mean of the latest k weights taken in; k copies are kept",
     reference: "Kaddour, Stop wasting my time! (LAWA), https://arxiv.org/abs/2209.14981",
-    fields: &[Field::new("k", Kind::Int { min: 1, max: 1_000 }, "5", "how many of the latest")],
-    build: |options| {
-        Ok(Box::new(Latest { k: options.usize("k"), period: Period::from_options(options) }))
-    },
+    fields: Latest::FIELDS,
+    build: |options| Ok(Box::new(Latest::read(options)?)),
 };
 
 /// The mean of the latest `k` weights taken in, as the latest `k` checkpoints would give.
@@ -27,11 +25,13 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
 ///
 /// Kaddour, [Stop wasting my time! Saving days of ImageNet and BERT training with latest weight
 /// averaging](https://arxiv.org/abs/2209.14981), 2022.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Options)]
 pub struct Latest {
-    /// How many, at least 1.
+    /// how many of the latest
+    #[option(default = 5, range = 1..=1_000)]
     pub k: usize,
     /// Which steps are taken in.
+    #[option(flatten)]
     pub period: Period,
 }
 

@@ -4,7 +4,7 @@ mod ema;
 mod latest;
 mod swa;
 
-use rappel_registry::{Field, Kind, Registry, no_more};
+use rappel_registry::{Registry, no_more};
 
 use crate::averaging::BuildAverage;
 pub use ema::{Ema, Warmup};
@@ -14,10 +14,7 @@ pub use swa::Swa;
 /// Every average of the weights.
 pub static AVERAGES: Registry<BuildAverage> = Registry {
     kind: "average",
-    common: &[
-        Field::new("start", Kind::int_from(0), "0", "steps before the first that is taken in"),
-        Field::new("every", Kind::int_from(1), "1", "steps from one that is taken in to the next"),
-    ],
+    common: &[],
     entries: &[
         ema::ENTRY, //
         latest::ENTRY,

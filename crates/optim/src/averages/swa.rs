@@ -1,13 +1,15 @@
 //! Stochastic weight averaging.
 
+use rappel_registry::{OptionSet, Options};
+
 use crate::averaging::{AverageEntry, Averaging, Period};
 
 pub(super) const ENTRY: AverageEntry = AverageEntry {
     name: "swa",
     summary: "the mean of the weights of all steps taken in, each with the same share",
     reference: "torch.optim.swa_utils.AveragedModel; Izmailov et al., https://arxiv.org/abs/1803.05407",
-    fields: &[],
-    build: |options| Ok(Box::new(Swa { period: Period::from_options(options) })),
+    fields: Swa::FIELDS,
+    build: |options| Ok(Box::new(Swa::read(options)?)),
 };
 
 /// Stochastic weight averaging: `avg <- avg + (p - avg) / (n + 1)`, `n` the steps taken in before.
@@ -23,9 +25,10 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
 ///
 /// Izmailov et al., [Averaging weights leads to wider optima and better
 /// generalization](https://arxiv.org/abs/1803.05407), 2018, as PyTorch's `AveragedModel`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Options)]
 pub struct Swa {
     /// Which steps are taken in.
+    #[option(flatten)]
     pub period: Period,
 }
 

@@ -1,14 +1,15 @@
 //! A rule with what applies to any rule: the precision of its state, how it is rounded, what stands around
 //! it.
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, More, Options, joined, resolve};
+use rappel_registry::{
+    ConfigError, Entry, Field, InvalidOption, More, OptionSet, Options, Words, resolve,
+};
 use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::DType;
 use toml::Table;
 
 use crate::kernels::{Algorithm, RuleBuild, RuleEntry, StateDtype, Stepper};
-use crate::options::InvalidOption;
-use crate::wrappers::{self, Wrapper, Wrappers};
+use crate::wrappers::{Wrapper, Wrappers};
 
 /// A rule for some parameters, and what applies to any rule.
 ///
@@ -31,7 +32,7 @@ impl<A: Algorithm> From<A> for ParamGroup {
     #[allow(clippy::needless_pass_by_value)] // Written in place, as a value.
     fn from(rule: A) -> Self {
         Self {
-            invalid: rule.check_ranges().and_then(|()| rule.check()).err(),
+            invalid: rule.check_ranges().and_then(|()| rule.check_together()).err(),
             ..Self::new(rule.stepper())
         }
     }
@@ -52,36 +53,36 @@ impl ParamGroup {
 }
 
 /// The options of every optimizer, beside its own.
-pub(crate) const COMMON: &[Field] =
-    &joined::<{ PRECISION.len() + wrappers::FIELDS.len() }>(&[PRECISION, wrappers::FIELDS]);
+pub(crate) const COMMON: &[Field] = Common::FIELDS;
 
-const PRECISION: &[Field] = &[
-    Field::new(
-        "state_dtype",
-        Kind::OneOf(&["float32", "bfloat16", "8bit"]),
-        "\"float32\"",
-        "what state is stored as; float32 is float64 for float64 parameters; 8bit is a code for each \
-         number and a scale for each 256",
-    ),
-    Field::new(
-        "min_8bit_size",
-        Kind::Int { min: 1, max: i64::MAX },
-        "4096",
-        "parameters with fewer elements keep float32 state under 8bit",
-    ),
-    Field::new(
-        "stochastic_rounding",
-        Kind::Bool,
-        "false",
-        "round bfloat16 parameters, bfloat16 and 8bit state up or down at random, right on average",
-    ),
-    Field::new(
-        "master_weights",
-        Kind::Bool,
-        "false",
-        "keep a float32 copy of bfloat16 parameters, and step that; other parameters are their own",
-    ),
-];
+/// See [`COMMON`].
+#[derive(Debug, Options)]
+pub(super) struct Common {
+    /// what state is stored as; float32 is float64 for float64 parameters; 8bit is a code for each
+    /// number and a scale for each 256
+    #[option(default = Stored::Float32)]
+    state_dtype: Stored,
+    /// parameters with fewer elements keep float32 state under 8bit
+    #[option(default = 4096, range = 1..)]
+    min_8bit_size: usize,
+    /// round bfloat16 parameters, bfloat16 and 8bit state up or down at random, right on average
+    #[option(default = false)]
+    stochastic_rounding: bool,
+    /// keep a float32 copy of bfloat16 parameters, and step that; other parameters are their own
+    #[option(default = false)]
+    master_weights: bool,
+    #[option(flatten)]
+    wrappers: Wrappers,
+}
+
+/// The values of `state_dtype`.
+#[derive(Debug, Clone, Copy, Words)]
+enum Stored {
+    Float32,
+    Bfloat16,
+    #[word("8bit")]
+    Block8,
+}
 
 impl ParamGroup {
     /// The factor of the rule's learning rate over the steps.
@@ -145,14 +146,15 @@ impl ParamGroup {
         horizon: Horizon,
     ) -> Result<Self, ConfigError> {
         let mut group = Self::new((entry.build.stepper)(options, horizon)?);
-        group.state_dtype = match options.str("state_dtype") {
-            "bfloat16" => StateDtype::Bf16,
-            "8bit" => StateDtype::Block8 { from: options.usize("min_8bit_size") },
-            _ => StateDtype::Full,
+        let common = Common::read_over(options, Some(horizon))?;
+        group.state_dtype = match common.state_dtype {
+            Stored::Float32 => StateDtype::Full,
+            Stored::Bfloat16 => StateDtype::Bf16,
+            Stored::Block8 => StateDtype::Block8 { from: common.min_8bit_size },
         };
-        group.stochastic_rounding = options.bool("stochastic_rounding");
-        group.master_weights = options.bool("master_weights");
-        group.wrappers = Wrappers::from_options(options, horizon)?;
+        group.stochastic_rounding = common.stochastic_rounding;
+        group.master_weights = common.master_weights;
+        group.wrappers = common.wrappers;
         Ok(group)
     }
 

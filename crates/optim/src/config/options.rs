@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use rappel_registry::Range;
+use rappel_registry::{InvalidOption, Kind, OptionValue, Range};
 use rappel_schedule::Schedule;
 use rappel_tensor::{Param, Params, ParamsError};
 
 use super::group::ParamGroup;
 use crate::averaging::Averaging;
 use crate::kernels::StateDtype;
-use crate::options::{InvalidOption, OptionValue};
 
 /// See [`OptimizerConfig::after_step`].
 pub(crate) type AfterStep =
@@ -160,7 +159,7 @@ impl OptimizerConfig {
     #[must_use]
     pub fn max_grad_norm(mut self, max_norm: impl Into<Schedule>) -> Self {
         let max_norm = max_norm.into();
-        if let Err(reason) = max_norm.check(Range::from(0.0).or_infinite()) {
+        if let Err(reason) = max_norm.check(Kind::Float(Range::from(0.0).or_infinite())) {
             self.invalid.get_or_insert(InvalidOption::new("max_grad_norm", reason));
         }
         self.max_grad_norm = Some(max_norm);

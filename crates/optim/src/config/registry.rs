@@ -1,14 +1,10 @@
 //! The optimizers of a config's `[optimizer]` section.
 
-use rappel_registry::{Field, Kind, Registry};
+use rappel_registry::{OptionSet, Options, Registry};
 
-use super::group::{COMMON, more};
+use super::group::{Common, more};
 use crate::kernels::RuleBuild;
 use crate::rules::RULES;
-
-/// What the config's `groups` are, for help texts.
-pub(super) const GROUPS: &str = "list of { params = [patterns], other options }: parameters whose whole name a \
-                      glob matches take these options, or with `name` another optimizer; first match wins";
 
 /// Every optimizer of a config's `[optimizer]` section, with PyTorch's option names and defaults.
 ///
@@ -17,14 +13,14 @@ pub(super) const GROUPS: &str = "list of { params = [patterns], other options }:
 /// assert!(rappel_optim::OPTIMIZERS.info("adamw").is_ok());
 /// ```
 pub static OPTIMIZERS: Registry<RuleBuild> =
-    Registry { kind: "optimizer", common: &SECTION, entries: RULES, more };
+    Registry { kind: "optimizer", common: Section::FIELDS, entries: RULES, more };
 
-const SECTION: [Field; COMMON.len() + 1] = {
-    let mut fields = [Field::optional("groups", Kind::Raw, GROUPS); COMMON.len() + 1];
-    let mut i = 0;
-    while i < COMMON.len() {
-        fields[i] = COMMON[i];
-        i += 1;
-    }
-    fields
-};
+/// What a section `optimizer` has beside the rule's own options.
+#[derive(Debug, Options)]
+pub(super) struct Section {
+    #[option(flatten)]
+    common: Common,
+    /// list of { params = [patterns], other options }: parameters whose whole name a
+    /// glob matches take these options, or with `name` another optimizer; first match wins
+    groups: Option<toml::Value>,
+}

@@ -1,13 +1,11 @@
 //! What a config's optimizer varies over the steps.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Scheduled};
-use rappel_schedule::{Horizon, Schedule, constant};
-use toml::Value;
+use rappel_registry::{ConfigError, Field, Kind, OptionValue, Options};
+use rappel_schedule::{Horizon, Schedule, ScheduleConfig, constant};
 
 use super::group::COMMON;
 use super::registry::OPTIMIZERS;
 use super::sections::{group_options, groups};
-use crate::options::item;
 
 /// A hyperparameter over the steps of a run.
 #[derive(Debug, Clone)]
@@ -41,7 +39,7 @@ pub fn scheduled_values(
     horizon: Horizon,
 ) -> Result<Vec<ScheduledValue>, ConfigError> {
     let mut found = Found { values: Vec::new(), horizon, schedule };
-    let entry = OPTIMIZERS.lookup(options.str("name"))?;
+    let entry = OPTIMIZERS.lookup(options.name())?;
     found.take("", options, &[entry.fields, COMMON].concat())?;
     for (i, given) in groups(options)?.iter().enumerate() {
         let path = format!("{}.groups[{i}]", options.path());
@@ -68,8 +66,18 @@ impl Found<'_> {
     ) -> Result<(), ConfigError> {
         for Field { name, kind, .. } in fields {
             match kind {
-                Kind::Scheduled { .. } => self.take_scalar(prefix, options, name)?,
-                Kind::Raw => self.take_list(prefix, options, name)?,
+                Kind::Scheduled { .. } => {
+                    let given = options.optional(name, None, ScheduleConfig::read)?;
+                    if let Some(given) = given {
+                        self.take_scalar(prefix, name, &given)?;
+                    }
+                }
+                Kind::Schedules { .. } => {
+                    let given = options.optional(name, None, Vec::<ScheduleConfig>::read)?;
+                    for (i, curve) in given.iter().flatten().enumerate() {
+                        self.take_curve(format!("{prefix}{name}[{i}]"), curve)?;
+                    }
+                }
                 Kind::Table(fields) => {
                     if let Some(table) = options.opt_table(name) {
                         self.take(&format!("{prefix}{name}."), table, fields)?;
@@ -84,35 +92,23 @@ impl Found<'_> {
     fn take_scalar(
         &mut self,
         prefix: &str,
-        options: &Options,
         name: &str,
+        given: &ScheduleConfig,
     ) -> Result<(), ConfigError> {
-        let Some(value) = options.opt_scheduled(name) else { return Ok(()) };
-        let is_lr = name == "lr";
-        if is_lr || matches!(value, Scheduled::Table(..)) {
-            let curve = Schedule::from_option(options, name, self.horizon)?;
-            let factor = if is_lr {
-                Schedule::from_section(self.schedule, self.horizon, curve.at(0))?
-            } else {
-                constant(1.0)
-            };
-            let curve = curve * factor;
-            self.values.push(ScheduledValue { name: format!("{prefix}{name}"), curve });
+        let full = format!("{prefix}{name}");
+        if name != "lr" {
+            return self.take_curve(full, given);
         }
+        let curve = given.over(self.horizon)?;
+        let factor = Schedule::from_section(self.schedule, self.horizon, curve.at(0))?;
+        self.values.push(ScheduledValue { name: full, curve: curve * factor });
         Ok(())
     }
 
-    /// The tables of a list such as `betas`.
-    fn take_list(
-        &mut self,
-        prefix: &str,
-        options: &Options,
-        name: &str,
-    ) -> Result<(), ConfigError> {
-        let Some(Value::Array(list)) = options.raw(name) else { return Ok(()) };
-        for (i, value) in list.iter().enumerate().filter(|(_, value)| value.is_table()) {
-            let curve = item(options, name, i, value, self.horizon)?;
-            self.values.push(ScheduledValue { name: format!("{prefix}{name}[{i}]"), curve });
+    fn take_curve(&mut self, name: String, given: &ScheduleConfig) -> Result<(), ConfigError> {
+        if given.number().is_none() {
+            let curve = given.over(self.horizon)? * constant(1.0);
+            self.values.push(ScheduledValue { name, curve });
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! From the sections of a config.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, resolve};
+use rappel_registry::{ConfigError, OptionSet, Options, resolve};
 use rappel_schedule::{Horizon, Schedule};
 use toml::{Table, Value};
 
 use super::group::{COMMON, ParamGroup};
 use super::options::OptimizerConfig;
-use super::registry::{GROUPS, OPTIMIZERS};
+use super::registry::{OPTIMIZERS, Section};
 use crate::kernels::RuleEntry;
 
 impl OptimizerConfig {
@@ -31,7 +31,7 @@ impl OptimizerConfig {
         horizon: Horizon,
         schedule: impl Into<Schedule>,
     ) -> Result<Self, ConfigError> {
-        let entry = OPTIMIZERS.lookup(options.str("name"))?;
+        let entry = OPTIMIZERS.lookup(options.name())?;
         let group = ParamGroup::from_options(entry, options, horizon)?;
         let mut config = Self::new(group).schedule(schedule);
         for (i, given) in groups(options)?.into_iter().enumerate() {
@@ -68,8 +68,7 @@ impl OptimizerConfig {
         horizon: Horizon,
     ) -> Result<(Vec<String>, ParamGroup), ConfigError> {
         let (entry, options) = group_options(path, given, options)?;
-        let patterns: Vec<String> =
-            options.strings("params").into_iter().map(str::to_owned).collect();
+        let patterns = GroupKeys::read(&options)?.params;
         if patterns.is_empty() {
             let reason = "is an empty list, so that nothing belongs to this group; name its parameters, \
                           or take the group out";
@@ -81,7 +80,10 @@ impl OptimizerConfig {
 
 /// The tables of a section's `groups`.
 pub(super) fn groups(options: &Options) -> Result<Vec<&Table>, ConfigError> {
-    let wrong = || options.invalid("groups", format!("expected a {GROUPS}"));
+    let wrong = || {
+        let field = Section::FIELDS.iter().find(|field| field.name == "groups");
+        options.invalid("groups", format!("expected a {}", field.map_or("list", |field| field.doc)))
+    };
     match options.raw("groups") {
         None => Ok(Vec::new()),
         Some(Value::Array(groups)) => {
@@ -97,28 +99,35 @@ pub(super) fn group_options(
     given: &Table,
     options: &Options,
 ) -> Result<(&'static RuleEntry, Options), ConfigError> {
-    let named = resolve(
-        path,
-        &[NAME],
-        &given
-            .iter()
-            .filter(|(key, _)| *key == "name")
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect(),
-    )?;
-    let name = named.opt_str("name").unwrap_or(options.str("name"));
+    let named = given.get(NAME).map(|name| (NAME.to_owned(), name.clone()));
+    let named = GroupName::from_toml(path, &named.into_iter().collect())?.name;
+    let name = named.as_deref().unwrap_or(options.name());
     let entry = OPTIMIZERS.lookup_at(&format!("{path}.name"), name)?;
     // What the group does not say is as in the section; of another optimizer, only what all have.
     let mut full = options.to_toml();
-    let same = name == options.str("name");
+    let same = name == options.name();
     full.retain(|key, _| {
         key != "groups" && key != "name" && (same || COMMON.iter().any(|field| field.name == key))
     });
     full.extend(given.clone());
-    let fields = [&[PARAMS, NAME], entry.fields, COMMON].concat();
+    let fields = [GroupKeys::FIELDS, entry.fields, COMMON].concat();
     Ok((entry, resolve(path, &fields, &full)?))
 }
 
-const NAME: Field = Field::optional("name", Kind::Str, "another optimizer for these parameters");
-const PARAMS: Field =
-    Field::required("params", Kind::Strings, "globs over whole parameter names, such as *.bias");
+const NAME: &str = "name";
+
+/// What a group has beside the options of its optimizer.
+#[derive(Debug, Options)]
+struct GroupKeys {
+    /// globs over whole parameter names, such as *.bias
+    params: Vec<String>,
+    #[option(flatten)]
+    optimizer: GroupName,
+}
+
+/// See [`GroupKeys`].
+#[derive(Debug, Options)]
+struct GroupName {
+    /// another optimizer for these parameters
+    name: Option<String>,
+}

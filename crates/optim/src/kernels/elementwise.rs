@@ -5,13 +5,13 @@ use rappel_tensor::{Real, Run, Update, update, update_rows};
 
 use super::stepper::{GradTransform, Mode, Slot, StepArgs, Stepper};
 use crate::context::StepContext;
-use crate::options::OptionSet;
+use crate::options::RuleOptions;
 
 /// An update rule that looks at one element at a time, with `S` numbers of state beside it.
 ///
 /// The formula is written once, over [`Real`]. In training it runs on vector registers in one pass
 /// over memory. A type may be a rule for several `S`, where options add state.
-pub trait Rule<const S: usize>: OptionSet {
+pub trait Rule<const S: usize>: RuleOptions {
     /// The state, named as in PyTorch's `state_dict`.
     const STATE: [Slot; S];
     /// Numbers kept beside the state, at most [`MAX_NUMBERS`](crate::context::MAX_NUMBERS): names and first values.

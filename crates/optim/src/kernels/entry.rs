@@ -1,26 +1,16 @@
 //! Rules by name.
 
-use std::fmt;
-
 use rappel_registry::{ConfigError, Entry, Options};
 use rappel_schedule::Horizon;
 
 use super::stepper::Stepper;
-use crate::options::{InvalidOption, OptionSet};
+use crate::options::RuleOptions;
 
 /// An optimizer's options, and how its formula runs.
-pub trait Algorithm: OptionSet + fmt::Debug {
+pub trait Algorithm: RuleOptions {
     /// What takes its steps: [`elementwise`](super::elementwise) of the rule, with as many slots of state as
     /// the options need, [`two_pass`](super::two_pass) or [`tensors`](super::tensors).
     fn stepper(&self) -> Box<dyn Stepper>;
-
-    /// Checks the options against each other.
-    ///
-    /// # Errors
-    /// [`InvalidOption`] for what cannot be.
-    fn check(&self) -> Result<(), InvalidOption> {
-        Ok(())
-    }
 }
 
 /// Reads a rule from its options.
@@ -50,7 +40,5 @@ fn stepper<A: Algorithm>(
     options: &Options,
     horizon: Horizon,
 ) -> Result<Box<dyn Stepper>, ConfigError> {
-    let rule = A::from_options(options, horizon)?;
-    rule.check().map_err(|error| options.invalid(error.option, error.reason))?;
-    Ok(rule.stepper())
+    Ok(A::read_over(options, Some(horizon))?.stepper())
 }

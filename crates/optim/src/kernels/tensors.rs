@@ -7,10 +7,10 @@ use rappel_tensor::{Shape, Tensor, no_grad};
 
 use super::stepper::{GradTransform, Slot, StepArgs, Stepper};
 use crate::context::StepContext;
-use crate::options::OptionSet;
+use crate::options::RuleOptions;
 
 /// An update rule over whole tensors, written with tensor operations.
-pub trait TensorRule: OptionSet {
+pub trait TensorRule: RuleOptions {
     /// The state of a parameter of `shape`: names, and shapes of tensors that begin at zero.
     fn state(&self, shape: Shape) -> Vec<(&'static str, Shape)>;
 

@@ -8,14 +8,14 @@ use rappel_tensor::{
 
 use super::stepper::{GradTransform, Slot, StepArgs, Stepper};
 use crate::context::{MAX_NUMBERS, StepContext};
-use crate::options::OptionSet;
+use crate::options::RuleOptions;
 
 /// An update rule in two passes: the first updates state and adds up `K` numbers, the second updates
 /// the parameter by what the sums say.
 ///
 /// The sums are over each tensor, or over all tensors of the rule where they are
 /// [`SHARED`](TwoPass::SHARED).
-pub trait TwoPass<const S: usize, const K: usize>: OptionSet {
+pub trait TwoPass<const S: usize, const K: usize>: RuleOptions {
     /// The state, named as in the reference's `state_dict`.
     const STATE: [Slot; S];
     /// Numbers kept beside the state, at most [`MAX_NUMBERS`]: names, first values.

@@ -14,8 +14,8 @@ use super::step::GroupStep;
 use crate::config::{AfterStep, OptimizerConfig};
 use crate::error::OptimError;
 use crate::kernels::GradTransform;
-use crate::options::InvalidOption;
 use crate::wrappers::GradientNoise;
+use rappel_registry::InvalidOption;
 
 /// Takes the steps of a run: a rule for every trainable parameter, and its state.
 ///

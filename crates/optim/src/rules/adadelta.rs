@@ -1,8 +1,8 @@
 //! Steps as large as the steps before, for their gradients.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, scheduled,
+    Algorithm, Descends, Options, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Adadelta>(
@@ -14,32 +14,36 @@ pub(crate) const ENTRY: RuleEntry = entry::<Adadelta>(
 /// From 0 to 1, both included, as PyTorch takes it.
 const RHO: Range = Range::from(0.0).to(1.0);
 
-crate::options! {
-    /// Steps in the parameter's own unit, as `torch.optim.Adadelta`.
-    ///
-    /// With `g <- g + weight_decay p`: `v <- rho v + (1 - rho) g^2`,
-    /// `d = sqrt(u + eps) / sqrt(v + eps) g`, `u <- rho u + (1 - rho) d^2`, `p <- p - lr d`. The average
-    /// `v` of squared gradients is kept as `square_avg`, `u` of squared steps as `acc_delta`.
-    ///
-    /// ```
-    /// use rappel_optim::Adadelta;
-    /// let adadelta = Adadelta { rho: 0.95.into(), ..Default::default() };
-    /// assert!(adadelta.lr.is(1.0));
-    /// ```
-    ///
-    /// From [Zeiler, 2012](https://arxiv.org/abs/1212.5701), which has no learning rate: `lr` 1.
-    pub struct Adadelta {
-        /// learning rate
-        lr: Schedule = "1.0", scheduled(Range::from(0.0));
-        /// decay rate of both averages
-        rho: Schedule = "0.9", scheduled(RHO);
-        /// added under both roots; sets the size of the first steps
-        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Steps in the parameter's own unit, as `torch.optim.Adadelta`.
+///
+/// With `g <- g + weight_decay p`: `v <- rho v + (1 - rho) g^2`,
+/// `d = sqrt(u + eps) / sqrt(v + eps) g`, `u <- rho u + (1 - rho) d^2`, `p <- p - lr d`. The average
+/// `v` of squared gradients is kept as `square_avg`, `u` of squared steps as `acc_delta`.
+///
+/// ```
+/// use rappel_optim::Adadelta;
+/// let adadelta = Adadelta { rho: 0.95.into(), ..Default::default() };
+/// assert!(adadelta.lr.is(1.0));
+/// ```
+///
+/// From [Zeiler, 2012](https://arxiv.org/abs/1212.5701), which has no learning rate: `lr` 1.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Adadelta {
+    /// learning rate
+    #[option(default = 1.0, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rate of both averages
+    #[option(default = 0.9, range = RHO)]
+    pub rho: Schedule,
+    /// added under both roots; sets the size of the first steps
+    #[option(default = 1e-6, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Adadelta {

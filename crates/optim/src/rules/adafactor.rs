@@ -5,8 +5,8 @@ use toml::Value;
 
 use crate::kernels::matrix::{average, lerp, rms};
 use crate::rule::{
-    Algorithm, BETA, ConfigError, Horizon, InvalidOption, Kind, OptionValue, Options, ParamTensors,
-    Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule, entry, one_of, scheduled,
+    Algorithm, BETA, Checked, ConfigError, Descends, InvalidOption, Kind, OptionValue, Options,
+    ParamTensors, Place, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule, entry,
     tensors,
 };
 
@@ -17,54 +17,65 @@ pub(crate) const ENTRY: RuleEntry = entry::<Adafactor>(
                 variant = \"transformers\": transformers.Adafactor",
 );
 
-crate::options! {
-    /// Adafactor, as `torch.optim.Adafactor`: Adam without momentum, whose average of squares is a
-    /// column times a row for each matrix (the last two dimensions), so that state is small.
-    ///
-    /// At update `t`, with `w = t^beta2_decay`: `r <- lerp(r, mean of g^2 along rows, w)`, `c` alike
-    /// along columns, `v = max(r c / max(mean(r), eps1), eps1^2)`; vectors and scalars keep `v` itself.
-    /// `u = g / sqrt(v)`; `p <- (1 - lr weight_decay) p - a u / max(1, rms(u) / d)` with
-    /// `a = max(eps2, rms(p)) min(lr, 1 / sqrt(t))`.
-    ///
-    /// `variant = "transformers"` is the Hugging Face version: `eps1` (`"auto"` is 1e-30) is added to
-    /// `g^2` and bounds nothing; `a = max(eps2, rms(p)) lr`, and the decay is `a weight_decay`. What
-    /// else that version offers is here for both: without `scale_parameter`, 1 stands for
-    /// `max(eps2, rms(p))`; with `relative_step`, `min(0.01, 1 / sqrt(t))` stands for `lr` (the run's
-    /// schedule multiplies it), and `min(1e-6 t, 1 / sqrt(t))` with `warmup_init`; with a `beta1` above
-    /// 0 the step is an average of steps. Its default is `relative_step = true`, here as for PyTorch.
-    ///
-    /// ```
-    /// use rappel_optim::Adafactor;
-    /// let adafactor = Adafactor { lr: 1e-3.into(), ..Default::default() };
-    /// assert_eq!(adafactor.beta2_decay, -0.8);
-    /// ```
-    ///
-    /// From [Shazeer and Stern, 2018](https://arxiv.org/abs/1804.04235), with PyTorch's placement of
-    /// `eps`; transformers 5.
-    pub struct Adafactor {
-        /// learning rate; a step never exceeds 1 / sqrt(t)
-        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
-        /// the weight of the gradient in the averages at update t is t to this power
-        beta2_decay: f64 = "-0.8", Kind::Float(Range::FINITE.to(0.0));
-        /// [least root of the squares, least size of a parameter]; the first may be "auto": the type's epsilon
-        eps: Epsilons = "[\"auto\", 1e-3]", Kind::Raw;
-        /// the largest root mean square of a step, before the learning rate
-        d: f64 = "1.0", Kind::Float(Range::from(1.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// which version of eps and learning rate
-        variant: String = "\"torch\"", Kind::OneOf(&VARIANTS);
-        /// scale the learning rate by the parameter's size
-        scale_parameter: bool = "true", Kind::Bool;
-        /// let the step's number stand for the learning rate
-        relative_step: bool = "false", Kind::Bool;
-        /// begin relative steps small
-        warmup_init: bool = "false", Kind::Bool;
-        /// decay rate of an average of steps; 0 keeps none
-        beta1: Schedule = "0.0", scheduled(BETA);
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Adafactor, as `torch.optim.Adafactor`: Adam without momentum, whose average of squares is a
+/// column times a row for each matrix (the last two dimensions), so that state is small.
+///
+/// At update `t`, with `w = t^beta2_decay`: `r <- lerp(r, mean of g^2 along rows, w)`, `c` alike
+/// along columns, `v = max(r c / max(mean(r), eps1), eps1^2)`; vectors and scalars keep `v` itself.
+/// `u = g / sqrt(v)`; `p <- (1 - lr weight_decay) p - a u / max(1, rms(u) / d)` with
+/// `a = max(eps2, rms(p)) min(lr, 1 / sqrt(t))`.
+///
+/// `variant = "transformers"` is the Hugging Face version: `eps1` (`"auto"` is 1e-30) is added to
+/// `g^2` and bounds nothing; `a = max(eps2, rms(p)) lr`, and the decay is `a weight_decay`. What
+/// else that version offers is here for both: without `scale_parameter`, 1 stands for
+/// `max(eps2, rms(p))`; with `relative_step`, `min(0.01, 1 / sqrt(t))` stands for `lr` (the run's
+/// schedule multiplies it), and `min(1e-6 t, 1 / sqrt(t))` with `warmup_init`; with a `beta1` above
+/// 0 the step is an average of steps. Its default is `relative_step = true`, here as for PyTorch.
+///
+/// ```
+/// use rappel_optim::Adafactor;
+/// let adafactor = Adafactor { lr: 1e-3.into(), ..Default::default() };
+/// assert_eq!(adafactor.beta2_decay, -0.8);
+/// ```
+///
+/// From [Shazeer and Stern, 2018](https://arxiv.org/abs/1804.04235), with PyTorch's placement of
+/// `eps`; transformers 5.
+#[derive(Debug, Clone, Options, Descends)]
+#[options(check = Self::check)]
+pub struct Adafactor {
+    /// learning rate; a step never exceeds 1 / sqrt(t)
+    #[option(default = 1e-2, range = 0.0..)]
+    pub lr: Schedule,
+    /// the weight of the gradient in the averages at update t is t to this power
+    #[option(default = -0.8, range = ..=0.0)]
+    pub beta2_decay: f64,
+    /// [least root of the squares, least size of a parameter]; the first may be "auto": the type's epsilon
+    #[option(default = Epsilons(None, 1e-3))]
+    pub eps: Epsilons,
+    /// the largest root mean square of a step, before the learning rate
+    #[option(default = 1.0, range = 1.0..)]
+    pub d: f64,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// which version of eps and learning rate
+    #[option(default = "torch", kind = Kind::OneOf(&VARIANTS))]
+    pub variant: String,
+    /// scale the learning rate by the parameter's size
+    #[option(default = true)]
+    pub scale_parameter: bool,
+    /// let the step's number stand for the learning rate
+    #[option(default = false)]
+    pub relative_step: bool,
+    /// begin relative steps small
+    #[option(default = false)]
+    pub warmup_init: bool,
+    /// decay rate of an average of steps; 0 keeps none
+    #[option(default = 0.0, range = BETA)]
+    pub beta1: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 const VARIANTS: [&str; 2] = ["torch", "transformers"];
@@ -74,23 +85,33 @@ const VARIANTS: [&str; 2] = ["torch", "transformers"];
 pub struct Epsilons(pub Option<f64>, pub f64);
 
 impl OptionValue for Epsilons {
-    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
+    const KIND: Kind = Kind::Raw;
+
+    fn read(value: &Checked, place: &Place<'_>) -> Result<Self, ConfigError> {
+        let value = Value::read(value, place)?;
         let number = |x: &Value| x.as_float().or_else(|| x.as_integer().map(|i| i as f64));
-        let value = options.raw(key);
-        let read = value.and_then(|value| match value.as_array()?.as_slice() {
-            [Value::String(word), second] if word == "auto" => Some(Self(None, number(second)?)),
-            [first, second] => Some(Self(Some(number(first)?), number(second)?)),
+        let read = match value.as_array().map(Vec::as_slice) {
+            Some([Value::String(word), second]) if word == "auto" => {
+                number(second).map(|second| Self(None, second))
+            }
+            Some([first, second]) => {
+                number(first).zip(number(second)).map(|(first, second)| Self(Some(first), second))
+            }
             _ => None,
-        });
-        let found = read.filter(|eps| eps.check(Range::FINITE).is_ok());
+        };
+        let found = read.filter(|eps| eps.check(Kind::Raw).is_ok());
         found.ok_or_else(|| {
-            let got = value.map_or("nothing".to_owned(), |value| format!("`{value}`"));
             let wants = "wants two floats >= 0, or \"auto\" and one";
-            options.invalid(key, format!("{wants}, got {got}"))
+            place.invalid(format!("{wants}, got `{value}`"))
         })
     }
 
-    fn check(&self, _: Range) -> Result<(), String> {
+    fn write(&self) -> Option<Value> {
+        let first = self.0.map_or_else(|| Value::from("auto"), Value::from);
+        Some(Value::Array(vec![first, self.1.into()]))
+    }
+
+    fn check(&self, _: Kind) -> Result<(), String> {
         let range = Range::from(0.0);
         if range.contains(self.0.unwrap_or(0.0)) && range.contains(self.1) {
             return Ok(());
@@ -103,9 +124,10 @@ impl Algorithm for Adafactor {
     fn stepper(&self) -> Box<dyn Stepper> {
         tensors(self)
     }
+}
 
+impl Adafactor {
     fn check(&self) -> Result<(), InvalidOption> {
-        one_of("variant", &self.variant, &VARIANTS)?;
         if self.warmup_init && !self.relative_step {
             let reason = "wants `relative_step`; set that or leave it out";
             return Err(InvalidOption::new("warmup_init", reason));

@@ -1,8 +1,8 @@
 //! Rates that fall with the sum of squares.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, scheduled,
+    Algorithm, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Adagrad>(
@@ -11,35 +11,40 @@ pub(crate) const ENTRY: RuleEntry = entry::<Adagrad>(
     "torch.optim.Adagrad; Duchi et al., 2011, https://jmlr.org/papers/v12/duchi11a.html",
 );
 
-crate::options! {
-    /// Learning rates that fall with the sum of all squared gradients, as `torch.optim.Adagrad`.
-    ///
-    /// At update `t`: `g <- g + weight_decay p`, `s <- s + g^2`, where `s` begins at
-    /// `initial_accumulator_value`, `p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)`.
-    ///
-    /// State is zero until the first update, which brings the initial value with it.
-    ///
-    /// ```
-    /// use rappel_optim::Adagrad;
-    /// let adagrad = Adagrad { initial_accumulator_value: 0.1.into(), ..Default::default() };
-    /// assert!(adagrad.eps.is(1e-10));
-    /// ```
-    ///
-    /// From [Duchi et al., 2011](https://jmlr.org/papers/v12/duchi11a.html), the diagonal form.
-    pub struct Adagrad {
-        /// learning rate
-        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
-        /// how fast the learning rate falls with the count of updates
-        lr_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// what the sum of squares begins at
-        initial_accumulator_value: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// added to the root
-        eps: Schedule = "1e-10", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Learning rates that fall with the sum of all squared gradients, as `torch.optim.Adagrad`.
+///
+/// At update `t`: `g <- g + weight_decay p`, `s <- s + g^2`, where `s` begins at
+/// `initial_accumulator_value`, `p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)`.
+///
+/// State is zero until the first update, which brings the initial value with it.
+///
+/// ```
+/// use rappel_optim::Adagrad;
+/// let adagrad = Adagrad { initial_accumulator_value: 0.1.into(), ..Default::default() };
+/// assert!(adagrad.eps.is(1e-10));
+/// ```
+///
+/// From [Duchi et al., 2011](https://jmlr.org/papers/v12/duchi11a.html), the diagonal form.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Adagrad {
+    /// learning rate
+    #[option(default = 1e-2, range = 0.0..)]
+    pub lr: Schedule,
+    /// how fast the learning rate falls with the count of updates
+    #[option(default = 0.0, range = 0.0..)]
+    pub lr_decay: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// what the sum of squares begins at
+    #[option(default = 0.0, range = 0.0..)]
+    pub initial_accumulator_value: Schedule,
+    /// added to the root
+    #[option(default = 1e-10, range = 0.0..)]
+    pub eps: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Adagrad {

@@ -1,8 +1,8 @@
 //! Adam.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Adam>(
@@ -12,35 +12,41 @@ pub(crate) const ENTRY: RuleEntry = entry::<Adam>(
                 amsgrad: Reddi et al., https://arxiv.org/abs/1904.09237",
 );
 
-crate::options! {
-    /// Adam, as `torch.optim.Adam`.
-    ///
-    /// At update `t`: `g <- g + weight_decay p` (or, `decoupled_weight_decay`,
-    /// `p <- (1 - lr weight_decay) p`), `m <- beta1 m + (1 - beta1) g`,
-    /// `v <- beta2 v + (1 - beta2) g^2`,
-    /// `p <- p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)`. With `amsgrad` the
-    /// largest `v` so far stands under the root.
-    ///
-    /// Where a beta is a curve, `beta^t` takes its value at the step.
-    ///
-    /// From [Kingma and Ba, 2014](https://arxiv.org/abs/1412.6980), algorithm 1, with PyTorch's
-    /// order of the corrections.
-    pub struct Adam {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// divide by the largest average of squares so far
-        amsgrad: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-        /// shrink the parameter instead of adding to the gradient, as AdamW
-        decoupled_weight_decay: bool = "false", Kind::Bool;
-    }
+/// Adam, as `torch.optim.Adam`.
+///
+/// At update `t`: `g <- g + weight_decay p` (or, `decoupled_weight_decay`,
+/// `p <- (1 - lr weight_decay) p`), `m <- beta1 m + (1 - beta1) g`,
+/// `v <- beta2 v + (1 - beta2) g^2`,
+/// `p <- p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)`. With `amsgrad` the
+/// largest `v` so far stands under the root.
+///
+/// Where a beta is a curve, `beta^t` takes its value at the step.
+///
+/// From [Kingma and Ba, 2014](https://arxiv.org/abs/1412.6980), algorithm 1, with PyTorch's
+/// order of the corrections.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Adam {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// divide by the largest average of squares so far
+    #[option(default = false)]
+    pub amsgrad: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
+    /// shrink the parameter instead of adding to the gradient, as AdamW
+    #[option(default = false)]
+    pub decoupled_weight_decay: bool,
 }
 
 impl Algorithm for Adam {

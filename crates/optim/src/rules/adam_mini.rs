@@ -4,8 +4,8 @@ use rappel_tensor::{Shape, Tensor};
 
 use crate::kernels::matrix::{average, lerp};
 use crate::rule::{
-    Algorithm, InvalidOption, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper,
-    TensorRule, entry, one_of, scheduled, tensors,
+    Algorithm, BETA, Descends, Kind, Options, ParamTensors, RuleEntry, Schedule, StepContext,
+    Stepper, TensorRule, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<AdamMini>(
@@ -14,50 +14,56 @@ pub(crate) const ENTRY: RuleEntry = entry::<AdamMini>(
     "adam-mini 1.1.1; Zhang et al., https://arxiv.org/abs/2406.16793",
 );
 
-crate::options! {
-    /// Adam-mini, as the authors' package: Adam, but the elements of a block share the mean of their
-    /// squares, so that almost half of the state goes.
-    ///
-    /// `p <- (1 - lr weight_decay) p`; `m <- lerp(m, g, 1 - beta1)`;
-    /// `v <- beta2 v + (1 - beta2) mean(g^2)` over each block;
-    /// `p <- p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)`.
-    ///
-    /// What a block is, `partition` says:
-    ///
-    /// - `rows`: each row, over all other dimensions: embeddings and heads (a token), values,
-    ///   projections and feed-forward weights (a neuron);
-    /// - `heads`: rows in `n_heads` equal parts: the weights of queries and keys;
-    /// - `tensor`: the parameter: norms;
-    /// - `element`: each element, which is Adam's: biases;
-    /// - `auto`: `rows` for matrices and beyond, else `tensor`.
-    ///
-    /// The package decides by words in the names of parameters, and leaves out weight decay where
-    /// these are of norms and biases. Here groups say it: one for queries and keys with
-    /// `partition = "heads"`, one for biases with `partition = "element"`, `weight_decay = 0.0`.
-    ///
-    /// ```
-    /// use rappel_optim::AdamMini;
-    /// let heads = AdamMini { partition: "heads".into(), n_heads: 12, ..Default::default() };
-    /// assert!(heads.eps.is(1e-8));
-    /// ```
-    ///
-    /// From [Zhang et al., 2024](https://arxiv.org/abs/2406.16793); adam-mini 1.1.1.
-    pub struct AdamMini {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// what shares an average of squares
-        partition: String = "\"auto\"", Kind::OneOf(&PARTITIONS);
-        /// heads that the rows of a parameter belong to, for partition = "heads"
-        n_heads: usize = "1", Kind::Int { min: 1, max: 1 << 32 };
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Adam-mini, as the authors' package: Adam, but the elements of a block share the mean of their
+/// squares, so that almost half of the state goes.
+///
+/// `p <- (1 - lr weight_decay) p`; `m <- lerp(m, g, 1 - beta1)`;
+/// `v <- beta2 v + (1 - beta2) mean(g^2)` over each block;
+/// `p <- p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)`.
+///
+/// What a block is, `partition` says:
+///
+/// - `rows`: each row, over all other dimensions: embeddings and heads (a token), values,
+///   projections and feed-forward weights (a neuron);
+/// - `heads`: rows in `n_heads` equal parts: the weights of queries and keys;
+/// - `tensor`: the parameter: norms;
+/// - `element`: each element, which is Adam's: biases;
+/// - `auto`: `rows` for matrices and beyond, else `tensor`.
+///
+/// The package decides by words in the names of parameters, and leaves out weight decay where
+/// these are of norms and biases. Here groups say it: one for queries and keys with
+/// `partition = "heads"`, one for biases with `partition = "element"`, `weight_decay = 0.0`.
+///
+/// ```
+/// use rappel_optim::AdamMini;
+/// let heads = AdamMini { partition: "heads".into(), n_heads: 12, ..Default::default() };
+/// assert!(heads.eps.is(1e-8));
+/// ```
+///
+/// From [Zhang et al., 2024](https://arxiv.org/abs/2406.16793); adam-mini 1.1.1.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct AdamMini {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// what shares an average of squares
+    #[option(default = "auto", kind = Kind::OneOf(&PARTITIONS))]
+    pub partition: String,
+    /// heads that the rows of a parameter belong to, for partition = "heads"
+    #[option(default = 1, range = 1..=1_u64 << 32)]
+    pub n_heads: usize,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 const PARTITIONS: [&str; 5] = ["auto", "rows", "heads", "tensor", "element"];
@@ -65,13 +71,6 @@ const PARTITIONS: [&str; 5] = ["auto", "rows", "heads", "tensor", "element"];
 impl Algorithm for AdamMini {
     fn stepper(&self) -> Box<dyn Stepper> {
         tensors(self)
-    }
-
-    fn check(&self) -> Result<(), InvalidOption> {
-        if self.n_heads == 0 {
-            return Err(InvalidOption::new("n_heads", "wants 1 at the least"));
-        }
-        one_of("partition", &self.partition, &PARTITIONS)
     }
 }
 

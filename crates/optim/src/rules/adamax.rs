@@ -1,8 +1,8 @@
 //! Adam with the largest gradient in place of the average of squares.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Adamax>(
@@ -11,32 +11,36 @@ pub(crate) const ENTRY: RuleEntry = entry::<Adamax>(
     "torch.optim.Adamax; Kingma and Ba, https://arxiv.org/abs/1412.6980",
 );
 
-crate::options! {
-    /// Adam with the infinity norm, as `torch.optim.Adamax`.
-    ///
-    /// At update `t`: `g <- g + weight_decay p`, `m <- beta1 m + (1 - beta1) g`,
-    /// `u <- max(beta2 u, |g| + eps)`, `p <- p - lr / (1 - beta1^t) m / u`.
-    ///
-    /// ```
-    /// use rappel_optim::Adamax;
-    /// let adamax = Adamax { lr: 1e-3.into(), ..Default::default() };
-    /// assert!(adamax.eps.is(1e-8));
-    /// ```
-    ///
-    /// From [Kingma and Ba, 2014](https://arxiv.org/abs/1412.6980), algorithm 2, which has no `eps`: a
-    /// gradient that was always 0 is then 0 / 0, as it is here where `eps` is 0.
-    pub struct Adamax {
-        /// learning rate
-        lr: Schedule = "2e-3", scheduled(Range::from(0.0));
-        /// decay rates of the average of gradients and of the norm, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the gradient's magnitude
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Adam with the infinity norm, as `torch.optim.Adamax`.
+///
+/// At update `t`: `g <- g + weight_decay p`, `m <- beta1 m + (1 - beta1) g`,
+/// `u <- max(beta2 u, |g| + eps)`, `p <- p - lr / (1 - beta1^t) m / u`.
+///
+/// ```
+/// use rappel_optim::Adamax;
+/// let adamax = Adamax { lr: 1e-3.into(), ..Default::default() };
+/// assert!(adamax.eps.is(1e-8));
+/// ```
+///
+/// From [Kingma and Ba, 2014](https://arxiv.org/abs/1412.6980), algorithm 2, which has no `eps`: a
+/// gradient that was always 0 is then 0 / 0, as it is here where `eps` is 0.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Adamax {
+    /// learning rate
+    #[option(default = 2e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the average of gradients and of the norm, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the gradient's magnitude
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Adamax {

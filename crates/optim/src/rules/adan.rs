@@ -1,8 +1,8 @@
 //! Adan.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Adan>(
@@ -11,41 +11,46 @@ pub(crate) const ENTRY: RuleEntry = entry::<Adan>(
     "timm 1.0.31, Adan (as sail-sg/Adan); Xie et al., https://arxiv.org/abs/2208.06677",
 );
 
-crate::options! {
-    /// Adan, as its authors' code and `Adan` of `timm` 1.0.31.
-    ///
-    /// With `g'` the gradient before (at the first update `g` itself):
-    /// `m <- beta1 m + (1 - beta1) g`, `d <- beta2 d + (1 - beta2) (g - g')`,
-    /// `v <- beta3 v + (1 - beta3) (g + beta2 (g - g'))^2`,
-    /// `p <- p - lr (m^ + beta2 d^) / (sqrt(v^) + eps)`, then `p <- p / (1 + lr weight_decay)`, or
-    /// with `no_prox` `p <- (1 - lr weight_decay) p` before. `^` divides by `1 - beta^t`.
-    ///
-    /// The betas are what the old averages keep, as everywhere here; the paper's are 1 minus these.
-    /// The authors' `max_grad_norm` is the optimizer's own clipping:
-    /// see [`OptimizerConfig::max_grad_norm`](crate::OptimizerConfig::max_grad_norm).
-    ///
-    /// ```
-    /// use rappel_optim::Adan;
-    /// let adan = Adan { lr: 1e-3.into(), weight_decay: 0.02.into(), ..Default::default() };
-    /// assert!(adan.betas[1].is(0.92) && !adan.no_prox);
-    /// ```
-    ///
-    /// From [Xie et al., 2022](https://arxiv.org/abs/2208.06677), algorithm 1, with the bias
-    /// corrections of the authors' code.
-    pub struct Adan {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient, difference and square, each in [0, 1)
-        betas: [Schedule; 3] = "[0.98, 0.92, 0.99]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// shrink the parameter before the step as AdamW, not after it
-        no_prox: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Adan, as its authors' code and `Adan` of `timm` 1.0.31.
+///
+/// With `g'` the gradient before (at the first update `g` itself):
+/// `m <- beta1 m + (1 - beta1) g`, `d <- beta2 d + (1 - beta2) (g - g')`,
+/// `v <- beta3 v + (1 - beta3) (g + beta2 (g - g'))^2`,
+/// `p <- p - lr (m^ + beta2 d^) / (sqrt(v^) + eps)`, then `p <- p / (1 + lr weight_decay)`, or
+/// with `no_prox` `p <- (1 - lr weight_decay) p` before. `^` divides by `1 - beta^t`.
+///
+/// The betas are what the old averages keep, as everywhere here; the paper's are 1 minus these.
+/// The authors' `max_grad_norm` is the optimizer's own clipping:
+/// see [`OptimizerConfig::max_grad_norm`](crate::OptimizerConfig::max_grad_norm).
+///
+/// ```
+/// use rappel_optim::Adan;
+/// let adan = Adan { lr: 1e-3.into(), weight_decay: 0.02.into(), ..Default::default() };
+/// assert!(adan.betas[1].is(0.92) && !adan.no_prox);
+/// ```
+///
+/// From [Xie et al., 2022](https://arxiv.org/abs/2208.06677), algorithm 1, with the bias
+/// corrections of the authors' code.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Adan {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient, difference and square, each in [0, 1)
+    #[option(default = [0.98, 0.92, 0.99], range = BETA)]
+    pub betas: [Schedule; 3],
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter before the step as AdamW, not after it
+    #[option(default = false)]
+    pub no_prox: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Adan {

@@ -1,8 +1,8 @@
 //! `AdEMAMix`.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, scheduled,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<AdEmaMix>(
@@ -11,48 +11,55 @@ pub(crate) const ENTRY: RuleEntry = entry::<AdEmaMix>(
     "apple/ml-ademamix at e732715; Pagliardini et al., https://arxiv.org/abs/2409.03137",
 );
 
-crate::options! {
-    /// `AdEMAMix`: `AdamW` with a second, slow average of gradients; as its authors' code
-    /// (apple/ml-ademamix, `pytorch/ademamix.py` at e732715).
-    ///
-    /// `m1 <- beta1 m1 + (1 - beta1) g`, `m2 <- beta3 m2 + (1 - beta3) g`,
-    /// `v <- beta2 v + (1 - beta2) g^2`,
-    /// `p <- p - lr ((m1^ + alpha m2) / (sqrt(v^) + eps) + weight_decay p)`; `^` divides by
-    /// `1 - beta^t`, which `m2` does without. Over the first `alpha_warmup` updates `alpha` grows
-    /// from 0 in a line; over the first `beta3_warmup` the half-life of `m2` grows in a line from
-    /// that of `m1`. The paper sets both to the length of the run.
-    ///
-    /// `betas[0] = 0` takes the gradient itself for `m1` and keeps no state for it.
-    ///
-    /// `pytorch_optimizer` has another default of `alpha` (5, not 2) and one warm-up for both; the
-    /// authors' half-lives carry an epsilon of 1e-8, which is kept.
-    ///
-    /// ```
-    /// use rappel_optim::AdEmaMix;
-    /// let steps = 10_000;
-    /// let rule = AdEmaMix { alpha_warmup: steps, beta3_warmup: steps, ..Default::default() };
-    /// assert!(rule.betas[2].is(0.9999));
-    /// ```
-    ///
-    /// From [Pagliardini et al., 2024](https://arxiv.org/abs/2409.03137), algorithm 1.
-    pub struct AdEmaMix {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the fast average, of squares, and of the slow average, each in [0, 1)
-        betas: [Schedule; 3] = "[0.9, 0.999, 0.9999]", Kind::Raw;
-        /// weight of the slow average
-        alpha: Schedule = "2.0", scheduled(Range::from(0.0));
-        /// updates over which the third beta grows from the first; 0: it is there at once
-        beta3_warmup: u64 = "0", Kind::int_from(0);
-        /// updates over which alpha grows from 0; 0: it is there at once
-        alpha_warmup: u64 = "0", Kind::int_from(0);
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// `AdEMAMix`: `AdamW` with a second, slow average of gradients; as its authors' code
+/// (apple/ml-ademamix, `pytorch/ademamix.py` at e732715).
+///
+/// `m1 <- beta1 m1 + (1 - beta1) g`, `m2 <- beta3 m2 + (1 - beta3) g`,
+/// `v <- beta2 v + (1 - beta2) g^2`,
+/// `p <- p - lr ((m1^ + alpha m2) / (sqrt(v^) + eps) + weight_decay p)`; `^` divides by
+/// `1 - beta^t`, which `m2` does without. Over the first `alpha_warmup` updates `alpha` grows
+/// from 0 in a line; over the first `beta3_warmup` the half-life of `m2` grows in a line from
+/// that of `m1`. The paper sets both to the length of the run.
+///
+/// `betas[0] = 0` takes the gradient itself for `m1` and keeps no state for it.
+///
+/// `pytorch_optimizer` has another default of `alpha` (5, not 2) and one warm-up for both; the
+/// authors' half-lives carry an epsilon of 1e-8, which is kept.
+///
+/// ```
+/// use rappel_optim::AdEmaMix;
+/// let steps = 10_000;
+/// let rule = AdEmaMix { alpha_warmup: steps, beta3_warmup: steps, ..Default::default() };
+/// assert!(rule.betas[2].is(0.9999));
+/// ```
+///
+/// From [Pagliardini et al., 2024](https://arxiv.org/abs/2409.03137), algorithm 1.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct AdEmaMix {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the fast average, of squares, and of the slow average, each in [0, 1)
+    #[option(default = [0.9, 0.999, 0.9999], range = BETA)]
+    pub betas: [Schedule; 3],
+    /// weight of the slow average
+    #[option(default = 2.0, range = 0.0..)]
+    pub alpha: Schedule,
+    /// updates over which the third beta grows from the first; 0: it is there at once
+    #[option(default = 0)]
+    pub beta3_warmup: u64,
+    /// updates over which alpha grows from 0; 0: it is there at once
+    #[option(default = 0)]
+    pub alpha_warmup: u64,
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for AdEmaMix {

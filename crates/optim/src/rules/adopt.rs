@@ -1,8 +1,8 @@
 //! ADOPT.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, BETA, Descends, Options, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Adopt>(
@@ -12,42 +12,48 @@ pub(crate) const ENTRY: RuleEntry = entry::<Adopt>(
                 https://arxiv.org/abs/2411.02853",
 );
 
-crate::options! {
-    /// ADOPT: Adam that divides by the squares of earlier gradients alone, and so converges with
-    /// any beta2; as `Adopt` of `timm` 1.0.31, with the authors' exponent.
-    ///
-    /// The first update sets `v <- g^2` and moves nothing. After it, with `t` counted from 1 at the
-    /// second: `n = clamp(g / max(sqrt(v), eps), -t^clip_exp, t^clip_exp)`,
-    /// `m <- beta1 m + (1 - beta1) n`, `p <- p - lr m`, `v <- beta2 v + (1 - beta2) g^2`. Weight
-    /// decay is added to the gradient first, or, `decoupled`, `p <- (1 - lr weight_decay) p`.
-    ///
-    /// The exponent is 1/4 in the paper and in the authors' code, 0.333 by default in `timm`;
-    /// `clip_exp = inf` clips nothing. `pytorch_optimizer` counts `t` from 2.
-    ///
-    /// ```
-    /// use rappel_optim::Adopt;
-    /// let adopt = Adopt { decoupled: true, weight_decay: 0.1.into(), ..Default::default() };
-    /// assert!(adopt.clip_exp.is(0.25));
-    /// ```
-    ///
-    /// From [Taniguchi et al., 2024](https://arxiv.org/abs/2411.02853), algorithm 2 with the
-    /// clipping of its later version.
-    pub struct Adopt {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of normed gradient and square, each in [0, 1)
-        betas: [Schedule; 2] = "[0.9, 0.9999]", Kind::Raw;
-        /// the least divisor
-        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
-        /// a normed gradient is at most the count of updates to this power; inf: no bound
-        clip_exp: Schedule = "0.25", scheduled(Range::from(0.0).or_infinite());
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient
-        decoupled: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// ADOPT: Adam that divides by the squares of earlier gradients alone, and so converges with
+/// any beta2; as `Adopt` of `timm` 1.0.31, with the authors' exponent.
+///
+/// The first update sets `v <- g^2` and moves nothing. After it, with `t` counted from 1 at the
+/// second: `n = clamp(g / max(sqrt(v), eps), -t^clip_exp, t^clip_exp)`,
+/// `m <- beta1 m + (1 - beta1) n`, `p <- p - lr m`, `v <- beta2 v + (1 - beta2) g^2`. Weight
+/// decay is added to the gradient first, or, `decoupled`, `p <- (1 - lr weight_decay) p`.
+///
+/// The exponent is 1/4 in the paper and in the authors' code, 0.333 by default in `timm`;
+/// `clip_exp = inf` clips nothing. `pytorch_optimizer` counts `t` from 2.
+///
+/// ```
+/// use rappel_optim::Adopt;
+/// let adopt = Adopt { decoupled: true, weight_decay: 0.1.into(), ..Default::default() };
+/// assert!(adopt.clip_exp.is(0.25));
+/// ```
+///
+/// From [Taniguchi et al., 2024](https://arxiv.org/abs/2411.02853), algorithm 2 with the
+/// clipping of its later version.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Adopt {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of normed gradient and square, each in [0, 1)
+    #[option(default = [0.9, 0.9999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// the least divisor
+    #[option(default = 1e-6, range = 0.0..)]
+    pub eps: Schedule,
+    /// a normed gradient is at most the count of updates to this power; inf: no bound
+    #[option(default = 0.25, range = Range::from(0.0).or_infinite())]
+    pub clip_exp: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient
+    #[option(default = false)]
+    pub decoupled: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Adopt {

@@ -5,8 +5,8 @@ use rappel_tensor::{Key, Shape, Tensor};
 use crate::kernels::matrix::{average, norm, norms};
 use crate::kernels::projection::{PROJECTIONS, Projection};
 use crate::rule::{
-    Algorithm, InvalidOption, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper,
-    TensorRule, entry, one_of, scheduled, tensors,
+    Algorithm, BETA, Descends, Kind, Options, ParamTensors, RuleEntry, Schedule, StepContext,
+    Stepper, TensorRule, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Apollo>(
@@ -15,67 +15,80 @@ pub(crate) const ENTRY: RuleEntry = entry::<Apollo>(
     "apollo-torch 1.0.3 (APOLLOAdamW); Zhu et al., https://arxiv.org/abs/2412.05270",
 );
 
-crate::options! {
-    /// APOLLO, as the authors' `apollo_torch.APOLLOAdamW`: gradients are scaled by channel as Adam
-    /// would scale them, which it finds out on a projection to few dimensions.
-    ///
-    /// For a matrix, `g' = g P^T` projects its shorter side to `rank` dimensions, with `P` of normal
-    /// numbers of variance `1 / rank`, drawn anew every `update_proj_gap` updates. Adam's averages of
-    /// `g'` give `a = m / (sqrt(v) + eps)`; for each row (column, where there are fewer rows than
-    /// columns) `s = |a| / (|g'| + 1e-8)`, or one for the tensor with `scale_type = "tensor"`, and
-    /// `u = s g`. Unless `disable_nl`, `u` grows by 1 % from one step to the next at most:
-    /// `u <- u / (max(|u| / (|u before| + 1e-8), 1.01) / 1.01)`. Then
-    /// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) sqrt(scale) u` and
-    /// `p <- (1 - lr weight_decay) p`; `scale_front` puts `sqrt(scale)` before the bound on growth.
-    /// Other parameters take Adam's step as they are.
-    ///
-    /// APOLLO-Mini is `rank = 1`, `scale_type = "tensor"`, `scale = 128.0`. `proj = "svd"` projects
-    /// on the gradient's first singular vectors, of GaLore's signs. `rank` and the options after it
-    /// have no defaults in the package; here they are those of its examples. Its random numbers are
-    /// PyTorch's; here they come from `seed`, the parameter's name and the number of the projection.
-    ///
-    /// ```
-    /// use rappel_optim::Apollo;
-    /// let mini = Apollo {
-    ///     rank: 1,
-    ///     scale_type: "tensor".into(),
-    ///     scale: 128.0,
-    ///     ..Default::default()
-    /// };
-    /// assert_eq!(mini.update_proj_gap, 200);
-    /// ```
-    ///
-    /// From [Zhu et al., 2024](https://arxiv.org/abs/2412.05270); apollo-torch 1.0.3.
-    pub struct Apollo {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// correct the averages' bias
-        correct_bias: bool = "true", Kind::Bool;
-        /// scale before growth is bounded
-        scale_front: bool = "false", Kind::Bool;
-        /// let steps grow as they like
-        disable_nl: bool = "false", Kind::Bool;
-        /// dimensions that gradients are projected to
-        rank: usize = "256", Kind::int_from(1);
-        /// updates from one projection to the next
-        update_proj_gap: u64 = "200", Kind::int_from(1);
-        /// the square of what steps of matrices are multiplied by
-        scale: f64 = "1.0", Kind::Float(Range::from(0.0));
-        /// one factor for each channel, or for the tensor
-        scale_type: String = "\"channel\"", Kind::OneOf(&SCALES);
-        /// random numbers, or singular vectors of the gradient
-        proj: String = "\"random\"", Kind::OneOf(&PROJECTIONS);
-        /// where random projections begin
-        seed: u64 = "0", Kind::int_from(0);
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// APOLLO, as the authors' `apollo_torch.APOLLOAdamW`: gradients are scaled by channel as Adam
+/// would scale them, which it finds out on a projection to few dimensions.
+///
+/// For a matrix, `g' = g P^T` projects its shorter side to `rank` dimensions, with `P` of normal
+/// numbers of variance `1 / rank`, drawn anew every `update_proj_gap` updates. Adam's averages of
+/// `g'` give `a = m / (sqrt(v) + eps)`; for each row (column, where there are fewer rows than
+/// columns) `s = |a| / (|g'| + 1e-8)`, or one for the tensor with `scale_type = "tensor"`, and
+/// `u = s g`. Unless `disable_nl`, `u` grows by 1 % from one step to the next at most:
+/// `u <- u / (max(|u| / (|u before| + 1e-8), 1.01) / 1.01)`. Then
+/// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) sqrt(scale) u` and
+/// `p <- (1 - lr weight_decay) p`; `scale_front` puts `sqrt(scale)` before the bound on growth.
+/// Other parameters take Adam's step as they are.
+///
+/// APOLLO-Mini is `rank = 1`, `scale_type = "tensor"`, `scale = 128.0`. `proj = "svd"` projects
+/// on the gradient's first singular vectors, of GaLore's signs. `rank` and the options after it
+/// have no defaults in the package; here they are those of its examples. Its random numbers are
+/// PyTorch's; here they come from `seed`, the parameter's name and the number of the projection.
+///
+/// ```
+/// use rappel_optim::Apollo;
+/// let mini = Apollo {
+///     rank: 1,
+///     scale_type: "tensor".into(),
+///     scale: 128.0,
+///     ..Default::default()
+/// };
+/// assert_eq!(mini.update_proj_gap, 200);
+/// ```
+///
+/// From [Zhu et al., 2024](https://arxiv.org/abs/2412.05270); apollo-torch 1.0.3.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Apollo {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-6, range = 0.0..)]
+    pub eps: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// correct the averages' bias
+    #[option(default = true)]
+    pub correct_bias: bool,
+    /// scale before growth is bounded
+    #[option(default = false)]
+    pub scale_front: bool,
+    /// let steps grow as they like
+    #[option(default = false)]
+    pub disable_nl: bool,
+    /// dimensions that gradients are projected to
+    #[option(default = 256, range = 1..)]
+    pub rank: usize,
+    /// updates from one projection to the next
+    #[option(default = 200, range = 1..)]
+    pub update_proj_gap: u64,
+    /// the square of what steps of matrices are multiplied by
+    #[option(default = 1.0, range = 0.0..)]
+    pub scale: f64,
+    /// one factor for each channel, or for the tensor
+    #[option(default = "channel", kind = Kind::OneOf(&SCALES))]
+    pub scale_type: String,
+    /// random numbers, or singular vectors of the gradient
+    #[option(default = "random", kind = Kind::OneOf(&PROJECTIONS))]
+    pub proj: String,
+    /// where random projections begin
+    #[option(default = 0)]
+    pub seed: u64,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 const SCALES: [&str; 2] = ["channel", "tensor"];
@@ -83,15 +96,6 @@ const SCALES: [&str; 2] = ["channel", "tensor"];
 impl Algorithm for Apollo {
     fn stepper(&self) -> Box<dyn Stepper> {
         tensors(self)
-    }
-
-    fn check(&self) -> Result<(), InvalidOption> {
-        if self.update_proj_gap == 0 || self.rank == 0 {
-            let option = if self.rank == 0 { "rank" } else { "update_proj_gap" };
-            return Err(InvalidOption::new(option, "wants 1 at the least"));
-        }
-        one_of("scale_type", &self.scale_type, &SCALES)?;
-        one_of("proj", &self.proj, &PROJECTIONS)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Averaged stochastic gradient descent.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Asgd>(
@@ -11,43 +11,48 @@ pub(crate) const ENTRY: RuleEntry = entry::<Asgd>(
     "torch.optim.ASGD; Polyak and Juditsky, 1992, https://doi.org/10.1137/0330046",
 );
 
-crate::options! {
-    /// Gradient descent that keeps the average of its path, as `torch.optim.ASGD`.
-    ///
-    /// At update `t`, with `g <- g + weight_decay p`: `p <- (1 - lambd eta) p - eta g`,
-    /// `ax <- ax + mu (p - ax)`; then, for the next update,
-    /// `eta <- lr / (1 + lambd lr t)^alpha` and `mu <- 1 / max(1, t - t0)`. At first `eta` is `lr` and
-    /// `mu` is 1: until `t0 + 1`, `ax` is the parameter itself.
-    ///
-    /// The average stays in the state as `ax`; training goes on with the parameter. As in PyTorch,
-    /// `eta` is computed a step ahead, so a scheduled learning rate acts one step late, and `lambd` decays
-    /// beside `weight_decay`.
-    ///
-    /// ```
-    /// use rappel_optim::Asgd;
-    /// let asgd = Asgd { lr: 0.1.into(), t0: 1000.0.into(), ..Default::default() };
-    /// assert!(asgd.lambd.is(1e-4) && asgd.alpha.is(0.75));
-    /// ```
-    ///
-    /// PyTorch keeps `eta` and `mu` in its default type, single precision unless `set_default_dtype` says
-    /// otherwise, whatever the parameters' type: of double-precision parameters its trajectory is then
-    /// up to 1e-8 off its own formula. Here numbers are always in double precision.
-    ///
-    /// From [Polyak and Juditsky, 1992](https://doi.org/10.1137/0330046).
-    pub struct Asgd {
-        /// learning rate
-        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times eta; also how fast eta falls
-        lambd: Schedule = "1e-4", scheduled(Range::from(0.0));
-        /// the power by which eta falls
-        alpha: Schedule = "0.75", scheduled(Range::from(0.0));
-        /// the update after which the average begins
-        t0: Schedule = "1e6", scheduled(Range::FINITE);
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Gradient descent that keeps the average of its path, as `torch.optim.ASGD`.
+///
+/// At update `t`, with `g <- g + weight_decay p`: `p <- (1 - lambd eta) p - eta g`,
+/// `ax <- ax + mu (p - ax)`; then, for the next update,
+/// `eta <- lr / (1 + lambd lr t)^alpha` and `mu <- 1 / max(1, t - t0)`. At first `eta` is `lr` and
+/// `mu` is 1: until `t0 + 1`, `ax` is the parameter itself.
+///
+/// The average stays in the state as `ax`; training goes on with the parameter. As in PyTorch,
+/// `eta` is computed a step ahead, so a scheduled learning rate acts one step late, and `lambd` decays
+/// beside `weight_decay`.
+///
+/// ```
+/// use rappel_optim::Asgd;
+/// let asgd = Asgd { lr: 0.1.into(), t0: 1000.0.into(), ..Default::default() };
+/// assert!(asgd.lambd.is(1e-4) && asgd.alpha.is(0.75));
+/// ```
+///
+/// PyTorch keeps `eta` and `mu` in its default type, single precision unless `set_default_dtype` says
+/// otherwise, whatever the parameters' type: of double-precision parameters its trajectory is then
+/// up to 1e-8 off its own formula. Here numbers are always in double precision.
+///
+/// From [Polyak and Juditsky, 1992](https://doi.org/10.1137/0330046).
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Asgd {
+    /// learning rate
+    #[option(default = 1e-2, range = 0.0..)]
+    pub lr: Schedule,
+    /// the share of a parameter that a step takes away, times eta; also how fast eta falls
+    #[option(default = 1e-4, range = 0.0..)]
+    pub lambd: Schedule,
+    /// the power by which eta falls
+    #[option(default = 0.75, range = 0.0..)]
+    pub alpha: Schedule,
+    /// the update after which the average begins
+    #[option(default = 1e6)]
+    pub t0: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Asgd {

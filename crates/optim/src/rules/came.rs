@@ -5,8 +5,8 @@ use rappel_tensor::{Shape, Tensor};
 use super::adafactor::factored_rsqrt;
 use crate::kernels::matrix::{average, lerp, rms};
 use crate::rule::{
-    Algorithm, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule,
-    entry, scheduled, tensors,
+    Algorithm, BETA, Descends, Options, ParamTensors, Range, RuleEntry, Schedule, StepContext,
+    Stepper, TensorRule, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Came>(
@@ -15,49 +15,58 @@ pub(crate) const ENTRY: RuleEntry = entry::<Came>(
     "pytorch_optimizer.CAME 4.1.0; Luo et al., https://arxiv.org/abs/2307.02047",
 );
 
-crate::options! {
-    /// CAME, as `pytorch_optimizer.CAME`: Adafactor with momentum, whose steps shrink where they
-    /// disagree with the momentum.
-    ///
-    /// Matrices (the last two dimensions) keep averages `r`, `c` of `g^2 + eps1` along rows and
-    /// columns, decay `beta2`; `u = g sqrt(mean(r) / (r c))`, `u <- u / max(1, rms(u) / clip_threshold)`;
-    /// `m <- beta1 m + (1 - beta1) u`; averages of `(u - m)^2 + eps2` alike, decay `beta3`, give the
-    /// instability `s`, and `p <- p - lr m / sqrt(s)`. Vectors and scalars keep the average of
-    /// `g^2 + eps1` itself, and take `p <- p - lr m`. Averages begin at zero, uncorrected.
-    ///
-    /// Weight decay comes first: `p <- (1 - lr weight_decay) p`, without the `lr` where
-    /// `fixed_decay`; or it is added to the gradient where `weight_decouple` is off. With `ams_bound`,
-    /// `s <- max(s, sqrt(v))` and `u = g sqrt(beta2 / s)`, as that package has it.
-    ///
-    /// ```
-    /// use rappel_optim::Came;
-    /// let came = Came { lr: 1e-4.into(), ..Default::default() };
-    /// assert!(came.weight_decouple);
-    /// ```
-    ///
-    /// From [Luo et al., 2023](https://arxiv.org/abs/2307.02047); pytorch_optimizer 4.1.0.
-    pub struct Came {
-        /// learning rate
-        lr: Schedule = "2e-4", scheduled(Range::from(0.0));
-        /// decay rates of the averages of steps, squares and disagreement, each in [0, 1), number or schedule
-        betas: [Schedule; 3] = "[0.9, 0.999, 0.9999]", Kind::Raw;
-        /// weight decay
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient
-        weight_decouple: bool = "true", Kind::Bool;
-        /// leave the learning rate out of the decay
-        fixed_decay: bool = "false", Kind::Bool;
-        /// the largest root mean square of a step before momentum
-        clip_threshold: Schedule = "1.0", scheduled(Range::above(0.0));
-        /// divide by the largest average of squares so far
-        ams_bound: bool = "false", Kind::Bool;
-        /// added to squares of gradients
-        eps1: Schedule = "1e-30", scheduled(Range::from(0.0));
-        /// added to squares of disagreement
-        eps2: Schedule = "1e-16", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// CAME, as `pytorch_optimizer.CAME`: Adafactor with momentum, whose steps shrink where they
+/// disagree with the momentum.
+///
+/// Matrices (the last two dimensions) keep averages `r`, `c` of `g^2 + eps1` along rows and
+/// columns, decay `beta2`; `u = g sqrt(mean(r) / (r c))`, `u <- u / max(1, rms(u) / clip_threshold)`;
+/// `m <- beta1 m + (1 - beta1) u`; averages of `(u - m)^2 + eps2` alike, decay `beta3`, give the
+/// instability `s`, and `p <- p - lr m / sqrt(s)`. Vectors and scalars keep the average of
+/// `g^2 + eps1` itself, and take `p <- p - lr m`. Averages begin at zero, uncorrected.
+///
+/// Weight decay comes first: `p <- (1 - lr weight_decay) p`, without the `lr` where
+/// `fixed_decay`; or it is added to the gradient where `weight_decouple` is off. With `ams_bound`,
+/// `s <- max(s, sqrt(v))` and `u = g sqrt(beta2 / s)`, as that package has it.
+///
+/// ```
+/// use rappel_optim::Came;
+/// let came = Came { lr: 1e-4.into(), ..Default::default() };
+/// assert!(came.weight_decouple);
+/// ```
+///
+/// From [Luo et al., 2023](https://arxiv.org/abs/2307.02047); pytorch_optimizer 4.1.0.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Came {
+    /// learning rate
+    #[option(default = 2e-4, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of steps, squares and disagreement, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999, 0.9999], range = BETA)]
+    pub betas: [Schedule; 3],
+    /// weight decay
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient
+    #[option(default = true)]
+    pub weight_decouple: bool,
+    /// leave the learning rate out of the decay
+    #[option(default = false)]
+    pub fixed_decay: bool,
+    /// the largest root mean square of a step before momentum
+    #[option(default = 1.0, range = Range::above(0.0))]
+    pub clip_threshold: Schedule,
+    /// divide by the largest average of squares so far
+    #[option(default = false)]
+    pub ams_bound: bool,
+    /// added to squares of gradients
+    #[option(default = 1e-30, range = 0.0..)]
+    pub eps1: Schedule,
+    /// added to squares of disagreement
+    #[option(default = 1e-16, range = 0.0..)]
+    pub eps2: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Came {

@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass, entry,
-    scheduled, two_pass,
+    Algorithm, BETA, Descends, Options, Range, Real, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, TwoPass, entry, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<DAdaptAdam>(
@@ -14,49 +14,57 @@ pub(crate) const ENTRY: RuleEntry = entry::<DAdaptAdam>(
                 https://arxiv.org/abs/2301.07733",
 );
 
-crate::options! {
-    /// Adam with D-Adaptation, which finds its learning rate; as `DAdaptAdam` of `dadaptation` 3.2.
-    /// Leave `lr` at 1; a schedule multiplies it.
-    ///
-    /// With `d` begun at `d0`, `e = d lr` (times `sqrt(1 - beta2^t) / (1 - beta1^t)` with
-    /// `use_bias_correction`), `b = sqrt(beta2)`, and sums over all parameters of the rule:
-    /// `r <- b r + (1 - b) e sum(g s / (sqrt(v) + eps))`, then `m <- beta1 m + (1 - beta1) e g`,
-    /// `v <- beta2 v + (1 - beta2) g^2`, `s <- b s + (1 - b) e g`,
-    /// `d <- max(d, min(r / ((1 - b) sum(|s|)), growth_rate d))`,
-    /// `p <- p - m / (sqrt(v) + eps)`. Weight decay is added to the gradient, or with `decouple`
-    /// `p <- (1 - e weight_decay) p`.
-    ///
-    /// A step whose learning rate is 0, or before any gradient that is not, changes nothing.
-    /// Parameters of several groups have a `d` for each group, where the package shares it, scaled
-    /// by its `layer_scale`.
-    ///
-    /// ```
-    /// use rappel_optim::DAdaptAdam;
-    /// let rule = DAdaptAdam { decouple: true, weight_decay: 0.1.into(), ..Default::default() };
-    /// assert!(rule.lr.is(1.0) && rule.d0.is(1e-6));
-    /// ```
-    ///
-    /// From [Defazio and Mishchenko, 2023](https://arxiv.org/abs/2301.07733), algorithm 5.
-    pub struct DAdaptAdam {
-        /// factor of the rate that is found
-        lr: Schedule = "1.0", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::above(0.0));
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient
-        decouple: bool = "false", Kind::Bool;
-        /// correct the averages for having begun at zero
-        use_bias_correction: bool = "false", Kind::Bool;
-        /// what `d` begins at
-        d0: Schedule = "1e-6", scheduled(Range::above(0.0));
-        /// `d` grows by no more than this factor in a step; inf: by any
-        growth_rate: Schedule = "inf", scheduled(Range::above(0.0).or_infinite());
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Adam with D-Adaptation, which finds its learning rate; as `DAdaptAdam` of `dadaptation` 3.2.
+/// Leave `lr` at 1; a schedule multiplies it.
+///
+/// With `d` begun at `d0`, `e = d lr` (times `sqrt(1 - beta2^t) / (1 - beta1^t)` with
+/// `use_bias_correction`), `b = sqrt(beta2)`, and sums over all parameters of the rule:
+/// `r <- b r + (1 - b) e sum(g s / (sqrt(v) + eps))`, then `m <- beta1 m + (1 - beta1) e g`,
+/// `v <- beta2 v + (1 - beta2) g^2`, `s <- b s + (1 - b) e g`,
+/// `d <- max(d, min(r / ((1 - b) sum(|s|)), growth_rate d))`,
+/// `p <- p - m / (sqrt(v) + eps)`. Weight decay is added to the gradient, or with `decouple`
+/// `p <- (1 - e weight_decay) p`.
+///
+/// A step whose learning rate is 0, or before any gradient that is not, changes nothing.
+/// Parameters of several groups have a `d` for each group, where the package shares it, scaled
+/// by its `layer_scale`.
+///
+/// ```
+/// use rappel_optim::DAdaptAdam;
+/// let rule = DAdaptAdam { decouple: true, weight_decay: 0.1.into(), ..Default::default() };
+/// assert!(rule.lr.is(1.0) && rule.d0.is(1e-6));
+/// ```
+///
+/// From [Defazio and Mishchenko, 2023](https://arxiv.org/abs/2301.07733), algorithm 5.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct DAdaptAdam {
+    /// factor of the rate that is found
+    #[option(default = 1.0, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-8, range = Range::above(0.0))]
+    pub eps: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient
+    #[option(default = false)]
+    pub decouple: bool,
+    /// correct the averages for having begun at zero
+    #[option(default = false)]
+    pub use_bias_correction: bool,
+    /// what `d` begins at
+    #[option(default = 1e-6, range = Range::above(0.0))]
+    pub d0: Schedule,
+    /// `d` grows by no more than this factor in a step; inf: by any
+    #[option(default = f64::INFINITY.into(), range = Range::above(0.0).or_infinite())]
+    pub growth_rate: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for DAdaptAdam {

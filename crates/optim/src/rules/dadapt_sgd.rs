@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, BETA, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass,
-    entry, scheduled, two_pass,
+    Algorithm, BETA, Descends, Options, Range, Real, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, TwoPass, entry, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<DAdaptSgd>(
@@ -14,40 +14,45 @@ pub(crate) const ENTRY: RuleEntry = entry::<DAdaptSgd>(
                 https://arxiv.org/abs/2301.07733",
 );
 
-crate::options! {
-    /// Stochastic gradient descent with D-Adaptation, which finds its learning rate; as `DAdaptSGD`
-    /// of `dadaptation` 3.2. Leave `lr` at 1; a schedule multiplies it.
-    ///
-    /// With `d` begun at `d0`, `n` the norm of the first gradients, `e = d lr / n`, and sums over
-    /// all parameters of the rule: `g <- g + weight_decay p`, `r <- r + e sum(g s)`, `s <- s + e g`,
-    /// `d <- max(d, min(2 r / sqrt(sum(s^2)), growth_rate d))`,
-    /// `p <- momentum p + (1 - momentum) (p0 - s)`.
-    ///
-    /// `p0` is where a parameter began; it and `s` are kept in full precision. The package keeps
-    /// `z = p0 - s` beside. As there, `n` is taken before weight decay. A step whose learning rate
-    /// is 0, or before any gradient that is not, changes nothing; the package divides by zero.
-    ///
-    /// ```
-    /// use rappel_optim::DAdaptSgd;
-    /// let rule = DAdaptSgd { momentum: 0.9.into(), ..Default::default() };
-    /// assert!(rule.lr.is(1.0) && rule.d0.is(1e-6));
-    /// ```
-    ///
-    /// From [Defazio and Mishchenko, 2023](https://arxiv.org/abs/2301.07733), algorithm 4.
-    pub struct DAdaptSgd {
-        /// factor of the rate that is found
-        lr: Schedule = "1.0", scheduled(Range::from(0.0));
-        /// how near a parameter keeps to where it is
-        momentum: Schedule = "0.0", scheduled(BETA);
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// what `d` begins at
-        d0: Schedule = "1e-6", scheduled(Range::above(0.0));
-        /// `d` grows by no more than this factor in a step; inf: by any
-        growth_rate: Schedule = "inf", scheduled(Range::above(0.0).or_infinite());
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Stochastic gradient descent with D-Adaptation, which finds its learning rate; as `DAdaptSGD`
+/// of `dadaptation` 3.2. Leave `lr` at 1; a schedule multiplies it.
+///
+/// With `d` begun at `d0`, `n` the norm of the first gradients, `e = d lr / n`, and sums over
+/// all parameters of the rule: `g <- g + weight_decay p`, `r <- r + e sum(g s)`, `s <- s + e g`,
+/// `d <- max(d, min(2 r / sqrt(sum(s^2)), growth_rate d))`,
+/// `p <- momentum p + (1 - momentum) (p0 - s)`.
+///
+/// `p0` is where a parameter began; it and `s` are kept in full precision. The package keeps
+/// `z = p0 - s` beside. As there, `n` is taken before weight decay. A step whose learning rate
+/// is 0, or before any gradient that is not, changes nothing; the package divides by zero.
+///
+/// ```
+/// use rappel_optim::DAdaptSgd;
+/// let rule = DAdaptSgd { momentum: 0.9.into(), ..Default::default() };
+/// assert!(rule.lr.is(1.0) && rule.d0.is(1e-6));
+/// ```
+///
+/// From [Defazio and Mishchenko, 2023](https://arxiv.org/abs/2301.07733), algorithm 4.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct DAdaptSgd {
+    /// factor of the rate that is found
+    #[option(default = 1.0, range = 0.0..)]
+    pub lr: Schedule,
+    /// how near a parameter keeps to where it is
+    #[option(default = 0.0, range = BETA)]
+    pub momentum: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// what `d` begins at
+    #[option(default = 1e-6, range = Range::above(0.0))]
+    pub d0: Schedule,
+    /// `d` grows by no more than this factor in a step; inf: by any
+    #[option(default = f64::INFINITY.into(), range = Range::above(0.0).or_infinite())]
+    pub growth_rate: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for DAdaptSgd {

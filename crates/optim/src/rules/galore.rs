@@ -5,8 +5,8 @@ use rappel_tensor::{Key, Shape};
 use crate::kernels::matrix::average;
 use crate::kernels::projection::{PROJECTIONS, Projection, SIDES};
 use crate::rule::{
-    Algorithm, InvalidOption, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper,
-    TensorRule, entry, one_of, scheduled, tensors,
+    Algorithm, BETA, Descends, Kind, Options, ParamTensors, RuleEntry, Schedule, StepContext,
+    Stepper, TensorRule, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Galore>(
@@ -15,74 +15,76 @@ pub(crate) const ENTRY: RuleEntry = entry::<Galore>(
     "galore-torch 1.0 (AdamW); Zhao et al., https://arxiv.org/abs/2403.03507",
 );
 
-crate::options! {
-    /// GaLore, as the authors' `galore_torch.AdamW`: Adam's averages of a gradient that is projected
-    /// to few dimensions, so that they are small.
-    ///
-    /// For a matrix, every `update_proj_gap` updates `P` is taken anew from the gradient's first
-    /// `rank` singular vectors. With `g' = g P^T` (`proj_type = "std"`; the shorter side is
-    /// projected): `m <- beta1 m + (1 - beta1) g'`, `v <- beta2 v + (1 - beta2) g'^2`,
-    /// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) scale (m / (sqrt(v) + eps)) P`, then
-    /// `p <- (1 - lr weight_decay) p`. Other parameters take the same step as they are, with `scale`
-    /// 1, as the package does for those outside of its groups of low rank.
-    ///
-    /// `proj_type` is the side that is projected: `std` the right one where there are no fewer rows
-    /// than columns, else the left; `reverse_std` the other; `right`, `left`; `full` both.
-    /// `proj = "random"` takes normal numbers of variance `1 / rank` in place of singular vectors,
-    /// from `seed`, the parameter's name and the number of the projection.
-    ///
-    /// `rank`, `update_proj_gap` and `scale` have no defaults in the package; here they are those of
-    /// its examples. It rounds to single precision before the decomposition, and takes the signs
-    /// that its library gives; here it is the precision of the step, and the largest element of each
-    /// right singular vector is positive.
-    ///
-    /// ```
-    /// use rappel_optim::Galore;
-    /// let galore = Galore { rank: 64, ..Default::default() };
-    /// assert_eq!((galore.scale, galore.update_proj_gap), (0.25, 200));
-    /// ```
-    ///
-    /// From [Zhao et al., 2024](https://arxiv.org/abs/2403.03507); galore-torch 1.0.
-    pub struct Galore {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// correct the averages' bias
-        correct_bias: bool = "true", Kind::Bool;
-        /// dimensions that gradients are projected to
-        rank: usize = "128", Kind::int_from(1);
-        /// updates from one projection to the next
-        update_proj_gap: u64 = "200", Kind::int_from(1);
-        /// what steps of matrices are multiplied by
-        scale: f64 = "0.25", Kind::Float(Range::from(0.0));
-        /// which side is projected
-        proj_type: String = "\"std\"", Kind::OneOf(&SIDES);
-        /// singular vectors of the gradient, or random numbers
-        proj: String = "\"svd\"", Kind::OneOf(&PROJECTIONS);
-        /// where random projections begin
-        seed: u64 = "0", Kind::int_from(0);
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// GaLore, as the authors' `galore_torch.AdamW`: Adam's averages of a gradient that is projected
+/// to few dimensions, so that they are small.
+///
+/// For a matrix, every `update_proj_gap` updates `P` is taken anew from the gradient's first
+/// `rank` singular vectors. With `g' = g P^T` (`proj_type = "std"`; the shorter side is
+/// projected): `m <- beta1 m + (1 - beta1) g'`, `v <- beta2 v + (1 - beta2) g'^2`,
+/// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) scale (m / (sqrt(v) + eps)) P`, then
+/// `p <- (1 - lr weight_decay) p`. Other parameters take the same step as they are, with `scale`
+/// 1, as the package does for those outside of its groups of low rank.
+///
+/// `proj_type` is the side that is projected: `std` the right one where there are no fewer rows
+/// than columns, else the left; `reverse_std` the other; `right`, `left`; `full` both.
+/// `proj = "random"` takes normal numbers of variance `1 / rank` in place of singular vectors,
+/// from `seed`, the parameter's name and the number of the projection.
+///
+/// `rank`, `update_proj_gap` and `scale` have no defaults in the package; here they are those of
+/// its examples. It rounds to single precision before the decomposition, and takes the signs
+/// that its library gives; here it is the precision of the step, and the largest element of each
+/// right singular vector is positive.
+///
+/// ```
+/// use rappel_optim::Galore;
+/// let galore = Galore { rank: 64, ..Default::default() };
+/// assert_eq!((galore.scale, galore.update_proj_gap), (0.25, 200));
+/// ```
+///
+/// From [Zhao et al., 2024](https://arxiv.org/abs/2403.03507); galore-torch 1.0.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Galore {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-6, range = 0.0..)]
+    pub eps: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// correct the averages' bias
+    #[option(default = true)]
+    pub correct_bias: bool,
+    /// dimensions that gradients are projected to
+    #[option(default = 128, range = 1..)]
+    pub rank: usize,
+    /// updates from one projection to the next
+    #[option(default = 200, range = 1..)]
+    pub update_proj_gap: u64,
+    /// what steps of matrices are multiplied by
+    #[option(default = 0.25, range = 0.0..)]
+    pub scale: f64,
+    /// which side is projected
+    #[option(default = "std", kind = Kind::OneOf(&SIDES))]
+    pub proj_type: String,
+    /// singular vectors of the gradient, or random numbers
+    #[option(default = "svd", kind = Kind::OneOf(&PROJECTIONS))]
+    pub proj: String,
+    /// where random projections begin
+    #[option(default = 0)]
+    pub seed: u64,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Galore {
     fn stepper(&self) -> Box<dyn Stepper> {
         tensors(self)
-    }
-
-    fn check(&self) -> Result<(), InvalidOption> {
-        if self.update_proj_gap == 0 || self.rank == 0 {
-            let option = if self.rank == 0 { "rank" } else { "update_proj_gap" };
-            return Err(InvalidOption::new(option, "wants 1 at the least"));
-        }
-        one_of("proj_type", &self.proj_type, &SIDES)?;
-        one_of("proj", &self.proj, &PROJECTIONS)
     }
 }
 

@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass, entry,
-    lerp, scheduled, two_pass,
+    Algorithm, BETA, Descends, Options, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    TwoPass, entry, lerp, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Lamb>(
@@ -14,49 +14,57 @@ pub(crate) const ENTRY: RuleEntry = entry::<Lamb>(
                 https://arxiv.org/abs/1904.00962",
 );
 
-crate::options! {
-    /// LAMB: Adam's direction, as long as the tensor it moves; as `Lamb` of `timm` 1.0.31, which
-    /// follows NVIDIA's `FusedLAMB`.
-    ///
-    /// `m <- beta1 m + (1 - beta1) g` (without `grad_averaging`, `beta1 m + g`),
-    /// `v <- beta2 v + (1 - beta2) g^2`, `u = m^ / (sqrt(v^) + eps) + weight_decay p`,
-    /// `p <- p - lr r u`. The ratio
-    /// `r = |p| / |u|` is of each tensor's norms; it is 1 where either norm is 0, and where the
-    /// weight decay is 0 unless `always_adapt`; `trust_clip` bounds it by 1. `^` divides by
-    /// `1 - beta^t`, unless `bias_correction` is off.
-    ///
-    /// The reference's boolean `decoupled_decay` is the number `decoupled_decay` of any rule here, with
-    /// `always_adapt` and no `weight_decay`. Its `max_grad_norm` of 1 is the optimizer's own clipping here, off by default:
-    /// see [`OptimizerConfig::max_grad_norm`](crate::OptimizerConfig::max_grad_norm). The paper's first version bounds `|p|` by 10,
-    /// as `pytorch_optimizer` does; this, like NVIDIA's, does not.
-    ///
-    /// ```
-    /// use rappel_optim::Lamb;
-    /// let lamb = Lamb { lr: 4e-3.into(), ..Default::default() };
-    /// assert!(lamb.bias_correction && lamb.weight_decay.is(0.01));
-    /// ```
-    ///
-    /// From [You et al., 2019](https://arxiv.org/abs/1904.00962), algorithm 2.
-    pub struct Lamb {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// correct the averages for having begun at zero
-        bias_correction: bool = "true", Kind::Bool;
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-6", scheduled(Range::from(0.0));
-        /// added to the direction, times the parameter
-        weight_decay: Schedule = "0.01", scheduled(Range::from(0.0));
-        /// weigh a gradient by 1 - beta1 in its average, not by 1
-        grad_averaging: bool = "true", Kind::Bool;
-        /// bound the ratio of norms by 1
-        trust_clip: bool = "false", Kind::Bool;
-        /// take the ratio of norms without weight decay, too
-        always_adapt: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// LAMB: Adam's direction, as long as the tensor it moves; as `Lamb` of `timm` 1.0.31, which
+/// follows NVIDIA's `FusedLAMB`.
+///
+/// `m <- beta1 m + (1 - beta1) g` (without `grad_averaging`, `beta1 m + g`),
+/// `v <- beta2 v + (1 - beta2) g^2`, `u = m^ / (sqrt(v^) + eps) + weight_decay p`,
+/// `p <- p - lr r u`. The ratio
+/// `r = |p| / |u|` is of each tensor's norms; it is 1 where either norm is 0, and where the
+/// weight decay is 0 unless `always_adapt`; `trust_clip` bounds it by 1. `^` divides by
+/// `1 - beta^t`, unless `bias_correction` is off.
+///
+/// The reference's boolean `decoupled_decay` is the number `decoupled_decay` of any rule here, with
+/// `always_adapt` and no `weight_decay`. Its `max_grad_norm` of 1 is the optimizer's own clipping here, off by default:
+/// see [`OptimizerConfig::max_grad_norm`](crate::OptimizerConfig::max_grad_norm). The paper's first version bounds `|p|` by 10,
+/// as `pytorch_optimizer` does; this, like NVIDIA's, does not.
+///
+/// ```
+/// use rappel_optim::Lamb;
+/// let lamb = Lamb { lr: 4e-3.into(), ..Default::default() };
+/// assert!(lamb.bias_correction && lamb.weight_decay.is(0.01));
+/// ```
+///
+/// From [You et al., 2019](https://arxiv.org/abs/1904.00962), algorithm 2.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Lamb {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// correct the averages for having begun at zero
+    #[option(default = true)]
+    pub bias_correction: bool,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-6, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the direction, times the parameter
+    #[option(default = 0.01, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// weigh a gradient by 1 - beta1 in its average, not by 1
+    #[option(default = true)]
+    pub grad_averaging: bool,
+    /// bound the ratio of norms by 1
+    #[option(default = false)]
+    pub trust_clip: bool,
+    /// take the ratio of norms without weight decay, too
+    #[option(default = false)]
+    pub always_adapt: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Lamb {

@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, InvalidOption, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    TwoPass, entry, scheduled, two_pass,
+    Algorithm, Descends, InvalidOption, Options, Real, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, TwoPass, entry, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Lars>(
@@ -13,55 +13,67 @@ pub(crate) const ENTRY: RuleEntry = entry::<Lars>(
     "timm 1.0.31, Lars; You et al., https://arxiv.org/abs/1708.03888",
 );
 
-crate::options! {
-    /// LARS: stochastic gradient descent with a rate for each tensor; as `Lars` of `timm` 1.0.31.
-    ///
-    /// `r = trust_coeff |p| / (|g| + weight_decay |p| + eps)`, of each tensor's norms, and 1 where
-    /// `|p|` or `|g|` is 0; `g <- r (g + weight_decay p)`. Then as [`Sgd`](crate::Sgd): without
-    /// momentum `p <- p - lr g`, else `b <- momentum b + (1 - dampening) g` (the first time
-    /// `b <- g`), `p <- p - lr b`, or with `nesterov` `p <- p - lr (g + momentum b)`. `trust_clip`
-    /// bounds `r / lr` by 1 in `r`'s place: LARC. Without weight decay `r` is 1 and this is plain
-    /// SGD, unless `always_adapt`.
-    ///
-    /// The paper multiplies the buffer's gradient by the learning rate, too; here, as in PyTorch,
-    /// the rate stands outside of the buffer.
-    ///
-    /// ```
-    /// use rappel_optim::Lars;
-    /// let lars = Lars { momentum: 0.9.into(), weight_decay: 1e-4.into(), ..Default::default() };
-    /// assert!(lars.trust_coeff.is(0.001));
-    /// ```
-    ///
-    /// From [You et al., 2017](https://arxiv.org/abs/1708.03888), algorithm 1.
-    pub struct Lars {
-        /// learning rate
-        lr: Schedule = "1.0", scheduled(Range::from(0.0));
-        /// how much of the buffer a step keeps; 0 keeps no buffer
-        momentum: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// how much of the gradient stays out of the buffer
-        dampening: Schedule = "0.0", scheduled(Range::FINITE);
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// look ahead along the buffer; wants a momentum and no dampening
-        nesterov: bool = "false", Kind::Bool;
-        /// factor of the ratio of norms
-        trust_coeff: Schedule = "0.001", scheduled(Range::from(0.0));
-        /// added to the ratio's divisor
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// divide the ratio by the learning rate and bound it by 1
-        trust_clip: bool = "false", Kind::Bool;
-        /// take the ratio of norms without weight decay, too
-        always_adapt: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// LARS: stochastic gradient descent with a rate for each tensor; as `Lars` of `timm` 1.0.31.
+///
+/// `r = trust_coeff |p| / (|g| + weight_decay |p| + eps)`, of each tensor's norms, and 1 where
+/// `|p|` or `|g|` is 0; `g <- r (g + weight_decay p)`. Then as [`Sgd`](crate::Sgd): without
+/// momentum `p <- p - lr g`, else `b <- momentum b + (1 - dampening) g` (the first time
+/// `b <- g`), `p <- p - lr b`, or with `nesterov` `p <- p - lr (g + momentum b)`. `trust_clip`
+/// bounds `r / lr` by 1 in `r`'s place: LARC. Without weight decay `r` is 1 and this is plain
+/// SGD, unless `always_adapt`.
+///
+/// The paper multiplies the buffer's gradient by the learning rate, too; here, as in PyTorch,
+/// the rate stands outside of the buffer.
+///
+/// ```
+/// use rappel_optim::Lars;
+/// let lars = Lars { momentum: 0.9.into(), weight_decay: 1e-4.into(), ..Default::default() };
+/// assert!(lars.trust_coeff.is(0.001));
+/// ```
+///
+/// From [You et al., 2017](https://arxiv.org/abs/1708.03888), algorithm 1.
+#[derive(Debug, Clone, Options, Descends)]
+#[options(check = Self::check)]
+pub struct Lars {
+    /// learning rate
+    #[option(default = 1.0, range = 0.0..)]
+    pub lr: Schedule,
+    /// how much of the buffer a step keeps; 0 keeps no buffer
+    #[option(default = 0.0, range = 0.0..)]
+    pub momentum: Schedule,
+    /// how much of the gradient stays out of the buffer
+    #[option(default = 0.0)]
+    pub dampening: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// look ahead along the buffer; wants a momentum and no dampening
+    #[option(default = false)]
+    pub nesterov: bool,
+    /// factor of the ratio of norms
+    #[option(default = 0.001, range = 0.0..)]
+    pub trust_coeff: Schedule,
+    /// added to the ratio's divisor
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// divide the ratio by the learning rate and bound it by 1
+    #[option(default = false)]
+    pub trust_clip: bool,
+    /// take the ratio of norms without weight decay, too
+    #[option(default = false)]
+    pub always_adapt: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Lars {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.momentum.is(0.0) { two_pass::<0, 2, _>(self) } else { two_pass::<1, 2, _>(self) }
     }
+}
 
+impl Lars {
     fn check(&self) -> Result<(), InvalidOption> {
         if self.nesterov && (self.momentum.is(0.0) || !self.dampening.is(0.0)) {
             let reason = "needs a momentum above 0 and no dampening; set these or leave it out";

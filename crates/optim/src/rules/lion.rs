@@ -1,8 +1,8 @@
 //! Lion.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, scheduled,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Lion>(
@@ -11,30 +11,33 @@ pub(crate) const ENTRY: RuleEntry = entry::<Lion>(
     "lion-pytorch 0.2.5; Chen et al., https://arxiv.org/abs/2302.06675",
 );
 
-crate::options! {
-    /// Lion, as its authors' code and the package `lion-pytorch` 0.2.5.
-    ///
-    /// `p <- (1 - lr weight_decay) p`, `p <- p - lr sign(beta1 m + (1 - beta1) g)`, and only then
-    /// `m <- beta2 m + (1 - beta2) g`. Each element moves by `lr` whatever its gradient, so `lr`
-    /// is 3 to 10 times smaller, and `weight_decay` as much larger, than AdamW's.
-    ///
-    /// ```
-    /// use rappel_optim::Lion;
-    /// let lion = Lion { lr: 3e-5.into(), weight_decay: 1.0.into(), ..Default::default() };
-    /// assert!(lion.betas[1].is(0.99));
-    /// ```
-    ///
-    /// From [Chen et al., 2023](https://arxiv.org/abs/2302.06675), program 1.
-    pub struct Lion {
-        /// learning rate
-        lr: Schedule = "1e-4", scheduled(Range::from(0.0));
-        /// decay rates within the sign and of the average, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.99]", Kind::Raw;
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Lion, as its authors' code and the package `lion-pytorch` 0.2.5.
+///
+/// `p <- (1 - lr weight_decay) p`, `p <- p - lr sign(beta1 m + (1 - beta1) g)`, and only then
+/// `m <- beta2 m + (1 - beta2) g`. Each element moves by `lr` whatever its gradient, so `lr`
+/// is 3 to 10 times smaller, and `weight_decay` as much larger, than AdamW's.
+///
+/// ```
+/// use rappel_optim::Lion;
+/// let lion = Lion { lr: 3e-5.into(), weight_decay: 1.0.into(), ..Default::default() };
+/// assert!(lion.betas[1].is(0.99));
+/// ```
+///
+/// From [Chen et al., 2023](https://arxiv.org/abs/2302.06675), program 1.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Lion {
+    /// learning rate
+    #[option(default = 1e-4, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates within the sign and of the average, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.99], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Lion {

@@ -1,8 +1,8 @@
 //! LOMO: plain descent, meant to run as gradients come.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, scheduled,
+    Algorithm, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Lomo>(
@@ -11,28 +11,29 @@ pub(crate) const ENTRY: RuleEntry = entry::<Lomo>(
     "pytorch_optimizer.LOMO 4.1.0; Lv et al., https://arxiv.org/abs/2306.09782",
 );
 
-crate::options! {
-    /// LOMO, as `pytorch_optimizer.LOMO`: `p <- p - lr g`, without any state.
-    ///
-    /// That package's `clip_grad_value` and `clip_grad_norm` are the optimizer's own clipping here,
-    /// before any rule. It computes in single precision whatever the parameters are; here it is the
-    /// precision of the step.
-    ///
-    /// [`step_backward`](crate::Optimizer::step_backward) takes the step within the backward pass, as
-    /// the paper does.
-    ///
-    /// ```
-    /// use rappel_optim::Lomo;
-    /// assert!(Lomo::default().lr.is(1e-3));
-    /// ```
-    ///
-    /// From [Lv et al., 2023](https://arxiv.org/abs/2306.09782); pytorch_optimizer 4.1.0.
-    pub struct Lomo {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// LOMO, as `pytorch_optimizer.LOMO`: `p <- p - lr g`, without any state.
+///
+/// That package's `clip_grad_value` and `clip_grad_norm` are the optimizer's own clipping here,
+/// before any rule. It computes in single precision whatever the parameters are; here it is the
+/// precision of the step.
+///
+/// [`step_backward`](crate::Optimizer::step_backward) takes the step within the backward pass, as
+/// the paper does.
+///
+/// ```
+/// use rappel_optim::Lomo;
+/// assert!(Lomo::default().lr.is(1e-3));
+/// ```
+///
+/// From [Lv et al., 2023](https://arxiv.org/abs/2306.09782); pytorch_optimizer 4.1.0.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Lomo {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Lomo {

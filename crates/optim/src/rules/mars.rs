@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, InvalidOption, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    TwoPass, entry, one_of, scheduled, two_pass,
+    Algorithm, BETA, Descends, Kind, Options, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    TwoPass, entry, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Mars>(
@@ -16,65 +16,72 @@ pub(crate) const ENTRY: RuleEntry = entry::<Mars>(
 /// The values of `mars_type`.
 const TYPES: &[&str] = &["mars-adamw", "mars-lion"];
 
-crate::options! {
-    /// MARS: variance reduction before Adam or Lion; as its authors' code (AGI-Arena/MARS,
-    /// `MARS/optimizers/mars.py` at 20c60c1).
-    ///
-    /// Matrices (and with `optimize_1d` everything): with `g'` the gradient before, at first 0,
-    /// `c = g + gamma beta1 / (1 - beta1) (g - g')`, divided by its norm over the tensor where that
-    /// is above 1, `m <- beta1 m + (1 - beta1) c`, and for `mars-adamw`
-    /// `v <- beta2 v + (1 - beta2) c^2`, `p <- p - lr (weight_decay p + m^ / (sqrt(v^) + eps))`, for
-    /// `mars-lion` `p <- p - lr (weight_decay p + sign(m))`. Everything else takes `AdamW`'s step,
-    /// with `betas_1d`, `weight_decay_1d` and `lr lr_1d_factor`. `^` divides by `1 - beta^t`; with
-    /// `amsgrad` the largest `v` so far stands under the root.
-    ///
-    /// `lr_1d_factor`, a name of `timm`'s, is the authors' `lr_1d / lr`, so that a schedule has one
-    /// rate. This is their approximate MARS, `is_approx`: the exact one computes the gradient
-    /// before again on the new batch. Their `mars-shampoo` is left to the matrix rules. `timm` and
-    /// `pytorch_optimizer` take tensors of more than two dimensions for matrices, too.
-    ///
-    /// ```
-    /// use rappel_optim::Mars;
-    /// let mars = Mars { lr: 6e-3.into(), ..Default::default() };
-    /// assert!(mars.gamma.is(0.025) && mars.betas[0].is(0.95));
-    /// ```
-    ///
-    /// From [Yuan et al., 2024](https://arxiv.org/abs/2411.10438), algorithms 3 and 4.
-    pub struct Mars {
-        /// learning rate
-        lr: Schedule = "3e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.95, 0.99]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// the share of a matrix that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// divide by the largest average of squares so far
-        amsgrad: bool = "false", Kind::Bool;
-        /// how much of the variance is reduced
-        gamma: Schedule = "0.025", scheduled(Range::from(0.0));
-        /// what is done with the corrected gradient
-        mars_type: String = "\"mars-adamw\"", Kind::OneOf(TYPES);
-        /// correct the gradients of all tensors, not of matrices alone
-        optimize_1d: bool = "false", Kind::Bool;
-        /// factor of lr for tensors that are no matrices
-        lr_1d_factor: Schedule = "1.0", scheduled(Range::from(0.0));
-        /// betas for tensors that are no matrices
-        betas_1d: [Schedule; 2] = "[0.9, 0.95]", Kind::Raw;
-        /// weight decay for tensors that are no matrices
-        weight_decay_1d: Schedule = "0.1", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// MARS: variance reduction before Adam or Lion; as its authors' code (AGI-Arena/MARS,
+/// `MARS/optimizers/mars.py` at 20c60c1).
+///
+/// Matrices (and with `optimize_1d` everything): with `g'` the gradient before, at first 0,
+/// `c = g + gamma beta1 / (1 - beta1) (g - g')`, divided by its norm over the tensor where that
+/// is above 1, `m <- beta1 m + (1 - beta1) c`, and for `mars-adamw`
+/// `v <- beta2 v + (1 - beta2) c^2`, `p <- p - lr (weight_decay p + m^ / (sqrt(v^) + eps))`, for
+/// `mars-lion` `p <- p - lr (weight_decay p + sign(m))`. Everything else takes `AdamW`'s step,
+/// with `betas_1d`, `weight_decay_1d` and `lr lr_1d_factor`. `^` divides by `1 - beta^t`; with
+/// `amsgrad` the largest `v` so far stands under the root.
+///
+/// `lr_1d_factor`, a name of `timm`'s, is the authors' `lr_1d / lr`, so that a schedule has one
+/// rate. This is their approximate MARS, `is_approx`: the exact one computes the gradient
+/// before again on the new batch. Their `mars-shampoo` is left to the matrix rules. `timm` and
+/// `pytorch_optimizer` take tensors of more than two dimensions for matrices, too.
+///
+/// ```
+/// use rappel_optim::Mars;
+/// let mars = Mars { lr: 6e-3.into(), ..Default::default() };
+/// assert!(mars.gamma.is(0.025) && mars.betas[0].is(0.95));
+/// ```
+///
+/// From [Yuan et al., 2024](https://arxiv.org/abs/2411.10438), algorithms 3 and 4.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Mars {
+    /// learning rate
+    #[option(default = 3e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.95, 0.99], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// the share of a matrix that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// divide by the largest average of squares so far
+    #[option(default = false)]
+    pub amsgrad: bool,
+    /// how much of the variance is reduced
+    #[option(default = 0.025, range = 0.0..)]
+    pub gamma: Schedule,
+    /// what is done with the corrected gradient
+    #[option(default = "mars-adamw", kind = Kind::OneOf(TYPES))]
+    pub mars_type: String,
+    /// correct the gradients of all tensors, not of matrices alone
+    #[option(default = false)]
+    pub optimize_1d: bool,
+    /// factor of lr for tensors that are no matrices
+    #[option(default = 1.0, range = 0.0..)]
+    pub lr_1d_factor: Schedule,
+    /// betas for tensors that are no matrices
+    #[option(default = [0.9, 0.95], range = BETA)]
+    pub betas_1d: [Schedule; 2],
+    /// weight decay for tensors that are no matrices
+    #[option(default = 0.1, range = 0.0..)]
+    pub weight_decay_1d: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Mars {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.amsgrad { two_pass::<4, 1, _>(self) } else { two_pass::<3, 1, _>(self) }
-    }
-
-    fn check(&self) -> Result<(), InvalidOption> {
-        one_of("mars_type", &self.mars_type, TYPES)
     }
 }
 

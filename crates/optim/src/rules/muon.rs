@@ -5,9 +5,8 @@ use toml::Value;
 
 use crate::kernels::matrix::{batch, identity, lerp, unbatch};
 use crate::rule::{
-    Algorithm, ConfigError, Horizon, InvalidOption, Kind, OptionValue, Options, ParamTensors,
-    Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule, entry, one_of, scheduled,
-    tensors,
+    Algorithm, Checked, ConfigError, Descends, Kind, OptionValue, Options, ParamTensors, Place,
+    RuleEntry, Schedule, StepContext, Stepper, TensorRule, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Muon>(
@@ -18,66 +17,76 @@ pub(crate) const ENTRY: RuleEntry = entry::<Muon>(
                 polar_express: Amsel et al., https://arxiv.org/abs/2505.16932",
 );
 
-crate::options! {
-    /// Muon, as `torch.optim.Muon`: momentum whose singular values are all brought near 1. For
-    /// matrices; vectors, embeddings and heads belong to a group of their own, under AdamW.
-    ///
-    /// `b <- momentum b + (1 - momentum) g`; `u` is `b`, or with `nesterov`
-    /// `momentum b + (1 - momentum) g` once more; `p <- (1 - lr weight_decay) p - lr s O(u)` for a
-    /// matrix of `r` rows and `c` columns, where `O` begins with `x = u / max(|u|, eps)` and takes
-    /// `ns_steps` times `x <- a x + (b A + c A A) x`, `A = x x^T` (on the transpose where `r > c`),
-    /// and the scale `s` is, by `adjust_lr_fn`:
-    ///
-    /// - `original`: `sqrt(max(1, r / c))`, Keller Jordan's;
-    /// - `match_rms_adamw`: `0.2 sqrt(max(r, c))`, Moonshot's, which takes AdamW's rates and decay;
-    /// - `spectral_unclamped`: `sqrt(r / c)`, Bernstein's;
-    /// - `none`: 1.
-    ///
-    /// `variant` names what else versions differ in, and what scale they go with:
-    ///
-    /// - `torch`: PyTorch's; the scale is `original`;
-    /// - `keller_jordan`: the first published version, which divides by `|u| + eps`; `original`;
-    /// - `moonshot`: `b <- momentum b + g`, nesterov's `u = g + momentum b`, division by
-    ///   `|u| + eps`; `match_rms_adamw`.
-    ///
-    /// `ns_coefficients` are three numbers for every step, a list of such threes, one for each step
-    /// (the last repeats), or a name: `original`, `quintic` or `polar_express`.
-    ///
-    /// PyTorch iterates in bfloat16. Here it is the precision of the step, so that the same gradients
-    /// give the same bits whatever else is in a batch, and `ns_dtype = "bfloat16"` for PyTorch's choice
-    /// (to its own rounding). Matrices of one shape are one batched product.
-    ///
-    /// ```
-    /// use rappel_optim::Muon;
-    /// let muon = Muon { lr: 0.02.into(), weight_decay: 0.01.into(), ..Default::default() };
-    /// assert!(muon.nesterov && muon.ns_steps == 5);
-    /// ```
-    ///
-    /// From [Jordan et al., 2024](https://kellerjordan.github.io/posts/muon).
-    pub struct Muon {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.1", scheduled(Range::from(0.0));
-        /// how much of the average of gradients a step keeps
-        momentum: Schedule = "0.95", scheduled(Range::from(0.0));
-        /// look ahead along the average
-        nesterov: bool = "true", Kind::Bool;
-        /// [a, b, c] of the iteration, a list of such for its steps, or original, quintic, polar_express
-        ns_coefficients: NsCoefficients = "[3.4445, -4.775, 2.0315]", Kind::Raw;
-        /// the least norm that a matrix is divided by
-        eps: f64 = "1e-7", Kind::Float(Range::from(0.0));
-        /// steps of the iteration
-        ns_steps: usize = "5", Kind::Int { min: 0, max: 99 };
-        /// what the step is scaled by; variant: the variant's own
-        adjust_lr_fn: String = "\"variant\"", Kind::OneOf(&SCALES);
-        /// which version of momentum, division and scale
-        variant: String = "\"torch\"", Kind::OneOf(&VARIANTS);
-        /// what the iteration is computed in: full is the precision of the step
-        ns_dtype: String = "\"full\"", Kind::OneOf(&DTYPES);
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Muon, as `torch.optim.Muon`: momentum whose singular values are all brought near 1. For
+/// matrices; vectors, embeddings and heads belong to a group of their own, under AdamW.
+///
+/// `b <- momentum b + (1 - momentum) g`; `u` is `b`, or with `nesterov`
+/// `momentum b + (1 - momentum) g` once more; `p <- (1 - lr weight_decay) p - lr s O(u)` for a
+/// matrix of `r` rows and `c` columns, where `O` begins with `x = u / max(|u|, eps)` and takes
+/// `ns_steps` times `x <- a x + (b A + c A A) x`, `A = x x^T` (on the transpose where `r > c`),
+/// and the scale `s` is, by `adjust_lr_fn`:
+///
+/// - `original`: `sqrt(max(1, r / c))`, Keller Jordan's;
+/// - `match_rms_adamw`: `0.2 sqrt(max(r, c))`, Moonshot's, which takes AdamW's rates and decay;
+/// - `spectral_unclamped`: `sqrt(r / c)`, Bernstein's;
+/// - `none`: 1.
+///
+/// `variant` names what else versions differ in, and what scale they go with:
+///
+/// - `torch`: PyTorch's; the scale is `original`;
+/// - `keller_jordan`: the first published version, which divides by `|u| + eps`; `original`;
+/// - `moonshot`: `b <- momentum b + g`, nesterov's `u = g + momentum b`, division by
+///   `|u| + eps`; `match_rms_adamw`.
+///
+/// `ns_coefficients` are three numbers for every step, a list of such threes, one for each step
+/// (the last repeats), or a name: `original`, `quintic` or `polar_express`.
+///
+/// PyTorch iterates in bfloat16. Here it is the precision of the step, so that the same gradients
+/// give the same bits whatever else is in a batch, and `ns_dtype = "bfloat16"` for PyTorch's choice
+/// (to its own rounding). Matrices of one shape are one batched product.
+///
+/// ```
+/// use rappel_optim::Muon;
+/// let muon = Muon { lr: 0.02.into(), weight_decay: 0.01.into(), ..Default::default() };
+/// assert!(muon.nesterov && muon.ns_steps == 5);
+/// ```
+///
+/// From [Jordan et al., 2024](https://kellerjordan.github.io/posts/muon).
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Muon {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.1, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// how much of the average of gradients a step keeps
+    #[option(default = 0.95, range = 0.0..)]
+    pub momentum: Schedule,
+    /// look ahead along the average
+    #[option(default = true)]
+    pub nesterov: bool,
+    /// [a, b, c] of the iteration, a list of such for its steps, or original, quintic, polar_express
+    #[option(default = NsCoefficients(vec![[3.4445, -4.775, 2.0315]]))]
+    pub ns_coefficients: NsCoefficients,
+    /// the least norm that a matrix is divided by
+    #[option(default = 1e-7, range = 0.0..)]
+    pub eps: f64,
+    /// steps of the iteration
+    #[option(default = 5, range = 0..=99)]
+    pub ns_steps: usize,
+    /// what the step is scaled by; variant: the variant's own
+    #[option(default = "variant", kind = Kind::OneOf(&SCALES))]
+    pub adjust_lr_fn: String,
+    /// which version of momentum, division and scale
+    #[option(default = "torch", kind = Kind::OneOf(&VARIANTS))]
+    pub variant: String,
+    /// what the iteration is computed in: full is the precision of the step
+    #[option(default = "full", kind = Kind::OneOf(&DTYPES))]
+    pub ns_dtype: String,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 const SCALES: [&str; 5] = ["variant", "original", "match_rms_adamw", "spectral_unclamped", "none"];
@@ -134,17 +143,26 @@ impl NsCoefficients {
 }
 
 impl OptionValue for NsCoefficients {
-    fn read(options: &Options, key: &str, _: Horizon) -> Result<Self, ConfigError> {
-        let value = options.raw(key);
-        value.and_then(Self::parse).ok_or_else(|| {
-            let got = value.map_or("nothing".to_owned(), |value| format!("`{value}`"));
+    const KIND: Kind = Kind::Raw;
+
+    fn read(value: &Checked, place: &Place<'_>) -> Result<Self, ConfigError> {
+        let value = Value::read(value, place)?;
+        Self::parse(&value).ok_or_else(|| {
             let wants = "wants a list of 3 floats, a list of such lists, or \"original\", \"quintic\", \
                          \"polar_express\"";
-            options.invalid(key, format!("{wants}, got {got}"))
+            place.invalid(format!("{wants}, got `{value}`"))
         })
     }
 
-    fn check(&self, _: Range) -> Result<(), String> {
+    fn write(&self) -> Option<Value> {
+        let three = |abc: &[f64; 3]| Value::from(abc.to_vec());
+        Some(match self.0.as_slice() {
+            [one] => three(one),
+            list => Value::Array(list.iter().map(three).collect()),
+        })
+    }
+
+    fn check(&self, _: Kind) -> Result<(), String> {
         if self.0.is_empty() || self.0.iter().flatten().any(|x| !x.is_finite()) {
             return Err("wants finite coefficients of one step at the least".to_owned());
         }
@@ -155,12 +173,6 @@ impl OptionValue for NsCoefficients {
 impl Algorithm for Muon {
     fn stepper(&self) -> Box<dyn Stepper> {
         tensors(self)
-    }
-
-    fn check(&self) -> Result<(), InvalidOption> {
-        one_of("adjust_lr_fn", &self.adjust_lr_fn, &SCALES)?;
-        one_of("variant", &self.variant, &VARIANTS)?;
-        one_of("ns_dtype", &self.ns_dtype, &DTYPES)
     }
 }
 

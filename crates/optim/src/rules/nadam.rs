@@ -1,8 +1,8 @@
 //! Adam with Nesterov's momentum.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<NAdam>(
@@ -11,45 +11,51 @@ pub(crate) const ENTRY: RuleEntry = entry::<NAdam>(
     "torch.optim.NAdam; Dozat, 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ",
 );
 
-crate::options! {
-    /// Adam with Nesterov's momentum, as `torch.optim.NAdam`.
-    ///
-    /// At update `t`: `g <- g + weight_decay p` (or, `decoupled_weight_decay`,
-    /// `p <- (1 - lr weight_decay) p`), `m <- beta1 m + (1 - beta1) g`,
-    /// `v <- beta2 v + (1 - beta2) g^2`, `mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2)`,
-    /// `M <- mu_t M` and
-    /// `p <- p - lr ((1 - mu_t) / (1 - M) g + mu_(t+1) / (1 - mu_(t+1) M) m) / (sqrt(v / (1 - beta2^t)) + eps)`.
-    ///
-    /// The product `M` is kept as `mu_product`, in double precision (PyTorch: in its default type).
-    ///
-    /// ```
-    /// use rappel_optim::NAdam;
-    /// let nadam = NAdam { lr: 1e-3.into(), decoupled_weight_decay: true, ..Default::default() };
-    /// assert!(nadam.momentum_decay.is(4e-3));
-    /// ```
-    ///
-    /// PyTorch keeps `mu_product` in its default type, single precision unless `set_default_dtype` says
-    /// otherwise, whatever the parameters' type: of double-precision parameters its trajectory is then
-    /// up to 1e-8 off its own formula. Here numbers are always in double precision.
-    ///
-    /// From [Dozat, 2016](https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ), whose averages take
-    /// `mu_t` in place of `beta1`, too.
-    pub struct NAdam {
-        /// learning rate
-        lr: Schedule = "2e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// how fast the momentum grows from beta1 / 2 to beta1
-        momentum_decay: Schedule = "4e-3", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient, as AdamW
-        decoupled_weight_decay: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Adam with Nesterov's momentum, as `torch.optim.NAdam`.
+///
+/// At update `t`: `g <- g + weight_decay p` (or, `decoupled_weight_decay`,
+/// `p <- (1 - lr weight_decay) p`), `m <- beta1 m + (1 - beta1) g`,
+/// `v <- beta2 v + (1 - beta2) g^2`, `mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2)`,
+/// `M <- mu_t M` and
+/// `p <- p - lr ((1 - mu_t) / (1 - M) g + mu_(t+1) / (1 - mu_(t+1) M) m) / (sqrt(v / (1 - beta2^t)) + eps)`.
+///
+/// The product `M` is kept as `mu_product`, in double precision (PyTorch: in its default type).
+///
+/// ```
+/// use rappel_optim::NAdam;
+/// let nadam = NAdam { lr: 1e-3.into(), decoupled_weight_decay: true, ..Default::default() };
+/// assert!(nadam.momentum_decay.is(4e-3));
+/// ```
+///
+/// PyTorch keeps `mu_product` in its default type, single precision unless `set_default_dtype` says
+/// otherwise, whatever the parameters' type: of double-precision parameters its trajectory is then
+/// up to 1e-8 off its own formula. Here numbers are always in double precision.
+///
+/// From [Dozat, 2016](https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ), whose averages take
+/// `mu_t` in place of `beta1`, too.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct NAdam {
+    /// learning rate
+    #[option(default = 2e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// how fast the momentum grows from beta1 / 2 to beta1
+    #[option(default = 4e-3, range = 0.0..)]
+    pub momentum_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient, as AdamW
+    #[option(default = false)]
+    pub decoupled_weight_decay: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for NAdam {

@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, BETA, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass,
-    entry, scheduled, two_pass,
+    Algorithm, BETA, Descends, Options, Range, Real, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, TwoPass, entry, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Prodigy>(
@@ -13,59 +13,70 @@ pub(crate) const ENTRY: RuleEntry = entry::<Prodigy>(
     "prodigyopt 1.1.2; Mishchenko and Defazio, https://arxiv.org/abs/2306.06101",
 );
 
-crate::options! {
-    /// Prodigy: Adam that finds its learning rate, as `prodigyopt` 1.1.2. Leave `lr` at 1; a
-    /// schedule multiplies it.
-    ///
-    /// With `d` begun at `d0`, `e = d lr` (times `sqrt(1 - beta2^t) / (1 - beta1^t)` with
-    /// `use_bias_correction`), and sums over all parameters of the rule:
-    /// `r <- beta3 r + d / d0 e sum(g (p0 - p))`, `m <- beta1 m + (1 - beta1) d g`,
-    /// `v <- beta2 v + (1 - beta2) d^2 g^2`, `s <- beta3 s + d / d0 e g` (with `safeguard_warmup` `d`
-    /// for `e`), `h = d_coef r / sum(|s|)`. Then `d_max <- max(d_max, h)`,
-    /// `d <- min(d_max, growth_rate d)` (`d` first goes to `h` where that is more and it is still
-    /// `d0`), and `p <- (1 - e weight_decay) p - e m / (sqrt(v) + d eps)`, `e` as it was before, `d`
-    /// as it is now. Without `decouple`, `weight_decay p` is added to the gradient.
-    ///
-    /// `betas[0] = 0` keeps no `m`: `d g` stands for it, with `d` as it is now.
-    ///
-    /// A step whose learning rate is 0, or before any gradient that is not, changes nothing. `p0`
-    /// is where a parameter began, kept in full precision. Parameters of several groups have a `d`
-    /// for each group, where the package shares it. Its `slice_p`, which saves memory by looking at
-    /// every p-th number, is not part of this.
-    ///
-    /// ```
-    /// use rappel_optim::Prodigy;
-    /// let prodigy = Prodigy { use_bias_correction: true, safeguard_warmup: true, ..Default::default() };
-    /// assert!(prodigy.lr.is(1.0) && prodigy.decouple && prodigy.beta3.is_none());
-    /// ```
-    ///
-    /// From [Mishchenko and Defazio, 2023](https://arxiv.org/abs/2306.06101), algorithm 4.
-    pub struct Prodigy {
-        /// factor of the rate that is found
-        lr: Schedule = "1.0", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// decay rate of the sums that `d` is found from; the root of beta2 unless set
-        beta3: Option<Schedule> = "", scheduled(BETA);
-        /// added to the root, times d
-        eps: Schedule = "1e-8", scheduled(Range::above(0.0));
-        /// the share of a parameter that a step takes away, times the rate
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient
-        decouple: bool = "true", Kind::Bool;
-        /// correct the averages for having begun at zero
-        use_bias_correction: bool = "false", Kind::Bool;
-        /// leave lr out of what `d` is divided by, for schedules with a warm-up
-        safeguard_warmup: bool = "false", Kind::Bool;
-        /// what `d` begins at
-        d0: Schedule = "1e-6", scheduled(Range::above(0.0));
-        /// factor of the estimate of `d`
-        d_coef: Schedule = "1.0", scheduled(Range::above(0.0));
-        /// `d` grows by no more than this factor in a step; inf: by any
-        growth_rate: Schedule = "inf", scheduled(Range::above(0.0).or_infinite());
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Prodigy: Adam that finds its learning rate, as `prodigyopt` 1.1.2. Leave `lr` at 1; a
+/// schedule multiplies it.
+///
+/// With `d` begun at `d0`, `e = d lr` (times `sqrt(1 - beta2^t) / (1 - beta1^t)` with
+/// `use_bias_correction`), and sums over all parameters of the rule:
+/// `r <- beta3 r + d / d0 e sum(g (p0 - p))`, `m <- beta1 m + (1 - beta1) d g`,
+/// `v <- beta2 v + (1 - beta2) d^2 g^2`, `s <- beta3 s + d / d0 e g` (with `safeguard_warmup` `d`
+/// for `e`), `h = d_coef r / sum(|s|)`. Then `d_max <- max(d_max, h)`,
+/// `d <- min(d_max, growth_rate d)` (`d` first goes to `h` where that is more and it is still
+/// `d0`), and `p <- (1 - e weight_decay) p - e m / (sqrt(v) + d eps)`, `e` as it was before, `d`
+/// as it is now. Without `decouple`, `weight_decay p` is added to the gradient.
+///
+/// `betas[0] = 0` keeps no `m`: `d g` stands for it, with `d` as it is now.
+///
+/// A step whose learning rate is 0, or before any gradient that is not, changes nothing. `p0`
+/// is where a parameter began, kept in full precision. Parameters of several groups have a `d`
+/// for each group, where the package shares it. Its `slice_p`, which saves memory by looking at
+/// every p-th number, is not part of this.
+///
+/// ```
+/// use rappel_optim::Prodigy;
+/// let prodigy = Prodigy { use_bias_correction: true, safeguard_warmup: true, ..Default::default() };
+/// assert!(prodigy.lr.is(1.0) && prodigy.decouple && prodigy.beta3.is_none());
+/// ```
+///
+/// From [Mishchenko and Defazio, 2023](https://arxiv.org/abs/2306.06101), algorithm 4.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Prodigy {
+    /// factor of the rate that is found
+    #[option(default = 1.0, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// decay rate of the sums that `d` is found from; the root of beta2 unless set
+    #[option(range = BETA)]
+    pub beta3: Option<Schedule>,
+    /// added to the root, times d
+    #[option(default = 1e-8, range = Range::above(0.0))]
+    pub eps: Schedule,
+    /// the share of a parameter that a step takes away, times the rate
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient
+    #[option(default = true)]
+    pub decouple: bool,
+    /// correct the averages for having begun at zero
+    #[option(default = false)]
+    pub use_bias_correction: bool,
+    /// leave lr out of what `d` is divided by, for schedules with a warm-up
+    #[option(default = false)]
+    pub safeguard_warmup: bool,
+    /// what `d` begins at
+    #[option(default = 1e-6, range = Range::above(0.0))]
+    pub d0: Schedule,
+    /// factor of the estimate of `d`
+    #[option(default = 1.0, range = Range::above(0.0))]
+    pub d_coef: Schedule,
+    /// `d` grows by no more than this factor in a step; inf: by any
+    #[option(default = f64::INFINITY.into(), range = Range::above(0.0).or_infinite())]
+    pub growth_rate: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Prodigy {

@@ -1,8 +1,8 @@
 //! Adam with a rectified adaptive rate.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<RAdam>(
@@ -11,43 +11,48 @@ pub(crate) const ENTRY: RuleEntry = entry::<RAdam>(
     "torch.optim.RAdam; Liu et al., https://arxiv.org/abs/1908.03265",
 );
 
-crate::options! {
-    /// Adam whose adaptive rate waits until the average of squares can be trusted, as
-    /// `torch.optim.RAdam`.
-    ///
-    /// At update `t`: `g <- g + weight_decay p` (or, `decoupled_weight_decay`,
-    /// `p <- (1 - lr weight_decay) p`), `m <- beta1 m + (1 - beta1) g`,
-    /// `v <- beta2 v + (1 - beta2) g^2`; with `rho = 2 / (1 - beta2) - 1` and
-    /// `rho_t = rho - 2 t beta2^t / (1 - beta2^t)`, where `rho_t > 5`
-    /// `p <- p - lr m / (1 - beta1^t) r sqrt(1 - beta2^t) / (sqrt(v) + eps)`,
-    /// `r^2 = (rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t)`, and else
-    /// `p <- p - lr m / (1 - beta1^t)`.
-    ///
-    /// The steps before take no account of the gradients' size: with PyTorch's betas these are the
-    /// first five.
-    ///
-    /// ```
-    /// use rappel_optim::RAdam;
-    /// let radam = RAdam { lr: 3e-4.into(), ..Default::default() };
-    /// assert!(radam.weight_decay.is(0.0) && !radam.decoupled_weight_decay);
-    /// ```
-    ///
-    /// From [Liu et al., 2019](https://arxiv.org/abs/1908.03265), where the bound is 4 and there is no
-    /// `eps`; PyTorch's stands beside the root before its bias is corrected, not after as in Adam.
-    pub struct RAdam {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient, as AdamW
-        decoupled_weight_decay: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Adam whose adaptive rate waits until the average of squares can be trusted, as
+/// `torch.optim.RAdam`.
+///
+/// At update `t`: `g <- g + weight_decay p` (or, `decoupled_weight_decay`,
+/// `p <- (1 - lr weight_decay) p`), `m <- beta1 m + (1 - beta1) g`,
+/// `v <- beta2 v + (1 - beta2) g^2`; with `rho = 2 / (1 - beta2) - 1` and
+/// `rho_t = rho - 2 t beta2^t / (1 - beta2^t)`, where `rho_t > 5`
+/// `p <- p - lr m / (1 - beta1^t) r sqrt(1 - beta2^t) / (sqrt(v) + eps)`,
+/// `r^2 = (rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t)`, and else
+/// `p <- p - lr m / (1 - beta1^t)`.
+///
+/// The steps before take no account of the gradients' size: with PyTorch's betas these are the
+/// first five.
+///
+/// ```
+/// use rappel_optim::RAdam;
+/// let radam = RAdam { lr: 3e-4.into(), ..Default::default() };
+/// assert!(radam.weight_decay.is(0.0) && !radam.decoupled_weight_decay);
+/// ```
+///
+/// From [Liu et al., 2019](https://arxiv.org/abs/1908.03265), where the bound is 4 and there is no
+/// `eps`; PyTorch's stands beside the root before its bias is corrected, not after as in Adam.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct RAdam {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient, as AdamW
+    #[option(default = false)]
+    pub decoupled_weight_decay: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for RAdam {

@@ -1,8 +1,8 @@
 //! Gradients over the root of their mean square.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, Descends, Options, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<RmsProp>(
@@ -16,45 +16,51 @@ pub(crate) const ENTRY: RuleEntry = entry::<RmsProp>(
 /// From 0 to 1, both included: above, the average of squares falls below zero.
 const ALPHA: Range = Range::from(0.0).to(1.0);
 
-crate::options! {
-    /// Gradients over the root of their mean square, as `torch.optim.RMSprop`.
-    ///
-    /// With `g <- g + weight_decay p`: `v <- alpha v + (1 - alpha) g^2`, `r = sqrt(v) + eps`; with
-    /// `centered` also `a <- alpha a + (1 - alpha) g` and `r = sqrt(max(v - a^2, 0)) + eps`. Without
-    /// momentum `p <- p - lr g / r`, else `b <- momentum b + g / r` and `p <- p - lr b`.
-    ///
-    /// The state is `square_avg`, then `momentum_buffer` and `grad_avg` where the options want them. A
-    /// momentum that is a curve keeps its buffer even where the curve is 0.
-    ///
-    /// ```
-    /// use rappel_optim::RmsProp;
-    /// let rmsprop = RmsProp { momentum: 0.9.into(), centered: true, ..Default::default() };
-    /// assert!(rmsprop.alpha.is(0.99));
-    /// ```
-    ///
-    /// Differs from PyTorch where rounding leaves the variance `v - a^2` of a steady gradient below
-    /// zero: its root is NaN there and 0 here. PyTorch also takes an `alpha` above 1, which soon gives
-    /// NaN; here that is an error. TensorFlow's rule has `eps` under the root and the learning rate in
-    /// the buffer.
-    ///
-    /// From [Hinton's lecture 6e](https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf);
-    /// centered, from [Graves, 2013](https://arxiv.org/abs/1308.0850).
-    pub struct RmsProp {
-        /// learning rate
-        lr: Schedule = "1e-2", scheduled(Range::from(0.0));
-        /// decay rate of the averages
-        alpha: Schedule = "0.99", scheduled(ALPHA);
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// how much of the buffer a step keeps; 0 keeps no buffer
-        momentum: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// divide by the deviation from the mean gradient, not from 0
-        centered: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Gradients over the root of their mean square, as `torch.optim.RMSprop`.
+///
+/// With `g <- g + weight_decay p`: `v <- alpha v + (1 - alpha) g^2`, `r = sqrt(v) + eps`; with
+/// `centered` also `a <- alpha a + (1 - alpha) g` and `r = sqrt(max(v - a^2, 0)) + eps`. Without
+/// momentum `p <- p - lr g / r`, else `b <- momentum b + g / r` and `p <- p - lr b`.
+///
+/// The state is `square_avg`, then `momentum_buffer` and `grad_avg` where the options want them. A
+/// momentum that is a curve keeps its buffer even where the curve is 0.
+///
+/// ```
+/// use rappel_optim::RmsProp;
+/// let rmsprop = RmsProp { momentum: 0.9.into(), centered: true, ..Default::default() };
+/// assert!(rmsprop.alpha.is(0.99));
+/// ```
+///
+/// Differs from PyTorch where rounding leaves the variance `v - a^2` of a steady gradient below
+/// zero: its root is NaN there and 0 here. PyTorch also takes an `alpha` above 1, which soon gives
+/// NaN; here that is an error. TensorFlow's rule has `eps` under the root and the learning rate in
+/// the buffer.
+///
+/// From [Hinton's lecture 6e](https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf);
+/// centered, from [Graves, 2013](https://arxiv.org/abs/1308.0850).
+#[derive(Debug, Clone, Options, Descends)]
+pub struct RmsProp {
+    /// learning rate
+    #[option(default = 1e-2, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rate of the averages
+    #[option(default = 0.99, range = ALPHA)]
+    pub alpha: Schedule,
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// how much of the buffer a step keeps; 0 keeps no buffer
+    #[option(default = 0.0, range = 0.0..)]
+    pub momentum: Schedule,
+    /// divide by the deviation from the mean gradient, not from 0
+    #[option(default = false)]
+    pub centered: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for RmsProp {

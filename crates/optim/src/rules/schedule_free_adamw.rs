@@ -1,8 +1,8 @@
 //! Schedule-Free `AdamW`.
 
 use crate::rule::{
-    Algorithm, Average, InvalidOption, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot,
-    StepContext, Stepper, elementwise, entry, scheduled,
+    Algorithm, Average, BETA, Descends, InvalidOption, Options, Real, Rule, RuleEntry, Schedule,
+    Slot, StepContext, Stepper, elementwise, entry,
 };
 use crate::schedule_free::{AVERAGE, NUMBERS, Pace, adam_direction, check_betas, warming};
 
@@ -13,46 +13,56 @@ pub(crate) const ENTRY: RuleEntry = entry::<ScheduleFreeAdamW>(
                 https://arxiv.org/abs/2405.15682",
 );
 
-crate::options! {
-    /// Schedule-Free `AdamW`, as `AdamWScheduleFree` of `schedulefree` 1.4.1.
-    ///
-    /// [`ScheduleFreeSgd`](crate::ScheduleFreeSgd) with Adam's direction and `beta1` for its
-    /// momentum: `v <- beta2 v + (1 - beta2) g^2`, `d = g / (sqrt(v / (1 - beta2^t)) + eps) +
-    /// weight_decay y`, `z <- z - lr d`, `x <- (1 - c) x + c z`, `y <- (1 - beta1) z + beta1 x`. The
-    /// weights of the average, the warm-up and how to get `x` are told there.
-    ///
-    /// ```
-    /// use rappel_optim::ScheduleFreeAdamW;
-    /// let rule = ScheduleFreeAdamW { warmup_steps: 100, ..Default::default() };
-    /// assert!(rule.lr.is(0.0025) && rule.weight_lr_power.is(2.0));
-    /// ```
-    ///
-    /// From [Defazio et al., 2024](https://arxiv.org/abs/2405.15682), algorithm 1.
-    pub struct ScheduleFreeAdamW {
-        /// learning rate
-        lr: Schedule = "0.0025", scheduled(Range::from(0.0));
-        /// nearness of the trained point to the average, in (0, 1), and decay rate of the squares
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// added to the direction, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// updates over which the learning rate grows from nothing
-        warmup_steps: u64 = "0", Kind::int_from(0);
-        /// later points weigh more in the average, by the count to this power
-        r: Schedule = "0.0", scheduled(Range::FINITE);
-        /// points weigh by the largest learning rate so far to this power
-        weight_lr_power: Schedule = "2.0", scheduled(Range::FINITE);
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Schedule-Free `AdamW`, as `AdamWScheduleFree` of `schedulefree` 1.4.1.
+///
+/// [`ScheduleFreeSgd`](crate::ScheduleFreeSgd) with Adam's direction and `beta1` for its
+/// momentum: `v <- beta2 v + (1 - beta2) g^2`, `d = g / (sqrt(v / (1 - beta2^t)) + eps) +
+/// weight_decay y`, `z <- z - lr d`, `x <- (1 - c) x + c z`, `y <- (1 - beta1) z + beta1 x`. The
+/// weights of the average, the warm-up and how to get `x` are told there.
+///
+/// ```
+/// use rappel_optim::ScheduleFreeAdamW;
+/// let rule = ScheduleFreeAdamW { warmup_steps: 100, ..Default::default() };
+/// assert!(rule.lr.is(0.0025) && rule.weight_lr_power.is(2.0));
+/// ```
+///
+/// From [Defazio et al., 2024](https://arxiv.org/abs/2405.15682), algorithm 1.
+#[derive(Debug, Clone, Options, Descends)]
+#[options(check = Self::check)]
+pub struct ScheduleFreeAdamW {
+    /// learning rate
+    #[option(default = 0.0025, range = 0.0..)]
+    pub lr: Schedule,
+    /// nearness of the trained point to the average, in (0, 1), and decay rate of the squares
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the direction, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// updates over which the learning rate grows from nothing
+    #[option(default = 0)]
+    pub warmup_steps: u64,
+    /// later points weigh more in the average, by the count to this power
+    #[option(default = 0.0)]
+    pub r: Schedule,
+    /// points weigh by the largest learning rate so far to this power
+    #[option(default = 2.0)]
+    pub weight_lr_power: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for ScheduleFreeAdamW {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<2, _>(self)
     }
+}
 
+impl ScheduleFreeAdamW {
     fn check(&self) -> Result<(), InvalidOption> {
         check_betas(&self.betas)
     }

@@ -1,8 +1,8 @@
 //! Schedule-Free `RAdam`.
 
 use crate::rule::{
-    Algorithm, Average, InvalidOption, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot,
-    StepContext, Stepper, elementwise, entry, scheduled,
+    Algorithm, Average, BETA, Descends, InvalidOption, Options, Real, Rule, RuleEntry, Schedule,
+    Slot, StepContext, Stepper, elementwise, entry,
 };
 use crate::schedule_free::{AVERAGE, NUMBERS, Pace, adam_direction, check_betas};
 
@@ -13,48 +13,58 @@ pub(crate) const ENTRY: RuleEntry = entry::<ScheduleFreeRAdam>(
                 https://arxiv.org/abs/2405.15682; Liu et al., https://arxiv.org/abs/1908.03265",
 );
 
-crate::options! {
-    /// Schedule-Free `RAdam`, as `RAdamScheduleFree` of `schedulefree` 1.4.1: no warm-up to choose.
-    ///
-    /// [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW), its rate multiplied by
-    /// `sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))`, where
-    /// `rho_inf = 2 / (1 - beta2) - 1` and `rho = rho_inf - 2 t beta2^t / (1 - beta2^t)`. While `rho`
-    /// is 4 or less (five updates with the default beta2) nothing moves but the average of
-    /// squares, or, without `silent_sgd_phase`, the direction is the gradient itself.
-    ///
-    /// ```
-    /// use rappel_optim::ScheduleFreeRAdam;
-    /// let rule = ScheduleFreeRAdam::default();
-    /// assert!(rule.silent_sgd_phase && rule.lr.is(0.0025));
-    /// ```
-    ///
-    /// From [Defazio et al., 2024](https://arxiv.org/abs/2405.15682) and
-    /// [Liu et al., 2019](https://arxiv.org/abs/1908.03265).
-    pub struct ScheduleFreeRAdam {
-        /// learning rate
-        lr: Schedule = "0.0025", scheduled(Range::from(0.0));
-        /// nearness of the trained point to the average, in (0, 1), and decay rate of the squares
-        betas: [Schedule; 2] = "[0.9, 0.999]", Kind::Raw;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// added to the direction, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// later points weigh more in the average, by the count to this power
-        r: Schedule = "0.0", scheduled(Range::FINITE);
-        /// points weigh by the largest learning rate so far to this power
-        weight_lr_power: Schedule = "2.0", scheduled(Range::FINITE);
-        /// stand still, not step by plain gradients, until the squares can be trusted
-        silent_sgd_phase: bool = "true", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Schedule-Free `RAdam`, as `RAdamScheduleFree` of `schedulefree` 1.4.1: no warm-up to choose.
+///
+/// [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW), its rate multiplied by
+/// `sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))`, where
+/// `rho_inf = 2 / (1 - beta2) - 1` and `rho = rho_inf - 2 t beta2^t / (1 - beta2^t)`. While `rho`
+/// is 4 or less (five updates with the default beta2) nothing moves but the average of
+/// squares, or, without `silent_sgd_phase`, the direction is the gradient itself.
+///
+/// ```
+/// use rappel_optim::ScheduleFreeRAdam;
+/// let rule = ScheduleFreeRAdam::default();
+/// assert!(rule.silent_sgd_phase && rule.lr.is(0.0025));
+/// ```
+///
+/// From [Defazio et al., 2024](https://arxiv.org/abs/2405.15682) and
+/// [Liu et al., 2019](https://arxiv.org/abs/1908.03265).
+#[derive(Debug, Clone, Options, Descends)]
+#[options(check = Self::check)]
+pub struct ScheduleFreeRAdam {
+    /// learning rate
+    #[option(default = 0.0025, range = 0.0..)]
+    pub lr: Schedule,
+    /// nearness of the trained point to the average, in (0, 1), and decay rate of the squares
+    #[option(default = [0.9, 0.999], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// added to the direction, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// later points weigh more in the average, by the count to this power
+    #[option(default = 0.0)]
+    pub r: Schedule,
+    /// points weigh by the largest learning rate so far to this power
+    #[option(default = 2.0)]
+    pub weight_lr_power: Schedule,
+    /// stand still, not step by plain gradients, until the squares can be trusted
+    #[option(default = true)]
+    pub silent_sgd_phase: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for ScheduleFreeRAdam {
     fn stepper(&self) -> Box<dyn Stepper> {
         elementwise::<2, _>(self)
     }
+}
 
+impl ScheduleFreeRAdam {
     fn check(&self) -> Result<(), InvalidOption> {
         check_betas(&self.betas)
     }

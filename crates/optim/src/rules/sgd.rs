@@ -1,8 +1,8 @@
 //! Stochastic gradient descent.
 
 use crate::rule::{
-    Algorithm, InvalidOption, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
-    Stepper, elementwise, entry, scheduled,
+    Algorithm, Descends, InvalidOption, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Sgd>(
@@ -12,44 +12,52 @@ pub(crate) const ENTRY: RuleEntry = entry::<Sgd>(
                 https://proceedings.mlr.press/v28/sutskever13.html",
 );
 
-crate::options! {
-    /// Stochastic gradient descent, as `torch.optim.SGD`.
-    ///
-    /// With `g <- g + weight_decay p`: `p <- p - lr g` without momentum, else
-    /// `b <- momentum b + (1 - dampening) g` (the first time `b <- g`) and `p <- p - lr b`, or with
-    /// `nesterov` `p <- p - lr (g + momentum b)`.
-    ///
-    /// A momentum that is a curve keeps its buffer even where the curve is 0.
-    ///
-    /// ```
-    /// use rappel_optim::Sgd;
-    /// let sgd = Sgd { lr: 0.01.into(), momentum: 0.9.into(), ..Default::default() };
-    /// assert!(sgd.dampening.is(0.0) && !sgd.nesterov);
-    /// ```
-    ///
-    /// From [Sutskever et al., 2013](https://proceedings.mlr.press/v28/sutskever13.html), with
-    /// PyTorch's placement of the learning rate.
-    pub struct Sgd {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// how much of the buffer a step keeps; 0 keeps no buffer
-        momentum: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// how much of the gradient stays out of the buffer
-        dampening: Schedule = "0.0", scheduled(Range::FINITE);
-        /// added to the gradient, times the parameter
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// look ahead along the buffer; wants a momentum and no dampening
-        nesterov: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Stochastic gradient descent, as `torch.optim.SGD`.
+///
+/// With `g <- g + weight_decay p`: `p <- p - lr g` without momentum, else
+/// `b <- momentum b + (1 - dampening) g` (the first time `b <- g`) and `p <- p - lr b`, or with
+/// `nesterov` `p <- p - lr (g + momentum b)`.
+///
+/// A momentum that is a curve keeps its buffer even where the curve is 0.
+///
+/// ```
+/// use rappel_optim::Sgd;
+/// let sgd = Sgd { lr: 0.01.into(), momentum: 0.9.into(), ..Default::default() };
+/// assert!(sgd.dampening.is(0.0) && !sgd.nesterov);
+/// ```
+///
+/// From [Sutskever et al., 2013](https://proceedings.mlr.press/v28/sutskever13.html), with
+/// PyTorch's placement of the learning rate.
+#[derive(Debug, Clone, Options, Descends)]
+#[options(check = Self::check)]
+pub struct Sgd {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// how much of the buffer a step keeps; 0 keeps no buffer
+    #[option(default = 0.0, range = 0.0..)]
+    pub momentum: Schedule,
+    /// how much of the gradient stays out of the buffer
+    #[option(default = 0.0)]
+    pub dampening: Schedule,
+    /// added to the gradient, times the parameter
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// look ahead along the buffer; wants a momentum and no dampening
+    #[option(default = false)]
+    pub nesterov: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Sgd {
     fn stepper(&self) -> Box<dyn Stepper> {
         if self.momentum.is(0.0) { elementwise::<0, _>(self) } else { elementwise::<1, _>(self) }
     }
+}
 
+impl Sgd {
     fn check(&self) -> Result<(), InvalidOption> {
         if self.nesterov && (self.momentum.is(0.0) || !self.dampening.is(0.0)) {
             let reason = "needs a momentum above 0 and no dampening; set these or leave it out";

@@ -5,8 +5,8 @@ use rappel_tensor::{Shape, Tensor};
 use crate::kernels::linalg::{compose, eigh};
 use crate::kernels::matrix::{cycled, gram, identity, lerp, turned};
 use crate::rule::{
-    Algorithm, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule,
-    entry, scheduled, tensors,
+    Algorithm, Descends, Options, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper,
+    TensorRule, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Shampoo>(
@@ -15,50 +15,58 @@ pub(crate) const ENTRY: RuleEntry = entry::<Shampoo>(
     "pytorch_optimizer.Shampoo 4.1.0; Gupta et al., https://arxiv.org/abs/1802.09568",
 );
 
-crate::options! {
-    /// Shampoo, as `pytorch_optimizer.Shampoo`.
-    ///
-    /// A parameter of `k` dimensions keeps a matrix for each: `H_i`, at first `matrix_eps I`, gathers
-    /// `H_i <- H_i + g_(i) g_(i)^T`, where `g_(i)` is the gradient as a matrix of rows along dimension
-    /// `i`. The step is the gradient multiplied along each dimension by `H_i^(-1 / 2k)`:
-    /// `p <- p - lr u`. For a matrix, `u = H_1^(-1/4) g H_2^(-1/4)`. Scalars take `u = g`.
-    ///
-    /// The roots come from eigenvalues, none below `matrix_eps`, anew every `preconditioning_compute_steps`; until the first
-    /// time they are zero, as in that package, so the first steps do nothing. Its momentum is one of
-    /// steps, not of gradients: `g <- (1 - momentum) g + momentum u'` with the step `u'` before
-    /// (the first gradient at first). Its weight decay is added to the gradient, or with
-    /// `weight_decouple` `p <- (1 - lr weight_decay) p` (without the `lr` where `fixed_decay`).
-    ///
-    /// Dimensions above `max_precondition_dim` keep no matrix, and leave the gradient as it is: that
-    /// package has no such bound, and a matrix for every dimension, however large.
-    ///
-    /// ```
-    /// use rappel_optim::Shampoo;
-    /// let shampoo = Shampoo { preconditioning_compute_steps: 10, ..Default::default() };
-    /// assert_eq!(shampoo.matrix_eps, 1e-6);
-    /// ```
-    ///
-    /// From [Gupta et al., 2018](https://arxiv.org/abs/1802.09568), algorithm 2; pytorch_optimizer 4.1.0.
-    pub struct Shampoo {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// how much of the step before goes into the gradient; 0 keeps none
-        momentum: Schedule = "0.0", scheduled(Range::from(0.0).to(1.0));
-        /// weight decay
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient
-        weight_decouple: bool = "false", Kind::Bool;
-        /// leave the learning rate out of the decay
-        fixed_decay: bool = "false", Kind::Bool;
-        /// steps from one computation of the roots to the next
-        preconditioning_compute_steps: u64 = "1", Kind::int_from(1);
-        /// what the matrices begin with on their diagonals
-        matrix_eps: f64 = "1e-6", Kind::Float(Range::above(0.0));
-        /// dimensions above keep no matrix
-        max_precondition_dim: usize = "10000", Kind::int_from(1);
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Shampoo, as `pytorch_optimizer.Shampoo`.
+///
+/// A parameter of `k` dimensions keeps a matrix for each: `H_i`, at first `matrix_eps I`, gathers
+/// `H_i <- H_i + g_(i) g_(i)^T`, where `g_(i)` is the gradient as a matrix of rows along dimension
+/// `i`. The step is the gradient multiplied along each dimension by `H_i^(-1 / 2k)`:
+/// `p <- p - lr u`. For a matrix, `u = H_1^(-1/4) g H_2^(-1/4)`. Scalars take `u = g`.
+///
+/// The roots come from eigenvalues, none below `matrix_eps`, anew every `preconditioning_compute_steps`; until the first
+/// time they are zero, as in that package, so the first steps do nothing. Its momentum is one of
+/// steps, not of gradients: `g <- (1 - momentum) g + momentum u'` with the step `u'` before
+/// (the first gradient at first). Its weight decay is added to the gradient, or with
+/// `weight_decouple` `p <- (1 - lr weight_decay) p` (without the `lr` where `fixed_decay`).
+///
+/// Dimensions above `max_precondition_dim` keep no matrix, and leave the gradient as it is: that
+/// package has no such bound, and a matrix for every dimension, however large.
+///
+/// ```
+/// use rappel_optim::Shampoo;
+/// let shampoo = Shampoo { preconditioning_compute_steps: 10, ..Default::default() };
+/// assert_eq!(shampoo.matrix_eps, 1e-6);
+/// ```
+///
+/// From [Gupta et al., 2018](https://arxiv.org/abs/1802.09568), algorithm 2; pytorch_optimizer 4.1.0.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Shampoo {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// how much of the step before goes into the gradient; 0 keeps none
+    #[option(default = 0.0, range = 0.0..=1.0)]
+    pub momentum: Schedule,
+    /// weight decay
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient
+    #[option(default = false)]
+    pub weight_decouple: bool,
+    /// leave the learning rate out of the decay
+    #[option(default = false)]
+    pub fixed_decay: bool,
+    /// steps from one computation of the roots to the next
+    #[option(default = 1, range = 1..)]
+    pub preconditioning_compute_steps: u64,
+    /// what the matrices begin with on their diagonals
+    #[option(default = 1e-6, range = Range::above(0.0))]
+    pub matrix_eps: f64,
+    /// dimensions above keep no matrix
+    #[option(default = 10000, range = 1..)]
+    pub max_precondition_dim: usize,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 /// Names of the state of each dimension.

@@ -1,8 +1,8 @@
 //! The sign of the momentum.
 
 use crate::rule::{
-    Algorithm, BETA, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp, scheduled,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Signum>(
@@ -11,33 +11,37 @@ pub(crate) const ENTRY: RuleEntry = entry::<Signum>(
     "pytorch_optimizer 4.1.0, SignSGD; Bernstein et al., https://arxiv.org/abs/1802.04434",
 );
 
-crate::options! {
-    /// Signum, and without momentum signSGD, as `SignSGD` of `pytorch_optimizer` 4.1.0.
-    ///
-    /// `p <- (1 - lr weight_decay) p` (or, without `weight_decouple`, `g <- g + weight_decay p`),
-    /// `m <- momentum m + (1 - momentum) g`, `p <- p - lr sign(m)`; a momentum of 0 keeps no
-    /// average and takes the gradient's sign.
-    ///
-    /// ```
-    /// use rappel_optim::Signum;
-    /// let signum = Signum { lr: 1e-4.into(), ..Default::default() };
-    /// assert!(signum.momentum.is(0.9) && signum.weight_decouple);
-    /// ```
-    ///
-    /// From [Bernstein et al., 2018](https://arxiv.org/abs/1802.04434), algorithm 2. The paper's
-    /// vote of several workers is not part of it.
-    pub struct Signum {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rate of the average of gradients; 0 keeps none
-        momentum: Schedule = "0.9", scheduled(BETA);
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.0", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient
-        weight_decouple: bool = "true", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Signum, and without momentum signSGD, as `SignSGD` of `pytorch_optimizer` 4.1.0.
+///
+/// `p <- (1 - lr weight_decay) p` (or, without `weight_decouple`, `g <- g + weight_decay p`),
+/// `m <- momentum m + (1 - momentum) g`, `p <- p - lr sign(m)`; a momentum of 0 keeps no
+/// average and takes the gradient's sign.
+///
+/// ```
+/// use rappel_optim::Signum;
+/// let signum = Signum { lr: 1e-4.into(), ..Default::default() };
+/// assert!(signum.momentum.is(0.9) && signum.weight_decouple);
+/// ```
+///
+/// From [Bernstein et al., 2018](https://arxiv.org/abs/1802.04434), algorithm 2. The paper's
+/// vote of several workers is not part of it.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Signum {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rate of the average of gradients; 0 keeps none
+    #[option(default = 0.9, range = BETA)]
+    pub momentum: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.0, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient
+    #[option(default = true)]
+    pub weight_decouple: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for Signum {

@@ -5,8 +5,8 @@ use rappel_tensor::{Shape, Tensor};
 use crate::kernels::linalg::{eigh, orthogonal_factor};
 use crate::kernels::matrix::{cycled, gram, lerp, rms, turned};
 use crate::rule::{
-    Algorithm, Kind, ParamTensors, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule,
-    entry, scheduled, tensors,
+    Algorithm, BETA, Descends, Options, ParamTensors, RuleEntry, Schedule, StepContext, Stepper,
+    TensorRule, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Soap>(
@@ -15,53 +15,63 @@ pub(crate) const ENTRY: RuleEntry = entry::<Soap>(
     "pytorch_optimizer.SOAP 4.1.0; Vyas et al., https://arxiv.org/abs/2409.11321",
 );
 
-crate::options! {
-    /// SOAP, as `pytorch_optimizer.SOAP`, which follows the authors' code.
-    ///
-    /// Each dimension `i` keeps an average `GG_i` of `g_(i) g_(i)^T`, where `g_(i)` is the gradient as
-    /// a matrix of rows along it, with decay `shampoo_beta`, and the matrix `Q_i` of its
-    /// eigenvectors. The first gradient only sets these. After that, with `g' = g Q` (along each
-    /// dimension): `m <- lerp(m, g, 1 - beta1)`, `v <- lerp(v, g'^2, 1 - beta2)`,
-    /// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) (m Q / (sqrt(v) + eps)) Q^T`, then
-    /// `p <- (1 - lr weight_decay) p`, then the averages `GG_i` move on. Every
-    /// `precondition_frequency` steps `Q_i` does: one step of power iteration, `GG_i Q_i` in the order
-    /// of its estimated eigenvalues, made orthogonal by QR.
-    ///
-    /// Dimensions above `max_precondition_dim` keep no matrices, nor do vectors unless
-    /// `precondition_1d`. That package rounds to single precision before QR; here it is the precision
-    /// of the step. Its `merge_dims` is left out: reshape the parameter instead.
-    ///
-    /// ```
-    /// use rappel_optim::Soap;
-    /// let soap = Soap { precondition_frequency: 5, ..Default::default() };
-    /// assert!(soap.lr.is(3e-3));
-    /// ```
-    ///
-    /// From [Vyas et al., 2024](https://arxiv.org/abs/2409.11321); pytorch_optimizer 4.1.0.
-    pub struct Soap {
-        /// learning rate
-        lr: Schedule = "3e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.95, 0.95]", Kind::Raw;
-        /// decay rate of the second moments of dimensions; below 0: the second of betas
-        shampoo_beta: Schedule = "-1.0", scheduled(Range::from(-1.0).below(1.0));
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.01", scheduled(Range::from(0.0));
-        /// steps from one change of basis to the next
-        precondition_frequency: u64 = "10", Kind::int_from(1);
-        /// dimensions above keep their basis
-        max_precondition_dim: usize = "10000", Kind::int_from(1);
-        /// turn vectors, too
-        precondition_1d: bool = "false", Kind::Bool;
-        /// correct the averages' bias
-        correct_bias: bool = "true", Kind::Bool;
-        /// divide a step by its root mean square
-        normalize_gradient: bool = "false", Kind::Bool;
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// SOAP, as `pytorch_optimizer.SOAP`, which follows the authors' code.
+///
+/// Each dimension `i` keeps an average `GG_i` of `g_(i) g_(i)^T`, where `g_(i)` is the gradient as
+/// a matrix of rows along it, with decay `shampoo_beta`, and the matrix `Q_i` of its
+/// eigenvectors. The first gradient only sets these. After that, with `g' = g Q` (along each
+/// dimension): `m <- lerp(m, g, 1 - beta1)`, `v <- lerp(v, g'^2, 1 - beta2)`,
+/// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) (m Q / (sqrt(v) + eps)) Q^T`, then
+/// `p <- (1 - lr weight_decay) p`, then the averages `GG_i` move on. Every
+/// `precondition_frequency` steps `Q_i` does: one step of power iteration, `GG_i Q_i` in the order
+/// of its estimated eigenvalues, made orthogonal by QR.
+///
+/// Dimensions above `max_precondition_dim` keep no matrices, nor do vectors unless
+/// `precondition_1d`. That package rounds to single precision before QR; here it is the precision
+/// of the step. Its `merge_dims` is left out: reshape the parameter instead.
+///
+/// ```
+/// use rappel_optim::Soap;
+/// let soap = Soap { precondition_frequency: 5, ..Default::default() };
+/// assert!(soap.lr.is(3e-3));
+/// ```
+///
+/// From [Vyas et al., 2024](https://arxiv.org/abs/2409.11321); pytorch_optimizer 4.1.0.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct Soap {
+    /// learning rate
+    #[option(default = 3e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.95, 0.95], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// decay rate of the second moments of dimensions; below 0: the second of betas
+    #[option(default = -1.0, range = -1.0..1.0)]
+    pub shampoo_beta: Schedule,
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.01, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// steps from one change of basis to the next
+    #[option(default = 10, range = 1..)]
+    pub precondition_frequency: u64,
+    /// dimensions above keep their basis
+    #[option(default = 10000, range = 1..)]
+    pub max_precondition_dim: usize,
+    /// turn vectors, too
+    #[option(default = false)]
+    pub precondition_1d: bool,
+    /// correct the averages' bias
+    #[option(default = true)]
+    pub correct_bias: bool,
+    /// divide a step by its root mean square
+    #[option(default = false)]
+    pub normalize_gradient: bool,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 /// Names of the state of each dimension.

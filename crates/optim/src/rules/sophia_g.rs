@@ -1,8 +1,8 @@
 //! Sophia-G.
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, scheduled,
+    Algorithm, BETA, Descends, Options, Range, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<SophiaG>(
@@ -12,49 +12,55 @@ pub(crate) const ENTRY: RuleEntry = entry::<SophiaG>(
                 https://arxiv.org/abs/2305.14342",
 );
 
-crate::options! {
-    /// Sophia-G, as its authors' code (Liuhong99/Sophia, `sophia.py` at 195a786), its curvature taken
-    /// from the step's own gradient.
-    ///
-    /// At the first update and every `update_period` after it, `h <- beta2 h + (1 - beta2) g^2`.
-    /// Then `p <- (1 - lr weight_decay) p`, `m <- beta1 m + (1 - beta1) g`,
-    /// `p <- p - lr sign(m) min(|m| / (rho bs h + 1e-15), 1)`.
-    ///
-    /// `bs h` stands for the diagonal of the Gauss-Newton matrix. In the paper the gradient squared
-    /// there is a second one, of the loss on labels that are drawn from the model's own predictions
-    /// (Gauss-Newton-Bartlett), and `bs` the number of predictions that it is a mean over. Here it is
-    /// the gradient of the step, of true labels: what the authors' `update_hessian` computes when it
-    /// is called on the same gradient, and the empirical Fisher matrix. It costs no second backward
-    /// pass, and is near the paper's only once the model predicts well. Clipping by norm shrinks it.
-    ///
-    /// The authors' loop takes the curvature after each tenth step, and so steps by signs alone
-    /// before the tenth; this takes it before the first.
-    ///
-    /// ```
-    /// use rappel_optim::SophiaG;
-    /// // Batches of 480 texts of 1024 tokens.
-    /// let sophia = SophiaG { bs: (480.0 * 1024.0).into(), ..Default::default() };
-    /// assert!(sophia.update_period == 10 && sophia.rho.is(0.04));
-    /// ```
-    ///
-    /// From [Liu et al., 2023](https://arxiv.org/abs/2305.14342), algorithm 3, with the placement of
-    /// `rho` and `bs` of the authors' code.
-    pub struct SophiaG {
-        /// learning rate
-        lr: Schedule = "1e-4", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and curvature, each in [0, 1)
-        betas: [Schedule; 2] = "[0.965, 0.99]", Kind::Raw;
-        /// the larger, the fewer elements step by their sign alone
-        rho: Schedule = "0.04", scheduled(Range::from(0.0));
-        /// the share of a parameter that a step takes away, times lr
-        weight_decay: Schedule = "0.1", scheduled(Range::from(0.0));
-        /// predictions that a gradient is the mean over
-        bs: Schedule = "5120", scheduled(Range::above(0.0));
-        /// updates from one look at the curvature to the next
-        update_period: u64 = "10", Kind::int_from(1);
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// Sophia-G, as its authors' code (Liuhong99/Sophia, `sophia.py` at 195a786), its curvature taken
+/// from the step's own gradient.
+///
+/// At the first update and every `update_period` after it, `h <- beta2 h + (1 - beta2) g^2`.
+/// Then `p <- (1 - lr weight_decay) p`, `m <- beta1 m + (1 - beta1) g`,
+/// `p <- p - lr sign(m) min(|m| / (rho bs h + 1e-15), 1)`.
+///
+/// `bs h` stands for the diagonal of the Gauss-Newton matrix. In the paper the gradient squared
+/// there is a second one, of the loss on labels that are drawn from the model's own predictions
+/// (Gauss-Newton-Bartlett), and `bs` the number of predictions that it is a mean over. Here it is
+/// the gradient of the step, of true labels: what the authors' `update_hessian` computes when it
+/// is called on the same gradient, and the empirical Fisher matrix. It costs no second backward
+/// pass, and is near the paper's only once the model predicts well. Clipping by norm shrinks it.
+///
+/// The authors' loop takes the curvature after each tenth step, and so steps by signs alone
+/// before the tenth; this takes it before the first.
+///
+/// ```
+/// use rappel_optim::SophiaG;
+/// // Batches of 480 texts of 1024 tokens.
+/// let sophia = SophiaG { bs: (480.0 * 1024.0).into(), ..Default::default() };
+/// assert!(sophia.update_period == 10 && sophia.rho.is(0.04));
+/// ```
+///
+/// From [Liu et al., 2023](https://arxiv.org/abs/2305.14342), algorithm 3, with the placement of
+/// `rho` and `bs` of the authors' code.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct SophiaG {
+    /// learning rate
+    #[option(default = 1e-4, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and curvature, each in [0, 1)
+    #[option(default = [0.965, 0.99], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// the larger, the fewer elements step by their sign alone
+    #[option(default = 0.04, range = 0.0..)]
+    pub rho: Schedule,
+    /// the share of a parameter that a step takes away, times lr
+    #[option(default = 0.1, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// predictions that a gradient is the mean over
+    #[option(default = 5120.0, range = Range::above(0.0))]
+    pub bs: Schedule,
+    /// updates from one look at the curvature to the next
+    #[option(default = 10, range = 1..)]
+    pub update_period: u64,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 /// What keeps the divisor from 0.

@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, Kind, Range, Real, RuleEntry, Schedule, Slot, StepContext, Stepper, TwoPass, entry,
-    lerp, scheduled, two_pass,
+    Algorithm, BETA, Descends, Options, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    TwoPass, entry, lerp, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<StableAdamW>(
@@ -14,40 +14,45 @@ pub(crate) const ENTRY: RuleEntry = entry::<StableAdamW>(
                 https://arxiv.org/abs/2304.13013",
 );
 
-crate::options! {
-    /// `AdamW` whose rate falls, for each tensor, where its gradients outgrow their average: update
-    /// clipping in place of gradient clipping; as `StableAdamW` of `pytorch_optimizer` 4.1.0.
-    ///
-    /// With `b^ = beta (1 - beta^(t - 1)) / (1 - beta^t)` for each beta, which corrects the bias
-    /// within the averages: `m <- b1^ m + (1 - b1^) g`, `v <- b2^ v + (1 - b2^) g^2`,
-    /// `r = max(1, sqrt(mean(g^2 / max(v, eps^2))))` over the tensor,
-    /// `p <- (1 - lr weight_decay / r) p` (or, without `weight_decouple`,
-    /// `g <- g + weight_decay p` first), `p <- p - lr / r m / (sqrt(v) + eps)`.
-    ///
-    /// The package's Kahan summation for half precision is not part of it: stochastic rounding
-    /// serves the same end.
-    ///
-    /// ```
-    /// use rappel_optim::StableAdamW;
-    /// let rule = StableAdamW { lr: 1e-3.into(), ..Default::default() };
-    /// assert!(rule.betas[1].is(0.99) && rule.weight_decay.is(0.01));
-    /// ```
-    ///
-    /// From [Wortsman et al., 2023](https://arxiv.org/abs/2304.13013), algorithm 2.
-    pub struct StableAdamW {
-        /// learning rate
-        lr: Schedule = "1e-3", scheduled(Range::from(0.0));
-        /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
-        betas: [Schedule; 2] = "[0.9, 0.99]", Kind::Raw;
-        /// the share of a parameter that a step takes away, times the tensor's rate
-        weight_decay: Schedule = "0.01", scheduled(Range::from(0.0));
-        /// shrink the parameter instead of adding to the gradient
-        weight_decouple: bool = "true", Kind::Bool;
-        /// added to the root
-        eps: Schedule = "1e-8", scheduled(Range::from(0.0));
-        /// go up the gradient, not down
-        maximize: bool = "false", Kind::Bool;
-    }
+/// `AdamW` whose rate falls, for each tensor, where its gradients outgrow their average: update
+/// clipping in place of gradient clipping; as `StableAdamW` of `pytorch_optimizer` 4.1.0.
+///
+/// With `b^ = beta (1 - beta^(t - 1)) / (1 - beta^t)` for each beta, which corrects the bias
+/// within the averages: `m <- b1^ m + (1 - b1^) g`, `v <- b2^ v + (1 - b2^) g^2`,
+/// `r = max(1, sqrt(mean(g^2 / max(v, eps^2))))` over the tensor,
+/// `p <- (1 - lr weight_decay / r) p` (or, without `weight_decouple`,
+/// `g <- g + weight_decay p` first), `p <- p - lr / r m / (sqrt(v) + eps)`.
+///
+/// The package's Kahan summation for half precision is not part of it: stochastic rounding
+/// serves the same end.
+///
+/// ```
+/// use rappel_optim::StableAdamW;
+/// let rule = StableAdamW { lr: 1e-3.into(), ..Default::default() };
+/// assert!(rule.betas[1].is(0.99) && rule.weight_decay.is(0.01));
+/// ```
+///
+/// From [Wortsman et al., 2023](https://arxiv.org/abs/2304.13013), algorithm 2.
+#[derive(Debug, Clone, Options, Descends)]
+pub struct StableAdamW {
+    /// learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    pub lr: Schedule,
+    /// decay rates of the averages of gradient and square, each in [0, 1), number or schedule
+    #[option(default = [0.9, 0.99], range = BETA)]
+    pub betas: [Schedule; 2],
+    /// the share of a parameter that a step takes away, times the tensor's rate
+    #[option(default = 0.01, range = 0.0..)]
+    pub weight_decay: Schedule,
+    /// shrink the parameter instead of adding to the gradient
+    #[option(default = true)]
+    pub weight_decouple: bool,
+    /// added to the root
+    #[option(default = 1e-8, range = 0.0..)]
+    pub eps: Schedule,
+    /// go up the gradient, not down
+    #[option(default = false)]
+    pub maximize: bool,
 }
 
 impl Algorithm for StableAdamW {

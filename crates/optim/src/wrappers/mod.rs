@@ -13,7 +13,6 @@ mod sam;
 
 pub(crate) use around::step_around;
 pub(crate) use lookahead::{SLOW, begin, pull};
-pub(crate) use options::FIELDS;
 pub use options::{GradientNoise, Lookahead, Wrappers};
 pub use own::{OwnWrapper, Wrapper};
 pub use sam::Sam;

@@ -1,9 +1,7 @@
 //! Options of sharpness-aware steps.
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Range};
-use rappel_schedule::{Horizon, Schedule, scheduled};
-
-use crate::options::OptionValue;
+use rappel_registry::Options;
+use rappel_schedule::Schedule;
 
 /// Sharpness-aware minimisation, for any rule: the step is taken with the gradient of `x + e`, where
 /// the loss is about as bad as it gets within `rho` of `x`.
@@ -22,30 +20,12 @@ use crate::options::OptionValue;
 /// From [Foret et al., 2020](https://arxiv.org/abs/2010.01412), and, adaptive,
 /// [Kwon et al., 2021](https://arxiv.org/abs/2102.11600), as `SAM` of pytorch_optimizer 4.1. Beyond it,
 /// a rule with `maximize` looks for the least loss close by.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Options)]
 pub struct Sam {
-    /// How far away gradients are taken.
+    /// how far away gradients are taken
+    #[option(default = 0.05, range = 0.0..)]
     pub rho: Schedule,
-    /// Whether the distance is in shares of each parameter.
+    /// distances are shares of each parameter: ASAM
+    #[option(default = false)]
     pub adaptive: bool,
-}
-
-impl Default for Sam {
-    fn default() -> Self {
-        Self { rho: 0.05.into(), adaptive: false }
-    }
-}
-
-const RHO: Range = Range::from(0.0);
-
-impl Sam {
-    pub(super) const FIELDS: &[Field] = &[
-        Field::new("rho", scheduled(RHO), "0.05", "how far away gradients are taken"),
-        Field::new("adaptive", Kind::Bool, "false", "distances are shares of each parameter: ASAM"),
-    ];
-
-    pub(super) fn from_options(options: &Options, horizon: Horizon) -> Result<Self, ConfigError> {
-        let rho = Schedule::read(options, "rho", horizon)?;
-        Ok(Self { rho, adaptive: options.bool("adaptive") })
-    }
 }
