@@ -114,8 +114,11 @@ fn errors_of_configs_name_the_key() {
         ("name = 'adamww'", "config key `optimizer.name`: no optimizer is named `adamww`; did you"),
         ("name = 'sgd'\nlearning_rat = 1", "config key `optimizer.learning_rat`: unknown"),
         ("name = 'sgd'\nnesterov = true", "config key `optimizer.nesterov`: needs a momentum"),
-        ("name = 'adam'\nbetas = 0.9", "config key `optimizer.betas`: wants list of 2 floats in [0, 1) or schedules, got the float 0.9"),
-        ("name = 'adam'\nbetas = [0.9, 1]", "config key `optimizer.betas.1`: 1 is out of range"),
+        (
+            "name = 'adam'\nbetas = 0.9",
+            "config key `optimizer.betas`: wants list of 2 floats in [0, 1) or schedules, got the float 0.9",
+        ),
+        ("name = 'adam'\nbetas = [0.9, 1]", "config key `optimizer.betas[1]`: 1 is out of range"),
         ("name = 'sgd'\ngroups = 3", "config key `optimizer.groups`: expected a list of { params"),
         ("name = 'sgd'\ngroups = [{}]", "config key `optimizer.groups[0].params`: missing"),
         (

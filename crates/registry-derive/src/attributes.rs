@@ -61,6 +61,7 @@ pub enum Given {
 }
 
 /// `#[option(..)]`.
+#[allow(clippy::struct_excessive_bools, reason = "one for each word")]
 pub struct OfField {
     pub default: Given,
     pub range: Option<Expr>,
@@ -72,6 +73,8 @@ pub struct OfField {
     pub aka: Vec<LitStr>,
     pub changeable: bool,
     pub flatten: bool,
+    /// The set that is flattened has options that must be given, so that there is no default.
+    pub required: bool,
     /// It is no option.
     pub skip: bool,
 }
@@ -89,6 +92,7 @@ impl OfField {
             aka: Vec::new(),
             changeable: false,
             flatten: false,
+            required: false,
             skip: false,
         };
         for attribute in attributes.iter().filter(|one| one.path().is_ident("option")) {
@@ -114,11 +118,12 @@ impl OfField {
                     }
                     "changeable" => of.changeable = true,
                     "flatten" => of.flatten = true,
+                    "required" => of.required = true,
                     "skip" => of.skip = true,
                     _ => {
                         return Err(meta.error(
                             "unknown; expected `default`, `default_name`, `unset`, `range`, `kind`, `with`, `name`, \
-                             `also`, `aka`, `changeable`, `flatten` or `skip`",
+                             `also`, `aka`, `changeable`, `flatten`, `required` or `skip`",
                         ));
                     }
                 }

@@ -47,7 +47,8 @@ impl<'a> Declared<'a> {
 
     fn is_required(&self) -> bool {
         match self.of.default {
-            Given::Unsaid => !self.is_optional && !self.of.flatten && !self.of.skip,
+            Given::Unsaid if self.of.flatten => self.of.required,
+            Given::Unsaid => !self.is_optional && !self.of.skip,
             // Only a config has it.
             Given::Named(_) => true,
             _ => false,

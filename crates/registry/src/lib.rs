@@ -131,7 +131,7 @@ pub use rappel_registry_derive::Descends;
 /// | `also = "x"` | a second key |
 /// | `aka("x", "y")` | what it is called elsewhere, for suggestions; see [`Field::aka`] |
 /// | `changeable` | a resumed run may be given another value; see [`Field::changeable`] |
-/// | `flatten` | the options of another set, as if they were declared here |
+/// | `flatten` | the options of another set, as if they were declared here; `flatten, required` where one of them must be given |
 /// | `skip` | no option: the field is its type's default |
 ///
 /// On the struct, `#[options(check = path)]` names a `fn(&Self) -> Result<(), InvalidOption>` that looks at the

@@ -62,7 +62,7 @@ pub trait OptionSet: Sized {
     ///
     /// # Errors
     /// What is wrong with them, by key.
-    fn read(options: &Options) -> Result<Self, ConfigError> {
+    fn from_options(options: &Options) -> Result<Self, ConfigError> {
         Self::read_over(options, None)
     }
 
@@ -71,7 +71,7 @@ pub trait OptionSet: Sized {
     /// # Errors
     /// What is wrong with it, by key; see [`resolve`].
     fn from_toml(path: &str, given: &Table) -> Result<Self, ConfigError> {
-        Self::read(&resolve(path, Self::FIELDS, given)?)
+        Self::from_options(&resolve(path, Self::FIELDS, given)?)
     }
 
     /// The options as TOML, defaults written out, in the order declared.

@@ -1,10 +1,11 @@
 //! Weights that are computed from other parameters, picked by name.
 
 use glob::Pattern;
-use rappel_registry::{ConfigError, Options};
+use rappel_registry::{ConfigError, OptionSet, Options};
 use rappel_schedule::Horizon;
 use rappel_tensor::{Form, Params};
 
+use crate::regularizers::Patterns;
 use crate::weights::pattern;
 use crate::{NoWeights, REGULARIZERS, Regularizer};
 
@@ -30,16 +31,17 @@ use crate::{NoWeights, REGULARIZERS, Regularizer};
 pub fn set_forms(sections: &[Options], params: &mut Params) -> Result<(), ConfigError> {
     let mut forms: Vec<(Option<Vec<Pattern>>, Form)> = Vec::new();
     for options in sections {
-        let entry = REGULARIZERS.lookup_at(options.path(), options.str("name"))?;
+        let entry = REGULARIZERS.lookup_at(options.path(), options.name())?;
         // Its length is that of no curve: forms have no schedules.
         let Ok(Regularizer::Form(form)) = (entry.build.build)(options, Horizon { steps: 1 }) else {
             continue;
         };
-        let patterns = |globs: Vec<&str>| match globs[..] {
+        let patterns = |globs: Vec<String>| match globs[..] {
             [] => Err(NoWeights::Empty),
-            _ => globs.into_iter().map(pattern).collect(),
+            _ => globs.iter().map(|glob| pattern(glob)).collect(),
         };
-        let patterns: Option<Result<Vec<_>, _>> = options.opt_strings("params").map(patterns);
+        let given = Patterns::from_options(options)?.params;
+        let patterns: Option<Result<Vec<_>, _>> = given.map(patterns);
         let refused = |error: NoWeights| options.invalid("params", error.to_string());
         forms.push((patterns.transpose().map_err(refused)?, form));
     }
@@ -56,14 +58,14 @@ pub fn set_forms(sections: &[Options], params: &mut Params) -> Result<(), Config
 }
 
 /// Whether each pattern took a weight.
-pub(crate) fn check_forms(options: &Options, params: &Params) -> Result<(), NoWeights> {
+pub(crate) fn check_forms(patterns: &Patterns, params: &Params) -> Result<(), NoWeights> {
     let formed = params.formed();
     let unmatched = |pattern: &str| {
         let example = params.merged().into_iter().find(|(_, weight)| weight.rank() >= 2);
         let example = example.map_or(String::new(), |(name, _)| name);
         NoWeights::Unmatched { pattern: pattern.to_owned(), example }
     };
-    for glob in options.opt_strings("params").unwrap_or_default() {
+    for glob in patterns.params.iter().flatten() {
         let pattern = pattern(glob)?;
         if !formed.iter().any(|name| pattern.matches(name)) {
             return Err(unmatched(glob));

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use rappel_registry::{Field, Kind};
+use rappel_registry::Words;
 use rappel_tensor::{Tensor, no_grad};
 
 use crate::Weights;
@@ -42,7 +42,7 @@ pub trait Constraint: Debug + Send + Sync {
 
 /// Which parts of a weight are taken together. A weight of rank 3 and more counts as the matrix of
 /// its first dimension against all others; one of rank 1 as a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Words)]
 pub enum Axis {
     /// Each row: the weights into one output of a `Linear` layer.
     #[default]
@@ -52,20 +52,6 @@ pub enum Axis {
 }
 
 impl Axis {
-    /// The option that names an axis.
-    pub(crate) const FIELD: Field = Field::new(
-        "groups",
-        Kind::OneOf(&["rows", "columns"]),
-        "\"rows\"",
-        "what is taken together: weights into one output of a linear layer, or out of one input \
-         (the other way round in GPT-2, whose weights are transposed)",
-    );
-
-    /// The axis of a checked option.
-    pub(crate) fn named(name: &str) -> Self {
-        if name == "columns" { Self::Columns } else { Self::Rows }
-    }
-
     /// The Euclidean norm of each group of `weight`, as a matrix that broadcasts to
     /// [`matrix`]`(weight)`; its gradient is 0 where the norm is.
     pub(crate) fn norms(self, weight: &Tensor) -> Tensor {

@@ -1,10 +1,11 @@
 //! All regularizers of a run.
 
-use rappel_registry::{ConfigError, Options};
+use rappel_registry::{ConfigError, OptionSet, Options};
 use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::{Key, Param, Params, ParamsError, Tensor, no_grad};
 
 use crate::forms::check_forms;
+use crate::regularizers::Patterns;
 use crate::{ActsOn, LossTerms, Mixup, NoWeights, Noise, REGULARIZERS, Regularizer, Weights};
 
 /// All that a config's list `regularize` asks for.
@@ -44,9 +45,9 @@ impl Regularization {
     pub fn from_sections(sections: &[Options], horizon: Horizon) -> Result<Self, ConfigError> {
         let mut members: Vec<Member> = Vec::with_capacity(sections.len());
         for options in sections {
-            let entry = REGULARIZERS.lookup_at(options.path(), options.str("name"))?;
+            let entry = REGULARIZERS.lookup_at(options.path(), options.name())?;
             let regularizer = (entry.build.build)(options, horizon)?;
-            let same = |other: &Member| other.options.str("name") == entry.name;
+            let same = |other: &Member| other.options.name() == entry.name;
             if !options.declares("params") && members.iter().any(same) {
                 let reason = format!("`{}` is given twice; give it once", entry.name);
                 return Err(options.invalid("name", reason));
@@ -65,10 +66,11 @@ impl Regularization {
         for member in self.members.iter_mut().filter(|member| member.options.declares("params")) {
             let refused = |error: NoWeights| member.options.invalid("params", error.to_string());
             if let Regularizer::Form(_) = member.regularizer {
-                check_forms(&member.options, params).map_err(refused)?;
+                let patterns = Patterns::from_options(&member.options)?;
+                check_forms(&patterns, params).map_err(refused)?;
                 continue;
             }
-            let found = match member.options.opt_strings("params") {
+            let found = match Patterns::from_options(&member.options)?.params {
                 Some(patterns) => Weights::matching(params, &patterns),
                 None => Weights::matrices(params),
             };

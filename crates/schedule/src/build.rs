@@ -1,16 +1,16 @@
 //! What an entry of the registry builds with, and what it is told of where it stands.
 
-use rappel_registry::{ConfigError, Entry, Field, Horizon, Kind, More, Options};
+use rappel_registry::{ConfigError, Entry, Horizon, More, Options};
 use toml::{Table, Value};
 
-use crate::feedback::Follow;
+use crate::feedback::{Follow, Watched};
 use crate::{SCHEDULES, Schedule, constant};
 
 /// Builds a curve from an entry's options.
 type Make = fn(&Options, Setting) -> Result<Schedule, ConfigError>;
 
 /// Reads what follows the validations from an entry's options.
-type MakeFollow = fn(&Options) -> Box<dyn Follow>;
+type MakeFollow = fn(&Options) -> Result<(Watched, Box<dyn Follow>), ConfigError>;
 
 /// How an entry of [`SCHEDULES`] builds its curve.
 #[derive(Debug, Clone, Copy)]
@@ -84,9 +84,8 @@ impl Setting {
         Self { horizon: Horizon { steps }, follows: false, ..self }
     }
 
-    /// An option that PyTorch takes as a value, as a fraction of what the factors multiply.
-    pub fn fraction(self, options: &Options, key: &str) -> Result<f64, ConfigError> {
-        let given = options.f64(key);
+    /// The option `key`, which PyTorch takes as a value, as a fraction of what the factors multiply.
+    pub fn fraction(self, options: &Options, key: &str, given: f64) -> Result<f64, ConfigError> {
         if given == 0.0 {
             Ok(0.0)
         } else if self.base == 0.0 {
@@ -98,68 +97,71 @@ impl Setting {
     }
 }
 
-/// Length of the ramp from 0 to 1 that leads a schedule.
-pub(crate) const WARMUP_STEPS: Field = Field::new(
-    "warmup_steps",
-    Kind::int_from(0),
-    "0",
-    "steps of linear ramp from 0; step s has factor s / warmup_steps, so step 0 has 0",
-)
-.also("num_warmup_steps")
-.aka(&["warmup"]);
-
-/// Where a schedule ends.
-pub(crate) const NUM_TRAINING_STEPS: Field = Field::optional(
-    "num_training_steps",
-    Kind::int_from(1),
-    "steps until the schedule's end, warm-up included; by default those of the run",
-)
-.aka(&["total_steps", "max_steps"]);
-
-/// The warm-up, checked against the run.
-pub(crate) fn warmup(options: &Options, setting: Setting) -> Result<u64, ConfigError> {
-    let (warmup, steps) = (options.u64("warmup_steps"), setting.horizon.steps);
-    if warmup <= steps {
-        return Ok(warmup);
-    }
-    let reason = format!("a warm-up of {warmup} steps is longer than the run of {steps} steps");
-    Err(options.invalid("warmup_steps", reason + "; shorten it or train longer"))
+/// The ramp from 0 to 1 that leads a schedule.
+#[derive(Debug, Options)]
+pub(crate) struct Ramp {
+    /// steps of linear ramp from 0; step s has factor s / warmup_steps, so step 0 has 0
+    #[option(default = 0, also = "num_warmup_steps", aka("warmup"))]
+    pub warmup_steps: u64,
 }
 
-/// The steps of the warm-up and of what follows it up to `num_training_steps`.
-pub(crate) fn phases(options: &Options, setting: Setting) -> Result<(u64, u64), ConfigError> {
-    let warmup = warmup(options, setting)?;
-    let total = options.opt_u64("num_training_steps").unwrap_or(setting.horizon.steps);
-    total.checked_sub(warmup).map(|rest| (warmup, rest)).ok_or_else(|| {
-        let reason =
-            format!("a schedule of {total} steps ends within its warm-up of {warmup} steps");
-        options.invalid("num_training_steps", reason)
-    })
+impl Ramp {
+    /// Its length, checked against the run.
+    pub fn steps(&self, options: &Options, setting: Setting) -> Result<u64, ConfigError> {
+        let (warmup, steps) = (self.warmup_steps, setting.horizon.steps);
+        if warmup <= steps {
+            return Ok(warmup);
+        }
+        let reason = format!("a warm-up of {warmup} steps is longer than the run of {steps} steps");
+        Err(options.invalid("warmup_steps", reason + "; shorten it or train longer"))
+    }
+}
+
+/// A ramp, and where the schedule ends.
+#[derive(Debug, Options)]
+pub(crate) struct Phases {
+    #[option(flatten)]
+    pub ramp: Ramp,
+    /// steps until the schedule's end, warm-up included; by default those of the run
+    #[option(range = 1.., aka("total_steps", "max_steps"))]
+    pub num_training_steps: Option<u64>,
+}
+
+impl Phases {
+    /// The steps of the ramp and of what follows it.
+    pub fn split(&self, options: &Options, setting: Setting) -> Result<(u64, u64), ConfigError> {
+        let warmup = self.ramp.steps(options, setting)?;
+        let total = self.num_training_steps.unwrap_or(setting.horizon.steps);
+        total.checked_sub(warmup).map(|rest| (warmup, rest)).ok_or_else(|| {
+            let reason =
+                format!("a schedule of {total} steps ends within its warm-up of {warmup} steps");
+            options.invalid("num_training_steps", reason)
+        })
+    }
 }
 
 /// Schedules within a schedule.
-pub(crate) const SCHEDULE_LIST: Field = Field::required(
-    "schedules",
-    Kind::Raw,
-    "list of schedule tables, each { name = ..., its options }, without value",
-);
+#[derive(Debug, Options)]
+pub(crate) struct ScheduleList {
+    /// list of schedule tables, each { name = ..., its options }, without value
+    schedules: Value,
+}
 
-/// The tables of [`SCHEDULE_LIST`], each with its defaults filled in.
-pub(crate) fn parts(options: &Options) -> Result<Vec<Options>, ConfigError> {
-    let wrong = |got: &str| {
-        let reason = format!("wants a list of at least one schedule table, got {got}");
-        options.invalid(SCHEDULE_LIST.name, reason)
-    };
-    let value = options.raw(SCHEDULE_LIST.name);
-    let Some(Value::Array(list)) = value.filter(|v| v.as_array().is_some_and(|l| !l.is_empty()))
-    else {
-        return Err(wrong(&value.map_or_else(String::new, ToString::to_string)));
-    };
-    let one = |(i, value): (usize, &Value)| match value {
-        Value::Table(given) => within(options, &format!("{}[{i}]", SCHEDULE_LIST.name), given),
-        other => Err(wrong(&format!("{other} in it"))),
-    };
-    list.iter().enumerate().map(one).collect()
+impl ScheduleList {
+    /// The tables, each with its defaults filled in.
+    pub fn parts(&self, options: &Options) -> Result<Vec<Options>, ConfigError> {
+        let wrong = |got: &str| {
+            let reason = format!("wants a list of at least one schedule table, got {got}");
+            options.invalid("schedules", reason)
+        };
+        let list = self.schedules.as_array().filter(|list| !list.is_empty());
+        let list = list.ok_or_else(|| wrong(&self.schedules.to_string()))?;
+        let one = |(i, value): (usize, &Value)| match value {
+            Value::Table(given) => within(options, &format!("schedules[{i}]"), given),
+            other => Err(wrong(&format!("{other} in it"))),
+        };
+        list.iter().enumerate().map(one).collect()
+    }
 }
 
 /// The table of a schedule at `key` of another's options, with its defaults filled in.
@@ -168,24 +170,26 @@ fn within(options: &Options, key: &str, given: &Table) -> Result<Options, Config
 }
 
 /// The schedule within a schedule.
-pub(crate) const SCHEDULE: Field = Field::required(
-    "schedule",
-    Kind::Raw,
-    "schedule table { name = ..., its options }, without value",
-);
+#[derive(Debug, Options)]
+pub(crate) struct Within {
+    /// schedule table { name = ..., its options }, without value
+    schedule: Value,
+}
 
-/// The curve of [`SCHEDULE`], for `setting`'s steps.
-pub(crate) fn inner(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
-    let Some(Value::Table(given)) = options.raw(SCHEDULE.name) else {
-        let reason = "wants a schedule table, such as { name = \"cosine\" }";
-        return Err(options.invalid(SCHEDULE.name, reason));
-    };
-    part(&within(options, SCHEDULE.name, given)?, setting.lasting(setting.horizon.steps))
+impl Within {
+    /// Its curve, for `setting`'s steps.
+    pub fn curve(&self, options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
+        let Value::Table(given) = &self.schedule else {
+            let reason = "wants a schedule table, such as { name = \"cosine\" }";
+            return Err(options.invalid("schedule", reason));
+        };
+        part(&within(options, "schedule", given)?, setting.lasting(setting.horizon.steps))
+    }
 }
 
 /// The curve of a schedule within a schedule.
 pub(crate) fn part(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
-    let build = &SCHEDULES.lookup(options.str("name"))?.build;
+    let build = &SCHEDULES.lookup(options.name())?.build;
     let curve = (build.make)(options, setting)?;
     if !build.absolute || setting.base == 1.0 {
         return Ok(curve);
@@ -199,16 +203,14 @@ pub(crate) fn part(options: &Options, setting: Setting) -> Result<Schedule, Conf
 }
 
 /// The steps of `milestones`, which must not fall.
-pub(crate) fn milestones(options: &Options) -> Result<Vec<u64>, ConfigError> {
-    let value = options.raw("milestones");
+pub(crate) fn milestones(given: &Value, options: &Options) -> Result<Vec<u64>, ConfigError> {
     let read = |value: &Value| {
         let list = value.as_array()?.iter();
         let steps: Option<Vec<u64>> =
             list.map(|step| u64::try_from(step.as_integer()?).ok()).collect();
         steps.filter(|steps| steps.is_sorted())
     };
-    value.and_then(read).ok_or_else(|| {
-        let got = value.map_or_else(String::new, ToString::to_string);
-        options.invalid("milestones", format!("wants a list of rising steps from 0, got {got}"))
+    read(given).ok_or_else(|| {
+        options.invalid("milestones", format!("wants a list of rising steps from 0, got {given}"))
     })
 }

@@ -1,8 +1,8 @@
 //! From resolved options to curves.
 
 use rappel_registry::{
-    Checked, ConfigError, Family, Field, Horizon, Info, Kind, OptionValue, Options, Place, Range,
-    Registry, Scheduled,
+    Checked, ConfigError, Family, Horizon, Info, Kind, OptionSet, OptionValue, Options, Place,
+    Range, Registry, Scheduled,
 };
 use toml::{Table, Value};
 
@@ -13,21 +13,28 @@ use crate::{Build, SCHEDULES, Schedule};
 /// The schedules as they stand inline for a hyperparameter.
 struct Inline;
 
+/// What the factors multiply.
+#[derive(Debug, Options)]
+struct Factored {
+    /// what the factors multiply
+    value: f64,
+}
+
+/// What multiplies values.
+#[derive(Debug, Options)]
+struct Valued {
+    /// multiplies the values
+    #[option(default = 1.0)]
+    value: f64,
+}
+
 /// Those of factors: `value` is what the factors multiply.
-static OF_FACTORS: Registry<Build> = Registry {
-    kind: "schedule",
-    common: &[Field::required("value", Kind::Float(Range::FINITE), "what the factors multiply")],
-    entries: ENTRIES,
-    more,
-};
+static OF_FACTORS: Registry<Build> =
+    Registry { kind: "schedule", common: Factored::FIELDS, entries: ENTRIES, more };
 
 /// Those whose options are values.
-static OF_VALUES: Registry<Build> = Registry {
-    common: &[Field::new("value", Kind::Float(Range::FINITE), "1.0", "multiplies the values")],
-    kind: "schedule",
-    entries: ENTRIES,
-    more,
-};
+static OF_VALUES: Registry<Build> =
+    Registry { common: Valued::FIELDS, kind: "schedule", entries: ENTRIES, more };
 
 impl Family for Inline {
     fn kind(&self) -> &'static str {
@@ -94,8 +101,8 @@ impl ScheduleConfig {
             Self::Number(value) => return Ok((*value).into()),
             Self::Table(table, range) => (table, *range),
         };
-        let value = table.f64("value");
-        let sets_values = SCHEDULES.lookup(table.str("name"))?.build.sets_values;
+        let Factored { value } = Factored::from_options(table)?;
+        let sets_values = SCHEDULES.lookup(table.name())?.build.sets_values;
         let base = if sets_values { 1.0 } else { value };
         let curve = part(table, Setting { horizon, base, follows: false })? * value;
         match curve.outside(range, horizon) {

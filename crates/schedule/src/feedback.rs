@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use rappel_registry::{ConfigError, Field, Kind, Options, Range};
+use rappel_registry::{ConfigError, OptionSet, Options, Words};
 
 use crate::SCHEDULES;
-use crate::build::{SCHEDULE_LIST, parts};
+use crate::build::ScheduleList;
 
 /// A learning rate as a pure function of the values of a metric so far.
 pub(crate) trait Follow: Send + Sync + fmt::Debug {
@@ -51,10 +51,14 @@ impl Feedback {
 }
 
 fn find(options: Options, watches: &mut Vec<Watch>) -> Result<(), ConfigError> {
-    if let Some(follow) = SCHEDULES.lookup(options.str("name"))?.build.follow {
-        watches.push(Watch { rule: follow(&options), options });
-    } else if options.declares(SCHEDULE_LIST.name) {
-        parts(&options)?.into_iter().try_for_each(|part| find(part, watches))?;
+    if let Some(follow) = SCHEDULES.lookup(options.name())?.build.follow {
+        let (watched, rule) = follow(&options)?;
+        watches.push(Watch { options, watched, rule });
+    } else if options.declares("schedules") {
+        ScheduleList::from_options(&options)?
+            .parts(&options)?
+            .into_iter()
+            .try_for_each(|part| find(part, watches))?;
     }
     Ok(())
 }
@@ -63,13 +67,14 @@ fn find(options: Options, watches: &mut Vec<Watch>) -> Result<(), ConfigError> {
 #[derive(Debug)]
 pub struct Watch {
     options: Options,
+    watched: Watched,
     rule: Box<dyn Follow>,
 }
 
 impl Watch {
     /// The name of the metric; unset: the loss.
     pub fn metric(&self) -> Option<&str> {
-        self.options.opt_str(METRIC.name)
+        self.watched.metric.as_deref()
     }
 
     /// The schedule's options, to tell of what is wrong with one.
@@ -83,55 +88,45 @@ impl Watch {
         if lr == 0.0 {
             return 1.0;
         }
-        let mode = self.options.opt_str(MODE.name);
-        let maximize = mode.map_or(greater_is_better, |mode| mode == "max");
+        let maximize = self.watched.mode.map_or(greater_is_better, |mode| mode == Mode::Max);
         self.rule.lr(lr, values, maximize) / lr
     }
 }
 
-/// Which metric.
-pub(crate) const METRIC: Field =
-    Field::optional("metric", Kind::Str, "metric of the validations; by default the loss")
-        .aka(&["metric_for_best_model"]);
+/// The metric that a schedule follows.
+#[derive(Debug, Options)]
+pub(crate) struct Watched {
+    /// metric of the validations; by default the loss
+    #[option(aka("metric_for_best_model"))]
+    metric: Option<String>,
+    /// whether the metric is to fall or to rise; by default what is better of it
+    mode: Option<Mode>,
+}
 
-/// What of it is better.
-pub(crate) const MODE: Field = Field::optional(
-    "mode",
-    Kind::OneOf(&["min", "max"]),
-    "whether the metric is to fall or to rise; by default what is better of it",
-);
+/// The values of `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Words)]
+enum Mode {
+    Min,
+    Max,
+}
 
-pub(crate) const PATIENCE: Field = Field::new(
-    "patience",
-    Kind::int_from(0),
-    "10",
-    "validations in a row that change nothing; the one after them does",
-);
-
-pub(crate) const COOLDOWN: Field = Field::new(
-    "cooldown",
-    Kind::int_from(0),
-    "0",
-    "validations after a reduction that do not count",
-);
-
-/// The values that a factor below 1 takes.
-pub(crate) const BELOW_ONE: Kind = Kind::Float(Range::above(0.0).below(1.0));
+/// The values of `threshold_mode`.
+#[derive(Debug, Clone, Copy, Words)]
+pub(crate) enum ThresholdMode {
+    /// A part of the best value.
+    Rel,
+    /// As it is.
+    Abs,
+}
 
 /// When a value is better than the best so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Better {
-    threshold: f64,
-    relative: bool,
+    pub threshold: f64,
+    pub mode: ThresholdMode,
 }
 
 impl Better {
-    /// From the options `threshold` and `threshold_mode`.
-    pub fn from_options(options: &Options) -> Self {
-        let relative = options.str("threshold_mode") == "rel";
-        Self { threshold: options.f64("threshold"), relative }
-    }
-
     /// What every value is better than.
     pub fn worst(maximize: bool) -> f64 {
         if maximize { f64::NEG_INFINITY } else { f64::INFINITY }
@@ -140,11 +135,11 @@ impl Better {
     pub fn than(self, best: f64, value: f64, maximize: bool) -> bool {
         // A checkpoint keeps no difference between numbers that are not finite.
         value.is_finite()
-            && match (maximize, self.relative) {
-                (false, true) => value < best * (1.0 - self.threshold),
-                (false, false) => value < best - self.threshold,
-                (true, true) => value > best * (1.0 + self.threshold),
-                (true, false) => value > best + self.threshold,
+            && match (maximize, self.mode) {
+                (false, ThresholdMode::Rel) => value < best * (1.0 - self.threshold),
+                (false, ThresholdMode::Abs) => value < best - self.threshold,
+                (true, ThresholdMode::Rel) => value > best * (1.0 + self.threshold),
+                (true, ThresholdMode::Abs) => value > best + self.threshold,
             }
     }
 }

@@ -62,8 +62,8 @@ fn configure<C: OptionSet + ModelConfig + 'static>(
     options: &Options,
     tokens: Option<usize>,
 ) -> Result<Box<dyn ModelConfig>, ConfigError> {
-    let Some(tokens) = tokens else { return Ok(Box::new(C::read(options)?)) };
-    let config = C::read(&options.or(VOCAB_SIZE, tokens as i64))?;
+    let Some(tokens) = tokens else { return Ok(Box::new(C::from_options(options)?)) };
+    let config = C::from_options(&options.or(VOCAB_SIZE, tokens as i64))?;
     let given = config.vocab_size();
     if given < tokens {
         let reason = format!("{given} is less than the tokenizer's {tokens} tokens");

@@ -9,7 +9,7 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
     summary: "avg <- decay avg + (1 - decay) p; the last 1 / (1 - decay) steps, softly",
     reference: "torch.optim.swa_utils.get_ema_avg_fn; Polyak and Juditsky, 1992; use_ema_warmup as diffusers' EMAModel",
     fields: EmaOptions::FIELDS,
-    build: |options| Ok(Box::new(Ema::from(EmaOptions::read(options)?))),
+    build: |options| Ok(Box::new(Ema::from(EmaOptions::from_options(options)?))),
 };
 
 /// An [`Ema`] as a config gives it.

@@ -9,7 +9,7 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
     summary: "the mean of the latest k weights taken in; k copies are kept",
     reference: "Kaddour, Stop wasting my time! (LAWA), https://arxiv.org/abs/2209.14981",
     fields: Latest::FIELDS,
-    build: |options| Ok(Box::new(Latest::read(options)?)),
+    build: |options| Ok(Box::new(Latest::from_options(options)?)),
 };
 
 /// The mean of the latest `k` weights taken in, as the latest `k` checkpoints would give.

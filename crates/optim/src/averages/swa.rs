@@ -9,7 +9,7 @@ pub(super) const ENTRY: AverageEntry = AverageEntry {
     summary: "the mean of the weights of all steps taken in, each with the same share",
     reference: "torch.optim.swa_utils.AveragedModel; Izmailov et al., https://arxiv.org/abs/1803.05407",
     fields: Swa::FIELDS,
-    build: |options| Ok(Box::new(Swa::read(options)?)),
+    build: |options| Ok(Box::new(Swa::from_options(options)?)),
 };
 
 /// Stochastic weight averaging: `avg <- avg + (p - avg) / (n + 1)`, `n` the steps taken in before.

@@ -68,7 +68,7 @@ impl OptimizerConfig {
         horizon: Horizon,
     ) -> Result<(Vec<String>, ParamGroup), ConfigError> {
         let (entry, options) = group_options(path, given, options)?;
-        let patterns = GroupKeys::read(&options)?.params;
+        let patterns = GroupKeys::from_options(&options)?.params;
         if patterns.is_empty() {
             let reason = "is an empty list, so that nothing belongs to this group; name its parameters, \
                           or take the group out";

@@ -1,7 +1,7 @@
 //! Predictions that stay open.
 
-use rappel_registry::{Field, Range};
-use rappel_schedule::{Schedule, scheduled};
+use rappel_registry::{OptionSet, Options};
+use rappel_schedule::Schedule;
 
 use super::{ActsOn, Entry, Regularizer, Technique};
 
@@ -9,17 +9,25 @@ pub(super) const ENTRY: Entry = Entry {
     name: "confidence_penalty",
     summary: "cross-entropy - lambda * entropy of the prediction: low entropy costs",
     reference: "Pereyra et al., 2017, https://arxiv.org/abs/1701.06548",
-    fields: &[Field::new("lambda", scheduled(Range::from(0.0)), "0.1", "factor of the entropy")
-        .aka(&["beta", "weight", "coefficient"])],
+    fields: ConfidencePenaltyOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Logits,
         build: |options, horizon| {
-            let value = Schedule::from_option(options, "lambda", horizon)?;
+            let own = ConfidencePenaltyOptions::read_over(options, Some(horizon))?;
+            let value = own.lambda;
             Ok(Regularizer::Loss { value, set: |terms, value| terms.confidence_penalty = value })
         },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct ConfidencePenaltyOptions {
+    /// factor of the entropy
+    #[option(default = 0.1, range = 0.0.., aka("beta", "weight", "coefficient"))]
+    lambda: Schedule,
+}
 
 const ABOUT: &str = "\
 `lambda H(p)` with the entropy `H(p) = -sum_i p_i ln p_i` of each prediction `p = softmax(x)` is taken from

@@ -1,9 +1,10 @@
 //! Magnitudes and squares together.
 
-use rappel_registry::{Field, Kind, Range};
+use rappel_registry::{OptionSet, Options};
+use rappel_schedule::Schedule;
 use rappel_tensor::{Tensor, no_grad};
 
-use super::{ActsOn, Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use super::{ActsOn, Entry, Patterns, Technique, penalty};
 use crate::penalty::soft_threshold;
 use crate::{Penalty, Weights};
 
@@ -11,25 +12,32 @@ pub(super) const ENTRY: Entry = Entry {
     name: "elastic_net",
     summary: "loss + lambda * (l1_ratio * sum of |w| + (1 - l1_ratio) / 2 * sum of w^2)",
     reference: "Zou and Hastie, 2005, https://doi.org/10.1111/j.1467-9868.2005.00503.x",
-    fields: &[
-        LAMBDA,
-        Field::new(
-            "l1_ratio",
-            Kind::Float(Range::from(0.0).to(1.0)),
-            "0.5",
-            "the share of magnitudes; the rest is squares",
-        ),
-        PROXIMAL,
-        PARAMS,
-    ],
+    fields: ElasticNetOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Weights,
         build: |options, horizon| {
-            penalty(ElasticNet { l1_ratio: options.f64("l1_ratio") }, options, horizon)
+            let own = ElasticNetOptions::read_over(options, Some(horizon))?;
+            Ok(penalty(ElasticNet { l1_ratio: own.l1_ratio }, own.lambda, own.proximal))
         },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct ElasticNetOptions {
+    /// factor of the penalty
+    #[option(range = 0.0.., aka("alpha", "weight", "coefficient", "weight_decay"))]
+    lambda: Schedule,
+    /// the share of magnitudes; the rest is squares
+    #[option(default = 0.5, range = 0.0..=1.0)]
+    l1_ratio: f64,
+    /// take a proximal step after each update instead of adding to the loss
+    #[option(default = false)]
+    proximal: bool,
+    #[option(flatten)]
+    on: Patterns,
+}
 
 const ABOUT: &str = "\
 `lambda (r sum_i |w_i| + (1 - r) / 2 sum_i w_i^2)` with `r = l1_ratio`, added to the loss, as

@@ -1,9 +1,10 @@
 //! Norms of rows or columns.
 
-use rappel_registry::{Field, Kind};
+use rappel_registry::{OptionSet, Options};
+use rappel_schedule::Schedule;
 use rappel_tensor::{Tensor, no_grad};
 
-use super::{ActsOn, Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use super::{ActsOn, Entry, Patterns, Technique, penalty};
 use crate::penalty::matrix;
 use crate::{Axis, Penalty, Weights};
 
@@ -11,28 +12,38 @@ pub(super) const ENTRY: Entry = Entry {
     name: "group_lasso",
     summary: "loss + lambda * sum over rows or columns of their norms: drives whole ones to 0",
     reference: "Yuan and Lin, 2006, https://doi.org/10.1111/j.1467-9868.2005.00532.x",
-    fields: &[
-        LAMBDA,
-        Axis::FIELD,
-        Field::new(
-            "scale_by_size",
-            Kind::Bool,
-            "true",
-            "weigh each norm by the square root of its group's size, as the paper",
-        ),
-        PROXIMAL,
-        PARAMS,
-    ],
+    fields: GroupLassoOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Weights,
         build: |options, horizon| {
-            let axis = Axis::named(options.str("groups"));
-            let lasso = GroupLasso { axis, scale_by_size: options.bool("scale_by_size") };
-            penalty(lasso, options, horizon)
+            let own = GroupLassoOptions::read_over(options, Some(horizon))?;
+            let axis = own.groups;
+            let lasso = GroupLasso { axis, scale_by_size: own.scale_by_size };
+            Ok(penalty(lasso, own.lambda, own.proximal))
         },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct GroupLassoOptions {
+    /// factor of the penalty
+    #[option(range = 0.0.., aka("alpha", "weight", "coefficient", "weight_decay"))]
+    lambda: Schedule,
+    /// what is taken together: weights into one output of a linear layer, or out of one input (the other
+    /// way round in GPT-2, whose weights are transposed)
+    #[option(default = Axis::Rows)]
+    groups: Axis,
+    /// weigh each norm by the square root of its group's size, as the paper
+    #[option(default = true)]
+    scale_by_size: bool,
+    /// take a proximal step after each update instead of adding to the loss
+    #[option(default = false)]
+    proximal: bool,
+    #[option(flatten)]
+    on: Patterns,
+}
 
 const ABOUT: &str = "\
 `lambda sum_g s_g ||w_g||`, added to the loss, over groups `g` that are rows or columns of each weight;

@@ -1,8 +1,10 @@
 //! The sum of magnitudes.
 
+use rappel_registry::{OptionSet, Options};
+use rappel_schedule::Schedule;
 use rappel_tensor::Tensor;
 
-use super::{ActsOn, Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use super::{ActsOn, Entry, Patterns, Technique, penalty};
 use crate::penalty::soft_threshold;
 use crate::{Penalty, Weights};
 
@@ -10,13 +12,29 @@ pub(super) const ENTRY: Entry = Entry {
     name: "l1",
     summary: "loss + lambda * sum of |w|: drives weights to 0, exactly with `proximal`",
     reference: "Tibshirani, 1996, https://doi.org/10.1111/j.2517-6161.1996.tb02080.x",
-    fields: &[LAMBDA, PROXIMAL, PARAMS],
+    fields: L1Options::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Weights,
-        build: |options, horizon| penalty(L1, options, horizon),
+        build: |options, horizon| {
+            let own = L1Options::read_over(options, Some(horizon))?;
+            Ok(penalty(L1, own.lambda, own.proximal))
+        },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct L1Options {
+    /// factor of the penalty
+    #[option(range = 0.0.., aka("alpha", "weight", "coefficient", "weight_decay"))]
+    lambda: Schedule,
+    /// take a proximal step after each update instead of adding to the loss
+    #[option(default = false)]
+    proximal: bool,
+    #[option(flatten)]
+    on: Patterns,
+}
 
 const ABOUT: &str = "\
 The lasso's penalty `lambda sum_i |w_i|`, added to the loss; its gradient is `lambda sign(w)`, 0 at 0.

@@ -1,21 +1,39 @@
 //! The sum of squares.
 
+use rappel_registry::{OptionSet, Options};
+use rappel_schedule::Schedule;
 use rappel_tensor::{Tensor, no_grad};
 
-use super::{ActsOn, Entry, LAMBDA, PARAMS, PROXIMAL, Technique, penalty};
+use super::{ActsOn, Entry, Patterns, Technique, penalty};
 use crate::{Penalty, Weights};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "l2",
     summary: "loss + lambda * sum of w^2: keeps weights small (ridge)",
     reference: "Hoerl and Kennard, 1970, https://doi.org/10.1080/00401706.1970.10488634",
-    fields: &[LAMBDA, PROXIMAL, PARAMS],
+    fields: L2Options::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Weights,
-        build: |options, horizon| penalty(L2, options, horizon),
+        build: |options, horizon| {
+            let own = L2Options::read_over(options, Some(horizon))?;
+            Ok(penalty(L2, own.lambda, own.proximal))
+        },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct L2Options {
+    /// factor of the penalty
+    #[option(range = 0.0.., aka("alpha", "weight", "coefficient", "weight_decay"))]
+    lambda: Schedule,
+    /// take a proximal step after each update instead of adding to the loss
+    #[option(default = false)]
+    proximal: bool,
+    #[option(flatten)]
+    on: Patterns,
+}
 
 const ABOUT: &str = "\
 The ridge penalty `lambda sum_i w_i^2`, added to the loss; its gradient is `2 lambda w`, so that under

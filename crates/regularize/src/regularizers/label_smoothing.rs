@@ -1,7 +1,7 @@
 //! Targets that leave the other classes a share.
 
-use rappel_registry::{Field, Range};
-use rappel_schedule::{Schedule, scheduled};
+use rappel_registry::{OptionSet, Options};
+use rappel_schedule::Schedule;
 
 use super::{ActsOn, Entry, Regularizer, Technique};
 
@@ -9,21 +9,25 @@ pub(super) const ENTRY: Entry = Entry {
     name: "label_smoothing",
     summary: "cross-entropy against (1 - e) target + e / classes: keeps a model from being too sure",
     reference: "Szegedy et al., 2015, https://arxiv.org/abs/1512.00567, as PyTorch's CrossEntropyLoss",
-    fields: &[Field::required(
-        "label_smoothing",
-        scheduled(Range::from(0.0).to(1.0)),
-        "e: the share of each target that is spread evenly over all classes",
-    )
-    .aka(&["smoothing", "epsilon", "lambda"])],
+    fields: LabelSmoothingOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Targets,
         build: |options, horizon| {
-            let value = Schedule::from_option(options, "label_smoothing", horizon)?;
+            let own = LabelSmoothingOptions::read_over(options, Some(horizon))?;
+            let value = own.label_smoothing;
             Ok(Regularizer::Loss { value, set: |terms, value| terms.label_smoothing = value })
         },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct LabelSmoothingOptions {
+    /// e: the share of each target that is spread evenly over all classes
+    #[option(range = 0.0..=1.0, aka("smoothing", "epsilon", "lambda"))]
+    label_smoothing: Schedule,
+}
 
 const ABOUT: &str = "\
 The target `t` becomes the distribution `q = (1 - e) [t] + e / K` over the `K` classes, with

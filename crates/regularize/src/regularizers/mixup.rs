@@ -1,7 +1,7 @@
 //! Samples between samples.
 
-use rappel_registry::{Field, Range};
-use rappel_schedule::{Schedule, scheduled};
+use rappel_registry::{OptionSet, Options};
+use rappel_schedule::Schedule;
 
 use super::{ActsOn, Entry, Regularizer, Technique};
 
@@ -9,21 +9,25 @@ pub(super) const ENTRY: Entry = Entry {
     name: "mixup",
     summary: "embeddings of pairs of samples are mixed, and their losses in the same proportion",
     reference: "Zhang et al., 2017, https://arxiv.org/abs/1710.09412; on embeddings: Guo et al., 2019, https://arxiv.org/abs/1905.08941",
-    fields: &[Field::new(
-        "alpha",
-        scheduled(Range::from(0.0)),
-        "0.2",
-        "both parameters of the weight's Beta distribution; 0: no mixing",
-    )],
+    fields: MixupOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Samples,
         build: |options, horizon| {
-            let alpha = Schedule::from_option(options, "alpha", horizon)?;
+            let own = MixupOptions::read_over(options, Some(horizon))?;
+            let alpha = own.alpha;
             Ok(Regularizer::Mixup { alpha })
         },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct MixupOptions {
+    /// both parameters of the weight's Beta distribution; 0: no mixing
+    #[option(default = 0.2, range = 0.0..)]
+    alpha: Schedule,
+}
 
 const ABOUT: &str = "\
 In training each sample `i` of a forward pass has a partner `j`, by a random permutation, and all share a weight

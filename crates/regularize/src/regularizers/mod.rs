@@ -21,8 +21,8 @@ mod stochastic_depth;
 mod weight_norm;
 mod z_loss;
 
-use rappel_registry::{ConfigError, Field, Kind, More, Options, Range, Registry};
-use rappel_schedule::{Horizon, Schedule, scheduled};
+use rappel_registry::{ConfigError, More, Options, Range, Registry};
+use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::Form;
 
 use crate::{Constraint, LossTerms, Noise, Penalty};
@@ -151,39 +151,16 @@ pub enum Regularizer {
 const PROBABILITY: Range = Range::from(0.0).below(1.0);
 
 /// Which parameters are meant.
-const PARAMS: Field = Field::optional(
-    "params",
-    Kind::Strings,
-    "globs over whole parameter names, such as *.weight; unset: all of two dimensions and more, so \
-     neither biases nor norms",
-);
+#[derive(Debug, Options)]
+pub(crate) struct Patterns {
+    /// globs over whole parameter names, such as *.weight; unset: all of two dimensions and more, so
+    /// neither biases nor norms
+    pub params: Option<Vec<String>>,
+}
 
-/// Whether a penalty acts after the update.
-const PROXIMAL: Field = Field::new(
-    "proximal",
-    Kind::Bool,
-    "false",
-    "take a proximal step after each update instead of adding to the loss",
-);
-
-/// The factor of a penalty.
-const LAMBDA: Field =
-    Field::required("lambda", scheduled(Range::from(0.0)), "factor of the penalty").aka(&[
-        "alpha",
-        "weight",
-        "coefficient",
-        "weight_decay",
-    ]);
-
-/// A penalty with the options `lambda` and `proximal`.
-fn penalty(
-    penalty: impl Penalty + 'static,
-    options: &Options,
-    horizon: Horizon,
-) -> Result<Regularizer, ConfigError> {
-    let lambda = Schedule::from_option(options, "lambda", horizon)?;
-    let proximal = options.bool("proximal");
-    Ok(Regularizer::Penalty { penalty: Box::new(penalty), lambda, proximal })
+/// A penalty, or its proximal step.
+fn penalty(penalty: impl Penalty + 'static, lambda: Schedule, proximal: bool) -> Regularizer {
+    Regularizer::Penalty { penalty: Box::new(penalty), lambda, proximal }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Noise on embeddings.
 
-use rappel_registry::{Field, Range};
-use rappel_schedule::{Schedule, scheduled};
+use rappel_registry::{OptionSet, Options};
+use rappel_schedule::Schedule;
 
 use super::{ActsOn, Entry, Regularizer, Technique};
 
@@ -9,17 +9,25 @@ pub(super) const ENTRY: Entry = Entry {
     name: "neftune",
     summary: "uniform noise on token embeddings of size alpha / sqrt(time * width)",
     reference: "Jain et al., 2023, https://arxiv.org/abs/2310.05914, as transformers",
-    fields: &[Field::new("alpha", scheduled(Range::from(0.0)), "5.0", "size of the noise")
-        .aka(&["neftune_noise_alpha", "noise_alpha"])],
+    fields: NeftuneOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Embeddings,
         build: |options, horizon| {
-            let value = Schedule::from_option(options, "alpha", horizon)?;
+            let own = NeftuneOptions::read_over(options, Some(horizon))?;
+            let value = own.alpha;
             Ok(Regularizer::Noise { value, set: |noise, value| noise.neftune = value })
         },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct NeftuneOptions {
+    /// size of the noise
+    #[option(default = 5.0, range = 0.0.., aka("neftune_noise_alpha", "noise_alpha"))]
+    alpha: Schedule,
+}
 
 const ABOUT: &str = "\
 In training the token embeddings `x` `[batch, time, width]` become `x + alpha / sqrt(time width) u`, where `u` is

@@ -1,9 +1,10 @@
 //! Distance from matrices that turn without stretching.
 
+use rappel_registry::{OptionSet, Options};
 use rappel_schedule::Schedule;
 use rappel_tensor::Tensor;
 
-use super::{ActsOn, Entry, LAMBDA, PARAMS, Regularizer, Technique};
+use super::{ActsOn, Entry, Patterns, Regularizer, Technique};
 use crate::penalty::matrix;
 use crate::{Penalty, Weights};
 
@@ -11,16 +12,27 @@ pub(super) const ENTRY: Entry = Entry {
     name: "orthogonal",
     summary: "loss + lambda * sum of ||W W^T - I||^2: rows of unit length at right angles",
     reference: "Bansal et al., 2018, https://arxiv.org/abs/1810.09102 (soft orthogonality)",
-    fields: &[LAMBDA, PARAMS],
+    fields: OrthogonalOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Weights,
         build: |options, horizon| {
-            let lambda = Schedule::from_option(options, "lambda", horizon)?;
+            let own = OrthogonalOptions::read_over(options, Some(horizon))?;
+            let lambda = own.lambda;
             Ok(Regularizer::Penalty { penalty: Box::new(Orthogonal), lambda, proximal: false })
         },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct OrthogonalOptions {
+    /// factor of the penalty
+    #[option(range = 0.0.., aka("alpha", "weight", "coefficient", "weight_decay"))]
+    lambda: Schedule,
+    #[option(flatten)]
+    on: Patterns,
+}
 
 const ABOUT: &str = "\
 `lambda sum_W ||W W^T - I||_F^2`, added to the loss, where `W` has at most as many rows as columns; else

@@ -1,20 +1,28 @@
 //! Weights that stretch no vector.
 
+use rappel_registry::{OptionSet, Options};
 use rappel_tensor::Form;
 
-use super::{ActsOn, Entry, PARAMS, Regularizer, Technique};
+use super::{ActsOn, Entry, Patterns, Regularizer, Technique};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "spectral_norm",
     summary: "weights are v / sigma, with the largest singular value sigma of v",
     reference: "Miyato et al., 2018, https://arxiv.org/abs/1802.05957, as PyTorch's spectral_norm",
-    fields: &[PARAMS],
+    fields: SpectralNormOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Weights,
         build: |_, _| Ok(Regularizer::Form(Form::SpectralNorm)),
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct SpectralNormOptions {
+    #[option(flatten)]
+    on: Patterns,
+}
 
 const ABOUT: &str = "\
 A weight is `w = v / (a^T v b)`, as a matrix of its first dimension against all others, where `v` is trained and

@@ -1,24 +1,37 @@
 //! Weights as lengths and directions.
 
+use rappel_registry::{OptionSet, Options};
 use rappel_tensor::Form;
 
-use super::{ActsOn, Entry, PARAMS, Regularizer, Technique};
+use super::{ActsOn, Entry, Patterns, Regularizer, Technique};
 use crate::Axis;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "weight_norm",
     summary: "weights are g v / ||v||: the length and direction of each row are trained apart",
     reference: "Salimans and Kingma, 2016, https://arxiv.org/abs/1602.07868, as PyTorch's weight_norm",
-    fields: &[Axis::FIELD, PARAMS],
+    fields: WeightNormOptions::FIELDS,
     build: Technique {
         about: ABOUT,
         acts_on: ActsOn::Weights,
-        build: |options, _| {
-            let columns = Axis::named(options.str("groups")) == Axis::Columns;
+        build: |options, horizon| {
+            let own = WeightNormOptions::read_over(options, Some(horizon))?;
+            let columns = own.groups == Axis::Columns;
             Ok(Regularizer::Form(Form::WeightNorm { columns }))
         },
     },
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct WeightNormOptions {
+    /// what is taken together: weights into one output of a linear layer, or out of one input (the other
+    /// way round in GPT-2, whose weights are transposed)
+    #[option(default = Axis::Rows)]
+    groups: Axis,
+    #[option(flatten)]
+    on: Patterns,
+}
 
 const ABOUT: &str = "\
 Each row `w` of a weight, or each column (all but the last dimension), is `g v / ||v||`; `g` and `v` are trained,

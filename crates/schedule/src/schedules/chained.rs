@@ -1,17 +1,18 @@
 //! Schedules at once.
 
-use rappel_registry::Entry;
+use rappel_registry::{Entry, OptionSet, Options};
 
-use crate::build::{Build, SCHEDULE_LIST, part, parts};
+use crate::build::{Build, ScheduleList, part};
 use crate::constant;
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "chained",
     summary: "the product of schedules",
     reference: "torch.optim.lr_scheduler.ChainedScheduler",
-    fields: &[SCHEDULE_LIST],
+    fields: ChainedOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        parts(options)?.iter().try_fold(constant(1.0), |product, table| {
+        let own = ChainedOptions::from_options(options)?;
+        own.list.parts(options)?.iter().try_fold(constant(1.0), |product, table| {
             Ok(product * part(table, setting)?)
         })
     })
@@ -21,3 +22,10 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
          Its others overwrite what those before them did; here they are factors too. A warm-up is one of them, or within one of them.",
     ),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct ChainedOptions {
+    #[option(flatten, required)]
+    list: ScheduleList,
+}

@@ -1,17 +1,27 @@
 //! A linear ramp, then 1.
 
-use rappel_registry::Entry;
+use rappel_registry::{Entry, OptionSet, Options};
 
-use crate::build::{WARMUP_STEPS, warmup};
+use crate::build::Ramp;
 use crate::{Build, Schedule, ScheduleFn};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "constant_with_warmup",
     summary: "linear ramp over warmup_steps, then factor 1",
     reference: "transformers get_constant_schedule_with_warmup",
-    fields: &[WARMUP_STEPS],
-    build: Build::factors(|options, setting| Ok(linear_warmup(warmup(options, setting)?))),
+    fields: ConstantWithWarmupOptions::FIELDS,
+    build: Build::factors(|options, setting| {
+        let own = ConstantWithWarmupOptions::from_options(options)?;
+        Ok(linear_warmup(own.ramp.steps(options, setting)?))
+    }),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct ConstantWithWarmupOptions {
+    #[option(flatten)]
+    ramp: Ramp,
+}
 
 /// `step / steps` until `steps`, 1 from there on; it lasts `steps` steps.
 ///

@@ -2,9 +2,9 @@
 
 use std::f64::consts::PI;
 
-use rappel_registry::{Entry, Field, Kind, Range};
+use rappel_registry::{Entry, OptionSet, Options, Range};
 
-use crate::build::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
+use crate::build::Phases;
 use crate::{Build, Schedule, ScheduleFn, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -12,19 +12,23 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     summary: "linear ramp over warmup_steps, then half a cosine wave from 1 to 0",
     reference: "Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983; \
                 transformers get_cosine_schedule_with_warmup",
-    fields: &[WARMUP_STEPS, NUM_TRAINING_STEPS, NUM_CYCLES],
+    fields: CosineOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        let (warmup, rest) = phases(options, setting)?;
-        Ok(linear_warmup(warmup).then(cosine_cycles(rest, options.f64("num_cycles"))))
+        let own = CosineOptions::from_options(options)?;
+        let (warmup, rest) = own.phases.split(options, setting)?;
+        Ok(linear_warmup(warmup).then(cosine_cycles(rest, own.num_cycles)))
     }),
 };
 
-pub(crate) const NUM_CYCLES: Field = Field::new(
-    "num_cycles",
-    Kind::Float(Range::above(0.0)),
-    "0.5",
-    "cosine waves until the end; 0.5 falls from 1 to 0 once",
-);
+/// Its options.
+#[derive(Debug, Options)]
+struct CosineOptions {
+    #[option(flatten)]
+    phases: Phases,
+    /// cosine waves until the end; 0.5 falls from 1 to 0 once
+    #[option(default = 0.5, range = Range::above(0.0))]
+    num_cycles: f64,
+}
 
 /// `(1 + cos(pi * step / steps)) / 2` until `steps`, 0 from there on; it lasts `steps` steps.
 ///

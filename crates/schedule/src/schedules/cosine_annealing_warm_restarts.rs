@@ -2,9 +2,8 @@
 
 use std::f64::consts::PI;
 
-use rappel_registry::{Entry, Field, Kind};
+use rappel_registry::{Entry, OptionSet, Options};
 
-use super::cosine_annealing::ETA_MIN;
 use crate::Schedule;
 use crate::build::Build;
 
@@ -13,18 +12,15 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     summary: "half cosine waves from 1 to eta_min, the first of t_0 steps, each t_mult as long as the last",
     reference: "Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983; \
                 torch.optim.lr_scheduler.CosineAnnealingWarmRestarts",
-    fields: &[
-        Field::required("t_0", Kind::int_from(1), "steps of the first half wave"),
-        Field::new("t_mult", Kind::int_from(1), "1", "how many times as long the next one is"),
-        ETA_MIN,
-    ],
+    fields: CosineAnnealingWarmRestartsOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        let (first, growth) = (options.u64("t_0"), options.u64("t_mult"));
+        let own = CosineAnnealingWarmRestartsOptions::from_options(options)?;
+        let (first, growth) = (own.t_0, own.t_mult);
         let waves = Schedule::from_fn(None, move |step| {
             let (within, length) = place(step, first, growth);
             0.5 * (1.0 + (PI * within as f64 / length as f64).cos())
         });
-        Ok(waves.floor(setting.fraction(options, "eta_min")?))
+        Ok(waves.floor(setting.fraction(options, "eta_min", own.eta_min)?))
     })
     .about(
         "`r + (1 - r) (1 + cos(pi t_cur / t_i)) / 2`, where `r` is `eta_min` over \
@@ -32,6 +28,20 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
             and step 0 and the first of each wave have factor 1.",
     ),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct CosineAnnealingWarmRestartsOptions {
+    /// steps of the first half wave
+    #[option(range = 1..)]
+    t_0: u64,
+    /// how many times as long the next one is
+    #[option(default = 1, range = 1..)]
+    t_mult: u64,
+    /// the lowest value
+    #[option(default = 0.0, range = 0.0..)]
+    eta_min: f64,
+}
 
 /// Where a step lies in its wave, and how long that is.
 fn place(step: u64, first: u64, growth: u64) -> (u64, u64) {

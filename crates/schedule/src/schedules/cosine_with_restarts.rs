@@ -2,9 +2,9 @@
 
 use std::f64::consts::PI;
 
-use rappel_registry::{Entry, Field, Kind};
+use rappel_registry::{Entry, OptionSet, Options};
 
-use crate::build::{Build, NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
+use crate::build::{Build, Phases};
 use crate::{Schedule, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
@@ -12,14 +12,11 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     summary: "linear ramp over warmup_steps, then num_cycles half cosine waves, each from 1 to 0",
     reference: "Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983; \
                 transformers get_cosine_with_hard_restarts_schedule_with_warmup",
-    fields: &[
-        WARMUP_STEPS,
-        NUM_TRAINING_STEPS,
-        Field::new("num_cycles", Kind::int_from(1), "1", "half waves until the end"),
-    ],
+    fields: CosineWithRestartsOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        let (warmup, rest) = phases(options, setting)?;
-        let cycles = options.u64("num_cycles") as f64;
+        let own = CosineWithRestartsOptions::from_options(options)?;
+        let (warmup, rest) = own.phases.split(options, setting)?;
+        let cycles = own.num_cycles as f64;
         let waves = Schedule::from_fn(Some(rest), move |step| {
             if step >= rest {
                 return 0.0;
@@ -30,3 +27,13 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
         Ok(linear_warmup(warmup).then(waves))
     }),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct CosineWithRestartsOptions {
+    #[option(flatten)]
+    phases: Phases,
+    /// half waves until the end
+    #[option(default = 1, range = 1..)]
+    num_cycles: u64,
+}

@@ -1,6 +1,6 @@
 //! Triangles between two values.
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range};
+use rappel_registry::{ConfigError, Entry, OptionSet, Options, Range, Words};
 
 use crate::build::{Build, Setting};
 use crate::{Schedule, ScheduleFn};
@@ -10,21 +10,30 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     summary: "straight lines from base_lr up to max_lr and back, again and again",
     reference: "Smith, Cyclical Learning Rates, https://arxiv.org/abs/1506.01186; \
                 torch.optim.lr_scheduler.CyclicLR",
-    fields: &[
-        Field::required("base_lr", Kind::Float(Range::FINITE), "where cycles start"),
-        Field::required("max_lr", Kind::Float(Range::FINITE), "where they turn"),
-        Field::new("step_size_up", Kind::int_from(1), "2000", "steps from base_lr to max_lr"),
-        Field::optional("step_size_down", Kind::int_from(1), "steps back; by default as many"),
-        Field::new(
-            "mode",
-            Kind::OneOf(&["triangular", "triangular2", "exp_range"]),
-            "\"triangular\"",
-            "height of the triangles: all the same; half after each; gamma ** step",
-        ),
-        Field::new("gamma", Kind::Float(Range::above(0.0)), "1.0", "of exp_range"),
-    ],
+    fields: CyclicOptions::FIELDS,
     build: Build::values(build).about(ABOUT),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct CyclicOptions {
+    /// where cycles start
+    base_lr: f64,
+    /// where they turn
+    max_lr: f64,
+    /// steps from base_lr to max_lr
+    #[option(default = 2000, range = 1..)]
+    step_size_up: u64,
+    /// steps back; by default as many
+    #[option(range = 1..)]
+    step_size_down: Option<u64>,
+    /// height of the triangles: all the same; half after each; gamma ** step
+    #[option(default = Mode::Triangular)]
+    mode: Mode,
+    /// of exp_range
+    #[option(default = 1.0, range = Range::above(0.0))]
+    gamma: f64,
+}
 
 const ABOUT: &str = "No warm-up: step 0 has `base_lr`, and step `step_size_up` is the first with `max_lr`. `base_lr + (max_lr - base_lr) h s`, where `h` goes from 0 to 1 and back in each cycle and `s` \
     is 1 for triangular, `2 ** -n` in the n-th cycle from 0 for triangular2, `gamma ** step` for exp_range.\n\n\
@@ -33,19 +42,28 @@ const ABOUT: &str = "No warm-up: step 0 has `base_lr`, and step `step_size_up` i
 
 #[allow(clippy::unnecessary_wraps)] // The type of all builders.
 fn build(options: &Options, _: Setting) -> Result<Schedule, ConfigError> {
-    let up = options.u64("step_size_up");
-    let down = options.opt_u64("step_size_down").unwrap_or(up);
+    let own = CyclicOptions::from_options(options)?;
+    let up = own.step_size_up;
+    let down = own.step_size_down.unwrap_or(up);
     Ok(Schedule::new(Cyclic {
-        base: options.f64("base_lr"),
-        height: options.f64("max_lr") - options.f64("base_lr"),
+        base: own.base_lr,
+        height: own.max_lr - own.base_lr,
         total: up as f64 + down as f64,
         rise: up as f64 / (up as f64 + down as f64),
-        scale: match options.str("mode") {
-            "triangular2" => Scale::Halves,
-            "exp_range" => Scale::Power(options.f64("gamma")),
-            _ => Scale::Same,
+        scale: match own.mode {
+            Mode::Triangular => Scale::Same,
+            Mode::Triangular2 => Scale::Halves,
+            Mode::ExpRange => Scale::Power(own.gamma),
         },
     }))
+}
+
+/// The values of `mode`.
+#[derive(Debug, Clone, Copy, Words)]
+enum Mode {
+    Triangular,
+    Triangular2,
+    ExpRange,
 }
 
 /// How high the triangles are.

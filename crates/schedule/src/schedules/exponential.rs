@@ -1,6 +1,6 @@
 //! Falls by a factor every step.
 
-use rappel_registry::{Entry, Field, Kind, Range};
+use rappel_registry::{Entry, OptionSet, Options};
 
 use crate::Schedule;
 use crate::build::Build;
@@ -9,10 +9,21 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "exponential",
     summary: "times gamma every step",
     reference: "torch.optim.lr_scheduler.ExponentialLR",
-    fields: &[Field::required("gamma", Kind::Float(Range::from(0.0)), "factor of each step")],
-    build: Build::factors(|options, _| Ok(exponential(options.f64("gamma"))))
-        .about("`gamma ** step`. No warm-up: step 0 has factor 1."),
+    fields: ExponentialOptions::FIELDS,
+    build: Build::factors(|options, _| {
+        let own = ExponentialOptions::from_options(options)?;
+        Ok(exponential(own.gamma))
+    })
+    .about("`gamma ** step`. No warm-up: step 0 has factor 1."),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct ExponentialOptions {
+    /// factor of each step
+    #[option(range = 0.0..)]
+    gamma: f64,
+}
 
 /// `gamma ** step`; it never ends.
 ///

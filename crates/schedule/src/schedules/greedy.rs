@@ -2,68 +2,29 @@
 
 use std::collections::VecDeque;
 
-use rappel_registry::{Entry, Field, Kind, Range};
+use rappel_registry::{Entry, OptionSet, Options, Range};
 
 use crate::build::Build;
-use crate::feedback::{BELOW_ONE, Better, COOLDOWN, Follow, METRIC, MODE, PATIENCE};
+use crate::feedback::{Better, Follow, ThresholdMode, Watched};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "greedy",
     summary: "divided by factor while a metric of the validations improves, times factor when it does not",
     reference: "GreedyLR, https://arxiv.org/abs/2512.14527; transformers GreedyLR",
-    fields: &[
-        METRIC,
-        MODE,
-        Field::new("factor", BELOW_ONE, "0.95", "what multiplies or divides"),
-        PATIENCE,
-        Field::new("threshold", Kind::Float(Range::FINITE), "1e-6", "improvements are larger"),
-        Field::new(
-            "threshold_mode",
-            Kind::OneOf(&["rel", "abs"]),
-            "\"abs\"",
-            "threshold as a part of the best value, or as it is",
-        ),
-        COOLDOWN,
-        Field::new(
-            "warmup",
-            Kind::int_from(0),
-            "0",
-            "validations after a rise that do not count",
-        ),
-        Field::new(
-            "min_lr",
-            Kind::Float(Range::from(0.0)),
-            "1e-3",
-            "lower bound of the learning rate",
-        ),
-        Field::new(
-            "max_lr",
-            Kind::Float(Range::from(0.0)),
-            "1.0",
-            "upper bound of the learning rate",
-        ),
-        Field::new("eps", Kind::Float(Range::from(0.0)), "1e-8", "smaller changes are left out"),
-        Field::new("smooth", Kind::Bool, "false", "look at means of the last values"),
-        Field::new("window_size", Kind::int_from(1), "50", "how many of them"),
-        Field::new(
-            "reset_start",
-            Kind::int_from(0),
-            "500",
-            "reductions at min_lr after which it begins again from the start",
-        ),
-    ],
+    fields: GreedyOptions::FIELDS,
     build: Build::following(|options| {
-        Box::new(Greedy {
-            factor: options.f64("factor"),
-            patience: options.u64("patience"),
-            better: Better::from_options(options),
-            cooldown: options.u64("cooldown"),
-            warmup: options.u64("warmup"),
-            bounds: [options.f64("min_lr"), options.f64("max_lr")],
-            eps: options.f64("eps"),
-            window: options.bool("smooth").then(|| options.usize("window_size")),
-            reset_start: options.u64("reset_start"),
-        })
+        let own = GreedyOptions::from_options(options)?;
+        Ok((own.watched, Box::new(Greedy {
+            factor: own.factor,
+            patience: own.patience,
+            better: Better { threshold: own.threshold, mode: own.threshold_mode },
+            cooldown: own.cooldown,
+            warmup: own.warmup,
+            bounds: [own.min_lr, own.max_lr],
+            eps: own.eps,
+            window: own.smooth.then_some(own.window_size),
+            reset_start: own.reset_start,
+        })))
     })
     .about(
         "No warm-up of the rate (`warmup` is a pause): chain `constant_with_warmup` to it. Steps count nothing, \
@@ -71,6 +32,49 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
          transformers, where the default `min_lr` of 1e-3 stands above what large models are trained with: set it.",
     ),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct GreedyOptions {
+    #[option(flatten)]
+    watched: Watched,
+    /// what multiplies or divides
+    #[option(default = 0.95, range = Range::above(0.0).below(1.0))]
+    factor: f64,
+    /// validations in a row that change nothing; the one after them does
+    #[option(default = 10)]
+    patience: u64,
+    /// improvements are larger
+    #[option(default = 1e-6)]
+    threshold: f64,
+    /// threshold as a part of the best value, or as it is
+    #[option(default = ThresholdMode::Abs)]
+    threshold_mode: ThresholdMode,
+    /// validations after a reduction that do not count
+    #[option(default = 0)]
+    cooldown: u64,
+    /// validations after a rise that do not count
+    #[option(default = 0)]
+    warmup: u64,
+    /// lower bound of the learning rate
+    #[option(default = 1e-3, range = 0.0..)]
+    min_lr: f64,
+    /// upper bound of the learning rate
+    #[option(default = 1.0, range = 0.0..)]
+    max_lr: f64,
+    /// smaller changes are left out
+    #[option(default = 1e-8, range = 0.0..)]
+    eps: f64,
+    /// look at means of the last values
+    #[option(default = false)]
+    smooth: bool,
+    /// how many of them
+    #[option(default = 50, range = 1..)]
+    window_size: usize,
+    /// reductions at min_lr after which it begins again from the start
+    #[option(default = 500)]
+    reset_start: u64,
+}
 
 #[derive(Debug)]
 struct Greedy {

@@ -1,20 +1,28 @@
 //! A straight line from 1 to 0.
 
-use rappel_registry::Entry;
+use rappel_registry::{Entry, OptionSet, Options};
 
-use crate::build::{NUM_TRAINING_STEPS, WARMUP_STEPS, phases};
+use crate::build::Phases;
 use crate::{Build, Schedule, ScheduleFn, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "linear",
     summary: "linear ramp over warmup_steps, then a straight line from 1 to 0",
     reference: "transformers get_linear_schedule_with_warmup",
-    fields: &[WARMUP_STEPS, NUM_TRAINING_STEPS],
+    fields: LinearOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        let (warmup, rest) = phases(options, setting)?;
+        let own = LinearOptions::from_options(options)?;
+        let (warmup, rest) = own.phases.split(options, setting)?;
         Ok(linear_warmup(warmup).then(linear_decay(rest)))
     }),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct LinearOptions {
+    #[option(flatten)]
+    phases: Phases,
+}
 
 /// `1 - step / steps` until `steps`, 0 from there on; it lasts `steps` steps.
 ///

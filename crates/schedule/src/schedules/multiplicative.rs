@@ -1,8 +1,8 @@
 //! A product of a formula's values.
 
-use rappel_registry::Entry;
+use rappel_registry::{Entry, OptionSet, Options};
 
-use super::lambda::{ABOUT, LR_LAMBDA, formula};
+use super::lambda::{ABOUT, FormulaOptions};
 use crate::Schedule;
 use crate::build::Build;
 
@@ -10,9 +10,10 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "multiplicative",
     summary: "the product of the formula lr_lambda at the steps from 1 to this one",
     reference: "torch.optim.lr_scheduler.MultiplicativeLR",
-    fields: &[LR_LAMBDA],
+    fields: MultiplicativeOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        let (formula, steps) = (formula(options)?, setting.horizon.steps);
+        let own = MultiplicativeOptions::from_options(options)?;
+        let (formula, steps) = (own.formula.parse(options)?, setting.horizon.steps);
         if steps > MOST {
             let reason = format!("keeps a product for each step; takes at most {MOST} steps");
             return Err(options.invalid("name", reason));
@@ -28,6 +29,13 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     })
     .about(ABOUT),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct MultiplicativeOptions {
+    #[option(flatten, required)]
+    formula: FormulaOptions,
+}
 
 /// 160 MB of products.
 const MOST: u64 = 20_000_000;

@@ -1,8 +1,7 @@
 //! Falls by a factor at given steps.
 
-use rappel_registry::{Entry, Field, Kind};
+use rappel_registry::{Entry, OptionSet, Options};
 
-use super::step::GAMMA;
 use crate::build::{Build, milestones};
 use crate::{Schedule, ScheduleFn};
 
@@ -10,17 +9,25 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "multistep",
     summary: "times gamma at each of the milestones",
     reference: "torch.optim.lr_scheduler.MultiStepLR",
-    fields: &[
-        Field::required(
-            "milestones",
-            Kind::Raw,
-            "list of rising steps; one given twice counts twice",
-        ),
-        GAMMA,
-    ],
-    build: Build::factors(|options, _| Ok(multistep(milestones(options)?, options.f64("gamma"))))
-        .about("`gamma ** (how many milestones are at or before step)`. No warm-up: step 0 has factor 1."),
+    fields: MultistepOptions::FIELDS,
+    build: Build::factors(|options, _| {
+        let own = MultistepOptions::from_options(options)?;
+        Ok(multistep(milestones(&own.milestones, options)?, own.gamma))
+    })
+    .about(
+        "`gamma ** (how many milestones are at or before step)`. No warm-up: step 0 has factor 1.",
+    ),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct MultistepOptions {
+    /// list of rising steps; one given twice counts twice
+    milestones: toml::Value,
+    /// what each fall multiplies by
+    #[option(default = 0.1, range = 0.0..)]
+    gamma: f64,
+}
 
 /// `gamma ** n`, where `n` of the milestones are at or before the step; it never ends.
 ///

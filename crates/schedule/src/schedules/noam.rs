@@ -1,6 +1,6 @@
 //! The Transformer's first schedule.
 
-use rappel_registry::{Entry, Field, Kind};
+use rappel_registry::{Entry, OptionSet, Options};
 
 use crate::Schedule;
 use crate::build::Build;
@@ -9,14 +9,10 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "noam",
     summary: "linear ramp over warmup_steps, then one over the square root of the step, by model size",
     reference: "Vaswani et al., Attention Is All You Need, https://arxiv.org/abs/1706.03762, equation 3",
-    fields: &[
-        Field::required("d_model", Kind::int_from(1), "width of the model"),
-        Field::new("warmup_steps", Kind::int_from(1), "4000", "steps until the peak")
-            .also("num_warmup_steps")
-            .aka(&["warmup"]),
-    ],
+    fields: NoamOptions::FIELDS,
     build: Build::whole(|options, _| {
-        let (width, warmup) = (options.u64("d_model") as f64, options.u64("warmup_steps") as f64);
+        let own = NoamOptions::from_options(options)?;
+        let (width, warmup) = (own.d_model as f64, own.warmup_steps as f64);
         Ok(Schedule::from_fn(None, move |step| {
             let number = step as f64 + 1.0;
             width.powf(-0.5) * number.powf(-0.5).min(number * warmup.powf(-1.5))
@@ -27,3 +23,14 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
          from 1. In `[schedule]` it multiplies the learning rate, which is 1 in the paper.",
     ),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct NoamOptions {
+    /// width of the model
+    #[option(range = 1..)]
+    d_model: u64,
+    /// steps until the peak
+    #[option(default = 4000, range = 1.., also = "num_warmup_steps", aka("warmup"))]
+    warmup_steps: u64,
+}

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range};
+use rappel_registry::{ConfigError, Entry, OptionSet, Options, Range, Words};
 
 use crate::build::{Build, Setting};
 use crate::{Schedule, ScheduleFn};
@@ -12,31 +12,34 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     summary: "from max_lr / div_factor up to max_lr, and down to a final_div_factor-th of the start",
     reference: "Smith and Topin, Super-Convergence, https://arxiv.org/abs/1708.07120; \
                 torch.optim.lr_scheduler.OneCycleLR",
-    fields: &[
-        Field::required("max_lr", Kind::Float(Range::FINITE), "the peak"),
-        Field::optional(
-            "total_steps",
-            Kind::int_from(1),
-            "steps in all; by default those of the run",
-        ),
-        Field::new(
-            "pct_start",
-            Kind::Float(Range::from(0.0).to(1.0)),
-            "0.3",
-            "the part of the steps that goes up",
-        ),
-        Field::new("anneal_strategy", Kind::OneOf(&["cos", "linear"]), "\"cos\"", "how it goes"),
-        Field::new("div_factor", Kind::Float(Range::above(0.0)), "25.0", "peak over start"),
-        Field::new("final_div_factor", Kind::Float(Range::above(0.0)), "1e4", "start over end"),
-        Field::new(
-            "three_phase",
-            Kind::Bool,
-            "false",
-            "come down to the start in as many steps as went up, then on to the end",
-        ),
-    ],
+    fields: OneCycleOptions::FIELDS,
     build: Build::values(build).about(ABOUT),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct OneCycleOptions {
+    /// the peak
+    max_lr: f64,
+    /// steps in all; by default those of the run
+    #[option(range = 1..)]
+    total_steps: Option<u64>,
+    /// the part of the steps that goes up
+    #[option(default = 0.3, range = 0.0..=1.0)]
+    pct_start: f64,
+    /// how it goes
+    #[option(default = Anneal::Cos)]
+    anneal_strategy: Anneal,
+    /// peak over start
+    #[option(default = 25.0, range = Range::above(0.0))]
+    div_factor: f64,
+    /// start over end
+    #[option(default = 1e4, range = Range::above(0.0))]
+    final_div_factor: f64,
+    /// come down to the start in as many steps as went up, then on to the end
+    #[option(default = false)]
+    three_phase: bool,
+}
 
 const ABOUT: &str = "The warm-up is the first phase: step 0 has `max_lr / div_factor`, and the peak is at `pct_start total_steps - 1`, so that it is \
     one step shorter than its part of the steps. Between the ends of a phase, `end + (start - end) (1 + cos(pi p)) / 2` or a straight line, \
@@ -48,18 +51,19 @@ const ABOUT: &str = "The warm-up is the first phase: step 0 has `max_lr / div_fa
     `final_div_factor = 1`.";
 
 fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
+    let own = OneCycleOptions::from_options(options)?;
     let run = setting.horizon.steps;
-    let total = options.opt_u64("total_steps").unwrap_or(run).max(1);
+    let total = own.total_steps.unwrap_or(run).max(1);
     if total < run {
         let reason = format!("the cycle of {total} steps is over before the run of {run} steps");
         return Err(options.invalid("total_steps", reason + "; give as many, or leave it out"));
     }
-    let (length, part) = (total as f64, options.f64("pct_start"));
-    let peak = options.f64("max_lr");
-    let start = peak / options.f64("div_factor");
-    let end = start / options.f64("final_div_factor");
+    let (length, part) = (total as f64, own.pct_start);
+    let peak = own.max_lr;
+    let start = peak / own.div_factor;
+    let end = start / own.final_div_factor;
     let (up, last) = (part * length - 1.0, length - 1.0);
-    let phases = if options.bool("three_phase") {
+    let phases = if own.three_phase {
         let down = 2.0 * part * length - 2.0;
         if down > last {
             let reason = format!("{part} up and as much down leaves no steps of {total} to end in");
@@ -71,8 +75,15 @@ fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
     } else {
         vec![(up, start, peak), (last, peak, end)]
     };
-    let cosine = options.str("anneal_strategy") == "cos";
+    let cosine = matches!(own.anneal_strategy, Anneal::Cos);
     Ok(Schedule::new(OneCycle { phases, cosine, total }))
+}
+
+/// The values of `anneal_strategy`.
+#[derive(Debug, Clone, Copy, Words)]
+enum Anneal {
+    Cos,
+    Linear,
 }
 
 #[derive(Debug)]

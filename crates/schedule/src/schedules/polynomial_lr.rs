@@ -1,6 +1,6 @@
 //! A power of the way that is left.
 
-use rappel_registry::{Entry, Field, Kind, Range};
+use rappel_registry::{Entry, OptionSet, Options, Range};
 
 use crate::Schedule;
 use crate::build::Build;
@@ -9,17 +9,26 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "polynomial_lr",
     summary: "from 1 to 0 within total_iters steps, as a power of the way left",
     reference: "torch.optim.lr_scheduler.PolynomialLR",
-    fields: &[
-        Field::new("total_iters", Kind::int_from(1), "5", "steps until 0, where it stays"),
-        Field::new("power", Kind::Float(Range::above(0.0)), "1.0", "1 is a straight line"),
-    ],
+    fields: PolynomialLrOptions::FIELDS,
     build: Build::factors(|options, _| {
-        Ok(polynomial_decay(options.u64("total_iters"), options.f64("power")))
+        let own = PolynomialLrOptions::from_options(options)?;
+        Ok(polynomial_decay(own.total_iters, own.power))
     })
     .about(
         "`(1 - min(step, total_iters) / total_iters) ** power`. No warm-up: step 0 has factor 1.",
     ),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct PolynomialLrOptions {
+    /// steps until 0, where it stays
+    #[option(default = 5, range = 1..)]
+    total_iters: u64,
+    /// 1 is a straight line
+    #[option(default = 1.0, range = Range::above(0.0))]
+    power: f64,
+}
 
 /// `(1 - step / steps) ** power` until `steps`, 0 from there on; it lasts `steps` steps.
 ///

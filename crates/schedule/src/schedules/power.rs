@@ -1,22 +1,19 @@
 //! A power of the step.
 
-use rappel_registry::{Entry, Field, Kind, Range};
+use rappel_registry::{Entry, OptionSet, Options, Range};
 
-use crate::build::{Build, WARMUP_STEPS, warmup};
+use crate::build::{Build, Ramp};
 use crate::{Schedule, linear_warmup};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "power",
     summary: "linear ramp over warmup_steps, then the power law a step ** b, at most 1",
     reference: "Shen et al., Power Scheduler, https://arxiv.org/abs/2408.13359",
-    fields: &[
-        WARMUP_STEPS,
-        Field::required("a", Kind::Float(Range::above(0.0)), "factor of the power"),
-        Field::new("b", Kind::Float(Range::FINITE), "-0.51", "exponent of the step"),
-    ],
+    fields: PowerOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        let warmup = warmup(options, setting)?;
-        let (a, b) = (options.f64("a"), options.f64("b"));
+        let own = PowerOptions::from_options(options)?;
+        let warmup = own.ramp.steps(options, setting)?;
+        let (a, b) = (own.a, own.b);
         // The power counts from the start of the run, wherever the ramp ends.
         let law = Schedule::from_fn(None, move |step| (a * ((step + warmup) as f64).powf(b)).min(1.0));
         Ok(linear_warmup(warmup).then(law))
@@ -27,3 +24,16 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
          to this one, such as warmup_stable_decay without warm-up.",
     ),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct PowerOptions {
+    #[option(flatten)]
+    ramp: Ramp,
+    /// factor of the power
+    #[option(range = Range::above(0.0))]
+    a: f64,
+    /// exponent of the step
+    #[option(default = -0.51)]
+    b: f64,
+}

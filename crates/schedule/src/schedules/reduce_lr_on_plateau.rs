@@ -1,44 +1,25 @@
 //! Down when a metric stands still.
 
-use rappel_registry::{Entry, Field, Kind, Range};
+use rappel_registry::{Entry, OptionSet, Options, Range};
 
 use crate::build::Build;
-use crate::feedback::{BELOW_ONE, Better, COOLDOWN, Follow, METRIC, MODE, PATIENCE};
+use crate::feedback::{Better, Follow, ThresholdMode, Watched};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "reduce_lr_on_plateau",
     summary: "times factor whenever a metric of the validations has not improved for patience of them",
     reference: "torch.optim.lr_scheduler.ReduceLROnPlateau",
-    fields: &[
-        METRIC,
-        MODE,
-        Field::new("factor", BELOW_ONE, "0.1", "what a reduction multiplies by"),
-        PATIENCE,
-        Field::new("threshold", Kind::Float(Range::FINITE), "1e-4", "improvements are larger"),
-        Field::new(
-            "threshold_mode",
-            Kind::OneOf(&["rel", "abs"]),
-            "\"rel\"",
-            "threshold as a part of the best value, or as it is",
-        ),
-        COOLDOWN,
-        Field::new(
-            "min_lr",
-            Kind::Float(Range::from(0.0)),
-            "0.0",
-            "lower bound of the learning rate",
-        ),
-        Field::new("eps", Kind::Float(Range::from(0.0)), "1e-8", "smaller reductions are left out"),
-    ],
+    fields: ReduceLrOnPlateauOptions::FIELDS,
     build: Build::following(|options| {
-        Box::new(Plateau {
-            factor: options.f64("factor"),
-            patience: options.u64("patience"),
-            better: Better::from_options(options),
-            cooldown: options.u64("cooldown"),
-            min_lr: options.f64("min_lr"),
-            eps: options.f64("eps"),
-        })
+        let own = ReduceLrOnPlateauOptions::from_options(options)?;
+        Ok((own.watched, Box::new(Plateau {
+            factor: own.factor,
+            patience: own.patience,
+            better: Better { threshold: own.threshold, mode: own.threshold_mode },
+            cooldown: own.cooldown,
+            min_lr: own.min_lr,
+            eps: own.eps,
+        })))
     })
     .about(
         "No warm-up: chain `constant_with_warmup` to it. Steps count nothing, validations do: every `train.eval_every` \
@@ -46,6 +27,34 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
          `min_lr` and `eps` are learning rates, as in PyTorch.",
     ),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct ReduceLrOnPlateauOptions {
+    #[option(flatten)]
+    watched: Watched,
+    /// what a reduction multiplies by
+    #[option(default = 0.1, range = Range::above(0.0).below(1.0))]
+    factor: f64,
+    /// validations in a row that change nothing; the one after them does
+    #[option(default = 10)]
+    patience: u64,
+    /// improvements are larger
+    #[option(default = 1e-4)]
+    threshold: f64,
+    /// threshold as a part of the best value, or as it is
+    #[option(default = ThresholdMode::Rel)]
+    threshold_mode: ThresholdMode,
+    /// validations after a reduction that do not count
+    #[option(default = 0)]
+    cooldown: u64,
+    /// lower bound of the learning rate
+    #[option(default = 0.0, range = 0.0..)]
+    min_lr: f64,
+    /// smaller reductions are left out
+    #[option(default = 1e-8, range = 0.0..)]
+    eps: f64,
+}
 
 #[derive(Debug)]
 struct Plateau {

@@ -1,21 +1,29 @@
 //! A schedule again and again.
 
-use rappel_registry::{Entry, Field, Kind};
+use rappel_registry::{Entry, OptionSet, Options};
 
-use crate::build::{Build, SCHEDULE, Setting, inner};
+use crate::build::{Build, Setting, Within};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "restarted",
     summary: "another schedule, from its start again every so many steps",
     reference: "Schedule::restarted",
-    fields: &[
-        SCHEDULE,
-        Field::required("every", Kind::int_from(1), "steps of a round: the length that it is for"),
-    ],
+    fields: RestartedOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        let every = options.u64("every");
+        let own = RestartedOptions::from_options(options)?;
+        let every = own.every;
         let round = Setting { horizon: crate::Horizon { steps: every }, ..setting };
-        Ok(inner(options, round)?.lasting(every).restarted())
+        Ok(own.within.curve(options, round)?.lasting(every).restarted())
     })
     .about("A warm-up within it comes in each round."),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct RestartedOptions {
+    #[option(flatten, required)]
+    within: Within,
+    /// steps of a round: the length that it is for
+    #[option(range = 1..)]
+    every: u64,
+}

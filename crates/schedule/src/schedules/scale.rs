@@ -1,19 +1,26 @@
 //! A schedule times a number.
 
-use rappel_registry::{Entry, Field, Kind, Range};
+use rappel_registry::{Entry, OptionSet, Options};
 
-use crate::build::{Build, SCHEDULE, inner};
+use crate::build::{Build, Within};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "scale",
     summary: "another schedule, times factor",
     reference: "Schedule::scale",
-    fields: &[
-        SCHEDULE,
-        Field::required("factor", Kind::Float(Range::FINITE), "what multiplies it"),
-    ],
+    fields: ScaleOptions::FIELDS,
     build: Build::factors(|options, setting| {
-        Ok(inner(options, setting)?.scale(options.f64("factor")))
+        let own = ScaleOptions::from_options(options)?;
+        Ok(own.within.curve(options, setting)?.scale(own.factor))
     })
     .about("The warm-up is that of the schedule within."),
 };
+
+/// Its options.
+#[derive(Debug, Options)]
+struct ScaleOptions {
+    #[option(flatten, required)]
+    within: Within,
+    /// what multiplies it
+    factor: f64,
+}

@@ -1,26 +1,33 @@
 //! One schedule after the other.
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options};
+use rappel_registry::{ConfigError, Entry, OptionSet, Options};
 
 use crate::Schedule;
-use crate::build::{Build, SCHEDULE_LIST, Setting, milestones, part, parts};
+use crate::build::{Build, ScheduleList, Setting, milestones, part};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "sequential",
     summary: "schedules one after the other, the next from each of the milestones on",
     reference: "torch.optim.lr_scheduler.SequentialLR",
-    fields: &[
-        SCHEDULE_LIST,
-        Field::required("milestones", Kind::Raw, "list of the rising steps where the next begins"),
-    ],
+    fields: SequentialOptions::FIELDS,
     build: Build::factors(build).about(
         "Steps count from 0 in each of the schedules. A length that defaults to the run's is here the \
          length of the piece. A warm-up is a first piece that rises, or that of a piece, which comes anew where the piece begins.",
     ),
 };
 
+/// Its options.
+#[derive(Debug, Options)]
+struct SequentialOptions {
+    #[option(flatten, required)]
+    list: ScheduleList,
+    /// list of the rising steps where the next begins
+    milestones: toml::Value,
+}
+
 fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
-    let (tables, starts) = (parts(options)?, milestones(options)?);
+    let own = SequentialOptions::from_options(options)?;
+    let (tables, starts) = (own.list.parts(options)?, milestones(&own.milestones, options)?);
     let (pieces, run) = (tables.len(), setting.horizon.steps);
     if starts.len() + 1 != pieces {
         let wanted = pieces - 1;

@@ -1,6 +1,6 @@
 //! Falls by a factor every so many steps.
 
-use rappel_registry::{Entry, Field, Kind, Range};
+use rappel_registry::{Entry, OptionSet, Options};
 
 use crate::build::Build;
 use crate::{Schedule, ScheduleFn};
@@ -9,15 +9,24 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "step",
     summary: "times gamma every step_size steps",
     reference: "torch.optim.lr_scheduler.StepLR",
-    fields: &[Field::required("step_size", Kind::int_from(1), "steps between two falls"), GAMMA],
+    fields: StepOptions::FIELDS,
     build: Build::factors(|options, _| {
-        Ok(step_decay(options.u64("step_size"), options.f64("gamma")))
+        let own = StepOptions::from_options(options)?;
+        Ok(step_decay(own.step_size, own.gamma))
     })
     .about("`gamma ** floor(step / step_size)`. No warm-up: step 0 has factor 1."),
 };
 
-pub(crate) const GAMMA: Field =
-    Field::new("gamma", Kind::Float(Range::from(0.0)), "0.1", "what each fall multiplies by");
+/// Its options.
+#[derive(Debug, Options)]
+struct StepOptions {
+    /// steps between two falls
+    #[option(range = 1..)]
+    step_size: u64,
+    /// what each fall multiplies by
+    #[option(default = 0.1, range = 0.0..)]
+    gamma: f64,
+}
 
 /// `gamma ** floor(step / step_size)`; it never ends.
 ///

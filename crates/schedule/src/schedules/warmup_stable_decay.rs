@@ -2,39 +2,53 @@
 
 use std::f64::consts::PI;
 
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Range};
+use rappel_registry::{ConfigError, Entry, OptionSet, Options, Range, Words};
 
-use super::cosine::NUM_CYCLES;
-use crate::build::{Build, NUM_TRAINING_STEPS, Setting, WARMUP_STEPS};
+use crate::build::{Build, Ramp, Setting};
 use crate::{Schedule, constant};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "warmup_stable_decay",
     summary: "ramp over warmup_steps, factor 1, then a tail of num_decay_steps to min_lr_ratio",
     reference: "Hu et al., MiniCPM, https://arxiv.org/abs/2404.06395; transformers get_wsd_schedule",
-    fields: &[
-        WARMUP_STEPS,
-        Field::optional(
-            "num_stable_steps",
-            Kind::int_from(0),
-            "steps at factor 1; by default what warm-up and tail leave",
-        ),
-        Field::required("num_decay_steps", Kind::int_from(0), "steps of the tail"),
-        NUM_TRAINING_STEPS,
-        Field::new("warmup_type", Kind::OneOf(SHAPES), "\"linear\"", "shape of the ramp"),
-        Field::new("decay_type", Kind::OneOf(SHAPES), "\"cosine\"", "shape of the tail"),
-        Field::new(
-            "min_lr_ratio",
-            Kind::Float(Range::from(0.0).to(1.0)),
-            "0.0",
-            "where the ramp begins and the tail ends",
-        ),
-        NUM_CYCLES,
-    ],
+    fields: WarmupStableDecayOptions::FIELDS,
     build: Build::factors(build).about(ABOUT),
 };
 
-const SHAPES: &[&str] = &["linear", "cosine", "1-sqrt"];
+/// Its options.
+#[derive(Debug, Options)]
+struct WarmupStableDecayOptions {
+    #[option(flatten)]
+    ramp: Ramp,
+    /// steps at factor 1; by default what warm-up and tail leave
+    num_stable_steps: Option<u64>,
+    /// steps of the tail
+    num_decay_steps: u64,
+    /// steps until the schedule's end, warm-up included; by default those of the run
+    #[option(range = 1.., aka("total_steps", "max_steps"))]
+    num_training_steps: Option<u64>,
+    /// shape of the ramp
+    #[option(default = Shape::Linear)]
+    warmup_type: Shape,
+    /// shape of the tail
+    #[option(default = Shape::Cosine)]
+    decay_type: Shape,
+    /// where the ramp begins and the tail ends
+    #[option(default = 0.0, range = 0.0..=1.0)]
+    min_lr_ratio: f64,
+    /// cosine waves until the end; 0.5 falls from 1 to 0 once
+    #[option(default = 0.5, range = Range::above(0.0))]
+    num_cycles: f64,
+}
+
+/// The values of `warmup_type` and `decay_type`.
+#[derive(Debug, Clone, Copy, Words)]
+enum Shape {
+    Linear,
+    Cosine,
+    #[word("1-sqrt")]
+    OneMinusSqrt,
+}
 
 const ABOUT: &str = "The ramp begins at `min_lr_ratio` at step 0 and reaches 1 at step `warmup_steps`. The tail is `1 - p`, \
     `(1 + cos(2 pi num_cycles p)) / 2` or `1 - sqrt(p)`, where `p` is the part of it that is over, lifted so that 0 \
@@ -44,8 +58,9 @@ const ABOUT: &str = "The ramp begins at `min_lr_ratio` at step 0 and reaches 1 a
     on with more steps.";
 
 fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
-    let (warmup, decay) = (options.u64("warmup_steps"), options.u64("num_decay_steps"));
-    let total = options.opt_u64("num_training_steps").unwrap_or(setting.horizon.steps);
+    let own = WarmupStableDecayOptions::from_options(options)?;
+    let (warmup, decay) = (own.ramp.warmup_steps, own.num_decay_steps);
+    let total = own.num_training_steps.unwrap_or(setting.horizon.steps);
     let moving = warmup.saturating_add(decay);
     let Some(left) = total.checked_sub(moving) else {
         let reason = format!(
@@ -53,7 +68,7 @@ fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
         );
         return Err(options.invalid("num_decay_steps", reason));
     };
-    let stable = options.opt_u64("num_stable_steps").unwrap_or(left);
+    let stable = own.num_stable_steps.unwrap_or(left);
     if stable != left {
         let reason = format!(
             "{warmup} + {stable} + {decay} steps do not add up to the {total} of the schedule; \
@@ -61,9 +76,9 @@ fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
         );
         return Err(options.invalid("num_stable_steps", reason));
     }
-    let floor = options.f64("min_lr_ratio");
-    let cycles = options.f64("num_cycles");
-    let (rise, fall) = (up(options.str("warmup_type")), down(options.str("decay_type"), cycles));
+    let floor = own.min_lr_ratio;
+    let cycles = own.num_cycles;
+    let (rise, fall) = (up(own.warmup_type), down(own.decay_type, cycles));
     let ramp = over(warmup, 1.0, rise).floor(floor);
     let tail = over(decay, 0.0, fall).floor(floor);
     Ok(ramp.then(constant(1.0).lasting(stable)).then(tail))
@@ -76,18 +91,18 @@ fn over(steps: u64, after: f64, value: impl Fn(f64) -> f64 + Send + Sync + 'stat
     })
 }
 
-fn up(shape: &str) -> fn(f64) -> f64 {
+fn up(shape: Shape) -> fn(f64) -> f64 {
     match shape {
-        "cosine" => |part| 0.5 * (1.0 - (PI * part).cos()),
-        "1-sqrt" => |part| 1.0 - (1.0 - part).sqrt(),
-        _ => |part| part,
+        Shape::Cosine => |part| 0.5 * (1.0 - (PI * part).cos()),
+        Shape::OneMinusSqrt => |part| 1.0 - (1.0 - part).sqrt(),
+        Shape::Linear => |part| part,
     }
 }
 
-fn down(shape: &str, cycles: f64) -> Box<dyn Fn(f64) -> f64 + Send + Sync> {
+fn down(shape: Shape, cycles: f64) -> Box<dyn Fn(f64) -> f64 + Send + Sync> {
     match shape {
-        "cosine" => Box::new(move |part| 0.5 * (1.0 + (PI * cycles * 2.0 * part).cos())),
-        "1-sqrt" => Box::new(|part| 1.0 - part.sqrt()),
-        _ => Box::new(|part| 1.0 - part),
+        Shape::Cosine => Box::new(move |part| 0.5 * (1.0 + (PI * cycles * 2.0 * part).cos())),
+        Shape::OneMinusSqrt => Box::new(|part| 1.0 - part.sqrt()),
+        Shape::Linear => Box::new(|part| 1.0 - part),
     }
 }

@@ -114,7 +114,7 @@ impl Config {
         let fields = fields(TASKS.lookup_at(TASK, name)?);
         let options = resolve("", &fields, given)
             .map_err(|error| places::suggest_elsewhere(error, &fields))?;
-        Ok(Self { run: RunOptions::read(&options)?, options })
+        Ok(Self { run: RunOptions::from_options(&options)?, options })
     }
 
     /// The config as TOML, every default written out.
