@@ -2,59 +2,44 @@
 
 use std::path::PathBuf;
 
-use rappel_registry::{ConfigError, Family, Field, Info, Kind, Options, Range, joined};
+use rappel_registry::{ConfigError, Family, Info, Kind, OptionSet, Options};
 use toml::{Table, Value};
 
-use crate::DRAWING;
+use crate::Drawing;
 use crate::sources::{SOURCES, Source};
 
 /// The options that every source takes.
-pub(crate) const COMMON: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(&[OWN, DRAWING]);
-
-const OWN: &[Field] =
-    &[
-        Field::new(
-            "tokenizer",
-            Kind::Path(&["byte", "bpe"]),
-            "\"byte\"",
-            "a token a byte, one trained on the text, or the path of a tokenizer.json",
-        )
-        .changeable(),
-        Field::new(
-            "vocab_size",
-            Kind::Int { min: 257, max: 1 << 21 },
-            "4096",
-            "tokens of a `bpe` that is trained, the end of a document included",
-        ),
-        Field::new(
-            "bpe_sample_bytes",
-            Kind::int_from(1),
-            "8388608",
-            "bytes of training text that a `bpe` is trained on",
-        ),
-        Field::optional(
-            "end_of_document",
-            Kind::Str,
-            "token of a tokenizer.json that closes documents; unset: its eos_token",
-        ),
-        Field::optional("max_bytes", Kind::int_from(1), "bytes of text to read at most")
-            .aka(&["max_size"]),
-        Field::new(
-            "validation_fraction",
-            Kind::Float(Range::from(0.0).below(1.0)),
-            "0.05",
-            "share of the bytes that is kept for validation",
-        )
-        .aka(&["val_fraction", "validation_split", "test_size"]),
-        Field::new("sequence_length", Kind::int_from(1), "256", "tokens that a sample reads")
-            .aka(&["block_size", "seq_len", "context_length", "max_length"]),
-        Field::new(
-            "document_attention",
-            Kind::Bool,
-            "false",
-            "a token attends only to those of its own document, where samples span several",
-        ),
-    ];
+#[derive(Debug, Clone, PartialEq, Options)]
+pub struct TextOptions {
+    /// a token a byte, one trained on the text, or the path of a tokenizer.json
+    #[option(default = "byte", kind = Kind::Path(&["byte", "bpe"]), changeable)]
+    pub tokenizer: PathBuf,
+    /// tokens of a `bpe` that is trained, the end of a document included
+    #[option(default = 4096, range = 257..=2_097_152)]
+    pub vocab_size: usize,
+    /// bytes of training text that a `bpe` is trained on
+    #[option(default = 8_388_608, range = 1..)]
+    pub bpe_sample_bytes: usize,
+    /// token of a tokenizer.json that closes documents; unset: its eos_token
+    pub end_of_document: Option<String>,
+    /// bytes of text to read at most
+    #[option(range = 1.., aka("max_size"))]
+    pub max_bytes: Option<u64>,
+    /// share of the bytes that is kept for validation
+    #[option(default = 0.05, range = 0.0..1.0)]
+    #[option(aka("val_fraction", "validation_split", "test_size"))]
+    pub validation_fraction: f64,
+    /// tokens that a sample reads
+    #[option(default = 256, range = 1..)]
+    #[option(aka("block_size", "seq_len", "context_length", "max_length"))]
+    pub sequence_length: usize,
+    /// a token attends only to those of its own document, where samples span several
+    #[option(default = false)]
+    pub document_attention: bool,
+    /// How samples are drawn.
+    #[option(flatten)]
+    pub drawing: Drawing,
+}
 
 /// Which tokenizer a run uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,30 +91,30 @@ impl DataConfig {
     /// # Errors
     /// What is wrong with options in their relation to each other.
     pub fn from_options(options: &Options) -> Result<Self, ConfigError> {
-        let entry = SOURCES.lookup(options.str("name"))?;
-        let tokenizer = match options.str("tokenizer") {
-            "byte" => TokenizerChoice::Byte,
-            "bpe" => TokenizerChoice::Bpe {
-                vocab_size: options.usize("vocab_size"),
-                sample_bytes: options.usize("bpe_sample_bytes"),
+        let entry = SOURCES.lookup(options.name())?;
+        let text = TextOptions::from_options(options)?;
+        let tokenizer = match text.tokenizer.to_str() {
+            Some("byte") => TokenizerChoice::Byte,
+            Some("bpe") => TokenizerChoice::Bpe {
+                vocab_size: text.vocab_size,
+                sample_bytes: text.bpe_sample_bytes,
             },
-            path => TokenizerChoice::File {
-                path: existing(options, path)?,
-                end_of_document: options.opt_str("end_of_document").map(str::to_owned),
+            _ => TokenizerChoice::File {
+                path: existing(options, text.tokenizer)?,
+                end_of_document: text.end_of_document,
             },
         };
         Ok(Self {
             source: (entry.build)(options)?,
             tokenizer,
-            max_bytes: options.opt_u64("max_bytes"),
-            validation_fraction: options.f64("validation_fraction"),
-            sequence_length: options.usize("sequence_length"),
+            max_bytes: text.max_bytes,
+            validation_fraction: text.validation_fraction,
+            sequence_length: text.sequence_length,
         })
     }
 }
 
-fn existing(options: &Options, path: &str) -> Result<PathBuf, ConfigError> {
-    let path = PathBuf::from(path);
+fn existing(options: &Options, path: PathBuf) -> Result<PathBuf, ConfigError> {
     if path.exists() {
         return Ok(path);
     }

@@ -51,18 +51,18 @@ mod walk;
 
 pub use baseline::{Surprise, byte_trigram, token_trigram};
 pub use batch::{Batch, Batches};
-pub use config::{DATA, DataConfig, DataSection, TokenizerChoice};
+pub use config::{DATA, DataConfig, DataSection, TextOptions, TokenizerChoice};
 pub use corpus::{Corpus, Document};
 pub use dataset::Dataset;
 pub use error::DataError;
-pub use order::{BatchSize, DRAWING, Drawing, Order};
+pub use order::{BatchSize, Drawing, Order};
 pub use permutation::Permutation;
 pub use sources::{SOURCES, Source};
 pub use stream::{TokenStream, Tokens};
 pub use table::{
     Column, Encoded, Encoding, Feature, Format, MISSING_VALUES, MOST_BUCKETS, Missing,
 };
-pub use table::{Preprocessing, ReadAs, Reading, TABLE, Table, TableConfig, Target, TargetKind};
+pub use table::{Decimal, Preprocessing, ReadAs, Reading, Table, TableConfig, Target, TargetKind};
 pub use table::{Value, Wanted, write_csv};
 pub use text_file::read_documents;
 pub use tokenizer::{END_OF_DOCUMENT, StreamDecoder, Tokenizer};

@@ -3,22 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rappel_registry::{Field, Kind};
+use rappel_registry::Options;
 
 use crate::mix::hash_words;
 use crate::{DataError, Permutation};
-
-/// The options of a section `data` that say how samples are drawn, whatever a sample is.
-pub const DRAWING: &[Field] = &[
-    Field::new("shuffle", Kind::Bool, "true", "an order of its own for each epoch"),
-    Field::new(
-        "replacement",
-        Kind::Bool,
-        "false",
-        "each sample of an epoch is drawn from all, so that some come twice and some never",
-    ),
-    Field::new("drop_last", Kind::Bool, "false", "leave out an epoch's last, smaller batch"),
-];
 
 /// Samples of one optimizer step, all micro-batches together.
 #[derive(Clone)]
@@ -47,25 +35,25 @@ impl fmt::Debug for BatchSize {
     }
 }
 
-/// How samples are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How samples are drawn: options of every section `data`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Options)]
 pub struct Drawing {
-    /// Whether each epoch has an order of its own; otherwise all samples go in their own order.
+    /// an order of its own for each epoch
+    ///
+    /// Otherwise all samples go in their own order.
+    #[option(default = true)]
     pub shuffle: bool,
-    /// Whether each place of an epoch is drawn from all samples, as by PyTorch's
-    /// `RandomSampler(replacement=True)`. Wants `shuffle`.
+    /// each sample of an epoch is drawn from all, so that some come twice and some never
+    ///
+    /// As by PyTorch's `RandomSampler(replacement=True)`. Wants `shuffle`.
+    #[option(default = false)]
     pub replacement: bool,
-    /// Whether an epoch's last, smaller batch is left out.
+    /// leave out an epoch's last, smaller batch
+    #[option(default = false)]
     pub drop_last: bool,
-    /// The run's seed, which with the epoch chooses the order.
+    /// The run's seed, which with the epoch chooses the order; no option of the section.
+    #[option(skip)]
     pub seed: u64,
-}
-
-impl Default for Drawing {
-    /// Shuffled, without replacement, nothing left out, seed 0.
-    fn default() -> Self {
-        Self { shuffle: true, replacement: false, drop_last: false, seed: 0 }
-    }
 }
 
 /// The samples of each step as a pure function of the step, whatever a sample is.
@@ -93,7 +81,7 @@ impl Default for Drawing {
 /// ```
 ///
 /// # How a task uses it
-/// Its section `data` takes the options [`DRAWING`]; `Config::order` of crate `train` makes the order
+/// Its section `data` takes the options of [`Drawing`]; `Config::order` of crate `train` makes the order
 /// from them and from `train.batch_size`; [`part`](Order::part) then says which samples a forward pass
 /// reads.
 #[derive(Debug, Clone)]

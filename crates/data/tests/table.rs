@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use rappel_data::{
-    DataError, Encoding, Missing, Preprocessing, TABLE, Table, TableConfig, Wanted, write_csv,
+    DataError, Encoding, Missing, Preprocessing, Table, TableConfig, Wanted, write_csv,
 };
-use rappel_registry::resolve;
+use rappel_registry::OptionSet;
 
 fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -16,8 +16,7 @@ fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
 
 fn config(more: &str) -> TableConfig {
     let text = format!("file = 't.csv'\ntarget = 'y'\n{more}");
-    let options = resolve("data", TABLE, &toml::from_str(&text).unwrap()).unwrap();
-    TableConfig::from_options(&options).unwrap()
+    TableConfig::from_toml("data", &toml::from_str(&text).unwrap()).unwrap()
 }
 
 /// A table, read and fitted as a config says.
@@ -116,7 +115,7 @@ fn columns_are_chosen_by_name() {
     assert_eq!(some.read(&path, false).unwrap().column("zip").unwrap().text(0).unwrap(), "011");
     let (table, classes) = fit(&path, "exclude = ['id']\nmissing = 'error'", Wanted::Classes);
     assert_eq!(classes.target.encode(&table, &[2, 0]).unwrap(), [2.0, 0.0]);
-    assert_eq!(Missing::NAMES.len(), 4);
+    assert_eq!(<Missing as rappel_registry::Words>::WORDS.len(), 4);
 }
 
 #[test]
@@ -285,8 +284,8 @@ fn keys_that_contradict_each_other_are_told() {
         ("date_format = 'dd.mm'", "date_format"),
     ] {
         let text = format!("file = 't.csv'\ntarget = 'y'\n{more}");
-        let options = resolve("data", TABLE, &toml::from_str(&text).unwrap()).unwrap();
-        let told = TableConfig::from_options(&options).unwrap_err().to_string();
+        let given = toml::from_str(&text).unwrap();
+        let told = TableConfig::from_toml("data", &given).unwrap_err().to_string();
         assert!(told.contains(&format!("data.{key}")), "{told}");
     }
 }

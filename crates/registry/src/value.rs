@@ -186,6 +186,24 @@ impl OptionValue for String {
     }
 }
 
+/// A text of one character.
+impl OptionValue for char {
+    const KIND: Kind = Kind::Str;
+
+    fn read(value: &Checked, place: &Place<'_>) -> Result<Self, ConfigError> {
+        let text = String::read(value, place)?;
+        let mut chars = text.chars();
+        match (chars.next(), chars.next()) {
+            (Some(only), None) => Ok(only),
+            _ => Err(place.invalid(format!("wants one character, got \"{text}\""))),
+        }
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some(self.to_string().into())
+    }
+}
+
 /// Takes part in the resolution of paths; see [`map_paths`](crate::map_paths).
 impl OptionValue for PathBuf {
     const KIND: Kind = Kind::Path(&[]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rappel_registry::{Field, Kind};
+use rappel_registry::{OptionSet, Options};
 use serde::Deserialize;
 
 use super::{DocumentRef, Source, SourceEntry};
@@ -16,26 +16,19 @@ pub(super) const ENTRY: SourceEntry = SourceEntry {
     name: "cargo",
     summary: "the Rust sources of the crates a workspace is built from, as cargo unpacked them",
     reference: "https://doc.rust-lang.org/cargo/guide/cargo-home.html",
-    fields: &[
-        Field::new("workspace", Kind::Path(&[]), "\".\"", "a folder of the workspace").changeable(),
-        Field::optional(
-            "cargo_home",
-            Kind::Path(&[]),
-            "where cargo keeps its registry; unset: $CARGO_HOME, else .cargo in the home folder",
-        )
-        .changeable(),
-    ],
-    build: |options| {
-        let cargo_home = options.opt_str("cargo_home").map(PathBuf::from);
-        Ok(Box::new(Cargo { workspace: options.str("workspace").into(), cargo_home }))
-    },
+    fields: Cargo::FIELDS,
+    build: |options| Ok(Box::new(Cargo::from_options(options)?)),
 };
 
 /// The same documents on every machine for the same lock file: those of the packages that any build
 /// of the workspace unpacks, see [`Workspace::certain_packages`], of each package the newest version.
-#[derive(Debug)]
+#[derive(Debug, Options)]
 struct Cargo {
+    /// a folder of the workspace
+    #[option(default = ".", changeable)]
     workspace: PathBuf,
+    /// where cargo keeps its registry; unset: $CARGO_HOME, else .cargo in the home folder
+    #[option(changeable)]
     cargo_home: Option<PathBuf>,
 }
 

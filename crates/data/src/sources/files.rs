@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rappel_registry::{Field, Kind};
+use rappel_registry::{InvalidOption, Kind, OptionSet, Options};
 
 use super::{DocumentRef, Source, SourceEntry};
 use crate::corpus::Document;
@@ -14,35 +14,28 @@ pub(super) const ENTRY: SourceEntry = SourceEntry {
     name: "files",
     summary: "each file is a document, each record one of .jsonl files: paths, folders, globs",
     reference: "https://docs.rs/glob/0.3/glob/struct.Pattern.html",
-    fields: &[
-        Field::required(
-            "files",
-            Kind::Paths,
-            "paths, folders or globs; from a folder all files but hidden ones",
-        )
-        .changeable(),
-        Field::new(
-            "text_field",
-            Kind::Str,
-            "\"text\"",
-            "the field of a record of .jsonl and .ndjson files that holds its text",
-        )
-        .aka(&["text_column", "text_column_name", "dataset_text_field"]),
-    ],
-    build: |options| {
-        let patterns: Vec<_> = options.strings("files").into_iter().map(str::to_owned).collect();
-        if patterns.is_empty() {
-            return Err(options.invalid("files", "an empty list; name at least one file"));
-        }
-        let text_field = options.str("text_field").to_owned();
-        Ok(Box::new(Files { patterns, text_field }))
-    },
+    fields: Files::FIELDS,
+    build: |options| Ok(Box::new(Files::from_options(options)?)),
 };
 
-#[derive(Debug)]
+#[derive(Debug, Options)]
+#[options(check = Self::check)]
 struct Files {
-    patterns: Vec<String>,
+    /// paths, folders or globs; from a folder all files but hidden ones
+    #[option(kind = Kind::Paths, changeable)]
+    files: Vec<String>,
+    /// the field of a record of .jsonl and .ndjson files that holds its text
+    #[option(default = "text", aka("text_column", "text_column_name", "dataset_text_field"))]
     text_field: String,
+}
+
+impl Files {
+    fn check(&self) -> Result<(), InvalidOption> {
+        if self.files.is_empty() {
+            return Err(InvalidOption::new("files", "an empty list; name at least one file"));
+        }
+        Ok(())
+    }
 }
 
 impl Source for Files {
@@ -51,7 +44,7 @@ impl Source for Files {
     fn list(&self) -> Result<Vec<DocumentRef>, DataError> {
         // Keyed by the resolved path, so that a file named twice counts once.
         let mut found = BTreeMap::new();
-        for pattern in &self.patterns {
+        for pattern in &self.files {
             for path in expand(pattern)? {
                 let resolved = path.canonicalize().map_err(DataError::read(&path))?;
                 found.entry(resolved).or_insert(path);

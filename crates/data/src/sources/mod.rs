@@ -5,7 +5,7 @@ mod files;
 
 use std::path::PathBuf;
 
-use rappel_registry::{ConfigError, Entry, Options, Registry, no_more};
+use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 
 use crate::DataError;
 use crate::corpus::Document;
@@ -44,7 +44,7 @@ pub type BuildSource = fn(&Options) -> Result<Box<dyn Source>, ConfigError>;
 /// Every source; the options common to all of them are those of the section `data`.
 pub static SOURCES: Registry<BuildSource> = Registry {
     kind: "source",
-    common: crate::config::COMMON,
+    common: crate::TextOptions::FIELDS,
     entries: &[
         files::ENTRY, //
         cargo::ENTRY,

@@ -1,5 +1,6 @@
 //! How one column becomes numbers.
 
+use rappel_registry::Words;
 use serde::{Deserialize, Serialize};
 
 use super::{Column, Table};
@@ -7,7 +8,7 @@ use crate::DataError;
 use crate::mix::hash_bytes;
 
 /// What stands in for a missing number; for a missing category it is always the most frequent one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
 pub enum Missing {
     /// The mean of the training part.
     Mean,
@@ -17,20 +18,6 @@ pub enum Missing {
     MostFrequent,
     /// Nothing: a missing value is an error.
     Error,
-}
-
-impl Missing {
-    /// The names that the config has.
-    pub const NAMES: &[&str] = &["mean", "median", "most_frequent", "error"];
-
-    pub(super) fn by_name(name: &str) -> Self {
-        match name {
-            "mean" => Self::Mean,
-            "median" => Self::Median,
-            "most_frequent" => Self::MostFrequent,
-            _ => Self::Error,
-        }
-    }
 }
 
 /// How the cells of a column become numbers, as the training part has it.

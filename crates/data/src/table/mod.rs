@@ -23,7 +23,7 @@ pub use column::Column;
 pub use encoding::{Encoding, MOST_BUCKETS, Missing};
 pub use preprocessing::{Encoded, Feature, Preprocessing, Value};
 pub use reading::{Format, MISSING_VALUES, ReadAs, Reading};
-pub use section::{TABLE, TableConfig};
+pub use section::{Decimal, TableConfig};
 pub use target::{Target, TargetKind, Wanted};
 
 use column::Holds;

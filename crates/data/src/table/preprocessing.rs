@@ -106,7 +106,7 @@ impl Preprocessing {
                 table.error("has no column to predict from, beside the target and data.exclude")
             );
         }
-        Ok(Self { format: config.format.clone(), target, features })
+        Ok(Self { format: config.format(), target, features })
     }
 
     /// Reads a table with the features, and the target where it is wanted; other columns are skipped.

@@ -1,7 +1,7 @@
 //! Linear and logistic regression.
 
 use rappel_nn::{Features, Forward, Linear};
-use rappel_registry::{Field, Kind};
+use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Init, Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};
@@ -10,13 +10,14 @@ pub(super) const ENTRY: PredictorEntry = PredictorEntry {
     name: "linear",
     summary: "y = W x + b, from 0: linear regression, or softmax regression of classes",
     reference: "https://pytorch.org/docs/stable/generated/torch.nn.Linear.html",
-    fields: &[
-        Field::new("bias", Kind::Bool, "true", "whether there is a b").aka(&["fit_intercept"])
-    ],
-    build: |options| Ok(Box::new(Config { bias: options.bool("bias") })),
+    fields: Config::FIELDS,
+    build: |options| Ok(Box::new(Config::from_options(options)?)),
 };
 
+#[derive(Debug, Options)]
 struct Config {
+    /// whether there is a b
+    #[option(default = true, aka("fit_intercept"))]
     bias: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Multi-layer perceptrons.
 
 use rappel_nn::{Activation, Dropout, Features, Forward, Linear};
-use rappel_registry::{Field, Kind, Range};
+use rappel_registry::{Kind, OptionSet, Options};
 use rappel_tensor::{Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};
@@ -10,41 +10,21 @@ pub(super) const ENTRY: PredictorEntry = PredictorEntry {
     name: "mlp",
     summary: "linear maps with an activation, and dropout, after each but the last",
     reference: "Rumelhart, Hinton and Williams, 1986, https://doi.org/10.1038/323533a0",
-    fields: &[
-        Field::new(
-            "hidden_sizes",
-            Kind::Ints { min: 1 },
-            "[64, 64]",
-            "widths of the hidden layers",
-        )
-        .aka(&["hidden", "hidden_layer_sizes", "layers"]),
-        Field::new(
-            "activation",
-            Kind::OneOf(Activation::NAMES),
-            "\"relu\"",
-            "the function between linear maps",
-        ),
-        Field::new(
-            "dropout",
-            Kind::Float(Range::from(0.0).below(1.0)),
-            "0.0",
-            "probability with which a hidden number is 0 in training",
-        ),
-    ],
-    build: |options| {
-        let activation = Activation::by_name(options.str("activation"));
-        Ok(Box::new(Config {
-            hidden_sizes: options.usizes("hidden_sizes"),
-            activation: activation.expect("one of its names"),
-            dropout: Dropout::new(options.f64("dropout")),
-        }))
-    },
+    fields: Config::FIELDS,
+    build: |options| Ok(Box::new(Config::from_options(options)?)),
 };
 
+#[derive(Debug, Options)]
 struct Config {
+    /// widths of the hidden layers
+    #[option(default = [64, 64], range = 1.., aka("hidden", "hidden_layer_sizes", "layers"))]
     hidden_sizes: Vec<usize>,
-    activation: Activation,
-    dropout: Dropout,
+    /// the function between linear maps
+    #[option(default = "relu", kind = Kind::OneOf(Activation::NAMES))]
+    activation: String,
+    /// probability with which a hidden number is 0 in training
+    #[option(default = 0.0, range = 0.0..1.0)]
+    dropout: f64,
 }
 
 /// Parameters: `mlp.0.weight`, `mlp.0.bias`, `mlp.1.weight` and so on, with PyTorch's initial values.
@@ -86,7 +66,8 @@ impl PredictorConfig for Config {
             Linear::new(&mut scope.scope(&i.to_string()), pair[0], pair[1])
         };
         let layers = sizes.windows(2).enumerate().map(layer).collect();
-        Box::new(Perceptron { layers, activation: self.activation, dropout: self.dropout })
+        let activation = Activation::by_name(&self.activation).expect("one of its names");
+        Box::new(Perceptron { layers, activation, dropout: Dropout::new(self.dropout) })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rappel_data::{BatchSize, DataError, Drawing, Order};
-use rappel_registry::ConfigError;
+use rappel_registry::{ConfigError, OptionSet};
 use rappel_schedule::{Horizon, ScheduleConfig};
 
 use super::{BatchSizeConfig, Config};
@@ -22,7 +22,7 @@ enum Length {
 impl Config {
     /// Which of a task's `samples` each step takes, as `train.batch_size`,
     /// `train.gradient_accumulation_steps` and the section `data` say, which has the options
-    /// [`DRAWING`](rappel_data::DRAWING).
+    /// of [`Drawing`].
     ///
     /// A step takes `batch_size` samples for each of its forward passes; with `"all"`, its forward
     /// passes share all samples. A schedule is one over the steps of the run; where its length is given
@@ -33,12 +33,7 @@ impl Config {
     /// A schedule that leaves the range at a step of the run; more than there is with `drop_last`.
     pub fn order(&self, samples: usize) -> Result<Order, TrainError> {
         let data = self.section("data");
-        let drawing = Drawing {
-            shuffle: data.bool("shuffle"),
-            replacement: data.bool("replacement"),
-            drop_last: data.bool("drop_last"),
-            seed: self.seed(),
-        };
+        let drawing = Drawing { seed: self.seed(), ..Drawing::from_options(data)? };
         let with = |batch_size| match Order::new(samples, batch_size, drawing) {
             Err(error @ DataError::Unshuffled) => {
                 Err(data.invalid("replacement", error.to_string()).into())

@@ -13,7 +13,7 @@ use rappel_data::{
 };
 use rappel_model::product_size;
 use rappel_nn::{Features, Forward, regularized_cross_entropy};
-use rappel_registry::ConfigError;
+use rappel_registry::{ConfigError, OptionSet};
 use rappel_tensor::{Key, Params, Tensor};
 
 use crate::checkpoint::TextHash;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use rappel_data::{DRAWING, Order, Permutation};
+use rappel_data::{Drawing, Order, Permutation};
 use rappel_model::{ARCHITECTURES, LanguageModel, activation_bytes, save_pretrained};
 use rappel_nn::{Forward, Output, regularized_cross_entropy};
-use rappel_registry::{ConfigError, Field, Kind, Options, Range, joined};
+use rappel_registry::{ConfigError, Field, Kind, OptionSet, Options, Range, count, joined};
 use rappel_tensor::{CrossEntropy, Params, Tensor, cross_entropy, no_grad};
 
 use super::{Task, TaskEntry};
@@ -22,7 +22,8 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     build,
 };
 
-const DATA: &[Field] = &joined::<{ OWN.len() + DRAWING.len() }>(&[OWN, DRAWING]);
+const LISTS: &[&[Field]] = &[OWN, Drawing::FIELDS];
+const DATA: &[Field] = &joined::<{ count(LISTS) }>(LISTS);
 
 const OWN: &[Field] = &[
     Field::new("modulus", Kind::Int { min: 2, max: 1 << 12 }, "97", "p: a and b are in 0..p")

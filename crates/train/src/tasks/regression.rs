@@ -1,8 +1,8 @@
 //! Predicting a number from a table's row.
 
-use rappel_data::{TABLE, Wanted};
+use rappel_data::{TableConfig, Wanted};
 use rappel_model::PREDICTORS;
-use rappel_registry::{Field, Kind};
+use rappel_registry::{Field, Kind, OptionSet};
 
 use super::TaskEntry;
 use crate::tabular::{REGRESSION, build};
@@ -12,7 +12,7 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     summary: "a number from the columns of a table: rmse, mae, r2",
     reference: "Hastie, Tibshirani and Friedman, The elements of statistical learning, 2009",
     fields: &[
-        Field::required("data", Kind::Table(TABLE), "what is learned from"),
+        Field::required("data", Kind::Table(TableConfig::FIELDS), "what is learned from"),
         Field::required("model", Kind::Section(&PREDICTORS), "what learns"),
         Field::new("loss", Kind::Table(REGRESSION), "{}", "what an error costs"),
     ],
