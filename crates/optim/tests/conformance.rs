@@ -248,7 +248,7 @@ fn every_scalar_option_takes_a_schedule_of_the_step() {
             }
             if field.name == "betas" {
                 let defaults = OPTIMIZERS.resolve_options("optimizer", &section(&info)).unwrap();
-                let count = defaults.raw("betas").unwrap().as_array().unwrap().len();
+                let count = defaults.to_toml()["betas"].as_array().unwrap().len();
                 for which in 0..count {
                     follows_schedule("betas", |value| {
                         let mut betas = vec![Value::from(0.75); count];
