@@ -129,7 +129,7 @@ fn what_does_not_fit_is_named_and_nothing_is_written() {
         ("schedule.name = 'constant'", "`optimizer`: missing"),
         ("optimiser = { name = 'sgd' }", "did you mean `optimizer`?"),
         ("optimizer = { name = 'sgd', lr = -1.0 }", "`optimizer.lr`"),
-        ("optimizer = { name = 'adamw', betas = [0.9, 1.0] }", "`optimizer.betas.1`"),
+        ("optimizer = { name = 'adamw', betas = [0.9, 1.0] }", "`optimizer.betas[1]`"),
         ("optimizer = { name = 'adamw', eps = -1e-8 }", "`optimizer.eps`"),
         ("optimizer = { name = 'adamw', groups = [{ params = ['none*'] }] }", "matches no"),
     ] {
