@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use rappel_files::{Destination, FileError};
+use rappel_train::TrainError;
 
 use crate::escape::escaped;
 
@@ -35,6 +36,13 @@ impl Write for Lossy {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The error of a model, which it names where the model is of the wrong kind.
+pub fn in_model(model: &Path, error: TrainError) -> anyhow::Error {
+    let kind = matches!(error, TrainError::Kind { .. });
+    let error = anyhow::Error::from(error);
+    if kind { error.context(model.display().to_string()) } else { error }
 }
 
 /// The place that an argument means: `-` is standard output.

@@ -86,7 +86,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
     let place = place();
     for (setting, expected) in [
         ("model.n_positions=2", "`model.n_positions`: `a b =` takes 3 positions"),
-        ("data={ modulus = 8, operation = \"/\" }", "`data.modulus`: 8 is no prime"),
+        ("data={ modulus = 8, operation = \"/\" }", "`data.modulus`: 8 is not prime"),
         ("data.train_fraction=1", "`data.train_fraction`: 1 is out of range"),
         ("data.tokenizer=\"bpe\"", "`data.tokenizer`: unknown"),
         ("model.vocab_size=5", "`model.vocab_size`"),

@@ -252,7 +252,7 @@ fn tables_are_regularized_as_text_is() {
         (
             "{ name = \"dropout\", p = 0.1 }",
             "model={ name = \"linear\" }",
-            "`regularize[0].name`: the model has no layer that drops",
+            "`regularize[0].name`: the model has no dropout layer",
         ),
     ] {
         let list = format!("regularize=[{list}]");

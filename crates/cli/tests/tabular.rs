@@ -243,7 +243,7 @@ fn tables_that_cannot_be_learned_are_told_before_anything_is_written() {
             &["loss.class_weight={ dera = 2.0 }"],
             "config key `loss.class_weight`: no class is named `dera`; did you mean `dear`?",
         ),
-        ("regression", houses(60), &["train.eval_batches=2"], "a table is validated whole"),
+        ("regression", houses(60), &["train.eval_batches=2"], "a table is validated in one piece"),
     ]);
 }
 

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use rappel_data::{
-    Batches, Corpus, DataConfig, DataError, Dataset, Drawing, Order, Tokenizer, Trigram,
+    Corpus, DataConfig, DataError, Dataset, Drawing, Order, Text, Tokenizer, Trigram,
 };
 
 fn main() -> Result<(), DataError> {
@@ -34,10 +34,11 @@ fn main() -> Result<(), DataError> {
             megabytes / seconds
         );
     }
-    let data = once("dataset, byte", || Dataset::build(&config, 42))?;
-    let order = |samples| Order::new(samples, 32.into(), Drawing::default());
-    let batches: Batches = data.train_batches(order)?;
-    let seconds = median(|| (0..100).map(|step| batches.batch(step).batch).sum::<usize>()) / 100.0;
+    let data = once("dataset, byte", || Text::build(&config, 42))?;
+    let samples = data.training()?;
+    let order = Order::new(samples.len(), 32.into(), Drawing::default())?;
+    let rows = |step| samples.batch(&order.part(step, 0, 1)).batch;
+    let seconds = median(|| (0..100).map(rows).sum::<usize>()) / 100.0;
     println!("batch of 32 x {}: {:.1} us", config.sequence_length, seconds * 1e6);
     let seconds = median(|| Trigram::fit(&data.train.tokens, 257, 256));
     let model = Trigram::fit(&data.train.tokens, 257, 256);

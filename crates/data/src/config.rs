@@ -75,6 +75,8 @@ pub struct DataConfig {
     pub validation_fraction: f64,
     /// Tokens that a sample reads.
     pub sequence_length: usize,
+    /// Whether a token attends only to those of its own document.
+    pub document_attention: bool,
 }
 
 impl DataConfig {
@@ -110,6 +112,7 @@ impl DataConfig {
             max_bytes: text.max_bytes,
             validation_fraction: text.validation_fraction,
             sequence_length: text.sequence_length,
+            document_attention: text.document_attention,
         })
     }
 }

@@ -1,94 +1,122 @@
-//! From a config to token streams.
+//! Samples that a model learns from, whatever they are.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{DataConfig, TokenizerChoice};
-use crate::corpus::Corpus;
-use crate::{Batches, DataError, Order, TokenStream, Tokenizer};
+/// Samples that a model learns from: a pure function of a sample's number.
+///
+/// Text, tables and whatever else a program has are datasets; which samples a step takes is the
+/// [`Order`](crate::Order)'s.
+///
+/// ```
+/// use rappel_data::Dataset;
+/// struct Squares;
+///
+/// impl Dataset for Squares {
+///     type Batch = Vec<[f64; 2]>;
+///
+///     fn len(&self) -> usize {
+///         100
+///     }
+///
+///     fn batch(&self, samples: &[usize]) -> Self::Batch {
+///         samples.iter().map(|i| [*i as f64, (i * i) as f64]).collect()
+///     }
+///
+///     fn fingerprint(&self) -> String {
+///         "squares of 0 to 99".to_owned()
+///     }
+/// }
+///
+/// assert_eq!(Squares.batch(&[3, 5]), [[3.0, 9.0], [5.0, 25.0]]);
+/// assert_eq!((Squares.unit(), Squares.units(&mut (0..4))), ("samples", 4));
+/// ```
+pub trait Dataset: Send + Sync {
+    /// Samples together, as one forward pass reads them.
+    type Batch;
 
-/// The data of a run: what the config, the corpus and the seed determine, and nothing else.
-#[derive(Debug, Clone)]
-pub struct Dataset {
-    /// How text became tokens.
-    pub tokenizer: Tokenizer,
-    /// The training documents.
-    pub train: Arc<TokenStream>,
-    /// The validation documents; empty with `validation_fraction = 0`.
-    pub validation: Arc<TokenStream>,
-    sequence_length: usize,
-}
+    /// The number of samples.
+    fn len(&self) -> usize;
 
-impl Dataset {
-    /// Reads, splits and encodes the corpus that a config names.
-    ///
-    /// # Errors
-    /// Whatever keeps the corpus from being read, split or encoded, by its [`DataError`].
-    pub fn build(config: &DataConfig, seed: u64) -> Result<Self, DataError> {
-        Self::build_with(config, seed, None)
+    /// Whether there are no samples.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    /// As [`build`](Self::build), with a tokenizer from an earlier run in place of the config's.
+    /// These samples, in this order.
+    fn batch(&self, samples: &[usize]) -> Self::Batch;
+
+    /// What the size of data and the speed of training are counted in, in the plural: `tokens`, `rows`.
+    fn unit(&self) -> &'static str {
+        "samples"
+    }
+
+    /// The number of units of some samples.
+    fn units(&self, samples: &mut dyn ExactSizeIterator<Item = usize>) -> usize {
+        samples.len()
+    }
+
+    /// The number of units of all data, whether or not samples hold them.
+    fn size(&self) -> usize {
+        self.units(&mut (0..self.len()))
+    }
+
+    /// A hash of the data, or whatever else tells it from other data: a run is only resumed with the
+    /// data that it began with.
+    fn fingerprint(&self) -> String;
+
+    /// More about the data for whoever starts a run, such as `4096 in the vocabulary`; then lines of notes.
+    fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The samples that a validation goes through, in their own order.
+#[derive(Debug)]
+pub struct HeldOut<D> {
+    data: Arc<D>,
+    samples: usize,
+    batch_size: usize,
+}
+
+impl<D> Clone for HeldOut<D> {
+    fn clone(&self) -> Self {
+        Self { data: Arc::clone(&self.data), ..*self }
+    }
+}
+
+impl<D: Dataset> HeldOut<D> {
+    /// All samples of `data`, `batch_size` in a batch, the last one smaller.
     ///
-    /// # Errors
-    /// As [`build`](Self::build).
-    pub fn build_with(
-        config: &DataConfig,
-        seed: u64,
-        tokenizer: Option<Tokenizer>,
-    ) -> Result<Self, DataError> {
-        let corpus = Corpus::read(config.source.as_ref(), seed, config.max_bytes)?;
-        let (train, validation) = corpus.split(config.validation_fraction);
-        let tokenizer = match tokenizer {
-            Some(tokenizer) => tokenizer,
-            None => choose(&config.tokenizer, &train)?,
-        };
-        let [train, validation] = [train, validation].map(|side| tokenizer.encode_corpus(&side));
-        Ok(Self {
-            tokenizer,
-            train: Arc::new(train?),
-            validation: Arc::new(validation?),
-            sequence_length: config.sequence_length,
+    /// # Panics
+    /// If `batch_size` is 0.
+    pub fn new(data: impl Into<Arc<D>>, batch_size: usize) -> Self {
+        assert!(batch_size > 0, "HeldOut: a batch_size of 0");
+        let data = data.into();
+        Self { samples: data.len(), data, batch_size }
+    }
+
+    /// At most the first `batches` batches.
+    #[must_use]
+    pub fn at_most(self, batches: usize) -> Self {
+        Self { samples: self.samples.min(batches.saturating_mul(self.batch_size)), ..self }
+    }
+
+    /// The data that the samples are of.
+    pub fn data(&self) -> &D {
+        &self.data
+    }
+
+    /// The samples' numbers.
+    pub fn samples(&self) -> Range<usize> {
+        0..self.samples
+    }
+
+    /// The batches, one after another.
+    pub fn batches(&self) -> impl Iterator<Item = D::Batch> {
+        (0..self.samples).step_by(self.batch_size).map(|first| {
+            let last = first.saturating_add(self.batch_size).min(self.samples);
+            self.data.batch(&(first..last).collect::<Vec<_>>())
         })
-    }
-
-    /// The training batches; `order` is told how many samples there are.
-    ///
-    /// # Errors
-    /// As [`Batches::new`].
-    pub fn train_batches<E: From<DataError>>(
-        &self,
-        order: impl FnOnce(usize) -> Result<Order, E>,
-    ) -> Result<Batches, E> {
-        Batches::new(Arc::clone(&self.train), self.sequence_length, order)
-    }
-
-    /// The validation batches, at most `max_batches`.
-    ///
-    /// # Errors
-    /// As [`Batches::validation`].
-    pub fn validation_batches(
-        &self,
-        batch_size: usize,
-        max_batches: Option<usize>,
-    ) -> Result<Batches, DataError> {
-        let stream = Arc::clone(&self.validation);
-        Batches::validation(stream, self.sequence_length, batch_size, max_batches)
-    }
-
-    /// A hash of all tokens and document starts: a resumed run compares it with the first one's.
-    pub fn fingerprint(&self) -> u64 {
-        self.train.fingerprint() ^ self.validation.fingerprint().rotate_left(1)
-    }
-}
-
-fn choose(choice: &TokenizerChoice, train: &Corpus) -> Result<Tokenizer, DataError> {
-    match choice {
-        TokenizerChoice::Byte => Ok(Tokenizer::byte()),
-        TokenizerChoice::Bpe { vocab_size, sample_bytes } => {
-            Tokenizer::train_bpe(&train.documents, *vocab_size, *sample_bytes)
-        }
-        TokenizerChoice::File { path, end_of_document } => {
-            Tokenizer::from_file(path, end_of_document.as_deref())
-        }
     }
 }

@@ -1,15 +1,15 @@
 #![forbid(unsafe_code)]
-//! Text for training language models: sources, tokenizers, and batches as pure functions of the
+//! Data for training: text with its sources and tokenizers, tables, and samples as pure functions of the
 //! seed and the step.
 //!
 //! The way of the text: a [`Source`] lists documents; [`Corpus::read`] orders them by the seed, caps
 //! and reads them; [`Corpus::split`] sets validation documents apart; a [`Tokenizer`] makes each side
-//! one [`TokenStream`]; [`Batches`] answers `batch(step)` for any step, at any time, the same.
-//! [`Dataset::build`] goes the whole way. [`token_trigram`] and [`byte_trigram`] are what a trained
+//! one [`TokenStream`], and [`TextSamples`] cuts samples out of it. [`Text::build`] goes the whole way.
+//! An [`Order`] says which samples a step takes, of whatever [`Dataset`], at any time the same. [`token_trigram`] and [`byte_trigram`] are what a trained
 //! model has to beat.
 //!
 //! ```
-//! use rappel_data::{DataConfig, Dataset, Drawing, Order};
+//! use rappel_data::{DataConfig, Dataset, Drawing, Order, Text};
 //!
 //! let folder = tempfile::tempdir().unwrap();
 //! let path = folder.path().join("poem.txt");
@@ -19,17 +19,14 @@
 //! section.insert("files".into(), vec![path.display().to_string()].into());
 //!
 //! let config = DataConfig::from_toml("data", &section)?;
-//! let data = Dataset::build(&config, 42)?;
-//! let batches =
-//!     data.train_batches(|samples| Order::new(samples, 8.into(), Drawing::default()))?;
-//! let batch = batches.batch(5);
+//! let samples = Text::build(&config, 42)?.training()?;
+//! let order = Order::new(samples.len(), 8.into(), Drawing::default())?;
+//! let batch = samples.batch(&order.part(5, 0, 1));
 //! assert_eq!((batch.batch, batch.time), (8, 32));
-//! assert_eq!(batch, batches.batch(5));
 //! # Ok::<(), rappel_data::DataError>(())
 //! ```
 
 mod baseline;
-mod batch;
 mod cargo_workspace;
 mod config;
 mod contain;
@@ -38,23 +35,26 @@ mod counts;
 mod dataset;
 mod error;
 mod mix;
+mod modular_arithmetic;
 mod order;
 mod permutation;
 mod records;
 pub mod sources;
 mod stream;
 mod table;
+mod text;
 mod text_file;
+mod text_samples;
 mod tokenizer;
 mod trigram;
 mod walk;
 
 pub use baseline::{Surprise, byte_trigram, token_trigram};
-pub use batch::{Batch, Batches};
 pub use config::{DATA, DataConfig, DataSection, TextOptions, TokenizerChoice};
 pub use corpus::{Corpus, Document};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, HeldOut};
 pub use error::DataError;
+pub use modular_arithmetic::{ModularArithmetic, ModularArithmeticOptions, Operation, Pairs};
 pub use order::{BatchSize, Drawing, Order};
 pub use permutation::Permutation;
 pub use sources::{SOURCES, Source};
@@ -63,7 +63,9 @@ pub use table::{
     Column, Encoded, Encoding, Feature, Format, MISSING_VALUES, MOST_BUCKETS, Missing,
 };
 pub use table::{Decimal, Preprocessing, ReadAs, Reading, Table, TableConfig, Target, TargetKind};
-pub use table::{Value, Wanted, write_csv};
+pub use table::{TableBatch, TableRows, Value, Wanted, write_csv};
+pub use text::Text;
 pub use text_file::read_documents;
+pub use text_samples::{Batch, TextSamples};
 pub use tokenizer::{END_OF_DOCUMENT, StreamDecoder, Tokenizer};
 pub use trigram::Trigram;

@@ -1,6 +1,7 @@
 //! Which samples a step takes.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rappel_registry::Options;
@@ -72,18 +73,14 @@ pub struct Drawing {
 /// let drawing = Drawing { shuffle: false, ..Drawing::default() };
 /// let order = Order::new(5, BatchSize::Fixed(2), drawing)?;
 /// assert_eq!(order.steps(1.0), 3);
-/// assert_eq!([1, 2, 3].map(|step| order.samples(step)), [vec![2, 3], vec![4], vec![0, 1]]);
+/// let first = |order: &Order| [1, 2, 3].map(|step| order.samples(step).collect::<Vec<_>>());
+/// assert_eq!(first(&order), [vec![2, 3], vec![4], vec![0, 1]]);
 ///
 /// let ramp = BatchSize::Ramp(std::sync::Arc::new(|step| 1 + step as usize));
 /// let order = Order::new(5, ramp, drawing)?;
-/// assert_eq!([1, 2, 3].map(|step| order.samples(step)), [vec![1, 2], vec![3, 4], vec![0, 1, 2, 3]]);
+/// assert_eq!(first(&order), [vec![1, 2], vec![3, 4], vec![0, 1, 2, 3]]);
 /// # Ok::<(), rappel_data::DataError>(())
 /// ```
-///
-/// # How a task uses it
-/// Its section `data` takes the options of [`Drawing`]; `Config::order` of crate `train` makes the order
-/// from them and from `train.batch_size`; [`part`](Order::part) then says which samples a forward pass
-/// reads.
 #[derive(Debug, Clone)]
 pub struct Order {
     samples: usize,
@@ -228,24 +225,11 @@ impl Order {
         looked_at.map(|step| size(step)).max().unwrap_or(1).min(self.samples)
     }
 
-    /// The samples of a step, counted from 0 on through all epochs, in the order of its rows.
-    pub fn samples(&self, step: u64) -> Vec<usize> {
+    /// The samples of a step, counted from 0 on through all epochs, in the order of its rows; each is
+    /// computed when it is asked for.
+    pub fn samples(&self, step: u64) -> impl ExactSizeIterator<Item = usize> {
         let at = self.start(step);
-        let places = at.place..at.place + self.taken(at, step);
-        let Drawing { shuffle, replacement, seed, .. } = self.drawing;
-        // Of all samples the order says nothing.
-        if !shuffle || (matches!(self.batch_size, BatchSize::All) && !replacement) {
-            return places.collect();
-        }
-        if replacement {
-            let draw = |place: usize| {
-                let words = [DRAWS_OF_SAMPLES, at.epoch, place as u64];
-                ((u128::from(hash_words(seed, &words)) * self.samples as u128) >> 64) as usize
-            };
-            return places.map(draw).collect();
-        }
-        let order = Permutation::new(self.samples, hash_words(seed, &[ORDER_OF_SAMPLES, at.epoch]));
-        places.map(|place| order.at(place)).collect()
+        self.drawn(at.epoch, at.place..at.place + self.taken(at, step))
     }
 
     /// Part `index` of `count` of a step's samples: the parts, one after another, are all of them.
@@ -257,8 +241,27 @@ impl Order {
     #[track_caller]
     pub fn part(&self, step: u64, index: usize, count: usize) -> Vec<usize> {
         assert!(index < count, "micro-batch {index} of {count}");
-        let samples = self.samples(step);
-        let until = |part: usize| (part as u128 * samples.len() as u128 / count as u128) as usize;
-        samples[until(index)..until(index + 1)].to_vec()
+        let at = self.start(step);
+        let samples = self.taken(at, step) as u128;
+        let until = |part: usize| at.place + (part as u128 * samples / count as u128) as usize;
+        self.drawn(at.epoch, until(index)..until(index + 1)).collect()
+    }
+
+    /// The samples at these places of an epoch.
+    fn drawn(&self, epoch: u64, places: Range<usize>) -> impl ExactSizeIterator<Item = usize> {
+        let Drawing { shuffle, replacement, seed, .. } = self.drawing;
+        // Of all samples the order says nothing.
+        let shuffled = shuffle && (replacement || !matches!(self.batch_size, BatchSize::All));
+        let samples = self.samples;
+        let permutation = (shuffled && !replacement)
+            .then(|| Permutation::new(samples, hash_words(seed, &[ORDER_OF_SAMPLES, epoch])));
+        places.map(move |place| match &permutation {
+            Some(permutation) => permutation.at(place),
+            None if shuffled => {
+                let words = [DRAWS_OF_SAMPLES, epoch, place as u64];
+                ((u128::from(hash_words(seed, &words)) * samples as u128) >> 64) as usize
+            }
+            None => place,
+        })
     }
 }

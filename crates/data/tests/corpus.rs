@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rappel_data::{Corpus, DataConfig, Dataset};
+use rappel_data::{Corpus, DataConfig, Text};
 use toml::Table;
 
 fn config(text: &str) -> Result<DataConfig, rappel_registry::ConfigError> {
@@ -20,7 +20,7 @@ fn names(config: &DataConfig) -> Vec<String> {
 }
 
 fn build_error(config: &DataConfig) -> String {
-    Dataset::build(config, 0).unwrap_err().to_string()
+    Text::build(config, 0).unwrap_err().to_string()
 }
 
 /// A folder with `n` files of `size` bytes each.
@@ -140,12 +140,13 @@ fn a_dataset_is_what_config_corpus_and_seed_determine() {
             &["."],
             &format!("tokenizer = '{tokenizer}'\nvocab_size = 280"),
         );
-        Dataset::build(&config, seed).unwrap()
+        Text::build(&config, seed).unwrap()
     };
+    let print = |text: &Text| [&text.train, &text.validation].map(|side| side.fingerprint());
     for tokenizer in ["byte", "bpe"] {
         let data = build(5, tokenizer);
-        assert_eq!(data.fingerprint(), build(5, tokenizer).fingerprint());
-        assert_ne!(data.fingerprint(), build(6, tokenizer).fingerprint());
+        assert_eq!(print(&data), print(&build(5, tokenizer)));
+        assert_ne!(print(&data), print(&build(6, tokenizer)));
         assert_eq!(data.train.text_bytes + data.validation.text_bytes, 60_000);
         let decoded = data.tokenizer.decode(&data.train.tokens.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!(decoded.len() as u64, data.train.text_bytes);
@@ -232,7 +233,7 @@ fn text_that_is_none_is_told_by_file_and_offset() {
         "a.txt: not UTF-8 at byte offset 500; give UTF-8 text, or set tokenizer = \"byte\", which \
          takes text in any encoding"
     );
-    assert_eq!(Dataset::build(&config("byte"), 0).unwrap().train.text_bytes, 701);
+    assert_eq!(Text::build(&config("byte"), 0).unwrap().train.text_bytes, 701);
 }
 
 #[test]

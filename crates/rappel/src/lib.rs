@@ -49,6 +49,7 @@ pub fn default<T: Default>() -> T {
 /// What most programs use.
 pub mod prelude {
     pub use crate::default;
+    pub use rappel_data::{Dataset, HeldOut};
     pub use rappel_model::*;
     pub use rappel_nn::*;
     pub use rappel_optim::{Adam, AdamW, OptimError, Optimizer, OptimizerConfig, Sgd, StepReport};
@@ -59,6 +60,9 @@ pub mod prelude {
     pub use rappel_tensor::{
         CrossEntropy, DType, Grads, Init, Key, Param, Params, ParamsError, Scope, Shape, Tensor,
         TensorFile, WeightLayout, cross_entropy, linear, mse, no_grad, write_tensors,
+    };
+    pub use rappel_train::{
+        Config, Ended, Learner, Model, Objective, Observer, Pass, Report, Run, TrainError,
     };
 }
 

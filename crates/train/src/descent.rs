@@ -6,7 +6,7 @@ use rappel_optim::StepReport;
 use rappel_telemetry::Sink;
 use rappel_tensor::Tensor;
 
-use crate::objective::{Batch, Losses, with_penalty};
+use crate::step_loss::{Losses, MicroBatch, StepBatch, StepLoss, with_penalty};
 use crate::{Ended, Observer, Pass, Run, Started, Step, TrainError, Validation, guards};
 
 impl Run {
@@ -37,12 +37,13 @@ impl Run {
     /// One optimizer step.
     pub(crate) fn descend(&mut self) -> Result<Step, TrainError> {
         let (since, step) = (Instant::now(), self.state.step);
-        let passes: Vec<Pass> = self.passes(step).collect();
+        let batch = self.batch(step);
         let (report, Losses { data: loss, penalty }) = self
-            .update(step, &passes)
-            .map_err(|error| guards::explain(step + 1, error, self.task.as_ref(), &passes))?;
+            .update(&batch)
+            .map_err(|error| guards::explain(error, self.task.as_ref(), &batch))?;
         self.state.step += 1;
         self.remember(loss);
+        let units = self.task.units(&mut self.order.samples(step));
         Ok(Step {
             step: self.state.step,
             steps: self.steps,
@@ -51,43 +52,43 @@ impl Run {
             lr: report.lr,
             grad_norm: report.grad_norm.unwrap_or(f64::NAN),
             unit: self.task.unit(),
-            units_per_second: self.task.units(step) as f64 / since.elapsed().as_secs_f64(),
+            units_per_second: units as f64 / since.elapsed().as_secs_f64(),
         })
     }
 
     /// The optimizer's part of a step: the backward pass, and the update after it or within it.
-    fn update(&mut self, step: u64, passes: &[Pass]) -> Result<(StepReport, Losses), TrainError> {
-        let within = self.config.run().train.update_in_backward;
-        let first = || self.precision.within(|| self.task.loss(&passes[0]));
-        if let Some(loss) = within.then(first).flatten() {
+    fn update(&mut self, batch: &StepBatch) -> Result<(StepReport, Losses), TrainError> {
+        let step = batch.step;
+        if self.config.run().train.update_in_backward {
+            let MicroBatch { samples, pass } = &batch.parts[0];
+            let loss = self.precision.within(|| self.task.loss(samples, batch.weight, pass));
             let penalty = self.regularization.penalty(step);
             let found = Losses { data: loss.item(), penalty: penalty.as_ref().map(Tensor::item) };
             let loss = with_penalty(loss, penalty);
             let report = self.optimizer.step_backward(step, self.task.params_mut(), loss)?;
             return Ok((report, found));
         }
-        let mut batch = Batch {
+        let mut loss = StepLoss {
             task: self.task.as_mut(),
             regularization: &self.regularization,
             precision: self.precision,
-            step,
-            passes,
+            batch,
             first: None,
             measures: self.config.run().train.noise_scale,
             squares: None,
         };
-        let report = self.optimizer.descend(step, &mut batch)?;
-        if let Some(squares) = &batch.squares {
+        let report = self.optimizer.descend(step, &mut loss)?;
+        if let Some(squares) = &loss.squares {
             self.state.noise.take(squares);
         }
-        Ok((report, batch.first.expect("the step evaluated it")))
+        Ok((report, loss.first.expect("the step evaluated it")))
     }
 
-    /// The forward passes of a step.
-    fn passes(&self, step: u64) -> impl Iterator<Item = Pass> {
+    /// The samples of a step and their passes.
+    fn batch(&self, step: u64) -> StepBatch {
         let parts = self.config.run().train.gradient_accumulation_steps;
-        let seed = self.config.seed();
-        (0..parts).map(move |part| Pass::new(seed, step, part, &self.regularization))
+        let pass = |part| Pass::training(self.config.seed(), step, part, &self.regularization);
+        StepBatch::new(self.task.as_ref(), &self.order, step, parts, pass)
     }
 
     /// Whether what happens every so many steps happens now: at the end always, 0: only there.

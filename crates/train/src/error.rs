@@ -202,6 +202,27 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A run that only the program which began it can continue.
+    #[error(
+        "the dataset, model and objective of task \"own\" are those of a program; continue the run with that"
+    )]
+    OwnTask,
+    /// A model that was asked for something that only others can do.
+    #[error("this is {is}: {advice}")]
+    Kind {
+        /// What it is, with its article.
+        is: &'static str,
+        /// What to do.
+        advice: String,
+    },
+    /// Data of a file that a model cannot be used on.
+    #[error("{}: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its data.
+        source: Box<TrainError>,
+    },
     /// The taker of generated text refused.
     #[error("cannot write the text: {0}")]
     Output(#[source] io::Error),
@@ -292,6 +313,10 @@ impl From<FileError> for TrainError {
 }
 
 impl TrainError {
+    pub(crate) fn in_file(path: &Path, source: Self) -> Self {
+        Self::InFile { path: path.to_owned(), source: Box::new(source) }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }

@@ -43,7 +43,7 @@ impl Run {
         values.extend(step.penalty.map(|penalty| ("train/penalty", penalty)));
         values.extend(self.state.noise.samples().map(|samples| ("train/noise_scale", samples)));
         if self.config.has_ramp() {
-            let samples = self.task.order().batch_size(step.step - 1);
+            let samples = self.order.batch_size(step.step - 1);
             values.push(("train/batch_size", samples as f64));
         }
         self.log(&values)

@@ -4,7 +4,8 @@ use rappel_registry::ConfigError;
 use rappel_schedule::{Feedback, Watch};
 
 use crate::metrics::place;
-use crate::{Config, Task, TrainError, Validation};
+use crate::task::Task;
+use crate::{Config, TrainError, Validation};
 
 /// The schedules that follow the validations, each with its metric: functions of the history of
 /// validations alone, so that a run that was resumed takes the same steps.

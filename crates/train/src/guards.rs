@@ -3,21 +3,23 @@
 use rappel_optim::OptimError;
 use rappel_tensor::Params;
 
+use crate::TrainError;
 use crate::checkpoint::Named;
-use crate::tasks::Task;
-use crate::{Pass, TrainError};
+use crate::step_loss::StepBatch;
+use crate::task::Task;
 
 /// What kept the step from being taken, with the step and its batch.
-pub(crate) fn explain(
-    step: u64,
-    error: TrainError,
-    task: &dyn Task,
-    passes: &[Pass],
-) -> TrainError {
+pub(crate) fn explain(error: TrainError, task: &dyn Task, batch: &StepBatch) -> TrainError {
     let TrainError::Optim(error) = error else { return error };
+    // Runs count steps from 1.
+    let step = batch.step + 1;
     let non_finite = |what: String, tensor| {
-        let samples = task.order().samples(step - 1);
+        let samples = batch.parts.iter().flat_map(|part| &part.samples).copied().collect();
         TrainError::NonFinite { step, what, tensor, samples }
+    };
+    let activation = || {
+        let mut parts = batch.parts.iter().filter(|part| !part.samples.is_empty());
+        parts.find_map(|part| task.first_non_finite_activation(&part.samples, &part.pass))
     };
     match *error {
         OptimError::MissingGradient { name, others } => {
@@ -25,7 +27,7 @@ pub(crate) fn explain(
         }
         OptimError::NonFiniteLoss { loss, .. } => {
             let tensor = first_non_finite(task.params())
-                .or_else(|| task.first_non_finite_activation(passes))
+                .or_else(activation)
                 .unwrap_or_else(|| "the loss itself".to_owned());
             non_finite(format!("the loss is {loss}"), tensor)
         }
@@ -37,7 +39,6 @@ pub(crate) fn explain(
             "the norm of the gradient overflows".to_owned(),
             format!("none, but the gradient of {name} goes up to {value:e}"),
         ),
-        // Runs count steps from 1.
         OptimError::Unfinished { why, updated, .. } => {
             OptimError::Unfinished { why, updated, step }.into()
         }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use rappel_data::{Drawing, Order};
 use rappel_optim::{Objective, Optimizer, Sgd};
-use rappel_regularize::Regularization;
+use rappel_regularize::ActsOn;
 use rappel_tensor::{DType, Grads, Init, Param, Tensor};
 
 use super::*;
-use crate::{Baseline, Metric, Observer};
+use crate::{Baseline, Metric, Observer, Pass};
 
 /// `mean(scale * weight)`, and a bias that the loss may leave out.
 struct Toy {
@@ -37,18 +37,23 @@ impl Toy {
     fn step(&mut self, step: u64, grads: &Grads) -> Result<(), TrainError> {
         let mut sgd = Optimizer::new(Sgd { lr: 0.1.into(), ..Sgd::default() }, &self.params)?;
         let stepped = sgd.step(step, &mut self.params, grads);
-        stepped.map(|_| ()).map_err(|error| explain(step + 1, error.into(), self, &[]))
+        stepped.map(|_| ()).map_err(|error| self.explain(step, error.into()))
     }
 
     /// A step that evaluates the loss itself.
     fn descend(&mut self, step: u64) -> Result<(), TrainError> {
         let mut sgd = Optimizer::new(Sgd { lr: 0.1.into(), ..Sgd::default() }, &self.params)?;
         let stepped = sgd.descend(step, self);
-        stepped.map(|_| ()).map_err(|error| explain(step + 1, error, self, &[]))
+        stepped.map(|_| ()).map_err(|error| self.explain(step, error))
+    }
+
+    fn explain(&self, step: u64, error: TrainError) -> TrainError {
+        let pass = |_| Pass::evaluation();
+        explain(error, self, &StepBatch::new(self, &self.order, step, 1, pass))
     }
 
     fn grads(&self) -> (f64, Grads) {
-        let loss = self.loss(&Pass::new(0, 0, 0, &Regularization::default())).unwrap();
+        let loss = self.loss(&[], 3.0, &Pass::evaluation());
         (loss.item(), loss.backward())
     }
 }
@@ -71,8 +76,8 @@ impl Task for Toy {
     fn params_mut(&mut self) -> &mut Params {
         &mut self.params
     }
-    fn order(&self) -> &Order {
-        &self.order
+    fn samples(&self) -> usize {
+        self.order.len()
     }
     fn fingerprint(&self) -> String {
         String::new()
@@ -83,16 +88,22 @@ impl Task for Toy {
     fn unit(&self) -> &'static str {
         "numbers"
     }
-    fn units(&self, _: u64) -> usize {
+    fn units(&self, _: &mut dyn ExactSizeIterator<Item = usize>) -> usize {
         3
+    }
+    fn weight(&self, _: &mut dyn ExactSizeIterator<Item = usize>) -> f64 {
+        3.0
+    }
+    fn honours(&self, _: ActsOn) -> Result<(), &'static str> {
+        Ok(())
     }
     fn activation_bytes(&self, _: usize, _: bool) -> usize {
         0
     }
-    fn loss(&self, _: &Pass) -> Option<Tensor> {
+    fn loss(&self, _: &[usize], _: f64, _: &Pass) -> Tensor {
         let scaled = &self.weight.tensor() * self.scale;
         let bias = if self.with_bias { &scaled + &self.bias.tensor() } else { scaled };
-        Some(bias.mean())
+        bias.mean()
     }
     fn metrics(&self) -> &'static [Metric] {
         &[]
@@ -103,7 +114,7 @@ impl Task for Toy {
     fn validate(&self) -> Option<Vec<f64>> {
         None
     }
-    fn first_non_finite_activation(&self, _: &[Pass]) -> Option<String> {
+    fn first_non_finite_activation(&self, _: &[usize], _: &Pass) -> Option<String> {
         let place = (&self.weight.tensor() * self.scale).first_non_finite()?;
         Some(format!("the product, at {place}"))
     }

@@ -6,7 +6,8 @@
 //! checkpoint to the same bits, for whatever is not in a checkpoint is a pure function of the config
 //! and the step. An [`Observer`] watches, and may ask to stop: this library never prints.
 //!
-//! The loop is in `descent.rs`; what is learned stands behind [`Task`], one file each in `tasks/`.
+//! The loop is in `descent.rs`. What is learned is a [`Learner`]: a dataset, a model and an [`Objective`]; the
+//! tasks of a config wire them, one file each in `tasks/`.
 
 mod checkpoint;
 mod config;
@@ -20,28 +21,29 @@ mod follower;
 mod functions;
 mod guards;
 mod json;
+mod learner;
 mod length;
 mod lr_find;
 mod memory;
 mod metrics;
 mod model_dir;
+mod models;
 mod noise;
-mod objective;
+mod objectives;
 mod observer;
 mod origin;
+mod own;
 mod parts;
 mod pass;
 mod precision;
-mod pretrained;
 mod replay;
 mod report;
 mod run;
 mod run_dir;
 mod scheduled;
-mod sound;
-mod summary;
+mod step_loss;
 mod surface;
-mod tabular;
+mod task;
 mod tasks;
 
 pub use config::{
@@ -51,12 +53,18 @@ pub use early_stopping::EarlyStoppingOptions;
 pub use error::TrainError;
 pub use families::families;
 pub use functions::{FUNCTIONS, Function};
+pub use learner::{Learner, Model};
 pub use lr_find::{LrFind, LrFound, RangePoint, Trial, lr_find};
 pub use memory::{Needs, Shortage};
 pub use metrics::{Metric, Validation};
+pub use models::{
+    Equation, EvaluateOptions, Evaluation, Importance, Importances, KINDS, LanguageSummary,
+    ModelKind, Permuting, Predictions, Pretrained, Scores, TabularModel, TensorGroup, TrainedModel,
+    load_model, model_folder,
+};
+pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, TableTarget};
 pub use observer::{Note, Observer, Started, Step};
 pub use pass::Pass;
-pub use pretrained::{Evaluation, Pretrained, model_folder};
 
 pub use rappel_files::{Destination, FileError};
 pub use rappel_optim::ScheduledValue;
@@ -65,9 +73,6 @@ pub use report::{Baseline, Ended, Report};
 pub use run::{Console, Run};
 pub use run_dir::RunDir;
 pub use scheduled::{Varied, scheduled};
-pub use summary::{LanguageSummary, TensorGroup};
 pub use surface::{Path, Surface};
-pub use tabular::{
-    Equation, Importance, Importances, Permuting, Predictions, Scores, TabularModel,
-};
-pub use tasks::{Build, TASKS, Task, TaskEntry};
+pub use task::Task;
+pub use tasks::{Prepare, Prepared, TASKS, TaskEntry};

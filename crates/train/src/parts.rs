@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rappel_data::Order;
 use rappel_optim::{AVERAGES, Optimizer, OptimizerConfig};
 use rappel_registry::ConfigError;
 use rappel_regularize::Regularization;
@@ -11,15 +12,18 @@ use crate::checkpoint::{State, Whole};
 use crate::config::clipping;
 use crate::early_stopping::EarlyStopping;
 use crate::follower::Follower;
+use crate::memory::{self, Needs};
 use crate::origin::FROM;
 use crate::precision::Precision;
-use crate::tasks::Task;
-use crate::{Config, Observer, TrainError, memory};
+use crate::task::Task;
+use crate::tasks::Prepared;
+use crate::{Config, Observer, TrainError};
 
 /// What is built before anything is written.
 pub(crate) struct Parts {
     pub config: Config,
     pub task: Box<dyn Task>,
+    pub order: Order,
     pub optimizer: Optimizer,
     pub early_stopping: Option<EarlyStopping>,
     pub follower: Follower,
@@ -31,39 +35,48 @@ pub(crate) struct Parts {
 impl Parts {
     /// Builds all that the config names.
     pub fn build(config: &Config, observer: &mut dyn Observer) -> Result<Self, TrainError> {
-        // With epochs the length is known only when the data is.
-        if let Some(horizon) = config.known_horizon() {
-            recipe(config, horizon, &regularization(config, horizon)?)?;
-            config.batch_size(horizon)?;
-        }
-        let (task, config) = (config.task().build)(config, observer)?;
-        let horizon = config.horizon(task.order());
-        let mut regularization = regularization(&config, horizon)?;
+        let prepared = prepare(config, observer)?;
+        Self::of(&prepared.config, prepared.learner()?, observer)
+    }
+
+    /// Builds all that the config names around a learner.
+    pub fn of(
+        config: &Config,
+        task: Box<dyn Task>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let order = config.order(task.samples())?;
+        let horizon = config.horizon(&order);
+        let mut regularization = regularization(config, horizon)?;
         regularization.bind(task.params())?;
-        let recipe = recipe(&config, horizon, &regularization)?;
+        let recipe = recipe(config, horizon, &regularization)?;
         let regularization = Arc::new(regularization);
         let shared = regularization.clone();
         let recipe = recipe.after_step(move |step, params, lr| {
             shared.after_step(step, params, lr)?;
             params.refresh()
         });
-        memory::check(&config, task.as_ref(), &recipe, &regularization, horizon.steps, observer)?;
+        let samples = order.largest_batch(horizon.steps);
+        let needs =
+            Needs::of(&config.run().train, task.as_ref(), samples, &recipe, &regularization)?;
+        memory::check(needs, observer)?;
         let optimizer = Optimizer::new(recipe, task.params())?;
-        let follower = Follower::new(&config, task.as_ref())?;
+        let follower = Follower::new(config, task.as_ref())?;
         let within = config.run().train.update_in_backward;
         if let Some(what) = optimizer.needs_all().filter(|_| within) {
             let reason = format!("{what}; set it to false, or leave that out");
             return Err(ConfigError::invalid("train.update_in_backward", reason).into());
         }
         check_moves(&regularization, &optimizer)?;
-        for (options, _) in regularization.within_a_pass() {
-            task.honours(options.str("name")).map_err(|reason| options.invalid("name", reason))?;
+        for (options, on) in regularization.within_a_pass() {
+            task.honours(on).map_err(|reason| options.invalid("name", reason))?;
         }
-        let early_stopping = early_stopping(&config, task.as_ref())?;
-        let precision = Precision::new(&config, task.as_ref())?;
+        let early_stopping = early_stopping(config, task.as_ref())?;
+        let precision = Precision::new(config, task.as_ref())?;
         Ok(Self {
-            config,
+            config: config.clone(),
             task,
+            order,
             optimizer,
             follower,
             regularization,
@@ -100,6 +113,19 @@ impl Parts {
     pub fn load(&mut self, whole: &Whole) -> Result<(), TrainError> {
         whole.restore(self.task.params_mut(), &mut self.optimizer)
     }
+}
+
+/// Reads the data of the config's task, after what can be known before that.
+pub(crate) fn prepare(
+    config: &Config,
+    observer: &mut dyn Observer,
+) -> Result<Prepared, TrainError> {
+    // With epochs the length is known only when the data is.
+    if let Some(horizon) = config.known_horizon() {
+        recipe(config, horizon, &regularization(config, horizon)?)?;
+        config.batch_size(horizon)?;
+    }
+    (config.task().build)(config, observer)
 }
 
 /// Nobody changes parameters behind the back of an optimizer that remembers them.

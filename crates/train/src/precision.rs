@@ -3,7 +3,7 @@
 use rappel_registry::ConfigError;
 use rappel_tensor::{Bf16Kernel, DType, MatmulPrecision, check_bf16_kernel, with_matmul_precision};
 
-use crate::tasks::Task;
+use crate::task::Task;
 use crate::{Config, TrainError};
 
 /// What a run's matrix products are.

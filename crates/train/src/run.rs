@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rappel_data::Order;
 use rappel_files::Lock;
 use rappel_optim::Optimizer;
 use rappel_regularize::Regularization;
@@ -17,7 +18,7 @@ use crate::length::check_length;
 use crate::origin::origin;
 use crate::parts::Parts;
 use crate::precision::Precision;
-use crate::tasks::Task;
+use crate::task::Task;
 use crate::{Config, Note, Observer, RunDir, TrainError};
 
 /// Where console sinks write; see [`Opening::console`](rappel_telemetry::Opening).
@@ -39,6 +40,8 @@ pub struct Run {
     pub(crate) dir: RunDir,
     pub(crate) config: Config,
     pub(crate) task: Box<dyn Task>,
+    /// Which samples each step takes.
+    pub(crate) order: Order,
     pub(crate) optimizer: Optimizer,
     pub(crate) regularization: Arc<Regularization>,
     pub(crate) sinks: Sinks,
@@ -69,11 +72,22 @@ impl Run {
         console: Console,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
+        Self::create_with(config, name, console, observer, Parts::build)
+    }
+
+    /// As [`create`](Self::create), of parts that `build` makes.
+    pub(crate) fn create_with(
+        config: &Config,
+        name: &str,
+        console: Console,
+        observer: &mut dyn Observer,
+        build: impl FnOnce(&Config, &mut dyn Observer) -> Result<Parts, TrainError>,
+    ) -> Result<Self, TrainError> {
         let config = config.with_absolute_paths()?;
         let out = config.run().out.as_deref().map(Path::new);
         RunDir::check_place(out)?;
         let (pinned, origin) = origin(&config, observer)?;
-        let mut parts = Parts::build(&pinned, observer)?;
+        let mut parts = build(&pinned, observer)?;
         let state = parts.begin(origin.as_ref())?;
         let (dir, lock) = RunDir::create(out, name, &parts.config, observer)?;
         let mut run = Self::open(dir, parts, state, Start::Fresh, console)?;
@@ -96,6 +110,17 @@ impl Run {
         console: Console,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
+        Self::resume_with(dir, settings, console, observer, Parts::build)
+    }
+
+    /// As [`resume`](Self::resume), of parts that `build` makes.
+    pub(crate) fn resume_with(
+        dir: &Path,
+        settings: &[&str],
+        console: Console,
+        observer: &mut dyn Observer,
+        build: impl FnOnce(&Config, &mut dyn Observer) -> Result<Parts, TrainError>,
+    ) -> Result<Self, TrainError> {
         let dir = RunDir::open(dir)?;
         let lock = dir.lock(observer)?;
         let config = resumed_config(&dir.config()?, settings, observer)?;
@@ -104,7 +129,7 @@ impl Run {
             Checkpoints::new(dir.checkpoints(), 1).newest_whole(&mut |note| observer.note(note))?;
         let (config, origin) =
             if newest.is_none() { origin(&config, observer)? } else { (config, None) };
-        let mut parts = Parts::build(&config, observer)?;
+        let mut parts = build(&config, observer)?;
         let (state, saved) = match newest {
             None => (parts.begin(origin.as_ref())?, 0),
             Some(whole) => {
@@ -143,6 +168,7 @@ impl Run {
         let Parts {
             config,
             task,
+            order,
             optimizer,
             follower,
             regularization,
@@ -160,6 +186,7 @@ impl Run {
             dir,
             config,
             task,
+            order,
             optimizer,
             regularization,
             sinks,

@@ -115,6 +115,11 @@ impl RunDir {
         }
     }
 
+    /// Whether there is an earlier run at `dir`.
+    pub(crate) fn is_at(dir: &Path) -> bool {
+        dir.join(CONFIG).exists()
+    }
+
     /// The directory of an earlier run.
     pub(crate) fn open(dir: &Path) -> Result<Self, TrainError> {
         let path = dir.join(CONFIG);

@@ -134,7 +134,7 @@ fn a_network_beats_the_baseline_and_its_folder_tells_the_same() {
     let model = TabularModel::load(&report.model).unwrap();
     let table = model.read(&table, true).unwrap();
     let scores = model.evaluate(&table).unwrap();
-    assert_eq!(scores.rows, 569);
+    assert_eq!(scores.count, 569);
     assert!(scores.values.iter().all(|(_, value)| value.is_finite()));
     let told = model.predict(&table, &[table.column("mean_radius").unwrap()]).unwrap();
     assert_eq!(told.columns[..2], ["mean_radius", "prediction"]);
@@ -199,14 +199,14 @@ fn regularizers_act_or_are_refused() {
             let found = regularized(task, "mlp", &with);
             if task == "regression" {
                 let told = found.unwrap_err();
-                assert!(told.contains("the task tells numbers"), "{told}");
+                assert!(told.contains("the task predicts numbers"), "{told}");
             } else {
                 assert_ne!(found.unwrap(), plain, "{name}");
             }
         }
     }
     let told = regularized("regression", "linear", &section("dropout", "p")).unwrap_err();
-    assert!(told.contains("the model has no layer that drops"), "{told}");
+    assert!(told.contains("the model has no dropout layer"), "{told}");
     let weighted = section("r_drop", "alpha") + "[loss]\nclass_weight='balanced'\n";
     let told = regularized("classification", "mlp", &weighted).unwrap_err();
     assert!(told.contains("does not go with loss.class_weight"), "{told}");

@@ -1,14 +1,12 @@
 //! `rappel eval`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use rappel_data::read_documents;
-use rappel_train::{Metric, Pretrained, TabularModel, model_folder};
+use rappel_train::{EvaluateOptions, Metric, Scores, load_model};
 use serde_json::{Value, json};
 
-use crate::output::{print, say};
+use crate::output::{in_model, print, say};
 
 /// Measure how well a model predicts a text or a table
 ///
@@ -42,48 +40,27 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let folder = model_folder(&args.model)?;
-    if TabularModel::is_in(&folder) {
-        return table(args, &folder);
-    }
-    let documents = read_documents(&args.file, args.text_field.as_deref().unwrap_or("text"))?;
-    let model = Pretrained::load(&folder)?;
-    let result = model
-        .evaluate(&documents, args.window, args.stride)
-        .with_context(|| args.file.display().to_string())?;
-    let (loss, perplexity, tokens) = (result.nats_per_token, result.perplexity(), result.tokens);
-    let told = if args.json {
-        json!({ "loss": loss, "perplexity": perplexity, "tokens": tokens }).to_string() + "\n"
-    } else {
-        format!(
-            "loss        {loss:.4} nats per token\nperplexity  {perplexity:.4}\ntokens      {tokens}\n"
-        )
+    let model = load_model(&args.model)?;
+    let options = EvaluateOptions {
+        window: args.window,
+        stride: args.stride,
+        text_field: args.text_field.clone(),
     };
-    print(&told)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn table(args: &Args, folder: &Path) -> anyhow::Result<ExitCode> {
-    if args.window.is_some() || args.stride.is_some() || args.text_field.is_some() {
-        anyhow::bail!(
-            "{} is a model of tables: leave out --window, --stride and --text-field",
-            args.model.display()
-        );
-    }
-    let model = TabularModel::load(folder)?;
-    let scores = model.evaluate(&model.read(&args.file, true)?)?;
-    for note in &scores.notes {
+    let Scores { values, unit, count, notes } =
+        model.evaluate_on(&args.file, &options).map_err(|error| in_model(&args.model, error))?;
+    for note in &notes {
         say(format_args!("note: {note}"));
     }
-    let told = if args.json {
-        let values = scores.values.iter().map(|(metric, value)| (metric.name.into(), json!(value)));
-        let rows = ("rows".to_owned(), json!(scores.rows));
-        Value::Object(values.chain([rows]).collect()).to_string() + "\n"
+    let shown = if args.json {
+        let values = values.iter().map(|(metric, value)| (metric.name.into(), json!(value)));
+        let count = (unit.to_owned(), json!(count));
+        Value::Object(values.chain([count]).collect()).to_string() + "\n"
     } else {
-        let line = |(metric, value): &(Metric, f64)| format!("{:11} {value:.4}\n", metric.name);
-        scores.values.iter().map(line).collect::<String>()
-            + &format!("rows        {}\n", scores.rows)
+        let line = |(Metric { name, unit, .. }, value): &(Metric, f64)| {
+            format!("{name:11} {value:.4} {unit}").trim_end().to_owned() + "\n"
+        };
+        values.iter().map(line).collect::<String>() + &format!("{unit:11} {count}\n")
     };
-    print(&told)?;
+    print(&shown)?;
     Ok(ExitCode::SUCCESS)
 }

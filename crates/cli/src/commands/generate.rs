@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rappel_model::{GenerateOptions, Sampling, Stop};
-use rappel_train::{Pretrained, model_folder};
+use rappel_train::load_model;
 
-use crate::output::say;
+use crate::output::{in_model, say};
 
 /// Continue a text with a trained model
 ///
@@ -53,18 +53,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let options = GenerateOptions { max_new_tokens: max_tokens, sampling, eos_token_id: vec![] };
     options.sampling.check()?;
-    let model = Pretrained::load(&model_folder(&args.model)?)?;
+    let model = load_model(&args.model)?;
     let mut out = stdout().lock();
     // With the first text, for before that the prompt may be refused.
     let mut prompt = Some(args.prompt.as_str());
-    let stopped = model.generate(&args.prompt, &options, &mut |text| {
-        out.write_all(prompt.take().unwrap_or_default().as_bytes())?;
-        out.write_all(text.as_bytes())?;
-        out.flush()
-    })?;
+    let stopped = model
+        .generate(&args.prompt, &options, &mut |text| {
+            out.write_all(prompt.take().unwrap_or_default().as_bytes())?;
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        })
+        .map_err(|error| in_model(&args.model, error))?;
     writeln!(out, "{}", prompt.unwrap_or_default())?;
-    if stopped == Some(Stop::Positions) {
-        let positions = model.model().config().max_positions();
+    if let (Some(Stop::Positions), Some(positions)) = (stopped, model.max_positions()) {
         say(format_args!(
             "note: it ends here because the model has no more than {positions} positions"
         ));

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rappel_data::{Format, ReadAs, Reading, Table, write_csv};
-use rappel_train::{TabularModel, model_folder};
+use rappel_data::write_csv;
+use rappel_train::load_model;
 use serde_json::json;
 
-use crate::output::{destination, report, say};
+use crate::output::{destination, in_model, report, say};
 
 /// Write what a model of tables predicts for each row
 ///
@@ -36,16 +36,14 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let out = destination(&args.out)?;
-    let model = TabularModel::load(&model_folder(&args.model)?)?;
-    let table = model.read(&args.file, false)?;
+    let model = load_model(&args.model)?;
     if let (Ok(from), Ok(to)) = (args.file.canonicalize(), args.out.canonicalize())
         && from == to
     {
         anyhow::bail!("{}: --out is the table itself; give another", args.out.display());
     }
-    let passed = passed(args, &model)?;
-    let passed = passed.iter().flat_map(|table| args.id.iter().map(|name| table.column(name)));
-    let told = model.predict(&table, &passed.collect::<Result<Vec<_>, _>>()?)?;
+    let told =
+        model.predict_on(&args.file, &args.id).map_err(|error| in_model(&args.model, error))?;
     out.write(|out| write_csv(out, &told.columns, &told.rows))?;
     for note in &told.notes {
         say(format_args!("note: {note}"));
@@ -58,16 +56,4 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     report(&out, &told)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The columns of --id, as the file writes them.
-fn passed(args: &Args, model: &TabularModel) -> anyhow::Result<Option<Table>> {
-    if args.id.is_empty() {
-        return Ok(None);
-    }
-    let delimiter = model.preprocessing().format.delimiter;
-    let format = Format { delimiter, missing_values: vec![], ..Format::default() };
-    let columns = args.id.iter().map(|name| (name.clone(), ReadAs::Text)).collect();
-    let reading = Reading { format, columns, others: ReadAs::Nothing };
-    Ok(Some(Table::read_as(&args.file, &reading)?))
 }

@@ -8,6 +8,7 @@ mod lines;
 mod parquet;
 mod preprocessing;
 mod reading;
+mod rows;
 mod section;
 mod target;
 
@@ -23,6 +24,7 @@ pub use column::Column;
 pub use encoding::{Encoding, MOST_BUCKETS, Missing};
 pub use preprocessing::{Encoded, Feature, Preprocessing, Value};
 pub use reading::{Format, MISSING_VALUES, ReadAs, Reading};
+pub use rows::{TableBatch, TableRows};
 pub use section::{Decimal, TableConfig};
 pub use target::{Target, TargetKind, Wanted};
 

@@ -222,6 +222,11 @@ impl Preprocessing {
         Ok(encoded)
     }
 
+    /// Which inputs are numbers.
+    pub fn numbers_at(&self) -> Vec<usize> {
+        self.layout().0
+    }
+
     /// Which inputs are numbers, and how many columns of categories there are.
     fn layout(&self) -> (Vec<usize>, usize) {
         let (mut numbers, mut texts, mut input) = (Vec::new(), 0, 0);

@@ -94,21 +94,6 @@ pub(crate) fn sha256(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
-/// The SHA-256 of a text that comes in pieces.
-#[derive(Default)]
-pub(crate) struct TextHash(Sha256);
-
-impl TextHash {
-    pub fn add(&mut self, text: &str) {
-        self.0.update(text);
-    }
-
-    /// In hexadecimal digits.
-    pub fn finish(self) -> String {
-        hex(&self.0.finalize())
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a `String` cannot fail.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::noise::NoiseScale;
 use crate::{Note, TrainError, Validation};
 
-pub(crate) use manifest::{TextHash, sha256};
+pub(crate) use manifest::sha256;
 
 const PARAMS: &str = "params.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";

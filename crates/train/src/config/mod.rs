@@ -13,7 +13,7 @@ use rappel_schedule::Feedback;
 use rappel_tensor::{DType, Params};
 use toml::{Table, Value};
 
-use crate::tasks::{TASKS, TaskEntry};
+use crate::tasks::{OWN, TaskEntry, task};
 use crate::{Note, TrainError};
 
 pub use fields::{CheckpointOptions, RunOptions, TelemetryOptions, fields};
@@ -90,6 +90,17 @@ impl Config {
         Self::from_table(&Self::table(text, settings, note)?)
     }
 
+    /// As [`parse`](Self::parse), for a program's own learner: the sections of tasks are not there, but for
+    /// the options of `data` that say how samples are drawn. See [`Run::own`](crate::Run::own).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn own(text: &str, settings: &[&str]) -> Result<Self, TrainError> {
+        let mut table = Self::table(text, settings, &mut |_| ())?;
+        table.insert(TASK.to_owned(), OWN.name.into());
+        Self::from_table(&table)
+    }
+
     /// The TOML of a config with settings put into it, nothing checked.
     pub(crate) fn table(
         text: &str,
@@ -111,7 +122,7 @@ impl Config {
     pub fn from_table(given: &Table) -> Result<Self, TrainError> {
         // A task that is no text is told of like any other value of the wrong type.
         let name = given.get(TASK).and_then(Value::as_str).unwrap_or(DEFAULT_TASK);
-        let fields = fields(TASKS.lookup_at(TASK, name)?);
+        let fields = fields(task(TASK, name)?);
         let options = resolve("", &fields, given)
             .map_err(|error| places::suggest_elsewhere(error, &fields))?;
         Ok(Self { run: RunOptions::from_options(&options)?, options })
@@ -167,7 +178,7 @@ impl Config {
 
     /// What is learned.
     pub(crate) fn task(&self) -> &'static TaskEntry {
-        TASKS.lookup(&self.run.task).expect("a task: checked when parsed")
+        task(TASK, &self.run.task).expect("a task: checked when parsed")
     }
 
     /// What the config says, whatever is learned.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rappel_data::{BatchSize, DataError, Drawing, Order};
+use rappel_data::{BatchSize, DataError, Dataset, Drawing, HeldOut, Order};
 use rappel_registry::{ConfigError, OptionSet};
 use rappel_schedule::{Horizon, ScheduleConfig};
 
@@ -69,14 +69,26 @@ impl Config {
         self.run.train.steps.map(|steps| Horizon { steps })
     }
 
-    /// Samples of a forward pass that validates: those of the first step's; all of them with `"all"`.
-    pub fn validation_batch_size(&self, order: &Order) -> usize {
-        match self.run.train.batch_size {
+    /// Held-out data in batches of as many samples as the first forward pass of a run over `samples`
+    /// samples, or with `batch_size = "all"` of all; at most `train.eval_batches`.
+    pub(crate) fn held_out<D: Dataset>(
+        &self,
+        data: Option<D>,
+        samples: usize,
+    ) -> Result<Option<HeldOut<D>>, TrainError> {
+        let Some(data) = data else { return Ok(None) };
+        let train = &self.run.train;
+        let batch_size = match train.batch_size {
             BatchSizeConfig::All => usize::MAX,
             BatchSizeConfig::Of(_) => {
-                (order.batch_size(0) / self.run.train.gradient_accumulation_steps).max(1)
+                (self.order(samples)?.batch_size(0) / train.gradient_accumulation_steps).max(1)
             }
-        }
+        };
+        let held_out = HeldOut::new(data, batch_size);
+        Ok(Some(match train.eval_batches {
+            Some(batches) => held_out.at_most(batches),
+            None => held_out,
+        }))
     }
 
     /// Samples of each step of a run.

@@ -7,6 +7,8 @@ use rappel_registry::{ConfigError, Scheduled};
 use rappel_schedule::{Horizon, Schedule};
 use toml::{Table, Value};
 
+use crate::parts::prepare;
+use crate::tasks::Prepared;
 use crate::{Config, Observer, Run, TrainError};
 use reading::Smooth;
 
@@ -102,7 +104,7 @@ pub fn lr_find(
     assert!(0.0 < from && from < to && to.is_finite(), "a range from {from} to {to}");
     assert!(plan.range_steps > 0 && plan.runs > 0 && plan.run_steps > 0, "a count of 0");
     let given = check(config)?;
-    let rehearsed = rehearsed(config)?;
+    let rehearsed = prepare(&rehearsed(config)?, observer)?;
     let first = Run::rehearse(&rehearsed, observer)?;
     // What is wrong with the schedule is told before any step.
     let horizon = Horizon { steps: first.steps };
@@ -197,7 +199,8 @@ fn best(trials: &[Trial]) -> Option<usize> {
 struct Sweep<'a> {
     /// The config's schedule.
     factors: Schedule,
-    rehearsed: &'a Config,
+    /// The data, read once for all runs.
+    rehearsed: &'a Prepared,
     plan: &'a LrFind,
     /// By rising learning rates.
     trials: Vec<Trial>,

@@ -4,16 +4,17 @@ use rappel_telemetry::Start;
 
 use crate::origin::origin;
 use crate::parts::Parts;
-use crate::{Config, Observer, Run, RunDir, Step, TrainError};
+use crate::tasks::Prepared;
+use crate::{Observer, Run, RunDir, Step, TrainError};
 
 impl Run {
     /// A run that writes nothing, for steps whose learning rate is set from outside.
     pub(super) fn rehearse(
-        config: &Config,
+        prepared: &Prepared,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let (config, origin) = origin(config, observer)?;
-        let mut parts = Parts::build(&config, observer)?;
+        let (config, origin) = origin(&prepared.config, observer)?;
+        let mut parts = Parts::of(&config, prepared.learner()?, observer)?;
         let state = parts.begin(origin.as_ref())?;
         Self::open(RunDir::nowhere(), parts, state, Start::Fresh, &|| Box::new(std::io::sink()))
     }

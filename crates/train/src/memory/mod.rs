@@ -8,8 +8,9 @@ use rappel_optim::{Footprint, OptimizerConfig};
 use rappel_regularize::Regularization;
 use rappel_tensor::{Entry, pool_stats};
 
-use crate::tasks::Task;
-use crate::{Config, Note, Observer, TrainError};
+use crate::config::TrainOptions;
+use crate::task::Task;
+use crate::{Note, Observer, TrainError};
 
 /// What the pool of tensors rounds sizes up by, at most: an eighth.
 const ROUNDING: u64 = 8;
@@ -52,15 +53,14 @@ impl Needs {
         self.parts().iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 
-    /// Those of a run of `steps` steps. Allocates nothing.
-    fn of(
-        config: &Config,
+    /// Those of a run whose largest step takes `samples` samples. Allocates nothing.
+    pub(crate) fn of(
+        train: &TrainOptions,
         task: &dyn Task,
+        samples: usize,
         optimizer: &OptimizerConfig,
         regularization: &Regularization,
-        steps: u64,
     ) -> Result<Self, TrainError> {
-        let train = config.section("train");
         let Footprint { state, average, working } = Footprint::of(optimizer, task.params())?;
         let entries = task.params().entries();
         let all = |size: &dyn Fn(&Entry) -> usize| {
@@ -70,14 +70,13 @@ impl Needs {
             let len = if entry.trainable { entry.shape.count() } else { 0 };
             len.saturating_mul(entry.dtype.accumulator().size())
         };
-        let gradients = match (train.bool("update_in_backward"), train.bool("noise_scale")) {
+        let gradients = match (train.update_in_backward, train.noise_scale) {
             (true, _) => entries.iter().map(gradient).max().unwrap_or(0),
             // The sum as it was before a part, and what the part added.
             (false, true) => all(&gradient).saturating_mul(3),
             (false, false) => all(&gradient),
         };
-        let samples = task.order().largest_batch(steps);
-        let samples = samples.div_ceil(train.usize("gradient_accumulation_steps"));
+        let samples = samples.div_ceil(train.gradient_accumulation_steps);
         let r_drop =
             regularization.within_a_pass().any(|(options, _)| options.str("name") == "r_drop");
         let parameters = all(&|entry| entry.shape.count().saturating_mul(entry.dtype.size()));
@@ -143,15 +142,7 @@ fn human(bytes: u64) -> String {
 ///
 /// # Errors
 /// [`TrainError::Memory`].
-pub(crate) fn check(
-    config: &Config,
-    task: &dyn Task,
-    optimizer: &OptimizerConfig,
-    regularization: &Regularization,
-    steps: u64,
-    observer: &mut dyn Observer,
-) -> Result<(), TrainError> {
-    let needs = Needs::of(config, task, optimizer, regularization, steps)?;
+pub(crate) fn check(needs: Needs, observer: &mut dyn Observer) -> Result<(), TrainError> {
     let Some(limits::Available { bytes, by }) = limits::available() else { return Ok(()) };
     // What earlier runs of this process left is used again.
     let pool = pool_stats();

@@ -4,8 +4,8 @@ use rappel_data::{TableConfig, Wanted};
 use rappel_model::PREDICTORS;
 use rappel_registry::{Field, Kind, OptionSet};
 
-use super::TaskEntry;
-use crate::tabular::{CLASSIFICATION, build};
+use super::{TaskEntry, table};
+use crate::objectives::CLASSIFICATION;
 
 pub(super) const ENTRY: TaskEntry = TaskEntry {
     name: "classification",
@@ -16,5 +16,5 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
         Field::required("model", Kind::Section(&PREDICTORS), "what learns"),
         Field::new("loss", Kind::Table(CLASSIFICATION), "{}", "what an error costs"),
     ],
-    build: |config, observer| build(config, Wanted::Classes, observer),
+    build: |config, observer| table::prepare(config, Wanted::Classes, observer),
 };

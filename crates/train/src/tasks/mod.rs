@@ -4,98 +4,49 @@ mod classification;
 mod language_model;
 mod modular_arithmetic;
 mod regression;
+mod table;
 
-use std::path::Path;
+use rappel_data::Drawing;
+use rappel_registry::{ConfigError, Entry, Field, Kind, OptionSet, Registry, no_more};
 
-use rappel_data::Order;
-use rappel_registry::{Entry, Registry, no_more};
-use rappel_tensor::{Params, Tensor};
+use crate::task::Task;
+use crate::{Config, Learner, Objective, Observer, TrainError};
 
-use crate::{Baseline, Config, Metric, Observer, Pass, TrainError};
+type MakeLearner = dyn Fn(&Config) -> Result<Box<dyn Task>, TrainError>;
 
-/// A model with its data and its loss: what the loop asks, whatever is learned.
-///
-/// All of it is a pure function of the config, the parameters and the step.
-pub trait Task {
-    /// What is trained.
-    fn params(&self) -> &Params;
-
-    /// What is trained, to change.
-    fn params_mut(&mut self) -> &mut Params;
-
-    /// Which samples of the training data each step takes: [`Config::order`] of their number.
-    fn order(&self) -> &Order;
-
-    /// A print of the data: a resumed run compares it with the first one's.
-    fn fingerprint(&self) -> String;
-
-    /// The data in a line.
-    fn describe(&self) -> String;
-
-    /// What the loss is a mean over and speed is told in, in the plural: `tokens`, `rows`.
-    fn unit(&self) -> &'static str;
-
-    /// How many of these step `step` takes in, counted from 0.
-    fn units(&self, step: u64) -> usize;
-
-    /// Bytes that a forward and backward pass of so many samples takes at most, beside parameters, their
-    /// gradients and the data; with R-Drop that is two passes, whose outputs are in memory whole. Known before
-    /// anything of it is allocated.
-    fn activation_bytes(&self, samples: usize, r_drop: bool) -> usize;
-
-    /// The loss of one part of a step's batch, times the part's share of the step's units: the parts
-    /// add up to the mean over all units of the step. None where the part is empty.
-    fn loss(&self, pass: &Pass) -> Option<Tensor>;
-
-    /// Why a regularizer of forward passes or losses, by its name, would do nothing, or wrong; so that
-    /// it is an error of the config.
-    ///
-    /// # Errors
-    /// The reason. By default the task knows of none.
-    fn honours(&self, _regularizer: &str) -> Result<(), &'static str> {
-        Err("the task has nothing that it could act on; leave it out")
-    }
-
-    /// What a validation measures, the loss first.
-    fn metrics(&self) -> &'static [Metric];
-
-    /// Whether there is validation data.
-    fn validates(&self) -> bool;
-
-    /// The values of the [`metrics`](Task::metrics) over the validation data, in their order; none
-    /// where there is no such data.
-    fn validate(&self) -> Option<Vec<f64>>;
-
-    /// What of a step's forward passes is not finite first; none where only the loss is.
-    fn first_non_finite_activation(&self, passes: &[Pass]) -> Option<String>;
-
-    /// Writes the model, with all that its users need, into a folder.
-    ///
-    /// # Errors
-    /// The system's refusals.
-    fn save(&self, folder: &Path) -> Result<(), TrainError>;
-
-    /// A simple model of the same kind on the validation data; none where there is no such data. What
-    /// takes time is told to the observer.
-    ///
-    /// # Errors
-    /// What keeps it from being fitted.
-    fn baseline(&self, observer: &mut dyn Observer) -> Result<Option<Baseline>, TrainError>;
-
-    /// Something that the trained model made, to look at. What takes time is told to the observer.
-    ///
-    /// # Errors
-    /// What keeps it from being made.
-    fn sample(&self, observer: &mut dyn Observer) -> Result<Option<String>, TrainError>;
+/// A task whose data was read: learners are made of it, one for a run, several where runs are compared.
+pub struct Prepared {
+    /// The config, completed by what only the data knows, such as the size of the vocabulary.
+    pub config: Config,
+    learner: Box<MakeLearner>,
 }
 
-/// How an entry of [`TASKS`] is built: its data is read and its model made, nothing is written.
-///
-/// It returns the config completed by what only the data knows, such as the size of the vocabulary.
-pub type Build = fn(&Config, &mut dyn Observer) -> Result<(Box<dyn Task>, Config), TrainError>;
+impl Prepared {
+    /// A task whose learners are made by `learner`, which shares the data among them.
+    pub fn new<O: Objective + 'static>(
+        config: Config,
+        learner: impl Fn(&Config) -> Result<Learner<O>, TrainError> + 'static,
+    ) -> Self {
+        let boxed = move |config: &Config| -> Result<Box<dyn Task>, TrainError> {
+            Ok(Box::new(learner(config)?))
+        };
+        Self { config, learner: Box::new(boxed) }
+    }
+
+    /// A learner at its start.
+    ///
+    /// # Errors
+    /// What keeps the model from being made.
+    pub fn learner(&self) -> Result<Box<dyn Task>, TrainError> {
+        (self.learner)(&self.config)
+    }
+}
+
+/// How an entry of [`TASKS`] is prepared: its data is read, nothing is written.
+pub type Prepare = fn(&Config, &mut dyn Observer) -> Result<Prepared, TrainError>;
 
 /// Every task of a config's key `task`.
-pub static TASKS: Registry<Build> = Registry {
+pub static TASKS: Registry<Prepare> = Registry {
     kind: "task",
     common: &[],
     entries: &[
@@ -107,8 +58,27 @@ pub static TASKS: Registry<Build> = Registry {
     more: no_more,
 };
 
+/// The task of runs whose dataset, model and objective are a program's own.
+pub(crate) static OWN: TaskEntry = TaskEntry {
+    name: "own",
+    summary: "the learner of a program",
+    reference: "",
+    fields: &[Field::new(
+        "data",
+        Kind::Table(Drawing::FIELDS),
+        "{}",
+        "in which order samples are drawn",
+    )],
+    build: |_, _| Err(TrainError::OwnTask),
+};
+
+/// The task of this name.
+pub(crate) fn task(key: &str, name: &str) -> Result<&'static TaskEntry, ConfigError> {
+    if name == OWN.name { Ok(&OWN) } else { TASKS.lookup_at(key, name) }
+}
+
 /// A task: its options are the sections of a config that only it has, such as `data` and `model`.
-pub type TaskEntry = Entry<Build>;
+pub type TaskEntry = Entry<Prepare>;
 
 #[cfg(test)]
 mod tests {
@@ -116,8 +86,9 @@ mod tests {
 
     #[test]
     fn folder_and_registry_agree() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tasks");
-        rappel_registry::assert_folder_matches(&folder, &TASKS.names());
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tasks");
+        let files = [TASKS.names(), vec!["table"]].concat();
+        rappel_registry::assert_folder_matches(&folder, &files);
         rappel_registry::assert_sound(&TASKS);
     }
 }

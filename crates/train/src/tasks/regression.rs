@@ -4,8 +4,8 @@ use rappel_data::{TableConfig, Wanted};
 use rappel_model::PREDICTORS;
 use rappel_registry::{Field, Kind, OptionSet};
 
-use super::TaskEntry;
-use crate::tabular::{REGRESSION, build};
+use super::{TaskEntry, table};
+use crate::objectives::REGRESSION;
 
 pub(super) const ENTRY: TaskEntry = TaskEntry {
     name: "regression",
@@ -18,6 +18,6 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     ],
     build: |config, observer| {
         let standardize = config.section("loss").bool("standardize_target");
-        build(config, Wanted::Number { standardize }, observer)
+        table::prepare(config, Wanted::Number { standardize }, observer)
     },
 };

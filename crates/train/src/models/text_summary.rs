@@ -5,8 +5,8 @@ use std::path::Path;
 use rappel_tensor::{DType, Shape};
 use serde_json::Value;
 
+use super::text::{model, tokenizer};
 use crate::TrainError;
-use crate::pretrained::{model, tokenizer};
 
 /// A language model in figures.
 #[derive(Debug, Clone, PartialEq)]

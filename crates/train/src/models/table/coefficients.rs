@@ -2,8 +2,7 @@
 
 use rappel_data::TargetKind;
 
-use super::TabularModel;
-use super::loss::values;
+use super::{TabularModel, values};
 
 /// One output of a linear model: `intercept + sum of coefficient * input`.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,13 +1,23 @@
-//! A trained model with its tokenizer: generation and evaluation.
+//! A language model with its tokenizer: training, generation and evaluation.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use rappel_data::{Document, Tokenizer};
-use rappel_model::{GenerateOptions, LanguageModel, Stop, generate};
+use rappel_data::{Document, Tokenizer, read_documents};
+use rappel_model::{GenerateOptions, LanguageModel, Stop, generate, save_pretrained};
 use rappel_nn::Forward;
-use rappel_tensor::{CrossEntropy, Tensor, no_grad};
+use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
 
-use crate::{TrainError, sound};
+use super::{EvaluateOptions, ModelKind, Scores, TrainedModel, sound};
+use crate::checkpoint::sha256;
+use crate::{Metric, Model, TrainError};
+
+/// Recognised by its config.json, which Hugging Face's models all have.
+pub(super) const KIND: ModelKind = ModelKind {
+    name: "language_model",
+    is_in: |folder| folder.join("config.json").exists(),
+    load: |folder| Ok(Box::new(Pretrained::load(folder)?)),
+};
 
 /// A language model with its tokenizer, as `rappel train` or transformers' `save_pretrained` left
 /// them in a folder.
@@ -36,6 +46,12 @@ impl Evaluation {
 const WINDOWS: usize = 8;
 
 impl Pretrained {
+    /// A model that is about to be trained on text of this tokenizer.
+    pub fn new(model: Box<dyn LanguageModel>, params: Params, tokenizer: Tokenizer) -> Self {
+        let eos_token_id = vec![tokenizer.end_of_document()];
+        Self { inner: rappel_model::Pretrained { model, params, eos_token_id }, tokenizer }
+    }
+
     /// Reads a folder with config.json, model.safetensors and tokenizer.json.
     ///
     /// # Errors
@@ -71,7 +87,18 @@ impl Pretrained {
         let mut options = options.clone();
         options.eos_token_id.push(self.tokenizer.end_of_document());
         options.eos_token_id.extend(&self.inner.eos_token_id);
-        continue_text(self.model(), &self.tokenizer, prompt, &options, out)
+        let mut ids = self.tokenizer.encode(prompt.as_bytes())?;
+        if ids.is_empty() {
+            ids.push(self.tokenizer.end_of_document());
+        }
+        let mut decoder = self.tokenizer.stream_decoder();
+        let mut give = |text: &str| out(text).map_err(TrainError::Output);
+        let mut tokens = generate(self.model(), &ids, options)?;
+        for id in tokens.by_ref() {
+            give(&decoder.push(id?)?)?;
+        }
+        give(&decoder.finish())?;
+        Ok(tokens.stopped())
     }
 
     /// The loss on a text, or on documents with an end of document between them, in windows of `window` tokens that overlap: each starts `stride` tokens
@@ -145,8 +172,75 @@ impl Pretrained {
     }
 }
 
+impl Model for Pretrained {
+    fn params(&self) -> &Params {
+        &self.inner.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.inner.params
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        let rappel_model::Pretrained { model, params, eos_token_id } = &self.inner;
+        save_pretrained(folder, model.as_ref(), params, eos_token_id)?;
+        Ok(self.tokenizer.save(folder)?)
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        let [(_, tokenizer), _] = self.tokenizer.files();
+        Some(format!("tokenizer {}", sha256(&tokenizer)))
+    }
+}
+
+impl Model for rappel_model::Pretrained {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        Ok(save_pretrained(folder, self.model.as_ref(), &self.params, &self.eos_token_id)?)
+    }
+}
+
+impl TrainedModel for Pretrained {
+    fn kind(&self) -> &'static str {
+        "a language model"
+    }
+
+    fn evaluate_on(&self, file: &Path, options: &EvaluateOptions) -> Result<Scores, TrainError> {
+        let EvaluateOptions { window, stride, text_field } = options;
+        let documents = read_documents(file, text_field.as_deref().unwrap_or("text"))?;
+        let found = self.evaluate(&documents, *window, *stride);
+        let found = found.map_err(|error| TrainError::in_file(file, error))?;
+        let metric = |name, unit| Metric { name, unit, greater_is_better: false };
+        let values = vec![
+            (metric("loss", "nats per token"), found.nats_per_token),
+            (metric("perplexity", ""), found.perplexity()),
+        ];
+        Ok(Scores { values, unit: "tokens", count: found.tokens, notes: Vec::new() })
+    }
+
+    fn generate(
+        &self,
+        prompt: &str,
+        options: &GenerateOptions,
+        out: &mut dyn FnMut(&str) -> io::Result<()>,
+    ) -> Result<Option<Stop>, TrainError> {
+        self.generate(prompt, options, out)
+    }
+
+    fn max_positions(&self) -> Option<usize> {
+        Some(self.model().config().max_positions())
+    }
+}
+
 /// The model of a folder, whose parameters are all finite.
-pub(crate) fn model(folder: &Path) -> Result<rappel_model::Pretrained, TrainError> {
+pub(super) fn model(folder: &Path) -> Result<rappel_model::Pretrained, TrainError> {
     let read = rappel_model::Pretrained::load(folder, None)?;
     sound::check_finite(folder, &read.params)?;
     Ok(read)
@@ -154,7 +248,7 @@ pub(crate) fn model(folder: &Path) -> Result<rappel_model::Pretrained, TrainErro
 
 /// The tokenizer of a folder, all of whose tokens `of` knows; the byte tokenizer is recognised, so that
 /// it takes any bytes again.
-pub(crate) fn tokenizer(
+pub(super) fn tokenizer(
     folder: &Path,
     of: &rappel_model::Pretrained,
 ) -> Result<Tokenizer, TrainError> {
@@ -173,38 +267,4 @@ fn within(what: &'static str, value: usize, most: usize) -> Result<usize, TrainE
     } else {
         Err(TrainError::Window { what, value, most })
     }
-}
-
-/// Continues `prompt`, or begins a document where it is empty.
-pub(crate) fn continue_text(
-    model: &dyn LanguageModel,
-    tokenizer: &Tokenizer,
-    prompt: &str,
-    options: &GenerateOptions,
-    out: &mut dyn FnMut(&str) -> std::io::Result<()>,
-) -> Result<Option<Stop>, TrainError> {
-    let mut ids = tokenizer.encode(prompt.as_bytes())?;
-    if ids.is_empty() {
-        ids.push(tokenizer.end_of_document());
-    }
-    let mut decoder = tokenizer.stream_decoder();
-    let mut give = |text: &str| out(text).map_err(TrainError::Output);
-    let mut tokens = generate(model, &ids, options.clone())?;
-    for id in tokens.by_ref() {
-        give(&decoder.push(id?)?)?;
-    }
-    give(&decoder.finish())?;
-    Ok(tokens.stopped())
-}
-
-/// The folder of the model that `path` means: itself, or `model/` of the run there.
-///
-/// # Errors
-/// A run that has not written its model yet.
-pub fn model_folder(path: &Path) -> Result<PathBuf, TrainError> {
-    if path.join("config.json").exists() || !path.join("config.toml").exists() {
-        return Ok(path.to_owned());
-    }
-    let model = path.join("model");
-    if model.exists() { Ok(model) } else { Err(TrainError::NoModel { run: path.to_owned() }) }
 }

@@ -2,8 +2,10 @@
 
 use rappel_data::{Target, TargetKind};
 use rappel_registry::{ConfigError, Field, Kind, Options, Range, suggest};
-use rappel_tensor::{DType, Tensor, concat};
+use rappel_tensor::Tensor;
 use toml::Value;
+
+use crate::models::logits;
 
 /// The keys of the section `loss` of a regression.
 pub(crate) const REGRESSION: &[Field] = &[
@@ -61,9 +63,12 @@ impl Loss {
         Ok(Self::CrossEntropy { weights: class_weights(section, classes, targets)? })
     }
 
-    /// Whether it is a cross-entropy in which all rows weigh the same.
-    pub fn is_plain_cross_entropy(&self) -> bool {
-        matches!(self, Self::CrossEntropy { weights } if weights.iter().all(|weight| *weight == 1.0))
+    /// Whether all rows weigh the same.
+    pub fn is_plain(&self) -> bool {
+        match self {
+            Self::CrossEntropy { weights } => weights.iter().all(|weight| *weight == 1.0),
+            _ => true,
+        }
     }
 
     /// Whether it is a cross-entropy.
@@ -114,23 +119,6 @@ impl Loss {
     }
 }
 
-/// A logit for each class `[rows, classes]`: of two classes a model tells one, that of the second; the
-/// first one's is 0.
-pub(crate) fn logits(outputs: &Tensor) -> Tensor {
-    if outputs.size(1) > 1 {
-        return outputs.clone();
-    }
-    concat(&[&Tensor::zeros(outputs.shape(), outputs.dtype()), outputs], 1)
-}
-
-/// How many outputs a model of a target has.
-pub(crate) fn outputs(target: &Target) -> usize {
-    match &target.of {
-        TargetKind::Classes { classes } if classes.len() > 2 => classes.len(),
-        _ => 1,
-    }
-}
-
 fn class_weights(
     section: &Options,
     classes: &[String],
@@ -171,9 +159,4 @@ fn class_weights(
         }
         Some(other) => invalid(format!("wants \"balanced\" or a table, got {other}")),
     }
-}
-
-/// A tensor's values, whatever its type.
-pub(crate) fn values(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).to_vec()
 }

@@ -71,8 +71,8 @@ impl TabularModel {
         let metric = metrics[at];
         let rows: Vec<usize> = (0..table.rows()).collect();
         let targets = self.preprocessing.target.encode(table, &rows)?;
-        let (x, notes) = self.features(table, &rows)?;
-        let score = |x: &Features| match self.score(&self.outputs(x), &targets)[at] {
+        let (x, notes) = self.encode(table)?;
+        let score = |x: &Features| match self.score(&self.outputs_for(x), &targets)[at] {
             score if score.is_finite() => Ok(score),
             score => {
                 let reason =

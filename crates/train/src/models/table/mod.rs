@@ -1,33 +1,56 @@
 //! A trained model of tables, in memory and in a folder.
 
+mod coefficients;
+mod importance;
+mod metrics;
+
 use std::path::Path;
 
-use rappel_data::{Column, Encoded, Preprocessing, Table, TargetKind};
+use rappel_data::{
+    Column, Format, Preprocessing, ReadAs, Reading, Table, TableBatch, TableRows, Target,
+    TargetKind,
+};
 use rappel_files::create;
-use rappel_model::{Configured, PREDICTORS, Predictor};
+use rappel_model::{Configured, PREDICTORS, Predictor, product_size};
 use rappel_nn::{Features, Forward};
 use rappel_registry::Options;
-use rappel_tensor::{DType, Element, Params, Tensor, TensorFile, no_grad, write_tensors_to};
+use rappel_tensor::{DType, Params, Tensor, TensorFile, concat, no_grad, write_tensors_to};
 use serde_json::{Map, Value};
 
-use super::loss::{logits, outputs, values};
-use super::metrics;
-use crate::{Metric, TrainError, sound};
+use super::{EvaluateOptions, ModelKind, Scores, TrainedModel, sound};
+use crate::{Metric, Model, TrainError};
+
+pub use coefficients::Equation;
+pub use importance::{Importance, Importances, Permuting};
+#[cfg(test)]
+pub(crate) use metrics::{classification, regression};
+
+/// Recognised by its preprocessing.json.
+pub(super) const KIND: ModelKind = ModelKind {
+    name: "table",
+    is_in: TabularModel::is_in,
+    load: |folder| Ok(Box::new(TabularModel::load(folder)?)),
+};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const PREPROCESSING: &str = "preprocessing.json";
 
+/// Bytes of a row's number, its target and its place in a batch.
+const ROW_BYTES: usize = 64;
+
 /// Rows of one forward pass without gradients.
-pub(super) const ROWS: usize = 4096;
+const ROWS: usize = 4096;
 
 /// A model of tables with its preprocessing: what a run of the tasks `regression` and
 /// `classification` leaves in a folder.
 pub struct TabularModel {
-    pub(super) predictor: Box<dyn Predictor>,
-    pub(super) params: Params,
-    pub(super) dtype: DType,
-    pub(super) preprocessing: Preprocessing,
+    predictor: Box<dyn Predictor>,
+    params: Params,
+    dtype: DType,
+    preprocessing: Preprocessing,
+    /// Which inputs are numbers.
+    numbers_at: Vec<usize>,
     /// The section `model` that made it.
     section: Map<String, Value>,
 }
@@ -43,19 +66,8 @@ pub struct Predictions {
     pub notes: Vec<String>,
 }
 
-/// What a model is worth on a table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scores {
-    /// The task's metrics but the loss.
-    pub values: Vec<(Metric, f64)>,
-    /// How many rows were predicted.
-    pub rows: usize,
-    /// What was done to its cells beyond the encoding, in words.
-    pub notes: Vec<String>,
-}
-
 impl TabularModel {
-    pub(super) fn new(
+    pub(crate) fn new(
         section: &Options,
         preprocessing: Preprocessing,
         params: impl FnOnce(DType) -> Result<Params, TrainError>,
@@ -63,7 +75,7 @@ impl TabularModel {
         let entry = PREDICTORS.lookup_at("model.name", section.str("name"))?;
         let Configured { predictor, dtype } = Configured::new(entry, section)?;
         let mut params = params(dtype)?;
-        let (inputs, outputs) = (preprocessing.width(), outputs(&preprocessing.target));
+        let (inputs, outputs) = (preprocessing.width(), outputs_of(&preprocessing.target));
         if let Some((key, reason)) = predictor.fault(inputs, outputs) {
             return Err(section.invalid(key, reason).into());
         }
@@ -72,7 +84,8 @@ impl TabularModel {
             Ok((key, serde_json::to_value(value).expect("resolved options are JSON")))
         };
         let section = section.to_toml().into_iter().map(json).collect::<Result<_, TrainError>>()?;
-        Ok(Self { predictor, params, dtype, preprocessing, section })
+        let numbers_at = preprocessing.numbers_at();
+        Ok(Self { predictor, params, dtype, preprocessing, numbers_at, section })
     }
 
     /// Whether a folder holds such a model.
@@ -98,16 +111,6 @@ impl TabularModel {
         model.params.load(&TensorFile::open(folder.join(WEIGHTS))?)?;
         sound::check_finite(folder, &model.params)?;
         Ok(model)
-    }
-
-    pub(super) fn save(&self, folder: &Path) -> Result<(), TrainError> {
-        let config = format!("{:#}\n", Value::Object(self.section.clone()));
-        create(&folder.join(CONFIG), |out| out.write_all(config.as_bytes()))?;
-        let preprocessing = serde_json::to_string_pretty(&self.preprocessing);
-        let preprocessing = preprocessing.expect("numbers and texts are JSON") + "\n";
-        create(&folder.join(PREPROCESSING), |out| out.write_all(preprocessing.as_bytes()))?;
-        let (weights, text) = (self.params.merged(), std::collections::BTreeMap::new());
-        Ok(create(&folder.join(WEIGHTS), |out| write_tensors_to(out, weights, &text))?)
     }
 
     /// What its target and features are.
@@ -146,30 +149,62 @@ impl TabularModel {
         Ok(self.preprocessing.read(path, with_target)?)
     }
 
-    /// Its outputs for rows, without gradients.
-    pub(super) fn outputs(&self, x: &Features) -> Tensor {
+    /// Its outputs for rows, `[rows, outputs]`.
+    pub(crate) fn forward(&self, batch: &TableBatch, forward: &Forward) -> Tensor {
+        self.predictor.forward(&self.features(batch), forward)
+    }
+
+    fn features(&self, TableBatch { numbers, ones, .. }: &TableBatch) -> Features {
+        Features::new(numbers.clone(), &self.numbers_at, ones.clone())
+    }
+
+    /// Bytes that a row of `read` numbers takes in a forward and backward pass, at most.
+    pub(crate) fn activation_bytes(&self, read: usize) -> usize {
+        let entries = self.params.entries();
+        let products = entries.iter().filter_map(product_size).fold(0, usize::saturating_add);
+        // Inputs of categories are not made: the first layer looks its columns up.
+        let width = self.preprocessing.width();
+        let numbers = products.saturating_sub(width).saturating_add(read).saturating_mul(2);
+        // Each row's place and target, too.
+        numbers.saturating_mul(self.dtype.size()).saturating_add(ROW_BYTES)
+    }
+
+    /// Whether it has dropout layers.
+    pub(crate) fn has_dropout(&self) -> bool {
+        self.predictor.has_dropout()
+    }
+
+    /// Its outputs for all rows of some batches, without gradients.
+    pub(crate) fn outputs(&self, batches: impl Iterator<Item = TableBatch>) -> Tensor {
+        let of = |batch| self.forward(&batch, &Forward::evaluation());
+        let parts: Vec<Tensor> = no_grad(|| batches.map(of).collect());
+        concat(&parts.iter().collect::<Vec<_>>(), 0)
+    }
+
+    /// Its outputs for features, without gradients.
+    fn outputs_for(&self, x: &Features) -> Tensor {
         let of = |start| {
             let part = x.narrow(start, ROWS.min(x.rows() - start));
             self.predictor.forward(&part, &Forward::evaluation())
         };
         let parts: Vec<Tensor> = no_grad(|| (0..x.rows()).step_by(ROWS).map(of).collect());
-        rappel_tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
+        concat(&parts.iter().collect::<Vec<_>>(), 0)
     }
 
-    /// The features of rows as the model reads them, and what was done beyond the encoding, in words.
-    pub(super) fn features(
-        &self,
-        table: &Table,
-        rows: &[usize],
-    ) -> Result<(Features, Vec<String>), TrainError> {
-        match self.dtype {
-            DType::F64 => Ok(features::<f64>(self.preprocessing.encode(table, rows)?)),
-            _ => Ok(features::<f32>(self.preprocessing.encode(table, rows)?)),
-        }
+    /// All rows of a table as the model reads them, and what was done beyond the encoding, in words.
+    fn encode(&self, table: &Table) -> Result<(Features, Vec<String>), TrainError> {
+        let rows: Vec<usize> = (0..table.rows()).collect();
+        let (batch, notes) = TableBatch::new(&self.preprocessing, table, &rows, self.dtype)?;
+        Ok((self.features(&batch), notes))
+    }
+
+    /// Rows with their targets, to train or to validate on.
+    pub(crate) fn rows(&self, table: &Table, rows: &[usize]) -> Result<TableRows, TrainError> {
+        Ok(TableRows::new(&self.preprocessing, table, rows, self.dtype)?)
     }
 
     /// What outputs say in the target's units: numbers, or probabilities `[rows, classes]`.
-    pub(super) fn tell(&self, outputs: &Tensor) -> Vec<f64> {
+    fn tell(&self, outputs: &Tensor) -> Vec<f64> {
         match &self.preprocessing.target.of {
             TargetKind::Number { mean, std } => {
                 values(outputs).into_iter().map(|y| y * std + mean).collect()
@@ -181,7 +216,7 @@ impl TabularModel {
     }
 
     /// The metrics but the loss.
-    pub(super) fn metrics(&self) -> &'static [Metric] {
+    pub(crate) fn metrics(&self) -> &'static [Metric] {
         match self.classes() {
             None => metrics::REGRESSION,
             Some([_, _]) => metrics::BINARY,
@@ -190,7 +225,7 @@ impl TabularModel {
     }
 
     /// Their values for outputs, where `targets` are in the model's units.
-    pub(super) fn score(&self, outputs: &Tensor, targets: &[f64]) -> Vec<f64> {
+    pub(crate) fn score(&self, outputs: &Tensor, targets: &[f64]) -> Vec<f64> {
         let told = self.tell(outputs);
         match &self.preprocessing.target.of {
             TargetKind::Number { mean, std } => {
@@ -210,10 +245,10 @@ impl TabularModel {
     pub fn evaluate(&self, table: &Table) -> Result<Scores, TrainError> {
         let rows: Vec<usize> = (0..table.rows()).collect();
         let targets = self.preprocessing.target.encode(table, &rows)?;
-        let (x, notes) = self.features(table, &rows)?;
-        let values = self.score(&self.outputs(&x), &targets);
+        let (x, notes) = self.encode(table)?;
+        let values = self.score(&self.outputs_for(&x), &targets);
         let values = self.metrics()[1..].iter().copied().zip(values).collect();
-        Ok(Scores { values, rows: rows.len(), notes })
+        Ok(Scores { values, unit: "rows", count: rows.len(), notes })
     }
 
     /// What it tells of each row of a table, after the cells of the columns `passed`, of the same rows;
@@ -222,9 +257,8 @@ impl TabularModel {
     /// # Errors
     /// A column that is missing, cells that cannot be read.
     pub fn predict(&self, table: &Table, passed: &[&Column]) -> Result<Predictions, TrainError> {
-        let rows: Vec<usize> = (0..table.rows()).collect();
-        let (x, notes) = self.features(table, &rows)?;
-        let told = self.tell(&self.outputs(&x));
+        let (x, notes) = self.encode(table)?;
+        let told = self.tell(&self.outputs_for(&x));
         let classes = self.classes();
         let width = classes.map_or(1, <[String]>::len);
         let row = |(row, told): (usize, &[f64])| {
@@ -249,11 +283,74 @@ impl TabularModel {
     }
 }
 
-fn features<T: Element>(encoded: Encoded<T>) -> (Features, Vec<String>) {
-    let Encoded { rows, numbers, numbers_at, ones, notes } = encoded;
-    let numbers = Tensor::from_slice(&numbers, [rows, numbers_at.len()]);
-    let ones = (!ones.is_empty()).then(|| Tensor::from_slice(&ones, [rows, ones.len() / rows]));
-    (Features::new(numbers, &numbers_at, ones), notes)
+impl Model for TabularModel {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        let config = format!("{:#}\n", Value::Object(self.section.clone()));
+        create(&folder.join(CONFIG), |out| out.write_all(config.as_bytes()))?;
+        let preprocessing = serde_json::to_string_pretty(&self.preprocessing);
+        let preprocessing = preprocessing.expect("numbers and texts are JSON") + "\n";
+        create(&folder.join(PREPROCESSING), |out| out.write_all(preprocessing.as_bytes()))?;
+        let (weights, text) = (self.params.merged(), std::collections::BTreeMap::new());
+        Ok(create(&folder.join(WEIGHTS), |out| write_tensors_to(out, weights, &text))?)
+    }
+}
+
+impl TrainedModel for TabularModel {
+    fn kind(&self) -> &'static str {
+        "a model of tables"
+    }
+
+    fn evaluate_on(&self, file: &Path, options: &EvaluateOptions) -> Result<Scores, TrainError> {
+        if *options != EvaluateOptions::default() {
+            let advice = "leave out --window, --stride and --text-field".to_owned();
+            return Err(TrainError::Kind { is: self.kind(), advice });
+        }
+        self.evaluate(&self.read(file, true)?)
+    }
+
+    fn predict_on(&self, file: &Path, ids: &[String]) -> Result<Predictions, TrainError> {
+        let table = self.read(file, false)?;
+        if ids.is_empty() {
+            return self.predict(&table, &[]);
+        }
+        // As the file writes them.
+        let delimiter = self.preprocessing.format.delimiter;
+        let format = Format { delimiter, missing_values: vec![], ..Format::default() };
+        let columns = ids.iter().map(|name| (name.clone(), ReadAs::Text)).collect();
+        let passed = Table::read_as(file, &Reading { format, columns, others: ReadAs::Nothing })?;
+        let columns = ids.iter().map(|name| passed.column(name)).collect::<Result<Vec<_>, _>>()?;
+        self.predict(&table, &columns)
+    }
+}
+
+/// How many outputs a model of a target has.
+fn outputs_of(target: &Target) -> usize {
+    match &target.of {
+        TargetKind::Classes { classes } if classes.len() > 2 => classes.len(),
+        _ => 1,
+    }
+}
+
+/// A logit for each class `[rows, classes]`: of two classes a model tells one, that of the second; the
+/// first one's is 0.
+pub(crate) fn logits(outputs: &Tensor) -> Tensor {
+    if outputs.size(1) > 1 {
+        return outputs.clone();
+    }
+    concat(&[&Tensor::zeros(outputs.shape(), outputs.dtype()), outputs], 1)
+}
+
+/// A tensor's values, whatever its type.
+pub(crate) fn values(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).to_vec()
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, TrainError> {

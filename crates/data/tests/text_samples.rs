@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use rappel_data::{Batch, Batches, DataError, Drawing, Order, Permutation, TokenStream, Tokens};
+use rappel_data::{
+    Batch, DataError, Dataset, Drawing, HeldOut, Order, Permutation, TextSamples, TokenStream,
+    Tokens,
+};
 
 /// Tokens that are their own places.
 fn stream(tokens: usize, document_starts: &[usize]) -> Arc<TokenStream> {
@@ -16,13 +19,35 @@ fn stream(tokens: usize, document_starts: &[usize]) -> Arc<TokenStream> {
 
 const DRAWING: Drawing = Drawing { shuffle: true, replacement: false, drop_last: false, seed: 7 };
 
-/// In samples of 8 tokens.
+/// Samples of 8 tokens, and their order.
+#[derive(Debug)]
+struct Batches {
+    samples: TextSamples,
+    order: Order,
+}
+
+impl Batches {
+    fn micro_batch(&self, step: u64, index: usize, count: usize) -> Batch {
+        self.samples.batch(&self.order.part(step, index, count))
+    }
+
+    fn batch(&self, step: u64) -> Batch {
+        self.samples.batch(&self.order.samples(step).collect::<Vec<_>>())
+    }
+}
+
+fn samples(split: &'static str, stream: Arc<TokenStream>) -> Result<TextSamples, DataError> {
+    Ok(TextSamples::new(split, stream, 8)?.with_segments(true))
+}
+
 fn batches(
     stream: Arc<TokenStream>,
     batch_size: usize,
     drawing: Drawing,
 ) -> Result<Batches, DataError> {
-    Batches::new(stream, 8, |samples| Order::new(samples, batch_size.into(), drawing))
+    let samples = samples("training", stream)?;
+    let order = Order::new(samples.len(), batch_size.into(), drawing)?;
+    Ok(Batches { samples, order })
 }
 
 fn append(all: &mut Batch, part: Batch) {
@@ -37,8 +62,8 @@ fn append(all: &mut Batch, part: Batch) {
 fn an_epoch_predicts_every_token_once() {
     for shuffle in [true, false] {
         let batches = batches(stream(8 * 10 + 5, &[0]), 4, Drawing { shuffle, ..DRAWING }).unwrap();
-        assert_eq!((batches.order().len(), batches.order().steps(1.0)), (10, 3));
-        assert_eq!(batches.target_range(), 1..81);
+        assert_eq!((batches.order.len(), batches.order.steps(1.0)), (10, 3));
+        assert_eq!(batches.samples.targets(10), 1..81);
         for epoch in 0..3 {
             let steps = epoch * 3..(epoch + 1) * 3;
             let epoch: Vec<Batch> = steps.map(|step| batches.batch(step)).collect();
@@ -58,7 +83,7 @@ fn epochs_differ_seeds_differ_and_steps_repeat() {
     let batches =
         |seed| batches(stream(8 * 400 + 1, &[0]), 4, Drawing { seed, ..DRAWING }).unwrap();
     let [first, other] = [batches(1), batches(2)];
-    assert_ne!(first.batch(0), first.batch(first.order().steps(1.0)));
+    assert_ne!(first.batch(0), first.batch(first.order.steps(1.0)));
     assert_ne!(first.batch(0), other.batch(0));
     let later = first.batch(1234);
     first.batch(3);
@@ -69,7 +94,7 @@ fn epochs_differ_seeds_differ_and_steps_repeat() {
 fn dropping_the_last_leaves_whole_batches() {
     let drawing = Drawing { drop_last: true, ..DRAWING };
     let batches = batches(stream(8 * 10 + 1, &[0]), 4, drawing).unwrap();
-    assert_eq!((batches.order().steps(1.0), batches.order().steps(2.5)), (2, 5));
+    assert_eq!((batches.order.steps(1.0), batches.order.steps(2.5)), (2, 5));
     assert!((0..20).all(|step| batches.batch(step).batch == 4));
 }
 
@@ -87,14 +112,22 @@ fn segments_change_where_documents_start() {
 }
 
 #[test]
+fn segments_are_only_there_where_they_are_asked_for() {
+    let samples = TextSamples::new("training", stream(25, &[0, 3]), 8).unwrap();
+    assert!(samples.batch(&[0, 1]).segment_ids.is_empty());
+}
+
+#[test]
 fn validation_is_sequential_and_capped() {
     let stream = stream(8 * 10 + 3, &[0]);
-    let all = Batches::validation(Arc::clone(&stream), 8, 4, None).unwrap();
-    assert_eq!((all.order().steps(1.0), all.target_range()), (3, 1..81));
-    assert_eq!(all.batch(2).targets, (65..81).collect::<Vec<_>>());
-    let two = Batches::validation(Arc::clone(&stream), 8, 4, Some(2)).unwrap();
-    assert_eq!((two.order().steps(1.0), two.target_range()), (2, 1..65));
-    assert_eq!(Batches::validation(stream, 8, 4, Some(99)).unwrap().order().steps(1.0), 3);
+    let held_out = HeldOut::new(samples("validation", stream).unwrap(), 4);
+    let all: Vec<Batch> = held_out.batches().collect();
+    assert_eq!((all.len(), held_out.samples()), (3, 0..10));
+    assert_eq!(all[2].targets, (65..81).collect::<Vec<_>>());
+    let two = held_out.clone().at_most(2);
+    assert_eq!((two.batches().count(), two.samples()), (2, 0..8));
+    assert_eq!(two.data().targets(8), 1..65);
+    assert_eq!(held_out.at_most(99).batches().count(), 3);
 }
 
 #[test]
@@ -106,7 +139,7 @@ fn plans_that_cannot_be_say_why() {
          lower sequence_length, or change validation_fraction"
     );
     assert_eq!(
-        message(Batches::validation(stream(0, &[]), 8, 4, None)),
+        message(samples("validation", stream(0, &[])).map(|_| unreachable!())),
         "the validation tokens are 0, but one sample of sequence_length = 8 takes 9; give more text, \
          lower sequence_length, or change validation_fraction"
     );

@@ -3,8 +3,8 @@
 use rappel_tensor::{Init, Params};
 use serde_json::Value;
 
-use super::loss::{Loss, values};
-use super::metrics::{classification, regression};
+use super::Loss;
+use crate::models::{classification, regression, values};
 
 fn golden() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/tabular.json");

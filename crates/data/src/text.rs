@@ -1,0 +1,94 @@
+//! Text, from a config to token streams.
+
+use std::sync::Arc;
+
+use crate::config::{DataConfig, TokenizerChoice};
+use crate::corpus::Corpus;
+use crate::{DataError, TextSamples, TokenStream, Tokenizer};
+
+/// The data of a run: what the config, the corpus and the seed determine, and nothing else.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// How text became tokens.
+    pub tokenizer: Tokenizer,
+    /// The training documents.
+    pub train: Arc<TokenStream>,
+    /// The validation documents; empty with `validation_fraction = 0`.
+    pub validation: Arc<TokenStream>,
+    sequence_length: usize,
+    document_attention: bool,
+}
+
+impl Text {
+    /// Reads, splits and encodes the corpus that a config names.
+    ///
+    /// # Errors
+    /// Whatever keeps the corpus from being read, split or encoded, by its [`DataError`].
+    pub fn build(config: &DataConfig, seed: u64) -> Result<Self, DataError> {
+        Self::build_with(config, seed, None)
+    }
+
+    /// As [`build`](Self::build), with a tokenizer from an earlier run in place of the config's.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_with(
+        config: &DataConfig,
+        seed: u64,
+        tokenizer: Option<Tokenizer>,
+    ) -> Result<Self, DataError> {
+        let corpus = Corpus::read(config.source.as_ref(), seed, config.max_bytes)?;
+        let (train, validation) = corpus.split(config.validation_fraction);
+        let tokenizer = match tokenizer {
+            Some(tokenizer) => tokenizer,
+            None => choose(&config.tokenizer, &train)?,
+        };
+        let [train, validation] = [train, validation].map(|side| tokenizer.encode_corpus(&side));
+        Ok(Self {
+            tokenizer,
+            train: Arc::new(train?),
+            validation: Arc::new(validation?),
+            sequence_length: config.sequence_length,
+            document_attention: config.document_attention,
+        })
+    }
+
+    /// The samples to train on.
+    ///
+    /// # Errors
+    /// As [`TextSamples::new`].
+    pub fn training(&self) -> Result<TextSamples, DataError> {
+        let details = vec![format!("{} in the vocabulary", self.tokenizer.vocab_size())];
+        Ok(self.samples("training", &self.train)?.with_details(details))
+    }
+
+    /// The samples to validate on; none with `validation_fraction = 0`.
+    ///
+    /// # Errors
+    /// As [`TextSamples::new`].
+    pub fn held_out(&self) -> Result<Option<TextSamples>, DataError> {
+        let samples = || self.samples("validation", &self.validation);
+        (!self.validation.is_empty()).then(samples).transpose()
+    }
+
+    fn samples(
+        &self,
+        split: &'static str,
+        stream: &Arc<TokenStream>,
+    ) -> Result<TextSamples, DataError> {
+        let samples = TextSamples::new(split, Arc::clone(stream), self.sequence_length)?;
+        Ok(samples.with_segments(self.document_attention))
+    }
+}
+
+fn choose(choice: &TokenizerChoice, train: &Corpus) -> Result<Tokenizer, DataError> {
+    match choice {
+        TokenizerChoice::Byte => Ok(Tokenizer::byte()),
+        TokenizerChoice::Bpe { vocab_size, sample_bytes } => {
+            Tokenizer::train_bpe(&train.documents, *vocab_size, *sample_bytes)
+        }
+        TokenizerChoice::File { path, end_of_document } => {
+            Tokenizer::from_file(path, end_of_document.as_deref())
+        }
+    }
+}

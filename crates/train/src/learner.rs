@@ -1,0 +1,158 @@
+//! A learner: a dataset, a model and an objective, which is all that a run needs of a modality.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rappel_data::{Dataset, HeldOut};
+use rappel_files::create;
+use rappel_regularize::ActsOn;
+use rappel_tensor::{Params, Tensor, no_grad, write_tensors_to};
+
+use crate::task::Task;
+use crate::{Baseline, Metric, Objective, Observer, Pass, TrainError};
+
+/// A model that is trained, and how it is kept.
+pub trait Model {
+    /// Its parameters.
+    fn params(&self) -> &Params;
+
+    /// Its parameters, to change.
+    fn params_mut(&mut self) -> &mut Params;
+
+    /// Writes the model, with all that its users need, into a folder. Unset: `model.safetensors`.
+    ///
+    /// # Errors
+    /// The system's refusals.
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        let weights = self.params().merged();
+        let path = folder.join("model.safetensors");
+        Ok(create(&path, |out| write_tensors_to(out, weights, &BTreeMap::new()))?)
+    }
+
+    /// What of the model belongs to the data, such as a hash of its tokenizer: a run is only resumed with
+    /// the same. Unset: nothing.
+    fn fingerprint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A dataset, a model and an objective.
+///
+/// The tasks of a config are learners, and so is what a program puts together; see [`Run::own`](crate::Run::own).
+pub struct Learner<O: Objective> {
+    model: O::Model,
+    data: Arc<O::Data>,
+    objective: O,
+    held_out: Option<HeldOut<O::Data>>,
+}
+
+impl<O: Objective> Learner<O> {
+    /// A learner that trains on `data`.
+    pub fn new(model: O::Model, data: impl Into<Arc<O::Data>>, objective: O) -> Self {
+        Self { model, data: data.into(), objective, held_out: None }
+    }
+
+    /// The same learner with data to validate on, if there is any.
+    #[must_use]
+    pub fn held_out(self, held_out: Option<HeldOut<O::Data>>) -> Self {
+        Self { held_out, ..self }
+    }
+}
+
+impl<O: Objective> Task for Learner<O> {
+    fn params(&self) -> &Params {
+        self.model.params()
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        self.model.params_mut()
+    }
+
+    fn samples(&self) -> usize {
+        self.data.len()
+    }
+
+    fn fingerprint(&self) -> String {
+        let held_out = self.held_out.as_ref().map(|held_out| held_out.data().fingerprint());
+        let all = [Some(self.data.fingerprint()), held_out, self.model.fingerprint()];
+        all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    fn describe(&self) -> String {
+        let held_out = self.held_out.as_ref().map_or(0, |held_out| held_out.data().size());
+        let sizes = format!(
+            "{} {} to train on, {held_out} to validate",
+            self.data.size(),
+            self.data.unit()
+        );
+        let mut details = self.data.details().into_iter();
+        let first = [Some(sizes), details.next()].into_iter().flatten().collect::<Vec<_>>();
+        let notes = self.held_out.iter().flat_map(|held_out| held_out.data().details());
+        [first.join(", ")]
+            .into_iter()
+            .chain(details)
+            .chain(notes)
+            .collect::<Vec<_>>()
+            .join("\n            ")
+    }
+
+    fn unit(&self) -> &'static str {
+        self.data.unit()
+    }
+
+    fn units(&self, samples: &mut dyn ExactSizeIterator<Item = usize>) -> usize {
+        self.data.units(samples)
+    }
+
+    fn weight(&self, samples: &mut dyn ExactSizeIterator<Item = usize>) -> f64 {
+        self.objective.weight(&self.data, samples)
+    }
+
+    fn loss(&self, samples: &[usize], weight: f64, pass: &Pass) -> Tensor {
+        self.objective.loss(&self.model, &self.data.batch(samples), weight, pass)
+    }
+
+    fn activation_bytes(&self, samples: usize, r_drop: bool) -> usize {
+        self.objective.activation_bytes(&self.model, &self.data, samples, r_drop)
+    }
+
+    fn honours(&self, on: ActsOn) -> Result<(), &'static str> {
+        self.objective.honours(&self.model, on)
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        self.objective.metrics(&self.model)
+    }
+
+    fn validates(&self) -> bool {
+        self.held_out.is_some()
+    }
+
+    fn validate(&self) -> Option<Vec<f64>> {
+        Some(self.objective.evaluate(&self.model, self.held_out.as_ref()?))
+    }
+
+    fn first_non_finite_activation(&self, samples: &[usize], pass: &Pass) -> Option<String> {
+        let batch = self.data.batch(samples);
+        no_grad(|| {
+            let (name, of) = self.objective.activations(&self.model, &batch, &pass.forward)?;
+            of.first_non_finite().map(|place| format!("{name}, at {place}"))
+        })
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        self.model.save(folder)
+    }
+
+    fn baseline(&self, observer: &mut dyn Observer) -> Result<Option<Baseline>, TrainError> {
+        match &self.held_out {
+            Some(held_out) => self.objective.baseline(&self.model, &self.data, held_out, observer),
+            None => Ok(None),
+        }
+    }
+
+    fn sample(&self, observer: &mut dyn Observer) -> Result<Option<String>, TrainError> {
+        self.objective.sample(&self.model, self.held_out.as_ref(), observer)
+    }
+}

@@ -1,0 +1,126 @@
+//! Trained models: what a folder holds, and what can be done with it, whatever the modality.
+//!
+//! Adding a kind is a file with its [`TrainedModel`] and a line in [`KINDS`]; the commands that load a
+//! model follow from it.
+
+mod sound;
+mod table;
+mod text;
+mod text_summary;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rappel_model::{GenerateOptions, Stop};
+
+use crate::{Metric, TrainError};
+
+pub(crate) use table::logits;
+pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
+#[cfg(test)]
+pub(crate) use table::{classification, regression, values};
+pub use text::{Evaluation, Pretrained};
+pub use text_summary::{LanguageSummary, TensorGroup};
+
+/// A model in a folder.
+pub trait TrainedModel {
+    /// What it is, with its article: `a language model`.
+    fn kind(&self) -> &'static str;
+
+    /// Its metrics on the data of a file.
+    ///
+    /// # Errors
+    /// A file that it cannot read; options that it does not have.
+    fn evaluate_on(&self, file: &Path, options: &EvaluateOptions) -> Result<Scores, TrainError>;
+
+    /// What it predicts for each row of a table, after the columns `ids` of the same rows.
+    ///
+    /// # Errors
+    /// A column that is missing, cells that cannot be read; a model that reads no tables.
+    fn predict_on(&self, _file: &Path, _ids: &[String]) -> Result<Predictions, TrainError> {
+        Err(self.cannot("predict the rows of a table", "a model of tables"))
+    }
+
+    /// Continues `prompt`, handing out text as it becomes certain; returns why it ended.
+    ///
+    /// # Errors
+    /// A prompt that is too long, options out of range, what `out` returns; a model that writes no text.
+    fn generate(
+        &self,
+        _prompt: &str,
+        _options: &GenerateOptions,
+        _out: &mut dyn FnMut(&str) -> io::Result<()>,
+    ) -> Result<Option<Stop>, TrainError> {
+        Err(self.cannot("generate text", "a language model"))
+    }
+
+    /// The longest sequence that it can read and write, in tokens, if it has sequences.
+    fn max_positions(&self) -> Option<usize> {
+        None
+    }
+
+    /// The error of a model that is asked for something that only others can do.
+    fn cannot(&self, what: &'static str, can: &'static str) -> TrainError {
+        TrainError::Kind { is: self.kind(), advice: format!("it cannot {what}; give {can}") }
+    }
+}
+
+/// How a model is evaluated; what it has no use for must not be given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EvaluateOptions {
+    /// Tokens of a window of text. Unset: the model's positions.
+    pub window: Option<usize>,
+    /// Tokens from one window to the next. Unset: half a window.
+    pub stride: Option<usize>,
+    /// The field of a JSON record that holds its text. Unset: `text`.
+    pub text_field: Option<String>,
+}
+
+/// The metrics of a model on some data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// The metrics and their values.
+    pub values: Vec<(Metric, f64)>,
+    /// What the metrics are over, in the plural, such as `rows`.
+    pub unit: &'static str,
+    /// How many.
+    pub count: usize,
+    /// Anything done to the data beyond reading it, in words.
+    pub notes: Vec<String>,
+}
+
+/// How a kind of model is recognised and read.
+pub struct ModelKind {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether a folder holds such a model.
+    pub is_in: fn(&Path) -> bool,
+    /// Reads the folder.
+    pub load: fn(&Path) -> Result<Box<dyn TrainedModel>, TrainError>,
+}
+
+/// Every kind of model; the first one that recognises a folder reads it, and the last takes any, so that
+/// its error says what is missing.
+pub static KINDS: &[ModelKind] = &[table::KIND, text::KIND];
+
+/// Reads the model of a folder, or of the run there.
+///
+/// # Errors
+/// What is missing, torn or does not fit together.
+pub fn load_model(path: &Path) -> Result<Box<dyn TrainedModel>, TrainError> {
+    let folder = model_folder(path)?;
+    let kind = KINDS.iter().find(|kind| (kind.is_in)(&folder));
+    (kind.unwrap_or(&text::KIND).load)(&folder)
+}
+
+/// The folder of the model that `path` means: itself, or `model/` of the run there.
+///
+/// # Errors
+/// A run that has not written its model yet.
+pub fn model_folder(path: &Path) -> Result<PathBuf, TrainError> {
+    if path.join("config.json").exists() || !path.join("config.toml").exists() {
+        return Ok(path.to_owned());
+    }
+    let model = path.join("model");
+    if model.exists() { Ok(model) } else { Err(TrainError::NoModel { run: path.to_owned() }) }
+}

@@ -1,0 +1,117 @@
+//! Objectives: the loss of a batch, and what validations measure.
+//!
+//! Adding one is a file here; a task wires it to a dataset and a model.
+
+mod answer;
+mod next_token;
+mod target;
+mod target_loss;
+
+use rappel_data::{Dataset, HeldOut};
+use rappel_nn::Forward;
+use rappel_regularize::ActsOn;
+use rappel_tensor::{Tensor, no_grad};
+
+use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
+
+pub use answer::Answer;
+pub use next_token::{NextToken, Sample};
+pub use target::TableTarget;
+pub(crate) use target_loss::{CLASSIFICATION, REGRESSION};
+
+/// What an objective's dataset hands to a forward pass.
+pub type BatchOf<O> = <<O as Objective>::Data as Dataset>::Batch;
+
+/// What a model is trained for: the loss of a batch, and what validations measure.
+///
+/// Only [`loss`](Objective::loss) has to be written. See `examples/own_task.rs`.
+pub trait Objective: Sized {
+    /// What is learned from.
+    type Data: Dataset;
+    /// What learns.
+    type Model: Model;
+
+    /// The loss of a batch: its sum, divided by `weight`, which is that of all samples of the step or the
+    /// validation. So the batches of a step add up to the mean over the step.
+    fn loss(&self, model: &Self::Model, batch: &BatchOf<Self>, weight: f64, pass: &Pass) -> Tensor;
+
+    /// What the loss of some samples is divided by. Unset: the number of their units.
+    fn weight(&self, data: &Self::Data, samples: &mut dyn ExactSizeIterator<Item = usize>) -> f64 {
+        data.units(samples) as f64
+    }
+
+    /// What a validation measures, the loss first. Unset: the loss alone.
+    fn metrics(&self, _model: &Self::Model) -> &'static [Metric] {
+        &[Metric { name: "loss", unit: "", greater_is_better: false }]
+    }
+
+    /// The values of the [`metrics`](Objective::metrics), in their order, over held-out data. Unset: the
+    /// mean loss, without random numbers and regularization.
+    fn evaluate(&self, model: &Self::Model, held_out: &HeldOut<Self::Data>) -> Vec<f64> {
+        let weight = self.weight(held_out.data(), &mut held_out.samples());
+        let pass = Pass::evaluation();
+        let loss = |batch| self.loss(model, &batch, weight, &pass).item();
+        vec![no_grad(|| held_out.batches().map(loss).sum())]
+    }
+
+    /// Bytes that a forward and backward pass of so many samples takes at most, beside parameters, their
+    /// gradients and the data; with R-Drop that is two passes, whose outputs are in memory as a whole. Known
+    /// before anything of it is allocated. Unset: 0, so that
+    /// a run that is too large is not refused for its activations.
+    fn activation_bytes(
+        &self,
+        _model: &Self::Model,
+        _data: &Self::Data,
+        _samples: usize,
+        _r_drop: bool,
+    ) -> usize {
+        0
+    }
+
+    /// Whether a regularizer that acts within forward passes or losses has anything to act on. Unset: the
+    /// model honours the noise of `pass.forward`, and the loss `pass.terms`.
+    ///
+    /// # Errors
+    /// The reason why not, and what to do.
+    fn honours(&self, _model: &Self::Model, _on: ActsOn) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// The last activations of a batch and their name: where a loss is not finite, the error says whether
+    /// these were. Unset: none.
+    fn activations(
+        &self,
+        _model: &Self::Model,
+        _batch: &BatchOf<Self>,
+        _forward: &Forward,
+    ) -> Option<(&'static str, Tensor)> {
+        None
+    }
+
+    /// A simple model of the same kind, for comparison, on held-out data. Unset: none.
+    ///
+    /// # Errors
+    /// What keeps it from being fitted.
+    fn baseline(
+        &self,
+        _model: &Self::Model,
+        _data: &Self::Data,
+        _held_out: &HeldOut<Self::Data>,
+        _observer: &mut dyn Observer,
+    ) -> Result<Option<Baseline>, TrainError> {
+        Ok(None)
+    }
+
+    /// Something that the trained model made, to look at. Unset: none.
+    ///
+    /// # Errors
+    /// What keeps it from being made.
+    fn sample(
+        &self,
+        _model: &Self::Model,
+        _held_out: Option<&HeldOut<Self::Data>>,
+        _observer: &mut dyn Observer,
+    ) -> Result<Option<String>, TrainError> {
+        Ok(None)
+    }
+}

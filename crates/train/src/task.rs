@@ -1,0 +1,63 @@
+//! What a run asks of a learner, whatever it learns.
+
+use std::path::Path;
+
+use rappel_regularize::ActsOn;
+use rappel_tensor::{Params, Tensor};
+
+use crate::{Baseline, Metric, Observer, Pass, TrainError};
+
+/// A [`Learner`](crate::Learner) of any dataset, model and objective; see there and at these for what each
+/// method means.
+pub trait Task {
+    /// Its model's parameters.
+    fn params(&self) -> &Params;
+    /// Its model's parameters, to change.
+    fn params_mut(&mut self) -> &mut Params;
+    /// The number of samples to train on.
+    fn samples(&self) -> usize;
+    /// A hash of the data.
+    fn fingerprint(&self) -> String;
+    /// The data in a line, then its notes.
+    fn describe(&self) -> String;
+    /// What the size of data is counted in, in the plural.
+    fn unit(&self) -> &'static str;
+    /// The number of units of some samples.
+    fn units(&self, samples: &mut dyn ExactSizeIterator<Item = usize>) -> usize;
+    /// What the loss of some samples is divided by.
+    fn weight(&self, samples: &mut dyn ExactSizeIterator<Item = usize>) -> f64;
+    /// The loss of some samples, its sum divided by `weight`.
+    fn loss(&self, samples: &[usize], weight: f64, pass: &Pass) -> Tensor;
+    /// Bytes that a forward and backward pass of so many samples takes at most, beside parameters, their
+    /// gradients and the data; with R-Drop that is two passes, whose outputs are in memory as a whole. Known
+    /// before anything of it is allocated.
+    fn activation_bytes(&self, samples: usize, r_drop: bool) -> usize;
+    /// Whether a regularizer has anything to act on.
+    ///
+    /// # Errors
+    /// The reason why not.
+    fn honours(&self, on: ActsOn) -> Result<(), &'static str>;
+    /// What a validation measures, the loss first.
+    fn metrics(&self) -> &'static [Metric];
+    /// Whether there is validation data.
+    fn validates(&self) -> bool;
+    /// The values of the metrics; none without validation data.
+    fn validate(&self) -> Option<Vec<f64>>;
+    /// What of a forward pass is not finite first; none where only the loss is, or nobody knows.
+    fn first_non_finite_activation(&self, samples: &[usize], pass: &Pass) -> Option<String>;
+    /// Writes the model into a folder.
+    ///
+    /// # Errors
+    /// The system's refusals.
+    fn save(&self, folder: &Path) -> Result<(), TrainError>;
+    /// A simple model for comparison.
+    ///
+    /// # Errors
+    /// What keeps it from being fitted.
+    fn baseline(&self, observer: &mut dyn Observer) -> Result<Option<Baseline>, TrainError>;
+    /// Something that the trained model made.
+    ///
+    /// # Errors
+    /// What keeps it from being made.
+    fn sample(&self, observer: &mut dyn Observer) -> Result<Option<String>, TrainError>;
+}
