@@ -25,6 +25,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from common import TESTDATA, generator, normal, save
 
 BATCH, TIME, VOCAB = 2, 11, 29
+# Not what `double_precision` puts in its place.
+SINGLE = torch.float32
 COMMON = {
     "vocab_size": VOCAB,
     "hidden_size": 16,
@@ -153,7 +155,8 @@ def fill(model, seed):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             value = normal(gen, *parameter.shape, std=0.1 if parameter.dim() == 1 else 0.3)
-            parameter.copy_(value + (parameter.detach().double().round() if parameter.dim() == 1 else 0.0))
+            start = parameter.detach().double().round() if parameter.dim() == 1 else 0.0
+            parameter.copy_((value + start).to(SINGLE).double())
 
 
 def on_disk(model, values):
@@ -192,7 +195,7 @@ def check_directional_derivative(model, ids):
 
 def case(model_type, name, options, seed, ids, out):
     with double_precision():
-        model = AutoModelForCausalLM.from_config(config_of(model_type, options)).to(torch.float64).train()
+        model = AutoModelForCausalLM.from_config(config_of(model_type, options), dtype=torch.float64).train()
         assert next(model.parameters()).dtype == torch.float64
         fill(model, seed)
         loss, logits = loss_of(model, ids)

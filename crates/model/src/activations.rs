@@ -34,6 +34,7 @@ pub fn activation_bytes(
     let mut blocks: Vec<(&str, usize)> = Vec::new();
     for entry in &entries {
         let Some((block, size)) = block(&entry.name).zip(product_size(entry)) else { continue };
+        let size = (size as f64 * config.share_of_tokens(&entry.name)).ceil() as usize;
         match blocks.iter_mut().find(|(name, _)| *name == block) {
             Some((_, sum)) => *sum = sum.saturating_add(size),
             None => blocks.push((block, size)),

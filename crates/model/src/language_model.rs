@@ -40,6 +40,13 @@ pub trait ModelConfig: Debug + Send + Sync {
     /// Whether blocks are computed again in the backward pass, so that only their inputs are kept.
     fn gradient_checkpointing(&self) -> bool;
 
+    /// The share of the tokens that the matrix product of a parameter sees on average: all, unless a router sends them
+    /// elsewhere.
+    fn share_of_tokens(&self, parameter: &str) -> f64 {
+        let _ = parameter;
+        1.0
+    }
+
     /// How many different tokens there are.
     fn vocab_size(&self) -> usize;
 

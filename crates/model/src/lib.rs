@@ -28,7 +28,6 @@
 mod activations;
 mod architectures;
 mod cache;
-#[allow(dead_code, unused_imports)]
 mod decoder;
 mod files;
 mod generate;
@@ -37,8 +36,13 @@ mod predictors;
 mod sampling;
 
 pub use activations::{activation_bytes, product_size};
-pub use architectures::{ARCHITECTURES, Architecture, Common, Configure, Gpt2Config};
+pub use architectures::{
+    ARCHITECTURES, Architecture, Common, Configure, Gemma2Config, Gemma3TextConfig, Gpt2Config,
+    LlamaConfig, MistralConfig, MixtralConfig, Olmo2Config, Olmo3Config, OlmoeConfig, Phi3Config,
+    Qwen2Config, Qwen3Config, Qwen3MoeConfig, SmolLm3Config,
+};
 pub use cache::Cache;
+pub use decoder::{RopeOptions, RopeParameters, RopeTable, RopeType};
 pub use files::{FilesError, Pretrained, load_pretrained, load_weights, save_pretrained};
 pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
 pub use language_model::{LanguageModel, ModelConfig};

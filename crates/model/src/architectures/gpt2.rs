@@ -23,7 +23,7 @@ pub(super) const ENTRY: Entry<Architecture> = Entry {
     fields: Gpt2Config::FIELDS,
     build: Architecture {
         configure: configure::<Gpt2Config>,
-        unsupported: &["scale_attn_by_inverse_layer_idx", "add_cross_attention"],
+        off: &[],
         canonical,
         tied: &[(HEAD, "transformer.wte.weight")],
     },

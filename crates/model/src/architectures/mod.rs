@@ -4,17 +4,44 @@
 //! its Hugging Face config, and its parameters as in Hugging Face's checkpoints, so that configs and
 //! files go in and out without a table.
 
+mod gemma2;
+mod gemma3_text;
 mod gpt2;
+mod llama;
+mod mistral;
+mod mixtral;
+mod olmo2;
+mod olmo3;
+mod olmoe;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod qwen3_moe;
+mod smollm3;
 
 use rappel_registry::{
-    Checked, ConfigError, Kind, OptionAs, OptionSet, OptionValue, Options, Place, Registry, no_more,
+    Checked, ConfigError, Entry, Kind, OptionAs, OptionSet, OptionValue, Options, Place, Registry,
+    no_more,
 };
 use rappel_tensor::DType;
 use serde_json::{Map, Value};
 
 use crate::ModelConfig;
 
+pub use gemma2::Gemma2Config;
+pub use gemma3_text::Gemma3TextConfig;
 pub use gpt2::Gpt2Config;
+pub use llama::LlamaConfig;
+pub use mistral::MistralConfig;
+pub use mixtral::MixtralConfig;
+pub use olmo2::Olmo2Config;
+pub use olmo3::Olmo3Config;
+pub use olmoe::OlmoeConfig;
+pub use phi3::Phi3Config;
+pub use qwen2::Qwen2Config;
+pub use qwen3::Qwen3Config;
+pub use qwen3_moe::Qwen3MoeConfig;
+pub use smollm3::SmolLm3Config;
 
 /// Checks options, given the tokenizer's number of tokens where it is known.
 pub type Configure = fn(&Options, Option<usize>) -> Result<Box<dyn ModelConfig>, ConfigError>;
@@ -26,9 +53,8 @@ pub struct Architecture {
     /// stands in where the section gives no `vocab_size`, and must fit where it does; without
     /// either, it is Hugging Face's default.
     pub configure: Configure,
-    /// Switches of Hugging Face's config that change what is computed in ways that are not
-    /// supported: they must be off.
-    pub unsupported: &'static [&'static str],
+    /// Options whose 0 Hugging Face's config writes as null: nothing of the kind.
+    pub off: &'static [&'static str],
     /// The parameter's name for a name in a file; `None` for what is stored but never trained.
     pub canonical: fn(&str) -> Option<String>,
     /// Pairs of names: files of models without a parameter of the first name, since it is tied to
@@ -38,7 +64,24 @@ pub struct Architecture {
 
 /// Every architecture.
 pub static ARCHITECTURES: Registry<Architecture> =
-    Registry { kind: "model", common: &[], entries: &[gpt2::ENTRY], more: no_more };
+    Registry { kind: "model", common: &[], entries: ENTRIES, more: no_more };
+
+const ENTRIES: &[Entry<Architecture>] = &[
+    gemma2::ENTRY,
+    gemma3_text::ENTRY,
+    gpt2::ENTRY,
+    llama::ENTRY,
+    mistral::ENTRY,
+    mixtral::ENTRY,
+    olmo2::ENTRY,
+    olmo3::ENTRY,
+    olmoe::ENTRY,
+    phi3::ENTRY,
+    qwen2::ENTRY,
+    qwen3::ENTRY,
+    qwen3_moe::ENTRY,
+    smollm3::ENTRY,
+];
 
 /// What every architecture takes, beside its own options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Options)]
@@ -52,13 +95,13 @@ pub struct Common {
 }
 
 /// The largest size that an option takes.
-const LARGEST: u64 = 1 << 32;
+pub(crate) const LARGEST: u64 = 1 << 32;
 
 /// More parameters than this are taken for a mistake.
-const MOST_PARAMETERS: u128 = 1 << 40;
+pub(crate) const MOST_PARAMETERS: u128 = 1 << 40;
 
 /// Reads an architecture's config from the options of a section `model`; see [`Architecture`].
-fn configure<C: OptionSet + ModelConfig + 'static>(
+pub(crate) fn configure<C: OptionSet + ModelConfig + 'static>(
     options: &Options,
     tokens: Option<usize>,
 ) -> Result<Box<dyn ModelConfig>, ConfigError> {
@@ -76,7 +119,10 @@ fn configure<C: OptionSet + ModelConfig + 'static>(
 const VOCAB_SIZE: &str = "vocab_size";
 
 /// A config as Hugging Face's config.json holds it, for its class of models.
-fn hugging_face<C: OptionSet + ModelConfig>(config: &C, class: &str) -> Map<String, Value> {
+pub(crate) fn hugging_face<C: OptionSet + ModelConfig>(
+    config: &C,
+    class: &str,
+) -> Map<String, Value> {
     let mut json = OptionSet::to_json(config);
     json.remove("gradient_checkpointing");
     let dtype = json.get("dtype").cloned().unwrap_or_default();

@@ -5,6 +5,8 @@
 mod attention;
 mod block;
 mod experts;
+mod options;
+mod rope;
 mod shape;
 
 use rappel_nn::{Dropout, Embedding, Forward, Head, Linear, Output, RmsNorm, Rope, Values};
@@ -14,10 +16,12 @@ use crate::{Cache, LanguageModel, ModelConfig};
 use attention::Angles;
 use block::Block;
 use experts::{Load, imbalance};
+use shape::AttentionShape;
 
-pub(crate) use shape::{
-    AttentionShape, DecoderShape, ExpertsShape, LayerShape, MlpShape, Norms, QkNorm,
-};
+pub(crate) use options::{DecoderOptions, Shared, decoder_config, entry, slide, unless_zero};
+pub(crate) use rope::{RopeDefaults, one_dialect};
+pub use rope::{RopeOptions, RopeParameters, RopeTable, RopeType};
+pub(crate) use shape::{DecoderShape, ExpertsShape, Norms, QkNorm};
 
 /// The parameter of a head that is not tied.
 pub(crate) const HEAD: &str = "lm_head.weight";

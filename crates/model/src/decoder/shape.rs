@@ -1,6 +1,7 @@
 //! What a decoder is built from.
 
 use rappel_nn::{Activation, Rope};
+use rappel_registry::InvalidOption;
 use rappel_tensor::DType;
 
 /// Everything that tells one decoder from another, checked and with defaults filled in.
@@ -110,6 +111,27 @@ pub(crate) enum Norms {
 }
 
 impl DecoderShape {
+    /// The same with experts in the layers that `is_sparse` picks.
+    ///
+    /// # Errors
+    /// More experts for a token than there are.
+    pub fn with_experts(
+        mut self,
+        experts: ExpertsShape,
+        is_sparse: impl Fn(usize) -> bool,
+    ) -> Result<Self, InvalidOption> {
+        let ExpertsShape { count, active, .. } = experts;
+        if active > count {
+            let reason = format!("{active} experts for each token, of {count} that there are");
+            return Err(InvalidOption::new("num_experts_per_tok", reason));
+        }
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            layer.sparse = is_sparse(i);
+        }
+        self.experts = Some(experts);
+        Ok(self)
+    }
+
     /// Weights that the products of one token read, and of attention's products for each token seen.
     pub fn flops_per_token(&self, time: usize) -> u64 {
         let width = self.width as u64;

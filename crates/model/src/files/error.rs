@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rappel_files::FileError;
-use rappel_registry::ConfigError;
+use rappel_registry::{ConfigError, suggest};
 use rappel_tensor::{DType, ParamsError, StorageError};
 
 /// What can go wrong with reading or writing a model's directory.
@@ -43,12 +43,12 @@ pub enum FilesError {
         /// Which key, and why.
         source: Box<ConfigError>,
     },
-    /// config.json switches something on that this library does not compute.
-    #[error("{path}: `{key}` is {value}, which is not supported; it must be false")]
+    /// config.json has something that this library does not compute.
+    #[error("{path}: `{key}` is {value}, which is not supported; it must be false, null or absent")]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// The switch.
+        /// The key.
         key: String,
         /// Its value.
         value: String,
@@ -61,21 +61,15 @@ pub enum FilesError {
         /// What it names.
         shard: String,
     },
-    /// Parameters that no file holds.
-    #[error("{dir}: lacks {}", listed(names))]
-    Missing {
+    /// Parameters that no file holds, and tensors that no parameter is called.
+    #[error("{dir}: {}", apart(missing, unexpected))]
+    Names {
         /// The directory.
         dir: PathBuf,
-        /// The parameters.
-        names: Vec<String>,
-    },
-    /// Tensors that no parameter is called.
-    #[error("{dir}: has {}, which no parameter of the model is called", listed(names))]
-    Unexpected {
-        /// The directory.
-        dir: PathBuf,
-        /// The tensors.
-        names: Vec<String>,
+        /// The parameters, those first that a tensor's name is near to.
+        missing: Vec<String>,
+        /// The tensors, in the same order.
+        unexpected: Vec<String>,
     },
     /// Two tensors for one parameter.
     #[error("{dir}: holds `{name}` twice")]
@@ -141,6 +135,24 @@ pub enum FilesError {
 }
 
 impl FilesError {
+    /// Both lists begin with names that are near to each other.
+    pub(super) fn names(dir: PathBuf, missing: Vec<String>, unexpected: Vec<String>) -> Self {
+        let mut near = (Vec::new(), Vec::new());
+        let mut rest = (missing, Vec::new());
+        for name in unexpected {
+            match suggest(&name, rest.0.iter().map(String::as_str)).map(str::to_owned) {
+                Some(nearest) => {
+                    rest.0.retain(|other| *other != nearest);
+                    near.0.push(nearest);
+                    near.1.push(name);
+                }
+                None => rest.1.push(name),
+            }
+        }
+        let (missing, unexpected) = ([near.0, rest.0].concat(), [near.1, rest.1].concat());
+        Self::Names { dir, missing, unexpected }
+    }
+
     pub(super) fn config(path: PathBuf, source: ConfigError) -> Self {
         Self::Config { path, source: Box::new(source) }
     }
@@ -155,6 +167,17 @@ impl From<StorageError> for FilesError {
 impl From<ParamsError> for FilesError {
     fn from(error: ParamsError) -> Self {
         Self::Params(Box::new(error))
+    }
+}
+
+/// What lacks, and what is there instead.
+fn apart(missing: &[String], unexpected: &[String]) -> String {
+    let lacks = format!("lacks {}", listed(missing));
+    let has = format!("has {}, which no parameter of the model is called", listed(unexpected));
+    match (missing.is_empty(), unexpected.is_empty()) {
+        (false, true) => lacks,
+        (true, _) => has,
+        (false, false) => format!("{lacks}; {has}"),
     }
 }
 

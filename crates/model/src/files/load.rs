@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use rappel_nn::Values;
-use rappel_registry::{ConfigError, table_from_json};
+use rappel_registry::table_from_json;
 use rappel_tensor::{Arenas, DType, Element, Entry, Params, Shape, Tensor};
 use serde_json::{Map, Value};
 
 use super::weights::Weights;
 use super::{CONFIG, FilesError};
+use crate::decoder::one_dialect;
 use crate::{ARCHITECTURES, Architecture, LanguageModel, ModelConfig};
 
 /// A model with its values.
@@ -51,8 +52,7 @@ impl Pretrained {
     /// [`save_pretrained`](crate::save_pretrained), wrote.
     ///
     /// Parameters get `dtype`, each value rounded to it; without one, the type that the files hold.
-    /// Options of config.json that no architecture here has are left aside, but for those that would
-    /// change what the model computes.
+    /// Keys of config.json that say nothing of what the model computes are left aside.
     ///
     /// # Errors
     /// [`FilesError`]: an unknown `model_type` (listing the known ones), options out of range, tensors
@@ -64,8 +64,7 @@ impl Pretrained {
         let architecture = &entry.build;
         let mut weights = Weights::open(dir, architecture)?;
         let stored = dtype.map_or_else(|| weights.dtype(), Ok)?;
-        let config = configure(&json, entry, stored)
-            .map_err(|source| FilesError::config(dir.join(CONFIG), source))?;
+        let config = configure(&dir.join(CONFIG), &json, entry, stored)?;
         let mut params = Params::with_dtype(0, stored);
         let model = config.build_with(&mut params, Values::Placeholders);
         fill(&mut params, &mut weights, architecture, dtype.is_some())?;
@@ -87,27 +86,108 @@ fn read_config(path: &Path) -> Result<(Map<String, Value>, &'static Described), 
     let entry = ARCHITECTURES
         .lookup_at("model_type", model_type)
         .map_err(|source| FilesError::config(path(), source))?;
-    for key in entry.build.unsupported {
-        if let Some(value) = json.get(*key).filter(|value| **value != Value::Bool(false)) {
-            let (key, value) = ((*key).to_owned(), value.to_string());
-            return Err(FilesError::Unsupported { path: path(), key, value });
-        }
-    }
     Ok((json, entry))
 }
 
-/// What config.json comes to with parameters of `dtype`; null is the same as nothing.
+/// What config.json at `path` comes to with parameters of `dtype`; null is the same as nothing, but for options whose
+/// null means that there is nothing of the kind.
 fn configure(
+    path: &Path,
     json: &Map<String, Value>,
     entry: &Described,
     dtype: DType,
-) -> Result<Box<dyn ModelConfig>, ConfigError> {
-    // What else is there says nothing of what is computed, but for `unsupported`.
-    let (mut options, _) = table_from_json(entry.fields, json);
+) -> Result<Box<dyn ModelConfig>, FilesError> {
+    let mut json = json.clone();
+    one_dialect(&mut json);
+    for key in entry.build.off {
+        if let Some(value) = json.get_mut(*key).filter(|value| value.is_null()) {
+            *value = 0.into();
+        }
+    }
+    let (mut options, unknown) = table_from_json(entry.fields, &json);
+    if let Some((key, value)) = unknown.iter().find_map(|key| changes(key, &json)) {
+        let (key, value) = (key.to_owned(), value.to_string());
+        return Err(FilesError::Unsupported { path: path.to_owned(), key, value });
+    }
     options.insert("name".to_owned(), entry.name.into());
     options.insert("dtype".to_owned(), dtype.to_string().into());
-    let (_, options) = ARCHITECTURES.resolve("", &options)?;
-    (entry.build.configure)(&options, None)
+    let configured = ARCHITECTURES
+        .resolve("", &options)
+        .and_then(|(_, options)| (entry.build.configure)(&options, None));
+    configured.map_err(|source| FilesError::config(path.to_owned(), source))
+}
+
+/// Keys of Hugging Face's configs that say nothing of what a model computes: what it was made with and for, how its
+/// text is generated, how training split it over devices.
+const IGNORED: &[&str] = &[
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "architectures",
+    "attn_implementation",
+    "auto_map",
+    "begin_suppress_tokens",
+    "bos_token_id",
+    "cache_implementation",
+    "chunk_size_feed_forward",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "dtype",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "eos_token_id",
+    "finetuning_task",
+    "id2label",
+    "is_llama_config",
+    "label2id",
+    "length_penalty",
+    "max_length",
+    "min_length",
+    "model_type",
+    "n_ctx",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "pad_token_id",
+    "prefix",
+    "pretraining_tp",
+    "problem_type",
+    "pruned_heads",
+    "repetition_penalty",
+    "return_dict",
+    "sep_token_id",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
+    "torch_dtype",
+    "transformers.js_config",
+    "transformers_version",
+    "typical_p",
+    "unsloth_fixed",
+    "unsloth_version",
+    "use_cache",
+];
+
+/// The key, which no option is called, and its value, where that may change what a model computes: switched on, and not
+/// among [`IGNORED`]. Keys within tables have their path.
+fn changes<'a>(key: &'a str, json: &'a Map<String, Value>) -> Option<(&'a str, &'a Value)> {
+    let nested = || {
+        let (table, key) = key.split_once('.')?;
+        let table = json.get(table)?;
+        table.pointer(&format!("/{}", key.replace('.', "/")))
+    };
+    let value = json.get(key).or_else(nested)?;
+    let is_off = matches!(value, Value::Null | Value::Bool(false));
+    (!is_off && !IGNORED.contains(&key)).then_some((key, value))
 }
 
 /// Replaces every value of `params`, which a model of `config` registered, by that in the files of

@@ -54,14 +54,11 @@ impl Weights {
         let dir = || self.dir.clone();
         let missing = wanted.iter().filter(|(name, _)| !self.places.contains_key(name));
         let missing: Vec<String> = missing.map(|(name, _)| name.clone()).collect();
-        if !missing.is_empty() {
-            return Err(FilesError::Missing { dir: dir(), names: missing });
-        }
         let known: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
         let others = self.places.iter().filter(|(name, _)| !known.contains(name.as_str()));
         let others: Vec<String> = others.map(|(_, (_, stored))| stored.clone()).collect();
-        if !others.is_empty() {
-            return Err(FilesError::Unexpected { dir: dir(), names: others });
+        if !(missing.is_empty() && others.is_empty()) {
+            return Err(FilesError::names(dir(), missing, others));
         }
         for (name, wanted) in wanted {
             let (file, stored) = &self.places[name];
@@ -104,8 +101,7 @@ impl Weights {
     /// A copy of the tensor for a parameter.
     pub fn tensor(&self, name: &str) -> Result<Tensor, FilesError> {
         let Some((file, stored)) = self.places.get(name) else {
-            let names = vec![name.to_owned()];
-            return Err(FilesError::Missing { dir: self.dir.clone(), names });
+            return Err(FilesError::names(self.dir.clone(), vec![name.to_owned()], Vec::new()));
         };
         let tensor = self.files[*file].tensor(stored)?;
         if tensor.dtype().is_float() {
