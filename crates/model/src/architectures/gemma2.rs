@@ -1,6 +1,6 @@
 //! Gemma 2: norms around each part, limits on scores and logits, a window in every other layer.
 
-use rappel_registry::{Entry, InvalidOption, Range};
+use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::decoder::{
@@ -26,8 +26,8 @@ decoder_config! {
     #[option(default = false)]
     pub attention_bias: bool,
     /// scores are divided by its root
-    #[option(default = 256.0, range = Range::above(0.0))]
-    pub query_pre_attn_scalar: f64,
+    #[option(default = 256, range = 1..)]
+    pub query_pre_attn_scalar: usize,
     /// how many tokens a query of a layer with a window sees, its own among them; 0: all
     #[option(default = 4096, range = 0.., aka("window"))]
     pub sliding_window: usize,
@@ -47,7 +47,7 @@ impl Gemma2Config {
         shape.norms = Norms::AroundPlusOne;
         shape.embedding_scale = Some((self.hidden_size as f64).sqrt());
         shape.softcap = unless_zero(self.final_logit_softcapping);
-        shape.attention.scale = self.query_pre_attn_scalar.sqrt().recip();
+        shape.attention.scale = (self.query_pre_attn_scalar as f64).sqrt().recip();
         shape.attention.softcap = unless_zero(self.attn_logit_softcapping);
         shape.attention.biases = [self.attention_bias; 2];
         let window = unless_zero(self.sliding_window);

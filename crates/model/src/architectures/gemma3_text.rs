@@ -28,8 +28,8 @@ decoder_config! {
     #[option(default = false)]
     pub attention_bias: bool,
     /// scores are divided by its root
-    #[option(default = 256.0, range = Range::above(0.0))]
-    pub query_pre_attn_scalar: f64,
+    #[option(default = 256, range = 1..)]
+    pub query_pre_attn_scalar: usize,
     /// how many tokens a query of a layer with a window sees, its own among them
     #[option(default = 4096, range = 1.., aka("window"))]
     pub sliding_window: usize,
@@ -54,7 +54,7 @@ impl Gemma3TextConfig {
         shape.norms = Norms::AroundPlusOne;
         shape.embedding_scale = Some((self.hidden_size as f64).sqrt());
         shape.softcap = unless_zero(self.final_logit_softcapping);
-        shape.attention.scale = self.query_pre_attn_scalar.sqrt().recip();
+        shape.attention.scale = (self.query_pre_attn_scalar as f64).sqrt().recip();
         shape.attention.biases = [self.attention_bias; 2];
         shape.attention.qk_norm = QkNorm::Head;
         let slides = |i| (i + 1) % self.sliding_window_pattern != 0;

@@ -131,6 +131,8 @@ pub(crate) fn hugging_face<C: OptionSet + ModelConfig>(
         ("bos_token_id".to_owned(), Value::Null),
         ("eos_token_id".to_owned(), Value::Null),
         ("model_type".to_owned(), config.model_type().into()),
+        // Some classes have a default, which need not be one of this model's tokens.
+        ("pad_token_id".to_owned(), Value::Null),
         ("torch_dtype".to_owned(), dtype),
     ]);
     json
