@@ -221,6 +221,10 @@ fn what_no_model_computes_is_an_error_that_names_it() {
     let want = "config key `rope_parameters`: positions differ by type of layer; give the tables `full_attention` and \
                 `sliding_attention` in it";
     assert_eq!(refusal("gemma3_text", "caps", &flat), want);
+    let many = [("num_local_experts", 65_536.into())];
+    let want = "config key `num_hidden_layers`: 65536 experts in each of 4 layers make 262144, at most 131072 are supported";
+    let deep = [many[0].clone(), ("num_hidden_layers", 4.into())];
+    assert_eq!(refusal("mixtral", "window", &deep), want);
     let want = "config key `num_experts_per_tok`: 9 experts for each token, of 4 that there are";
     assert_eq!(refusal("olmoe", "clipped", &[("num_experts_per_tok", 9.into())]), want);
 }

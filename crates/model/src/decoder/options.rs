@@ -142,7 +142,11 @@ impl Shared<'_> {
             return Err(InvalidOption::new("hidden_size", reason));
         }
         let layer = LayerShape { rope: Some(rope.clone()), window: None, sparse: false };
-        let activation = Activation::by_name(self.activation).expect("one of its names");
+        let Some(activation) = Activation::by_name(self.activation) else {
+            let known = Activation::NAMES.join(", ");
+            let reason = format!("`{}` is unknown (known: {known})", self.activation);
+            return Err(InvalidOption::new("hidden_act", reason));
+        };
         Ok(DecoderShape {
             vocab_size: self.vocab_size,
             width: hidden_size,

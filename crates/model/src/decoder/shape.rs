@@ -110,6 +110,9 @@ pub(crate) enum Norms {
     AroundPlusOne,
 }
 
+/// More experts in all layers together are taken for a mistake.
+const MOST_EXPERTS: usize = 1 << 17;
+
 impl DecoderShape {
     /// The same with experts in the layers that `is_sparse` picks.
     ///
@@ -124,6 +127,12 @@ impl DecoderShape {
         if active > count {
             let reason = format!("{active} experts for each token, of {count} that there are");
             return Err(InvalidOption::new("num_experts_per_tok", reason));
+        }
+        let all = count.saturating_mul(self.layers.len());
+        if all > MOST_EXPERTS {
+            let reason = format!("{count} experts in each of {} layers", self.layers.len());
+            let reason = reason + &format!(" make {all}, at most {MOST_EXPERTS} are supported");
+            return Err(InvalidOption::new("num_hidden_layers", reason));
         }
         for (i, layer) in self.layers.iter_mut().enumerate() {
             layer.sparse = is_sparse(i);

@@ -56,6 +56,12 @@ impl Default for CrossEntropy {
 impl CrossEntropy {
     /// The part of the denominator that `targets` are: how much a loss of theirs counts that is added to a mean over
     /// all. 1 without a denominator.
+    ///
+    /// ```
+    /// use rappel_tensor::{CrossEntropy, Tensor};
+    /// let options = CrossEntropy { denominator: Some(8.0), ..CrossEntropy::default() };
+    /// assert_eq!(options.share(&Tensor::from_slice(&[3_i64, -100, 5], [3])), 0.25);
+    /// ```
     pub fn share(&self, targets: &Tensor) -> f64 {
         self.denominator.map_or(1.0, |denominator| {
             let targets = targets.to_vec::<i64>();
