@@ -5,6 +5,7 @@ use std::fs;
 
 use rappel_model::{Pretrained, save_pretrained};
 use rappel_nn::Forward;
+use rappel_regularize::{Mixup, Noise};
 use rappel_tensor::{CrossEntropy, DType, Key, Tensor, write_tensors};
 use rappel_testkit::{Golden, assert_close, assert_close_floor};
 use serde_json::{Map, Value, json};
@@ -125,6 +126,43 @@ impl Case<'_> {
         for dtype in [DType::F64, DType::F32] {
             let [kept, again] = [self, &recomputed].map(|case| case.gradients(&case.load(dtype)));
             assert_eq!(kept, again, "{}", self.name);
+        }
+    }
+
+    fn keeps_documents_apart(&self) {
+        let read = self.load(DType::F64);
+        let documents = Tensor::from_slice(&[7_i64, 7, 7, 8, 8, 8], [1, 6]);
+        let second = |first: [i64; 3], documents: Option<&Tensor>| {
+            let ids = Tensor::from_slice(&[&first[..], &[5, 9, 2]].concat(), [1, 6]);
+            let hidden = read.model.hidden(&ids, documents, &Forward::evaluation());
+            hidden.narrow(1, 3, 3).to_vec::<f64>()
+        };
+        let apart = [[3, 1, 4], [8, 8, 8]].map(|first| second(first, Some(&documents)));
+        assert_eq!(apart[0], apart[1], "{}", self.name);
+        assert_ne!(second([3, 1, 4], None), second([8, 8, 8], None), "{}", self.name);
+    }
+
+    fn is_made_random_by_regularizers(&self) {
+        let read = self.load(DType::F32);
+        let [ids, targets] = self.ids();
+        let loss = |noise: Noise, forward: Forward| {
+            let (forward, options) = (forward.with_noise(noise), CrossEntropy::default());
+            read.model.loss(&ids, &targets, None, &options, &forward).item()
+        };
+        let train = Forward::training(Key::new(4));
+        let off = Noise::default();
+        let plain = [train, Forward::evaluation()].map(|forward| loss(off, forward));
+        for (what, noise) in [
+            ("dropout", Noise { dropout: Some(0.3), ..off }),
+            ("attention_dropout", Noise { attention_dropout: Some(0.5), ..off }),
+            ("channel_dropout", Noise { channel_dropout: 0.3, ..off }),
+            ("stochastic_depth", Noise { stochastic_depth: 0.9, ..off }),
+            ("neftune", Noise { neftune: 5.0, ..off }),
+            ("mixup", Noise { mixup: Some(Mixup { alpha: 1.0, key: Key::new(2) }), ..off }),
+        ] {
+            let noisy = [train, Forward::evaluation()].map(|forward| loss(noise, forward));
+            assert_ne!(noisy[0], plain[0], "{}: {what} does nothing", self.name);
+            assert_eq!(noisy[1], plain[1], "{}: {what} acts in evaluation", self.name);
         }
     }
 
@@ -273,6 +311,16 @@ macro_rules! architectures {
             #[test]
             fn recomputed_layers_give_the_same_bits() {
                 each(|case| case.recomputes_to_the_same_bits());
+            }
+
+            #[test]
+            fn documents_do_not_see_each_other() {
+                each(|case| case.keeps_documents_apart());
+            }
+
+            #[test]
+            fn regularizers_act_in_training_alone() {
+                each(|case| case.is_made_random_by_regularizers());
             }
 
             #[test]
