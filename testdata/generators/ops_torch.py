@@ -309,12 +309,59 @@ def rotary():
         tensors[f"rotary/{variant}/cos"], tensors[f"rotary/{variant}/sin"] = angles.cos(), angles.sin()
 
 
+def decoders():
+    """What decoders have beside Llama's operations. Last, so that what is drawn before stays as it was."""
+    for approximate, op in (("none", "gated_gelu"), ("tanh", "gated_gelu_tanh")):
+        for variant, shape in (("row", (13,)), ("matrix", (3, 11)), ("states", (2, 5, 7))):
+            inputs = {"gate": randn(*shape, std=2.0), "up": randn(*shape)}
+            case(op, variant, lambda gate, up, a=approximate: F.gelu(gate, approximate=a) * up, inputs, {})
+    for variant, cap in (("tight", 0.5), ("near", 2.0), ("wide", 30.0)):
+        args = {"softcap": cap}
+        case("softcap", variant, lambda x, c=cap: c * torch.tanh(x / c), {"x": randn(3, 11, std=2.0)}, args)
+    for variant, shape, eps in (("row", (5, 13), 1e-6), ("states", (3, 7, 11), 1e-5), ("wide", (2, 67), 1e-2)):
+        inputs = {"x": randn(*shape), "weight": randn(shape[-1], std=0.3)}
+        case(
+            "rms_norm_plus_one",
+            variant,
+            lambda x, weight, e=eps: F.rms_norm(x, x.shape[-1:], 1.0 + weight, e),
+            inputs,
+            {"eps": eps},
+        )
+
+    def bounded(variant, heads, kv_heads, time, keys, causal, window=None, softcap=None):
+        places = torch.arange(keys) - torch.arange(keys - time, keys)[:, None]
+        mask = (places <= 0) if causal else torch.ones(time, keys, dtype=torch.bool)
+        if window is not None:
+            mask = mask & (places.abs() < window)
+
+        def function(query, key, value):
+            key, value = (x.repeat_interleave(heads // kv_heads, dim=1) for x in (key, value))
+            scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+            if softcap is not None:
+                scores = softcap * torch.tanh(scores / softcap)
+            return torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=-1) @ value
+
+        inputs = {"query": randn(2, heads, time, 5)} | {k: randn(2, kv_heads, keys, 5) for k in ("key", "value")}
+        args = {"causal": causal, "window": window, "softcap": softcap}
+        case("attention_bounded", variant, function, inputs, args, layout="[batch, head, time, head_dim]")
+
+    bounded("window", 2, 2, 11, 11, True, window=4)
+    bounded("window_grouped", 4, 2, 13, 13, True, window=2)
+    bounded("window_cached", 2, 1, 3, 11, True, window=5)
+    bounded("window_long", 1, 1, 131, 131, True, window=17)
+    bounded("window_both_sides", 2, 2, 11, 11, False, window=3)
+    bounded("softcap", 2, 2, 11, 11, True, softcap=0.5)
+    bounded("softcap_full", 4, 2, 7, 9, False, softcap=2.0)
+    bounded("softcap_window", 4, 1, 13, 13, True, window=6, softcap=0.7)
+
+
 norms()
 elementwise()
 linear_layers()
 attention()
 losses()
 rotary()
+decoders()
 for key, tensor in tensors.items():
     if not tensor.isfinite().all():
         print("NOT FINITE", key)

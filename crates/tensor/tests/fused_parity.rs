@@ -1,7 +1,8 @@
 //! Fused operations against PyTorch and transformers, forward and backward.
 
 use rappel_tensor::{
-    AttentionOptions, DType, Tensor, attention, attention_packed, layer_norm, rms_norm, rotary,
+    AttentionOptions, DType, Tensor, attention, attention_packed, gated_gelu, gated_gelu_tanh,
+    layer_norm, rms_norm, rms_norm_plus_one, rotary,
 };
 use rappel_testkit::{Golden, assert_close};
 
@@ -188,5 +189,40 @@ fn rotary_agrees() {
             ["cos", "sin"].map(|what| tensor(golden, &format!("{case}/{what}"), dtype));
         let turned = |x: &Tensor| rotary(&x.transpose(1, 2), &cos, &sin).transpose(1, 2);
         vec![turned(&x[0]), turned(&x[1])]
+    });
+}
+
+#[test]
+fn gated_gelus_agree() {
+    check("gated_gelu", &["gate", "up"], &["y"], &|_, _, x| vec![gated_gelu(&x[0], &x[1])]);
+    let tanh: &Function = &|_, _, x| vec![gated_gelu_tanh(&x[0], &x[1])];
+    check("gated_gelu_tanh", &["gate", "up"], &["y"], tanh);
+}
+
+#[test]
+fn soft_caps_agree() {
+    check("softcap", &["x"], &["y"], &|golden, case, x| {
+        vec![x[0].softcap(argument(golden, case, "softcap").unwrap())]
+    });
+}
+
+#[test]
+fn norms_with_a_weight_from_one_agree() {
+    check("rms_norm_plus_one", &["x", "weight"], &["y"], &|golden, case, x| {
+        vec![rms_norm_plus_one(&x[0], &x[1], argument(golden, case, "eps").unwrap())]
+    });
+}
+
+#[test]
+fn attention_with_windows_and_soft_caps_agrees() {
+    check("attention_bounded", &QKV, &["y"], &|golden, case, x| {
+        let options = AttentionOptions {
+            causal: argument(golden, case, "causal") == Some(1.0),
+            window: argument(golden, case, "window").map(|window| window as usize),
+            softcap: argument(golden, case, "softcap"),
+            ..AttentionOptions::default()
+        };
+        let [q, k, v] = [0, 1, 2].map(|i| x[i].transpose(1, 2));
+        vec![attention(&q, &k, &v, &options).transpose(1, 2)]
     });
 }
