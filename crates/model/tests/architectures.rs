@@ -268,6 +268,44 @@ fn what_no_model_computes_is_an_error_that_names_it() {
 }
 
 #[test]
+fn keys_of_released_configs_that_change_nothing_are_left_aside() {
+    for (model_type, more) in [
+        (
+            "llama",
+            json!({
+                "_name_or_path": "x", "is_llama_config": true, "rope_interleaved": false, "pretraining_tp": 2,
+                "transformers.js_config": {"kv_cache_dtype": "fp16"}, "use_cache": false, "head_dim": null,
+            }),
+        ),
+        ("gemma2", json!({"hidden_act": "gelu_pytorch_tanh", "cache_implementation": "hybrid"})),
+        (
+            "gemma3_text",
+            json!({"attn_logit_softcapping": null, "use_bidirectional_attention": false}),
+        ),
+        (
+            "phi3",
+            json!({
+                "auto_map": {"AutoConfig": "x"}, "full_attn_mod": 1, "interpolate_factor": 1, "lm_head_bias": false,
+            }),
+        ),
+        ("qwen3_moe", json!({"max_window_layers": 48})),
+        ("smollm3", json!({"max_window_layers": 28, "pretraining_tp": 2})),
+    ] {
+        let golden = Golden::load(&format!("architectures/{model_type}"));
+        for mut case in Case::all(&golden) {
+            let heads = case.config["num_attention_heads"].as_u64().unwrap();
+            let width = case.config["hidden_size"].as_u64().unwrap();
+            let explicit = case.config.get("head_dim").is_some_and(|dim| *dim != width / heads);
+            let plain = case.load(DType::F32).model.logits(&case.ids()[0]).to_vec::<f32>();
+            let more = more.as_object().unwrap().clone();
+            case.config
+                .extend(more.into_iter().filter(|(key, _)| !(explicit && key == "head_dim")));
+            assert_eq!(case.load(DType::F32).model.logits(&case.ids()[0]).to_vec::<f32>(), plain);
+        }
+    }
+}
+
+#[test]
 fn names_of_older_configs_are_understood() {
     let golden = Golden::load("architectures/phi3");
     let case = Case::all(&golden).into_iter().find(|case| case.name == "long").unwrap();

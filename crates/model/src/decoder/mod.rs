@@ -10,7 +10,7 @@ mod rope;
 mod shape;
 
 use rappel_nn::{Dropout, Embedding, Forward, Head, Linear, Output, RmsNorm, Rope, Values};
-use rappel_tensor::{Param, Params, Tensor, checkpoint, concat, is_recording, no_grad};
+use rappel_tensor::{DType, Param, Params, Tensor, checkpoint, concat, is_recording, no_grad};
 
 use crate::{Cache, LanguageModel, ModelConfig};
 use attention::Angles;
@@ -95,6 +95,11 @@ impl Decoder {
         };
         let dropout = Dropout::new(shape.dropouts[0]);
         let ropes = Ropes::new(&shape);
+        // As exact as the embeddings that it multiplies, which is how models with a scale were trained.
+        let shape = DecoderShape {
+            embedding_scale: shape.embedding_scale.map(|scale| rounded(scale, shape.dtype)),
+            ..shape
+        };
         Self { config, shape, embedding, blocks, norm, head, dropout, ropes }
     }
 
@@ -151,6 +156,11 @@ impl Decoder {
     fn balanced(&self) -> bool {
         self.shape.experts.as_ref().is_some_and(|experts| experts.balance.is_some())
     }
+}
+
+/// `x` as a number of this type.
+fn rounded(x: f64, dtype: DType) -> f64 {
+    Tensor::scalar(x, dtype).item()
 }
 
 impl LanguageModel for Decoder {
