@@ -26,14 +26,30 @@ fn equation(equation: &Value) -> (f64, Vec<f64>) {
 
 /// A linear model in double precision, trained to the minimum.
 fn config(task: &str, table: &Path, data: &str, more: &str) -> String {
+    let lbfgs = "name = 'lbfgs'\nlr = 1.0\nline_search_fn = 'strong_wolfe'\nmax_iter = 200\n\
+                 history_size = 50\ntolerance_grad = 1e-13\ntolerance_change = 0.0";
+    config_by(lbfgs, 3, task, table, data, more)
+}
+
+/// The same, by another optimizer.
+fn config_by(
+    optimizer: &str,
+    steps: u32,
+    task: &str,
+    table: &Path,
+    data: &str,
+    more: &str,
+) -> String {
     format!(
         "task = '{task}'\n[data]\nfile = '{}'\nvalidation_fraction = 0.0\n{data}\n\
-         [model]\nname = 'linear'\ndtype = 'float64'\n\
-         [optimizer]\nname = 'lbfgs'\nlr = 1.0\nline_search_fn = 'strong_wolfe'\nmax_iter = 200\n\
-         history_size = 50\ntolerance_grad = 1e-13\ntolerance_change = 0.0\n\
-         [train]\nsteps = 3\nbatch_size = 'all'\nmax_grad_norm = 0.0\n{more}",
+         [model]\nname = 'linear'\ndtype = 'float64'\n[optimizer]\n{optimizer}\n\
+         [train]\nsteps = {steps}\nbatch_size = 'all'\nmax_grad_norm = 0.0\n{more}",
         table.display()
     )
+}
+
+fn golden(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(testdata(name)).unwrap()).unwrap()
 }
 
 /// The mean and the deviation of columns of a CSV of numbers.
@@ -54,21 +70,25 @@ fn scales(table: &Path, columns: &[String]) -> Vec<(f64, f64)> {
 /// The golden values are of standardized columns: here in the columns' own units.
 #[test]
 fn coefficients_are_those_of_scikit_learn_in_the_units_of_the_table() {
-    let golden: Value =
-        serde_json::from_str(&fs::read_to_string(testdata("tabular.json")).unwrap()).unwrap();
+    let golden = golden("tabular.json");
     let cases = golden["models"].as_array().unwrap();
-    let smooth = |case: &&Value| case["model"] == "ridge" || case["model"] == "logistic l2";
-    let mut seen = 0;
-    for case in cases.iter().filter(smooth) {
+    let of_these =
+        |case: &&Value| ["ridge", "logistic l2", "lasso"].iter().any(|name| case["model"] == *name);
+    let (mut seen, mut zeros) = (0, 0);
+    for case in cases.iter().filter(of_these) {
         let text = |key: &str| case[key].as_str().unwrap();
         let (table, target) = (text("table"), text("target"));
         let columns: Vec<String> =
             serde_json::from_value(golden["features"][table].clone()).unwrap();
         let path = testdata(&format!("tabular/{table}.csv"));
         let data = format!("target = '{target}'\nfeatures = {columns:?}");
-        let penalty =
-            format!("[[regularize]]\nname = 'l2'\nlambda = {:e}\n", case["l2"].as_f64().unwrap());
+        let lasso = case["model"] == "lasso";
+        let (kind, more) = if lasso { ("l1", "proximal = true\n") } else { ("l2", "") };
+        let lambda = case[kind].as_f64().unwrap();
+        let penalty = format!("[[regularize]]\nname = '{kind}'\nlambda = {lambda:e}\n{more}");
         let (task, losses) = match target {
+            // Coefficients of a scaled target under another penalty would be others.
+            "target" if lasso => ("regression", &["standardize_target = false"][..]),
             "target" => {
                 ("regression", &["standardize_target = true", "standardize_target = false"][..])
             }
@@ -82,7 +102,13 @@ fn coefficients_are_those_of_scikit_learn_in_the_units_of_the_table() {
         for loss in losses {
             let place = Place::new();
             let more = format!("{penalty}[loss]\n{loss}\n");
-            place.write("c.toml", config(task, &path, &data, &more));
+            let text = if lasso {
+                let sgd = "name = 'sgd'\nlr = 1.2\nmomentum = 0.9\ndampening = 0.9";
+                config_by(sgd, 3000, task, &path, &data, &more)
+            } else {
+                config(task, &path, &data, &more)
+            };
+            place.write("c.toml", text);
             place.ok(&["train", "c.toml", "--out", "r"]);
             let told = place.json(&["inspect", "r", "--json"]);
             assert_eq!((&told["model"], &told["task"]), (&"linear".into(), &task.into()));
@@ -93,10 +119,10 @@ fn coefficients_are_those_of_scikit_learn_in_the_units_of_the_table() {
             assert_eq!(equations[0]["output"], output);
             assert_eq!(equations[0]["coefficients"][1]["input"], columns[1].as_str());
             let (found, coefficients) = equation(&equations[0]);
-            let close = |got: f64, want: f64, std: f64| {
-                (got - want).abs() * std < 1e-6 * 100.0_f64.max(want.abs())
-            };
-            assert!(close(found, intercept, 1.0), "{table}: {found}, not {intercept}");
+            assert!(
+                (found - intercept).abs() < 1e-6 * intercept.abs(),
+                "{table}: {found}, not {intercept}"
+            );
             assert_eq!(coefficients.len(), wanted.len());
             for ((got, want), (_, std)) in coefficients.iter().zip(&wanted).zip(&scales) {
                 assert!(
@@ -104,11 +130,56 @@ fn coefficients_are_those_of_scikit_learn_in_the_units_of_the_table() {
                         < 1e-6 * coef.iter().fold(1.0_f64, |a, b| a.max(b.abs())),
                     "{table}: {got}, not {want}"
                 );
+                assert_eq!(*got == 0.0, *want == 0.0, "{table}: {got}, not {want}");
+                zeros += usize::from(*want == 0.0);
             }
             seen += 1;
         }
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 8);
+    assert!(zeros > 2, "{zeros} zeros: the lasso does nothing");
+}
+
+/// Both means are of random permutations: they agree as well as their deviations allow.
+#[test]
+fn importances_are_those_of_scikit_learn() {
+    let (repeats, golden) = (1000, golden("importance.json"));
+    let cases = golden["cases"].as_array().unwrap();
+    for case in cases {
+        let text = |key: &str| case[key].as_str().unwrap();
+        let (table, target, metric) = (text("table"), text("target"), text("metric"));
+        let path = testdata(&format!("tabular/{table}.csv"));
+        let columns: Vec<String> = serde_json::from_value(case["columns"].clone()).unwrap();
+        let data = format!("target = '{target}'\nfeatures = {columns:?}");
+        let (task, loss) = match target {
+            "target" => ("regression", "[loss]\nstandardize_target = false\n"),
+            _ => ("classification", ""),
+        };
+        let lambda = case["l2"].as_f64().unwrap();
+        let more = format!("[[regularize]]\nname = 'l2'\nlambda = {lambda:e}\n{loss}");
+        let place = Place::new();
+        place.write("c.toml", config(task, &path, &data, &more));
+        place.ok(&["train", "c.toml", "--out", "r"]);
+        let (file, count) = (path.to_str().unwrap(), repeats.to_string());
+        let args = ["inspect", "r", "--file", file, "--metric", metric, "--repeats", &count];
+        let told = place.json(&[&args[..], &["--json"]].concat());
+        let found = told["importances"]["columns"].as_array().unwrap();
+        assert_eq!(found.len(), columns.len());
+        let (means, deviations) = (numbers(&case["mean"]), numbers(&case["std"]));
+        let theirs = case["repeats"].as_f64().unwrap();
+        for (i, of) in found.iter().enumerate() {
+            assert_eq!(of["column"], columns[i].as_str());
+            let about = format!("{table} {metric} {}", columns[i]);
+            let (mean, std) = (of["mean"].as_f64().unwrap(), of["std"].as_f64().unwrap());
+            // Five deviations of the difference of two means: one in two million by chance.
+            let apart = deviations[i] * (1.0 / f64::from(repeats) + 1.0 / theirs).sqrt();
+            assert!((mean - means[i]).abs() <= 5.0 * apart, "{about}: {mean}, not {}", means[i]);
+            // Of a deviation the deviation is about its 1 / sqrt(2 n)th part; these are not normal.
+            let near = 0.15 * deviations[i];
+            assert!((std - deviations[i]).abs() <= near, "{about}: {std}, not {}", deviations[i]);
+        }
+    }
+    assert_eq!(cases.len(), 3);
 }
 
 /// Houses: a number with holes, a name, a price and one of three bands.
