@@ -43,6 +43,7 @@ pub use architectures::{
 };
 pub use cache::Cache;
 pub use decoder::{RopeOptions, RopeParameters, RopeTable, RopeType};
+pub use files::gguf;
 pub use files::{FilesError, Pretrained, load_pretrained, load_weights, save_pretrained};
 pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
 pub use language_model::{LanguageModel, ModelConfig};

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use safetensors::tensor::{Dtype as Stored, Metadata, SafeTensors, TensorInfo};
 
-use crate::dtype::DType;
-use crate::memory::{bytes_of, bytes_of_mut, map_file};
+use crate::dtype::{DType, Element};
+use crate::memory::{MappedFile, bytes_of, bytes_of_mut};
 use crate::shape::{MAX_RANK, Shape};
 use crate::tensor::Tensor;
 use crate::with_element;
@@ -76,16 +76,17 @@ pub enum StorageError {
 /// An open safetensors file, mapped into memory; its header was checked whole.
 pub struct TensorFile {
     path: PathBuf,
-    map: Mmap,
+    map: MappedFile,
     header: usize,
     metadata: Metadata,
 }
 
-/// How a file names this type; `None` for those that tensors do not have.
+/// The type that a file's numbers are read as; `None` for those that tensors do not have. Half precision has none of
+/// its own, and is read as single, which holds each of its numbers.
 fn dtype_of(stored: Stored) -> Option<DType> {
     Some(match stored {
         Stored::F64 => DType::F64,
-        Stored::F32 => DType::F32,
+        Stored::F32 | Stored::F16 => DType::F32,
         Stored::BF16 => DType::BF16,
         Stored::I64 => DType::I64,
         Stored::U8 | Stored::BOOL => DType::U8,
@@ -101,8 +102,7 @@ impl TensorFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         let path = path.as_ref().to_owned();
         let io = |source| StorageError::Io { path: path.clone(), source };
-        let file = std::fs::File::open(&path).map_err(io)?;
-        let map = map_file(&file).map_err(io)?;
+        let map = MappedFile::open(&path).map_err(io)?;
         let (header, metadata) = SafeTensors::read_metadata(&map)
             .map_err(|e| StorageError::Format { path: path.clone(), reason: e.to_string() })?;
         let file = Self { path, map, header: header + 8, metadata };
@@ -162,16 +162,56 @@ impl TensorFile {
     /// # Errors
     /// [`StorageError::Missing`].
     pub fn tensor(&self, name: &str) -> Result<Tensor, StorageError> {
+        let (info, _) = self.stored(name)?;
+        let dtype = dtype_of(info.dtype).expect("checked on opening");
+        let mut tensor = Tensor::uninit(Shape::new(&info.shape), dtype);
+        with_element!(dtype, T => self.read_into(name, tensor.slice_mut::<T>())?);
+        Ok(tensor)
+    }
+
+    /// Reads the tensor `name` into `out`, each number rounded to its type. Beside that it takes no memory: the file's
+    /// bytes are read piece by piece, and let go.
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`].
+    ///
+    /// # Panics
+    /// Where the tensor has more or fewer numbers.
+    #[track_caller]
+    pub fn read_into<T: Element>(&self, name: &str, out: &mut [T]) -> Result<(), StorageError> {
+        const PIECE: usize = 1 << 20;
+        let (info, data) = self.stored(name)?;
+        let count: usize = info.shape.iter().product();
+        assert!(count == out.len(), "tensor `{name}` has {count} numbers, got {}", out.len());
+        let size = data.len() / count.max(1);
+        for (i, out) in out.chunks_mut(PIECE).enumerate() {
+            let start = data.start + i * PIECE * size;
+            let range = start..start + out.len() * size;
+            let bytes = &self.map[range.clone()];
+            match info.dtype {
+                Stored::F64 => convert::<f64, T>(bytes, out),
+                Stored::F32 => convert::<f32, T>(bytes, out),
+                Stored::BF16 => convert::<half::bf16, T>(bytes, out),
+                Stored::I64 => convert::<i64, T>(bytes, out),
+                Stored::F16 => {
+                    for (out, pair) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                        let number = half::f16::from_le_bytes([pair[0], pair[1]]);
+                        *out = T::from_f64(number.to_f64());
+                    }
+                }
+                _ => convert::<u8, T>(bytes, out),
+            }
+            self.map.release(range);
+        }
+        Ok(())
+    }
+
+    /// How the tensor `name` is stored, and where.
+    fn stored(&self, name: &str) -> Result<(&TensorInfo, Range<usize>), StorageError> {
         let missing = || StorageError::Missing { path: self.path.clone(), name: name.to_owned() };
         let info = self.metadata.info(name).ok_or_else(missing)?;
-        let dtype = dtype_of(info.dtype).expect("checked on opening");
-        let data = &self.map[self.header + info.data_offsets.0..self.header + info.data_offsets.1];
-        let mut tensor = Tensor::uninit(Shape::new(&info.shape), dtype);
-        with_element!(dtype, T => {
-            // Files are little-endian, as the machines that this crate supports.
-            bytes_of_mut(tensor.slice_mut::<T>()).copy_from_slice(data);
-        });
-        Ok(tensor)
+        let (begin, end) = info.data_offsets;
+        Ok((info, self.header + begin..self.header + end))
     }
 
     /// Checks that the file holds exactly the tensors wanted, in their shapes.
@@ -198,6 +238,21 @@ impl TensorFile {
         match left.into_keys().min() {
             Some(name) => Err(StorageError::Unexpected { path: path(), name }),
             None => Ok(()),
+        }
+    }
+}
+
+/// Numbers of a file, which are little-endian as the machines that this crate supports, as others.
+fn convert<S: Element, T: Element>(bytes: &[u8], out: &mut [T]) {
+    if S::DTYPE == T::DTYPE {
+        bytes_of_mut(out).copy_from_slice(bytes);
+        return;
+    }
+    let mut piece = [S::from_f64(0.0); 256];
+    for (bytes, out) in bytes.chunks(256 * size_of::<S>()).zip(out.chunks_mut(256)) {
+        bytes_of_mut(&mut piece[..out.len()]).copy_from_slice(bytes);
+        for (out, number) in out.iter_mut().zip(&piece) {
+            *out = T::from_f64(number.to_f64());
         }
     }
 }

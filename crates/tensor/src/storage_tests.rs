@@ -151,8 +151,8 @@ fn offsets_that_cannot_be_are_refused() {
 
 #[test]
 fn types_and_ranks_that_tensors_do_not_have_are_named() {
-    let header = format!(r#"{{"half":{}}}"#, tensor("F16", "[2]", "0", "4"));
-    let want = "FILE: tensor `half` holds F16, which is not supported";
+    let header = format!(r#"{{"half":{}}}"#, tensor("I16", "[2]", "0", "4"));
+    let want = "FILE: tensor `half` holds I16, which is not supported";
     assert_eq!(open(&file(&header, 4)).err().unwrap(), want);
     let header = format!(r#"{{"deep":{}}}"#, tensor("F32", "[1,1,1,1,1,1,1,1,1]", "0", "4"));
     let want = "FILE: not a whole safetensors file: tensor `deep` has 9 dimensions";
@@ -193,4 +193,23 @@ fn an_empty_tensor_of_overflowing_sizes_is_refused() {
     let header = format!(r#"{{"a":{}}}"#, tensor("F32", &sizes, "0", "0"));
     let text = open(&file(&header, 0)).err().expect("strides would overflow");
     assert!(text.starts_with("FILE: not a whole safetensors file: "), "{text}");
+}
+
+#[test]
+fn half_precision_is_read_as_single() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("half.safetensors");
+    let header = br#"{"x":{"dtype":"F16","shape":[3],"data_offsets":[0,6]}}  "#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header);
+    for number in [1.5_f32, -0.1, 65504.0] {
+        bytes.extend(half::f16::from_f32(number).to_le_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    assert_eq!(file.dtype("x"), Some(DType::F32));
+    assert_eq!(file.tensor("x").unwrap().to_vec::<f32>(), [1.5, -0.099975586, 65504.0]);
+    let mut double = [0.0_f64; 3];
+    file.read_into("x", &mut double).unwrap();
+    assert_eq!(double, [1.5, -0.0999755859375, 65504.0]);
 }

@@ -21,6 +21,14 @@ pub enum FilesError {
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] FileError),
+    /// A GGUF file is damaged, or holds what is not supported.
+    #[error("{path}: {reason}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// There are no tensors.
     #[error("{dir}: has neither model.safetensors nor model.safetensors.index.json")]
     NoWeights {

@@ -4,6 +4,7 @@
 //! `model.safetensors.index.json`.
 
 mod error;
+pub mod gguf;
 mod load;
 mod save;
 mod weights;

@@ -10,6 +10,7 @@ mod device;
 #[cfg(test)]
 mod echo;
 mod host;
+mod mapped;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub(crate) use device::DeviceMemory;
 #[cfg(test)]
 pub(crate) use echo::Echo;
 use host::{Block, Host};
+pub use mapped::MappedFile;
 use pool::Pool;
 pub use pool::PoolStats;
 
@@ -288,11 +290,4 @@ pub(crate) fn bytes_of<T: Element>(elements: &[T]) -> &[u8] {
 pub(crate) fn bytes_of_mut<T: Element>(elements: &mut [T]) -> &mut [u8] {
     // SAFETY: as in `bytes_of`, and every bit pattern is a valid element.
     unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), size_of_val(elements)) }
-}
-
-/// Maps a file for reading.
-pub(crate) fn map_file(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
-    // SAFETY: whoever changes a file while it is being read gets garbage numbers, as with any
-    // reader; no invariant of this program rests on the bytes staying the same.
-    unsafe { memmap2::Mmap::map(file) }
 }
