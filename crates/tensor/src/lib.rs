@@ -50,5 +50,5 @@ pub use random::Key;
 pub use real::{C_FLOAT, Program, Traced, TracedMask, trace};
 pub use real::{Kernel, Lanes, Level, Real, Simd, Stored, check_level, dispatch, level};
 pub use shape::{MAX_RANK, Shape};
-pub use storage::{StorageError, TensorFile, write_tensors, write_tensors_to};
+pub use storage::{StorageError, StreamedTensor, TensorFile, write_tensors, write_tensors_to};
 pub use tensor::Tensor;

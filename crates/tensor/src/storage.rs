@@ -268,31 +268,110 @@ fn stored(dtype: DType) -> Stored {
     }
 }
 
+/// Numbers of a piece of a [`StreamedTensor`], at most.
+const PIECE: usize = 1 << 20;
+
+/// A named tensor whose values are made piece by piece when they are asked for, so that writing it needs
+/// no copy of all of them. Any tensor is one, and then its values are already there.
+pub struct StreamedTensor<'a> {
+    name: String,
+    shape: Shape,
+    dtype: DType,
+    values: Values<'a>,
+}
+
+enum Values<'a> {
+    There(Tensor),
+    Made(Box<dyn Fn(Range<usize>) -> Tensor + 'a>),
+}
+
+impl<'a> StreamedTensor<'a> {
+    /// A tensor whose elements of a range, in the order of memory, `read` makes.
+    pub fn new(
+        name: impl Into<String>,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        read: impl Fn(Range<usize>) -> Tensor + 'a,
+    ) -> Self {
+        let (name, shape) = (name.into(), shape.into());
+        Self { name, shape, dtype, values: Values::Made(Box::new(read)) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The type of its elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Its elements in the order of memory, a contiguous piece after the other.
+    pub fn pieces(&self) -> impl Iterator<Item = Tensor> + '_ {
+        let (count, step) = match &self.values {
+            Values::There(_) => (1, 1),
+            Values::Made(_) => (self.shape.count(), PIECE),
+        };
+        (0..count).step_by(step).map(move |from| match &self.values {
+            Values::There(tensor) => tensor.contiguous(),
+            Values::Made(read) => read(from..(from + step).min(count)),
+        })
+    }
+
+    /// The whole tensor, with its name.
+    pub fn into_tensor(self) -> (String, Tensor) {
+        let tensor = match self.values {
+            Values::There(tensor) => tensor,
+            Values::Made(read) => read(0..self.shape.count()).reshape(self.shape),
+        };
+        (self.name, tensor)
+    }
+
+    /// The position of the first element that is NaN or infinite.
+    pub fn first_non_finite(&self) -> Option<usize> {
+        let mut before = 0;
+        self.pieces().find_map(|piece| {
+            let found = piece.first_non_finite().map(|at| before + at);
+            before += piece.count();
+            found
+        })
+    }
+}
+
+impl<N: AsRef<str>> From<(N, Tensor)> for StreamedTensor<'_> {
+    fn from((name, tensor): (N, Tensor)) -> Self {
+        let (shape, dtype) = (tensor.shape(), tensor.dtype());
+        Self { name: name.as_ref().to_owned(), shape, dtype, values: Values::There(tensor) }
+    }
+}
+
 /// Writes tensors and some text beside them to `out`: wide types first, each in the order of names, as
 /// the safetensors library writes them. (Its own writer leaves files that only their owner can read.)
 ///
 /// # Errors
 /// What `out` refuses, and a name that is given twice.
-pub fn write_tensors_to<N: AsRef<str>>(
+pub fn write_tensors_to<'a, T: Into<StreamedTensor<'a>>>(
     out: &mut dyn Write,
-    tensors: impl IntoIterator<Item = (N, Tensor)>,
+    tensors: impl IntoIterator<Item = T>,
     text: &BTreeMap<String, String>,
 ) -> io::Result<()> {
-    let mut tensors: Vec<(String, Tensor)> = tensors
-        .into_iter()
-        .map(|(name, tensor)| (name.as_ref().to_owned(), tensor.contiguous()))
-        .collect();
-    tensors.sort_by(|(a, x), (b, y)| stored(y.dtype()).cmp(&stored(x.dtype())).then(a.cmp(b)));
-    if let Some(pair) = tensors.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(io::Error::other(format!("two tensors are named `{}`", pair[0].0)));
+    let mut tensors: Vec<StreamedTensor> = tensors.into_iter().map(Into::into).collect();
+    tensors.sort_by(|a, b| stored(b.dtype).cmp(&stored(a.dtype)).then(a.name.cmp(&b.name)));
+    if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(io::Error::other(format!("two tensors are named `{}`", pair[0].name)));
     }
     let mut end = 0;
-    let info = |(name, tensor): &(String, Tensor)| {
+    let info = |tensor: &StreamedTensor| {
         let begin = end;
-        end += tensor.count() * tensor.dtype().size();
-        let shape = tensor.layout.shape.to_vec();
-        let dtype = stored(tensor.dtype());
-        (name.clone(), TensorInfo { dtype, shape, data_offsets: (begin, end) })
+        end += tensor.shape.count() * tensor.dtype.size();
+        let (shape, dtype) = (tensor.shape.to_vec(), stored(tensor.dtype));
+        (tensor.name.clone(), TensorInfo { dtype, shape, data_offsets: (begin, end) })
     };
     let infos = tensors.iter().map(info).collect();
     let text: HashMap<String, String> = text.clone().into_iter().collect();
@@ -303,9 +382,9 @@ pub fn write_tensors_to<N: AsRef<str>>(
     header.resize(header.len().next_multiple_of(8), b' ');
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
-    for (_, tensor) in &tensors {
+    for piece in tensors.iter().flat_map(StreamedTensor::pieces) {
         // Files are little-endian, as the machines that this crate supports.
-        with_element!(tensor.dtype(), T => out.write_all(bytes_of(tensor.slice::<T>())))?;
+        with_element!(piece.dtype(), T => out.write_all(bytes_of(piece.slice::<T>())))?;
     }
     Ok(())
 }

@@ -140,7 +140,8 @@ impl Run {
         // Events before a checkpoint do not come again, so they go to the disk first.
         self.sinks.flush()?;
         self.check_finite(guards::first_non_finite(self.task.params()))?;
-        let (params, optimizer) = (self.task.params().tensors(), self.optimizer.state_tensors());
+        let params = self.task.params().tensors().into_iter().map(Into::into).collect();
+        let optimizer = self.optimizer.streamed_state();
         self.check_finite(guards::first_non_finite_state(&optimizer))?;
         let path = self.checkpoints.save(&self.state, params, optimizer).map_err(|source| {
             let (step, dir) = (self.state.step, self.dir.path().to_owned());

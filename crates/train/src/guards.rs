@@ -1,7 +1,7 @@
 //! What must hold before a step may change parameters.
 
 use rappel_optim::OptimError;
-use rappel_tensor::Params;
+use rappel_tensor::{Params, StreamedTensor};
 
 use crate::TrainError;
 use crate::checkpoint::Named;
@@ -48,7 +48,8 @@ pub(crate) fn explain(error: TrainError, task: &dyn Task, batch: &StepBatch) -> 
 
 /// The first parameter with a NaN or an infinity.
 pub(crate) fn first_non_finite(params: &Params) -> Option<String> {
-    first_of(&params.tensors()).map(|(name, at)| format!("the parameter {name}, at {at}"))
+    let tensors: Vec<_> = params.tensors().into_iter().map(StreamedTensor::from).collect();
+    first_of(&tensors).map(|(name, at)| format!("the parameter {name}, at {at}"))
 }
 
 /// The first tensor of an optimizer's state with a NaN or an infinity.
@@ -56,8 +57,8 @@ pub(crate) fn first_non_finite_state(state: &Named) -> Option<String> {
     first_of(state).map(|(name, at)| format!("the optimizer's state {name}, at {at}"))
 }
 
-fn first_of(tensors: &Named) -> Option<(&str, usize)> {
-    tensors.iter().find_map(|(name, tensor)| Some((name.as_str(), tensor.first_non_finite()?)))
+fn first_of<'a>(tensors: &'a Named) -> Option<(&'a str, usize)> {
+    tensors.iter().find_map(|tensor| Some((tensor.name(), tensor.first_non_finite()?)))
 }
 
 #[cfg(test)]

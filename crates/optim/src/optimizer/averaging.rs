@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rappel_tensor::{
     ArenaLayout, Arenas, DType, Memory, Params, ParamsError, Real, Run, Runs, Shape, StateArena,
-    StateKind, Tensor, TensorFile, Update, update,
+    StateKind, StreamedTensor, Tensor, TensorFile, Update, update,
 };
 
 use super::group::TRAINED;
@@ -115,15 +115,16 @@ impl WeightAverage {
 
     /// All of it as named tensors: `n_averaged`; `average.0.<parameter>` and so on, a copy each;
     /// `held.<parameter>`, the trained point, while the parameters are the average.
-    pub fn save(&self, tensors: &mut Vec<(String, Tensor)>) {
-        let names = self.wanted(self.is_out()).into_iter().map(|(name, ..)| name);
+    pub fn save<'a>(&'a self, tensors: &mut Vec<StreamedTensor<'a>>) {
+        let mut names = self.wanted(self.is_out()).into_iter().map(|(name, ..)| name);
+        let mut next = || names.next().expect("a name for each");
         let count = Tensor::from_slice(&[self.count as i64], ());
-        let mut values = vec![count];
+        tensors.push((next(), count).into());
         for (arena, run, shape) in self.places() {
-            let copies = self.copies.iter().chain(&self.held);
-            values.extend(copies.map(|copy| read(&copy[arena], run, shape)));
+            for copy in self.copies.iter().chain(&self.held) {
+                tensors.push(read(next(), &copy[arena], run, shape));
+            }
         }
-        tensors.extend(names.zip(values));
     }
 
     /// Whether parameters were the average when the state in `file` was saved.

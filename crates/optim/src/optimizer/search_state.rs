@@ -1,8 +1,9 @@
 //! The state of searches as named tensors.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use rappel_tensor::{DType, Float, Shape, Tensor, TensorFile};
+use rappel_tensor::{DType, Float, Shape, StreamedTensor, Tensor, TensorFile};
 
 use super::search::{Place, Search};
 use crate::kernels::vector::Vector;
@@ -10,10 +11,10 @@ use crate::kernels::{Engine, SearchState, Searching, Stepper};
 
 impl Search {
     /// Adds the state: vectors cut into parameters, and the rest under the name of the first.
-    pub fn save(&self, tensors: &mut Vec<(String, Tensor)>) {
+    pub fn save<'a>(&'a self, tensors: &mut Vec<StreamedTensor<'a>>) {
         match &self.engine {
-            Engine::F32(search) => save(&search.save(), &self.places, tensors),
-            Engine::F64(search) => save(&search.save(), &self.places, tensors),
+            Engine::F32(search) => save(search.save(), &self.places, tensors),
+            Engine::F64(search) => save(search.save(), &self.places, tensors),
         }
     }
 
@@ -76,25 +77,38 @@ fn growing<A>(search: &dyn Searching<A>) -> (Vec<&'static str>, Vec<&'static str
     )
 }
 
-fn save<A: Float>(state: &SearchState<A>, places: &[Place], tensors: &mut Vec<(String, Tensor)>) {
-    let first = &places[0].name;
-    let mut add = |name: &str, of: &str, value| tensors.push((format!("{name}.{of}"), value));
+fn save<'a, A: Float>(
+    state: SearchState<A>,
+    places: &'a [Place],
+    tensors: &mut Vec<StreamedTensor<'a>>,
+) {
+    let named = |name: &str, of: &Place| format!("{name}.{}", of.name);
+    let first = &places[0];
     for (name, number) in &state.numbers {
-        add(name, first, Tensor::from_slice(&[*number], ()));
+        tensors.push((named(name, first), Tensor::from_slice(&[*number], ())).into());
     }
     for (name, list) in &state.lists {
-        add(name, first, Tensor::from_slice(list, list.len()));
+        tensors.push((named(name, first), Tensor::from_slice(list, list.len())).into());
     }
-    for (name, vector) in &state.vectors {
+    for (name, vector) in state.vectors {
         for place in places {
-            add(name, &place.name, Tensor::from_slice(&vector[place.vector.clone()], place.shape));
+            let vector = Arc::clone(&vector);
+            let read = move |piece: Range<usize>| {
+                let values = &vector[place.vector.clone()];
+                Tensor::from_slice(&values[piece.clone()], piece.len())
+            };
+            tensors.push(StreamedTensor::new(named(name, place), place.shape, A::DTYPE, read));
         }
     }
-    for (name, rows) in &state.histories {
+    for (name, rows) in state.histories {
         for place in places {
-            let all: Vec<A> =
-                rows.iter().flat_map(|row| &row[place.vector.clone()]).copied().collect();
-            add(name, &place.name, Tensor::from_slice(&all, place.shape.inserted(0, rows.len())));
+            let (rows, len) = (rows.clone(), place.vector.len());
+            let shape = place.shape.inserted(0, rows.len());
+            let read = move |piece: Range<usize>| {
+                let at = |i: usize| rows[i / len][place.vector.start + i % len];
+                Tensor::from_slice(&piece.clone().map(at).collect::<Vec<A>>(), piece.len())
+            };
+            tensors.push(StreamedTensor::new(named(name, place), shape, A::DTYPE, read));
         }
     }
 }

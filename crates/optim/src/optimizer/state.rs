@@ -1,6 +1,8 @@
 //! Optimizer state as named tensors.
 
-use rappel_tensor::{DType, Run, STATE_BLOCK, Shape, StateKind, Tensor, TensorFile};
+use rappel_tensor::{
+    DType, Run, STATE_BLOCK, Shape, StateKind, StreamedTensor, Tensor, TensorFile,
+};
 
 use super::averaging::WeightAverage;
 use super::core::Optimizer;
@@ -20,6 +22,12 @@ impl Optimizer {
     /// `old_dirs` and `old_stps` with one more dimension in front, the entries of its history, and
     /// what belongs to no parameter under the name of the first, as PyTorch does.
     pub fn state_tensors(&self) -> Vec<(String, Tensor)> {
+        self.streamed_state().into_iter().map(StreamedTensor::into_tensor).collect()
+    }
+
+    /// The same as [`state_tensors`](Optimizer::state_tensors), each to be read a piece at a time where it
+    /// lies: writing it needs no second copy of the state.
+    pub fn streamed_state(&self) -> Vec<StreamedTensor<'_>> {
         let mut tensors = Vec::new();
         self.save_rules(&mut tensors);
         if let Some(average) = &self.average {
@@ -28,7 +36,7 @@ impl Optimizer {
         tensors
     }
 
-    fn save_rules(&self, tensors: &mut Vec<(String, Tensor)>) {
+    fn save_rules<'a>(&'a self, tensors: &mut Vec<StreamedTensor<'a>>) {
         for group in &self.groups {
             for part in &group.parts {
                 let (stepper, master) = (&*group.stepper, part.has_master());
@@ -50,23 +58,24 @@ impl Optimizer {
         let mut tensors = Vec::new();
         self.save_rules(&mut tensors);
         let mut wanted: Vec<(String, Shape, DType)> =
-            tensors.into_iter().map(|(n, t)| (n, t.shape(), t.dtype())).collect();
+            tensors.iter().map(|t| (t.name().to_owned(), t.shape(), t.dtype())).collect();
+        drop(tensors);
         if let Some(search) = &self.search {
             search.grow(&mut wanted, file);
         }
         let held = WeightAverage::is_held_in(file);
         wanted.extend(self.average.iter().flat_map(|average| average.wanted(held)));
         file.check_exactly(wanted.iter().map(|(name, shape, _)| (name.as_str(), *shape)))?;
-        let mut values = Vec::with_capacity(wanted.len());
-        for (name, _, wanted) in wanted {
-            let value = file.tensor(&name)?;
-            if value.dtype() != wanted {
-                let (path, found) = (file.path().to_owned(), value.dtype());
-                return Err(OptimError::StateType { path, name, found, wanted });
+        for (name, _, wanted) in &wanted {
+            let found = file.dtype(name).expect("the file has it, as was checked");
+            if found != *wanted {
+                let (path, name) = (file.path().to_owned(), name.clone());
+                return Err(OptimError::StateType { path, name, found, wanted: *wanted });
             }
-            values.push(value);
         }
-        let mut values = values.into_iter();
+        // One at a time: there is no second copy of the state.
+        let read = |(name, ..): (String, Shape, DType)| file.tensor(&name).expect("it has it");
+        let mut values = wanted.into_iter().map(read);
         for group in &mut self.groups {
             for part in &mut group.parts {
                 part.load(&*group.stepper, &mut values);
@@ -84,23 +93,29 @@ impl Optimizer {
 
 impl Part {
     /// Adds the state of all members, in the order in which [`load`](Part::load) takes it.
-    fn save(&self, stepper: &dyn Stepper, slots: &[Slot], tensors: &mut Vec<(String, Tensor)>) {
+    fn save<'a>(
+        &'a self,
+        stepper: &dyn Stepper,
+        slots: &[Slot],
+        tensors: &mut Vec<StreamedTensor<'a>>,
+    ) {
         for member in &self.members {
-            let mut add =
-                |name: &str, value| tensors.push((format!("{name}.{}", member.name), value));
+            let named = |name: &str| format!("{name}.{}", member.name);
+            let mut add = |name: &str, value: Tensor| tensors.push((named(name), value).into());
             add(STEP, Tensor::from_slice(&[member.count as i64], ()));
             for ((name, _), value) in stepper.numbers().iter().zip(member.numbers) {
                 add(name, Tensor::from_slice(&[value], ()));
             }
             for (slot, arena) in slots.iter().zip(&self.state) {
-                add(slot.name, read(arena, member.run, member.shape));
+                tensors.push(read(named(slot.name), arena, member.run, member.shape));
                 if let StateKind::Block8 { .. } = arena.kind() {
                     let scales = &arena.scales()[blocks(member.run)];
-                    add(&format!("absmax.{}", slot.name), Tensor::from_slice(scales, scales.len()));
+                    let scales = Tensor::from_slice(scales, scales.len());
+                    tensors.push((named(&format!("absmax.{}", slot.name)), scales).into());
                 }
             }
             for ((name, _), value) in stepper.tensors(member.shape).iter().zip(&member.tensors) {
-                add(name, value.clone());
+                tensors.push((named(name), value.clone()).into());
             }
         }
     }

@@ -1,9 +1,9 @@
 //! The list of a checkpoint's files with their checksums.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use rappel_files::create;
@@ -15,12 +15,13 @@ use crate::TrainError;
 
 const NAME: &str = "manifest.json";
 
-/// Bytes read at a time.
+/// Bytes read or written at a time.
 const PIECE: usize = 1 << 20;
 
-#[derive(Serialize, Deserialize)]
+/// Sizes and checksums of a checkpoint's files.
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
+pub(super) struct Manifest {
     files: BTreeMap<String, Sum>,
 }
 
@@ -31,15 +32,51 @@ struct Sum {
     sha256: String,
 }
 
-/// Writes the manifest of these files of a folder.
-pub(super) fn write(folder: &Path, names: &[&str]) -> Result<(), TrainError> {
-    let sum = |name: &&str| {
-        let path = folder.join(name);
-        Ok(((*name).to_owned(), sum(&path).map_err(TrainError::io("read", &path))?))
-    };
-    let files = names.iter().map(sum).collect::<Result<_, TrainError>>()?;
-    let json = serde_json::to_vec_pretty(&Manifest { files }).expect("JSON with texts for keys");
-    Ok(create(&folder.join(NAME), |out| out.write_all(&json))?)
+impl Manifest {
+    /// Writes a file of a folder, and its line: its checksum is computed on the way.
+    pub fn create(
+        &mut self,
+        folder: &Path,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), TrainError> {
+        let mut sum = None;
+        create(&folder.join(name), |out| {
+            let mut summing = Summing { out, hash: Sha256::new(), bytes: 0 };
+            write(&mut summing)?;
+            sum = Some(Sum { bytes: summing.bytes, sha256: hex(&summing.hash.finalize()) });
+            Ok(())
+        })?;
+        self.files.insert(name.to_owned(), sum.expect("the file was written"));
+        Ok(())
+    }
+
+    /// Writes the manifest itself.
+    pub fn write(&self, folder: &Path) -> Result<(), TrainError> {
+        let json = serde_json::to_vec_pretty(self).expect("JSON with texts for keys");
+        Ok(create(&folder.join(NAME), |out| out.write_all(&json))?)
+    }
+}
+
+/// Passes on what is written, and sums it up.
+struct Summing<'a> {
+    out: &'a mut dyn Write,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Write for Summing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // What is hashed is still in the processor's cache when it is written.
+        let written = self.out.write(&bytes[..bytes.len().min(PIECE)])?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Whether a folder's manifest lists exactly these files and they are as it says; if not, why.
@@ -97,7 +134,7 @@ pub(crate) fn sha256(text: &str) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
+        let _ = fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
         text
     })
 }

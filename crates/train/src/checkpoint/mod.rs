@@ -12,14 +12,15 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use rappel_files::{FileError, create, fresh_folder, move_over, publish, remove};
+use rappel_files::{FileError, fresh_folder, move_over, publish, remove};
 use rappel_optim::Optimizer;
-use rappel_tensor::{Params, Tensor, TensorFile, write_tensors_to};
+use rappel_tensor::{Params, StreamedTensor, TensorFile, write_tensors_to};
 use serde::{Deserialize, Serialize};
 
 use crate::noise::NoiseScale;
 use crate::{Note, TrainError, Validation};
 
+use manifest::Manifest;
 pub(crate) use manifest::sha256;
 
 const PARAMS: &str = "params.safetensors";
@@ -27,8 +28,8 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const FORMAT: u32 = 2;
 
-/// Named tensors.
-pub(crate) type Named = Vec<(String, Tensor)>;
+/// Named tensors, read while they are written.
+pub(crate) type Named<'a> = Vec<StreamedTensor<'a>>;
 
 /// The little that a run must remember beside its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -232,12 +233,12 @@ impl Checkpoints {
 fn write(folder: &Path, state: &State, params: Named, optimizer: Named) -> Result<(), TrainError> {
     fresh_folder(folder)?;
     let text = BTreeMap::new();
-    for (name, tensors) in [(PARAMS, params), (OPTIMIZER, optimizer)] {
-        create(&folder.join(name), |out| write_tensors_to(out, tensors, &text))?;
-    }
     let json = serde_json::to_vec_pretty(state).expect("JSON with texts for keys");
-    create(&folder.join(STATE), |out| out.write_all(&json))?;
-    manifest::write(folder, &[PARAMS, OPTIMIZER, STATE])
+    let mut manifest = Manifest::default();
+    manifest.create(folder, PARAMS, |out| write_tensors_to(out, params, &text))?;
+    manifest.create(folder, OPTIMIZER, |out| write_tensors_to(out, optimizer, &text))?;
+    manifest.create(folder, STATE, |out| out.write_all(&json))?;
+    manifest.write(folder)
 }
 
 /// Why a checkpoint cannot be resumed from.

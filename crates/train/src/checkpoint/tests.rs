@@ -7,8 +7,8 @@ use rappel_tensor::Tensor;
 
 use super::*;
 
-fn named(value: f32) -> Named {
-    vec![("weight".to_owned(), Tensor::from_slice(&[value, -value], [2]))]
+fn named(value: f32) -> Named<'static> {
+    vec![("weight", Tensor::from_slice(&[value, -value], [2])).into()]
 }
 
 fn save(checkpoints: &Checkpoints, step: u64) -> PathBuf {

@@ -31,8 +31,7 @@ pub struct Needs {
     pub average: u64,
     /// The largest forward and backward pass of a step.
     pub activations: u64,
-    /// What a step of the optimizer takes and gives back, or the copy of its state that a checkpoint is written
-    /// from, whichever is more.
+    /// What a step of the optimizer takes and gives back.
     pub working: u64,
 }
 
@@ -89,7 +88,7 @@ impl Needs {
             state: state as u64,
             average: average as u64,
             activations: activations as u64,
-            working: working.max(state.saturating_add(average)) as u64,
+            working: working as u64,
         })
     }
 }
