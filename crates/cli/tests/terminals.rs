@@ -172,7 +172,7 @@ fn of_processes_that_begin_in_one_empty_folder_one_runs() {
         let winner = winner.unwrap_or_else(|| panic!("none ran: {told:?}"));
         for (i, (code, told)) in codes.iter().zip(&told).enumerate().filter(|(i, _)| *i != winner) {
             assert_eq!(*code, Some(1), "{i}: {told}");
-            let refused = told.contains(&format!("{run} is being trained by"))
+            let refused = told.contains(&format!("{run} is being trained by process"))
                 || told.contains(&format!("{run} is not empty"));
             assert!(refused, "{told}");
         }

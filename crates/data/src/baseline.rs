@@ -35,7 +35,7 @@ impl Surprise {
 }
 
 /// A [`Trigram`] over tokens, fitted to the training stream, on a stretch of the validation stream,
-/// such as [`Batches::target_range`](crate::Batches::target_range).
+/// such as [`TextSamples::targets`](crate::TextSamples::targets).
 ///
 /// # Errors
 /// [`DataError::Tokenizer`] for an id outside the tokenizer's vocabulary.

@@ -5,8 +5,8 @@
 //! The way of the text: a [`Source`] lists documents; [`Corpus::read`] orders them by the seed, caps
 //! and reads them; [`Corpus::split`] sets validation documents apart; a [`Tokenizer`] makes each side
 //! one [`TokenStream`], and [`TextSamples`] cuts samples out of it. [`Text::build`] goes the whole way.
-//! An [`Order`] says which samples a step takes, of whatever [`Dataset`], at any time the same. [`token_trigram`] and [`byte_trigram`] are what a trained
-//! model has to beat.
+//! An [`Order`] says which samples a step takes, of whatever [`Dataset`], at any time the same.
+//! [`token_trigram`] and [`byte_trigram`] are what a trained model has to beat.
 //!
 //! ```
 //! use rappel_data::{DataConfig, Dataset, Drawing, Order, Text};

@@ -3,11 +3,15 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
 use crate::error::FileError;
+
+/// A process signs a lock within this time of taking it, even on a machine that is busy.
+const SIGNING: Duration = Duration::from_secs(2);
 
 /// A lock on a file, held until it is dropped or the process ends in any way, a kill included.
 #[derive(Debug)]
@@ -65,10 +69,20 @@ fn is_unsupported(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(37)
 }
 
+/// Who holds the lock, as its file says: a holder signs right after it took the lock, so that a file
+/// which is still empty, or whose line is not complete, is read again for a while.
 fn holder(path: &Path) -> Holder {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let text = text.trim();
-    Holder(if text.is_empty() { "another process".to_owned() } else { text.to_owned() })
+    let since = Instant::now();
+    loop {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if let Some((name, _)) = text.split_once('\n') {
+            return Holder(name.to_owned());
+        }
+        if since.elapsed() > SIGNING {
+            return Holder("another process".to_owned());
+        }
+        sleep(Duration::from_millis(1));
+    }
 }
 
 /// The machine's name, or `localhost` where the system has no file that tells.
@@ -109,8 +123,6 @@ fn utc(time: SystemTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -123,6 +135,24 @@ mod tests {
         assert!(told.contains(", since 20") && told.ends_with(" UTC"), "{told}");
         drop(first);
         Lock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_has_not_signed_yet_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let mut held = File::create(&path).unwrap();
+        held.try_lock().unwrap();
+        let signing = std::thread::spawn(move || {
+            for part in ["process 7 on ", "here, since then\n"] {
+                sleep(Duration::from_millis(30));
+                held.write_all(part.as_bytes()).unwrap();
+            }
+            held
+        });
+        let told = Lock::take(&path).unwrap_err().to_string();
+        assert_eq!(told, "locked by process 7 on here, since then");
+        drop(signing.join().unwrap());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct RunOptions {
     /// chooses all random numbers and the order of data
     #[option(default = 0)]
     pub seed: u64,
-    /// directory of the run; unset: runs/<config name>-<n>
+    /// directory of the run; unset: `runs/<config name>-<n>`
     pub out: Option<String>,
     /// run, or checkpoint of one, whose parameters, optimizer state and step this run goes on from
     pub from: Option<PathBuf>,

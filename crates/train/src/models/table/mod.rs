@@ -176,19 +176,19 @@ impl TabularModel {
 
     /// Its outputs for all rows of some batches, without gradients.
     pub(crate) fn outputs(&self, batches: impl Iterator<Item = TableBatch>) -> Tensor {
-        let of = |batch| self.forward(&batch, &Forward::evaluation());
-        let parts: Vec<Tensor> = no_grad(|| batches.map(of).collect());
-        concat(&parts.iter().collect::<Vec<_>>(), 0)
+        self.outputs_of_parts(batches.map(|batch| self.features(&batch)))
     }
 
     /// Its outputs for features, without gradients.
     fn outputs_for(&self, x: &Features) -> Tensor {
-        let of = |start| {
-            let part = x.narrow(start, ROWS.min(x.rows() - start));
-            self.predictor.forward(&part, &Forward::evaluation())
-        };
-        let parts: Vec<Tensor> = no_grad(|| (0..x.rows()).step_by(ROWS).map(of).collect());
-        concat(&parts.iter().collect::<Vec<_>>(), 0)
+        let part = |start| x.narrow(start, ROWS.min(x.rows() - start));
+        self.outputs_of_parts((0..x.rows()).step_by(ROWS).map(part))
+    }
+
+    fn outputs_of_parts(&self, parts: impl Iterator<Item = Features>) -> Tensor {
+        let of = |part| self.predictor.forward(&part, &Forward::evaluation());
+        let outputs: Vec<Tensor> = no_grad(|| parts.map(of).collect());
+        concat(&outputs.iter().collect::<Vec<_>>(), 0)
     }
 
     /// All rows of a table as the model reads them, and what was done beyond the encoding, in words.
