@@ -31,6 +31,7 @@ mod cache;
 mod decoder;
 mod files;
 mod generate;
+mod gguf_dialect;
 mod language_model;
 mod predictors;
 mod sampling;
@@ -44,8 +45,11 @@ pub use architectures::{
 pub use cache::Cache;
 pub use decoder::{RopeOptions, RopeParameters, RopeTable, RopeType};
 pub use files::gguf;
-pub use files::{FilesError, Pretrained, load_pretrained, load_weights, save_pretrained};
+pub use files::{
+    FilesError, ModelFiles, Pretrained, load_pretrained, load_weights, save_pretrained,
+};
 pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
+pub use gguf_dialect::GgufDialect;
 pub use language_model::{LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
 pub use sampling::{Sampling, SamplingError};

@@ -179,7 +179,6 @@ impl TensorFile {
     /// Where the tensor has more or fewer numbers.
     #[track_caller]
     pub fn read_into<T: Element>(&self, name: &str, out: &mut [T]) -> Result<(), StorageError> {
-        const PIECE: usize = 1 << 20;
         let (info, data) = self.stored(name)?;
         let count: usize = info.shape.iter().product();
         assert!(count == out.len(), "tensor `{name}` has {count} numbers, got {}", out.len());
@@ -204,6 +203,24 @@ impl TensorFile {
             self.map.release(range);
         }
         Ok(())
+    }
+
+    /// Whether the tensor `name` has the shape, the type and the bytes that `other_name` has in another file, or this.
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`].
+    pub fn same(&self, name: &str, other: &Self, other_name: &str) -> Result<bool, StorageError> {
+        let ((one, here), (two, there)) = (self.stored(name)?, other.stored(other_name)?);
+        let equal = |at: usize| {
+            let piece = |of: &Range<usize>| of.start + at..(of.start + at + PIECE).min(of.end);
+            let (here, there) = (piece(&here), piece(&there));
+            let equal = self.map[here.clone()] == other.map[there.clone()];
+            self.map.release(here);
+            other.map.release(there);
+            equal
+        };
+        let alike = one.shape == two.shape && one.dtype == two.dtype;
+        Ok(alike && (0..here.len()).step_by(PIECE).all(equal))
     }
 
     /// How the tensor `name` is stored, and where.

@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, Norms, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<Gemma2Config>(
     "decoder with norms around each part, a GeGLU MLP, soft limits, and a window in every other layer",
     "Riviere et al., https://arxiv.org/abs/2408.00118; transformers Gemma2ForCausalLM",
+    GgufDialect::GEMMA2,
 );
 
 decoder_config! {

@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption, Range};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, Norms, QkNorm, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<Gemma3TextConfig>(
     "gemma2 with norms of queries and keys instead of limits, and a window in five of six layers",
     "Gemma Team, https://arxiv.org/abs/2503.19786; transformers Gemma3ForCausalLM",
+    GgufDialect::GEMMA3,
 );
 
 decoder_config! {

@@ -8,7 +8,7 @@ use rappel_registry::{Entry, OptionSet};
 use rappel_tensor::{Param, Params, Tensor, checkpoint, is_recording, no_grad};
 
 use super::{Architecture, Common, configure};
-use crate::{Cache, LanguageModel, ModelConfig};
+use crate::{Cache, GgufDialect, LanguageModel, ModelConfig};
 use block::Block;
 pub use config::Gpt2Config;
 
@@ -26,6 +26,7 @@ pub(super) const ENTRY: Entry<Architecture> = Entry {
         off: &[],
         canonical,
         tied: &[(HEAD, "transformer.wte.weight")],
+        gguf: GgufDialect::GPT2,
     },
 };
 

@@ -3,11 +3,13 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{DecoderOptions, DecoderShape, Shared, decoder_config, entry};
 
 pub(super) const ENTRY: Entry<Architecture> = entry::<LlamaConfig>(
     "decoder with rotary positions, RMS norm before each part, and a SwiGLU MLP",
     "Touvron et al., https://arxiv.org/abs/2302.13971; transformers LlamaForCausalLM",
+    GgufDialect::LLAMA,
 );
 
 decoder_config! {

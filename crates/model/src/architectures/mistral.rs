@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<MistralConfig>(
     "llama whose queries may see only the last tokens, with heads of any width",
     "Jiang et al., https://arxiv.org/abs/2310.06825; transformers MistralForCausalLM",
+    GgufDialect::MISTRAL,
 );
 
 decoder_config! {

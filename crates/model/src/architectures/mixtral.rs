@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, ExpertsShape, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<MixtralConfig>(
     "mistral whose MLP is a mixture of experts, weighted by a softmax over those chosen",
     "Jiang et al., https://arxiv.org/abs/2401.04088; transformers MixtralForCausalLM",
+    GgufDialect::MIXTRAL,
 );
 
 decoder_config! {

@@ -26,7 +26,7 @@ use rappel_registry::{
 use rappel_tensor::DType;
 use serde_json::{Map, Value};
 
-use crate::ModelConfig;
+use crate::{GgufDialect, ModelConfig};
 
 pub use gemma2::Gemma2Config;
 pub use gemma3_text::Gemma3TextConfig;
@@ -60,6 +60,8 @@ pub struct Architecture {
     /// Pairs of names: files of models without a parameter of the first name, since it is tied to
     /// the second, may hold it under either or both.
     pub tied: &'static [(&'static str, &'static str)],
+    /// What GGUF files call all that.
+    pub gguf: GgufDialect,
 }
 
 /// Every architecture.

@@ -3,11 +3,13 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{DecoderOptions, DecoderShape, Norms, QkNorm, Shared, decoder_config, entry};
 
 pub(super) const ENTRY: Entry<Architecture> = entry::<Olmo2Config>(
     "llama with RMS norm on what each part adds, and on all queries and all keys",
     "OLMo et al., https://arxiv.org/abs/2501.00656; transformers Olmo2ForCausalLM",
+    GgufDialect::OLMO2,
 );
 
 decoder_config! {

@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, Norms, QkNorm, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<Olmo3Config>(
     "olmo2 with a window in three of four layers, whose positions are never stretched",
     "OLMo Team, https://arxiv.org/abs/2512.13961; transformers Olmo3ForCausalLM",
+    GgufDialect::OLMO3,
 );
 
 decoder_config! {

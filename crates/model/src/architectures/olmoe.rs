@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, ExpertsShape, QkNorm, Shared, decoder_config, entry, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<OlmoeConfig>(
     "llama with norms of all queries and all keys, whose MLP is a mixture of many small experts",
     "Muennighoff et al., https://arxiv.org/abs/2409.02060; transformers OlmoeForCausalLM",
+    GgufDialect::OLMOE,
 );
 
 decoder_config! {

@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption, Range};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, RopeDefaults, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<Phi3Config>(
     "llama with fused matrices, positions in a share of the channels, and dropout",
     "Abdin et al., https://arxiv.org/abs/2404.14219; transformers Phi3ForCausalLM",
+    GgufDialect::PHI3,
 );
 
 decoder_config! {

@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<Qwen2Config>(
     "llama with biases of queries, keys and values, and a window in the last layers",
     "Yang et al., https://arxiv.org/abs/2407.10671; transformers Qwen2ForCausalLM",
+    GgufDialect::QWEN2,
 );
 
 decoder_config! {

@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, QkNorm, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<Qwen3Config>(
     "llama with an RMS norm of each head's queries and keys, and heads of any width",
     "Yang et al., https://arxiv.org/abs/2505.09388; transformers Qwen3ForCausalLM",
+    GgufDialect::QWEN3,
 );
 
 decoder_config! {

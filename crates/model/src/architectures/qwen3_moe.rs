@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, ExpertsShape, QkNorm, Shared, decoder_config, entry, slide,
     unless_zero,
@@ -11,6 +12,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<Qwen3MoeConfig>(
     "qwen3 whose MLP is a mixture of experts in all layers or some",
     "Yang et al., https://arxiv.org/abs/2505.09388; transformers Qwen3MoeForCausalLM",
+    GgufDialect::QWEN3_MOE,
 );
 
 decoder_config! {

@@ -3,6 +3,7 @@
 use rappel_registry::{Entry, InvalidOption};
 
 use super::Architecture;
+use crate::GgufDialect;
 use crate::decoder::{
     DecoderOptions, DecoderShape, Shared, decoder_config, entry, slide, unless_zero,
 };
@@ -10,6 +11,7 @@ use crate::decoder::{
 pub(super) const ENTRY: Entry<Architecture> = entry::<SmolLm3Config>(
     "llama without positions in every fourth layer",
     "Bakouch et al., https://huggingface.co/blog/smollm3; transformers SmolLM3ForCausalLM",
+    GgufDialect::SMOLLM3,
 );
 
 decoder_config! {

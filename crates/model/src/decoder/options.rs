@@ -11,7 +11,7 @@ use super::rope::{RopeDefaults, RopeOptions, RopeType};
 use super::shape::{AttentionShape, DecoderShape, LayerShape, MlpShape, Norms, QkNorm};
 use super::{Decoder, EMBEDDING, HEAD};
 use crate::architectures::{Architecture, Common, MOST_PARAMETERS, configure, hugging_face};
-use crate::{LanguageModel, ModelConfig};
+use crate::{GgufDialect, LanguageModel, ModelConfig};
 
 /// The options of a decoder's architecture: how they become a model, and what Hugging Face calls that.
 pub(crate) trait DecoderOptions: OptionSet + Clone + Debug + Send + Sync + 'static {
@@ -49,12 +49,14 @@ pub(crate) trait DecoderOptions: OptionSet + Clone + Debug + Send + Sync + 'stat
 pub(crate) const fn entry<C: DecoderOptions>(
     summary: &'static str,
     reference: &'static str,
+    gguf: GgufDialect,
 ) -> Entry<Architecture> {
     let build = Architecture {
         configure: configure::<C>,
         off: C::OFF,
         canonical,
         tied: &[(HEAD, EMBEDDING)],
+        gguf,
     };
     Entry { name: C::MODEL_TYPE, summary, reference, fields: C::FIELDS, build }
 }

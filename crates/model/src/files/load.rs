@@ -1,13 +1,14 @@
 //! Reading a model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rappel_nn::Values;
 use rappel_registry::table_from_json;
-use rappel_tensor::{Arenas, DType, Element, Entry, Params, Shape, Tensor};
+use rappel_tensor::{Arenas, DType, Element, Entry, Params, Shape};
 use serde_json::{Map, Value};
 
-use super::weights::Weights;
+use super::gguf::{GgufFile, describe};
+use super::weights::{Folder, Places, Weights};
 use super::{CONFIG, FilesError};
 use crate::decoder::one_dialect;
 use crate::{ARCHITECTURES, Architecture, LanguageModel, ModelConfig};
@@ -49,26 +50,89 @@ pub fn load_pretrained(
 
 impl Pretrained {
     /// Reads the model of a directory that transformers, or
-    /// [`save_pretrained`](crate::save_pretrained), wrote.
+    /// [`save_pretrained`](crate::save_pretrained), wrote, or of a GGUF file.
     ///
-    /// Parameters get `dtype`, each value rounded to it; without one, the type that the files hold.
-    /// Keys of config.json that say nothing of what the model computes are left aside.
+    /// Parameters get `dtype`, each value rounded to it; without one, the type that the files hold, or single precision
+    /// where they are in a GGUF file. Keys of config.json that say nothing of what the model computes are left aside.
     ///
     /// # Errors
     /// [`FilesError`]: an unknown `model_type` (listing the known ones), options out of range, tensors
     /// that are missing, unexpected, of another shape, of several types; files that are not whole.
     /// Nothing is allocated for a model that does not fit its files.
-    pub fn load(dir: impl AsRef<Path>, dtype: Option<DType>) -> Result<Self, FilesError> {
-        let dir = dir.as_ref();
-        let (json, entry) = read_config(&dir.join(CONFIG))?;
-        let architecture = &entry.build;
-        let mut weights = Weights::open(dir, architecture)?;
-        let stored = dtype.map_or_else(|| weights.dtype(), Ok)?;
-        let config = configure(&dir.join(CONFIG), &json, entry, stored)?;
-        let mut params = Params::with_dtype(0, stored);
+    pub fn load(path: impl AsRef<Path>, dtype: Option<DType>) -> Result<Self, FilesError> {
+        let files = ModelFiles::open(path)?;
+        let stored = dtype.map_or_else(|| files.dtype(), Ok)?;
+        let config = files.config(stored)?;
+        files.load(Params::with_dtype(0, stored), config.as_ref(), dtype.is_some())
+    }
+}
+
+/// The files of a model, opened: what they say is known, and nothing of it allocated.
+pub struct ModelFiles {
+    path: PathBuf,
+    json: Map<String, Value>,
+    entry: &'static Described,
+    weights: Weights,
+}
+
+impl ModelFiles {
+    /// Opens a directory with config.json and model.safetensors, or a GGUF file.
+    ///
+    /// # Errors
+    /// As [`Pretrained::load`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FilesError> {
+        let path = path.as_ref().to_owned();
+        if GgufFile::is_named(&path) {
+            let file = GgufFile::open(&path)?;
+            let (json, entry) = describe(&file)
+                .map_err(|reason| FilesError::Gguf { path: path.clone(), reason })?;
+            return Ok(Self { path, json, entry, weights: Weights::Gguf(Box::new(file)) });
+        }
+        let (json, entry) = read_config(&path.join(CONFIG))?;
+        let weights = Weights::Folder(Folder::open(&path, &entry.build)?);
+        Ok(Self { path, json, entry, weights })
+    }
+
+    /// The type that the files hold.
+    ///
+    /// # Errors
+    /// Tensors of no floating-point numbers; none at all.
+    pub fn dtype(&self) -> Result<DType, FilesError> {
+        self.weights.dtype()
+    }
+
+    /// The GGUF file, where it is one.
+    pub fn gguf(&self) -> Option<&GgufFile> {
+        match &self.weights {
+            Weights::Gguf(file) => Some(file),
+            Weights::Folder(_) => None,
+        }
+    }
+
+    /// The model's config, with parameters of `dtype`.
+    ///
+    /// # Errors
+    /// As [`Pretrained::load`].
+    pub fn config(&self, dtype: DType) -> Result<Box<dyn ModelConfig>, FilesError> {
+        let at = if self.gguf().is_some() { self.path.clone() } else { self.path.join(CONFIG) };
+        configure(&at, &self.json, self.entry, dtype)
+    }
+
+    /// The model with its values, in `params`, which is empty. Numbers of another type than the parameters' are rounded
+    /// where `convert`.
+    ///
+    /// # Errors
+    /// As [`Pretrained::load`].
+    pub fn load(
+        mut self,
+        mut params: Params,
+        config: &dyn ModelConfig,
+        convert: bool,
+    ) -> Result<Pretrained, FilesError> {
         let model = config.build_with(&mut params, Values::Placeholders);
-        fill(&mut params, &mut weights, architecture, dtype.is_some())?;
-        Ok(Self { model, params, eos_token_id: token_ids(json.get("eos_token_id")) })
+        let convert = convert || self.gguf().is_some();
+        fill(&mut params, &mut self.weights, &self.entry.build, config, convert)?;
+        Ok(Pretrained { model, params, eos_token_id: token_ids(self.json.get("eos_token_id")) })
     }
 }
 
@@ -208,21 +272,25 @@ fn changes<'a>(key: &'a str, json: &'a Map<String, Value>) -> Option<(&'a str, &
 }
 
 /// Replaces every value of `params`, which a model of `config` registered, by that in the files of
-/// `dir`, rounded to the parameter's type; config.json is not read.
+/// a directory or in a GGUF file, rounded to the parameter's type; config.json is not read.
 ///
 /// # Errors
 /// As [`load_pretrained`], and [`rappel_tensor::ParamsError::InUse`].
 pub fn load_weights(
-    dir: impl AsRef<Path>,
+    path: impl AsRef<Path>,
     config: &dyn ModelConfig,
     params: &mut Params,
 ) -> Result<(), FilesError> {
-    let dir = dir.as_ref();
+    let path = path.as_ref();
     let entry = ARCHITECTURES
         .lookup(config.model_type())
-        .map_err(|source| FilesError::config(dir.to_owned(), source))?;
-    let mut weights = Weights::open(dir, &entry.build)?;
-    fill(params, &mut weights, &entry.build, true)
+        .map_err(|source| FilesError::config(path.to_owned(), source))?;
+    let mut weights = if GgufFile::is_named(path) {
+        Weights::Gguf(Box::new(GgufFile::open(path)?))
+    } else {
+        Weights::Folder(Folder::open(path, &entry.build)?)
+    };
+    fill(params, &mut weights, &entry.build, config, true)
 }
 
 /// A file's JSON object.
@@ -245,39 +313,39 @@ fn token_ids(value: Option<&Value>) -> Vec<u32> {
     }
 }
 
-/// Copies the tensors into the arenas, once all are known to fit.
+/// Reads the tensors into the arenas, once all are known to fit: each number is converted once, and held once.
 fn fill(
     params: &mut Params,
     weights: &mut Weights,
     architecture: &Architecture,
+    config: &dyn ModelConfig,
     convert: bool,
 ) -> Result<(), FilesError> {
-    let shape = |name: String| {
-        let shape = params.get(&name).map_or(Shape::from(()), |param| param.shape());
-        (name, shape)
-    };
-    let wanted: Vec<(String, Shape)> = params.names().into_iter().map(shape).collect();
-    weights.check(&wanted, architecture.tied)?;
+    let entries = params.entries().into_iter();
+    let wanted: Vec<(String, Shape)> = entries.map(|entry| (entry.name, entry.shape)).collect();
+    let places = weights.places(&wanted, architecture, &config.to_json())?;
     let layout = params.layout();
     params.update(|arenas| {
         for entry in layout.entries() {
-            let value = weights.tensor(&entry.name)?;
-            if value.dtype() != entry.dtype && !convert {
-                let (dir, name) = (weights.dir().to_owned(), entry.name.clone());
-                let (one, other) = (entry.dtype, value.dtype());
-                return Err(FilesError::Mixed { dir, name, one, other });
+            let stored = places.dtype(&entry.name)?;
+            if let Some(other) = stored.filter(|stored| *stored != entry.dtype && !convert) {
+                let (dir, name) = (places.origin().to_owned(), entry.name.clone());
+                return Err(FilesError::Mixed { dir, name, one: entry.dtype, other });
             }
             match entry.dtype {
-                DType::F64 => put::<f64>(arenas, entry, &value),
-                DType::BF16 => put::<half::bf16>(arenas, entry, &value),
-                _ => put::<f32>(arenas, entry, &value),
-            }
+                DType::F64 => put::<f64>(arenas, entry, &places),
+                DType::BF16 => put::<half::bf16>(arenas, entry, &places),
+                _ => put::<f32>(arenas, entry, &places),
+            }?;
         }
         Ok(())
     })?
 }
 
-fn put<T: Element>(arenas: &mut Arenas<'_>, entry: &Entry, value: &Tensor) {
-    let values = value.to_dtype(entry.dtype).to_vec::<T>();
-    arenas.all::<T>()[entry.range()].copy_from_slice(&values);
+fn put<T: Element>(
+    arenas: &mut Arenas<'_>,
+    entry: &Entry,
+    places: &Places<'_>,
+) -> Result<(), FilesError> {
+    places.read_into(&entry.name, &mut arenas.all::<T>()[entry.range()])
 }

@@ -10,7 +10,7 @@ mod save;
 mod weights;
 
 pub use error::FilesError;
-pub use load::{Pretrained, load_pretrained, load_weights};
+pub use load::{ModelFiles, Pretrained, load_pretrained, load_weights};
 pub use save::save_pretrained;
 
 const CONFIG: &str = "config.json";

@@ -1,24 +1,133 @@
-//! The tensors of a directory, whatever files and names they come under.
+//! The tensors of a model, whatever files and names they come under.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rappel_tensor::{DType, Shape, StorageError, Tensor, TensorFile};
-use serde_json::Value;
+use rappel_tensor::{DType, Element, Shape, StorageError, TensorFile};
+use serde_json::{Map, Value};
 
+use super::gguf::{GgufFile, Place, is_of_positions};
 use super::load::read_json;
 use super::{FilesError, INDEX, WEIGHTS};
 use crate::Architecture;
 
 /// Tensors by the names of parameters.
-pub(super) struct Weights {
+pub(super) enum Weights {
+    Folder(Folder),
+    Gguf(Box<GgufFile>),
+}
+
+/// Files of tensors in a folder.
+pub(super) struct Folder {
     dir: PathBuf,
     files: Vec<TensorFile>,
     /// Which file, and the name in it.
     places: BTreeMap<String, (usize, String)>,
 }
 
+/// Where each parameter's numbers are.
+pub(super) enum Places<'a> {
+    Folder(&'a Folder),
+    Gguf(&'a GgufFile, BTreeMap<String, (Place, Shape)>),
+}
+
 impl Weights {
+    /// Where the numbers of `wanted` are, once it is known that there are such of the right shape for each and none
+    /// beside. Each pair of the architecture's tied names may stand under either name or both.
+    pub fn places(
+        &mut self,
+        wanted: &[(String, Shape)],
+        architecture: &Architecture,
+        config: &Map<String, Value>,
+    ) -> Result<Places<'_>, FilesError> {
+        match self {
+            Self::Folder(folder) => {
+                folder.check(wanted, architecture.tied)?;
+                Ok(Places::Folder(folder))
+            }
+            Self::Gguf(file) => {
+                let places = gguf_places(file, wanted, architecture, config)?;
+                Ok(Places::Gguf(file, places))
+            }
+        }
+    }
+
+    /// The type that all tensors have, judged by the smallest; single precision of a GGUF file, which holds the numbers
+    /// of each of its formats.
+    pub fn dtype(&self) -> Result<DType, FilesError> {
+        match self {
+            Self::Folder(folder) => folder.dtype(),
+            Self::Gguf(_) => Ok(DType::F32),
+        }
+    }
+}
+
+impl Places<'_> {
+    /// The folder or file.
+    pub fn origin(&self) -> &Path {
+        match self {
+            Self::Folder(folder) => &folder.dir,
+            Self::Gguf(file, _) => file.path(),
+        }
+    }
+
+    /// The type that a parameter is stored in, where that is one of tensors.
+    pub fn dtype(&self, name: &str) -> Result<Option<DType>, FilesError> {
+        match self {
+            Self::Folder(folder) => folder.dtype_of(name).map(Some),
+            Self::Gguf(..) => Ok(None),
+        }
+    }
+
+    /// Reads the numbers of a parameter, each rounded to its type.
+    pub fn read_into<T: Element>(&self, name: &str, out: &mut [T]) -> Result<(), FilesError> {
+        match self {
+            Self::Folder(folder) => {
+                let (file, stored) = &folder.places[name];
+                Ok(folder.files[*file].read_into(stored, out)?)
+            }
+            Self::Gguf(file, places) => {
+                let (place, shape) = &places[name];
+                place.read_into(file, *shape, out);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The parameters' places in a GGUF file, none of whose tensors is left over.
+fn gguf_places(
+    file: &GgufFile,
+    wanted: &[(String, Shape)],
+    architecture: &Architecture,
+    config: &Map<String, Value>,
+) -> Result<BTreeMap<String, (Place, Shape)>, FilesError> {
+    let dir = || file.path().to_owned();
+    let (mut places, mut missing) = (BTreeMap::new(), Vec::new());
+    let mut left: BTreeSet<&str> = file.tensors().keys().map(String::as_str).collect();
+    left.retain(|name| !is_of_positions(name));
+    for (name, wanted) in wanted {
+        let place = architecture.gguf.place(name, config);
+        let found = place.and_then(|place| Some((place.shape(file)?, place)));
+        let Some((found, place)) = found else {
+            missing.push(name.clone());
+            continue;
+        };
+        if found != *wanted {
+            let (name, found, wanted) = (name.clone(), found.to_vec(), wanted.to_vec());
+            return Err(FilesError::Shape { dir: dir(), name, found, wanted });
+        }
+        left.remove(place.tensor.as_str());
+        places.insert(name.clone(), (place, *wanted));
+    }
+    if missing.is_empty() && left.is_empty() {
+        return Ok(places);
+    }
+    let left = left.into_iter().map(str::to_owned).collect();
+    Err(FilesError::names(dir(), missing, left))
+}
+
+impl Folder {
     /// Opens every file of tensors in `dir`.
     pub fn open(dir: &Path, architecture: &Architecture) -> Result<Self, FilesError> {
         let files = if dir.join(WEIGHTS).exists() {
@@ -40,9 +149,7 @@ impl Weights {
         Ok(Self { dir: dir.to_owned(), files, places })
     }
 
-    /// Checks that there is a tensor of the right shape for each of `wanted` and none beside, where
-    /// each pair of `tied` may stand under either name or both.
-    pub fn check(
+    fn check(
         &mut self,
         wanted: &[(String, Shape)],
         tied: &[(&str, &str)],
@@ -75,45 +182,41 @@ impl Weights {
     /// Leaves `name` alone of the two, after making sure that nothing is lost.
     fn fold(&mut self, alias: &str, name: &str) -> Result<(), FilesError> {
         let Some(place) = self.places.remove(alias) else { return Ok(()) };
-        if !self.places.contains_key(name) {
+        let Some(other) = self.places.get(name) else {
             self.places.insert(name.to_owned(), place);
             return Ok(());
-        }
-        let (one, other) = (self.files[place.0].tensor(&place.1)?, self.tensor(name)?);
-        if same(&one, &other) {
+        };
+        let of = |(file, stored): &(usize, String)| (&self.files[*file], stored.clone());
+        let ((one, alias_stored), (two, name_stored)) = (of(&place), of(other));
+        if one.same(&alias_stored, two, &name_stored)? {
             return Ok(());
         }
         let (alias, name) = (alias.to_owned(), name.to_owned());
         Err(FilesError::NotTied { dir: self.dir.clone(), alias, name })
     }
 
-    /// The type that all tensors have, judged by the smallest.
-    pub fn dtype(&self) -> Result<DType, FilesError> {
+    fn dtype(&self) -> Result<DType, FilesError> {
         let count = |(file, stored): &(usize, String)| {
             self.files[*file].shape(stored).map_or(0, |shape| shape.count())
         };
         match self.places.iter().min_by_key(|(_, place)| count(place)) {
-            Some((name, _)) => Ok(self.tensor(name)?.dtype()),
+            Some((name, _)) => self.dtype_of(name),
             None => Err(FilesError::NoWeights { dir: self.dir.clone() }),
         }
     }
 
-    /// A copy of the tensor for a parameter.
-    pub fn tensor(&self, name: &str) -> Result<Tensor, FilesError> {
-        let Some((file, stored)) = self.places.get(name) else {
-            return Err(FilesError::names(self.dir.clone(), vec![name.to_owned()], Vec::new()));
-        };
-        let tensor = self.files[*file].tensor(stored)?;
-        if tensor.dtype().is_float() {
-            return Ok(tensor);
+    /// The type of a tensor of floating-point numbers.
+    fn dtype_of(&self, name: &str) -> Result<DType, FilesError> {
+        let dtype =
+            self.places.get(name).and_then(|(file, stored)| self.files[*file].dtype(stored));
+        match dtype {
+            None => Err(FilesError::names(self.dir.clone(), vec![name.to_owned()], Vec::new())),
+            Some(found) if !found.is_float() => {
+                let (dir, name) = (self.dir.clone(), name.to_owned());
+                Err(FilesError::NotFloat { dir, name, found })
+            }
+            Some(found) => Ok(found),
         }
-        let (name, found) = (name.to_owned(), tensor.dtype());
-        Err(FilesError::NotFloat { dir: self.dir.clone(), name, found })
-    }
-
-    /// The directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 }
 
@@ -146,15 +249,4 @@ fn open_shards(dir: &Path) -> Result<Vec<TensorFile>, FilesError> {
         }
     };
     shards.into_iter().map(open).collect()
-}
-
-fn same(a: &Tensor, b: &Tensor) -> bool {
-    if a.shape() != b.shape() || a.dtype() != b.dtype() {
-        return false;
-    }
-    match a.dtype() {
-        DType::F64 => a.to_vec::<f64>() == b.to_vec::<f64>(),
-        DType::BF16 => a.to_vec::<half::bf16>() == b.to_vec::<half::bf16>(),
-        _ => a.to_vec::<f32>() == b.to_vec::<f32>(),
-    }
 }

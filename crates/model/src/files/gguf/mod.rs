@@ -2,8 +2,10 @@
 //!
 //! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+mod config;
 mod cursor;
 mod metadata;
+mod names;
 mod quants;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,9 @@ use rappel_tensor::{Element, MappedFile, Shape};
 use super::FilesError;
 use cursor::Cursor;
 
+pub(super) use config::{describe, is_of_positions};
 pub use metadata::{MetaValue, Metadata};
+pub(super) use names::Place;
 pub use quants::Quantization;
 
 const MAGIC: &[u8; 4] = b"GGUF";
@@ -84,12 +88,27 @@ impl GgufFile {
     /// # Panics
     /// Where the file has no such tensor, or one of another count.
     pub fn read_into<T: Element>(&self, name: &str, out: &mut [T]) {
+        assert_eq!(self.tensors[name].shape.count(), out.len(), "numbers of `{name}`");
+        self.read_part(name, 0, out);
+    }
+
+    /// Tells the system that a tensor was read.
+    fn release(&self, name: &str) {
+        self.map.release(self.tensors[name].bytes.clone());
+    }
+
+    /// Reads numbers of a tensor from the position `first` on into `out`, each rounded to its type.
+    ///
+    /// # Panics
+    /// Where the file has no such tensor or not so many numbers, and where the part is not whole blocks.
+    pub fn read_part<T: Element>(&self, name: &str, first: usize, out: &mut [T]) {
         let tensor = &self.tensors[name];
-        assert_eq!(tensor.shape.count(), out.len(), "numbers of `{name}`");
+        assert!(first + out.len() <= tensor.shape.count(), "numbers of `{name}`");
         let (block, size) = (tensor.quantization.block(), tensor.quantization.block_bytes());
+        assert!(first % block == 0 && out.len() % block == 0, "whole blocks of `{name}`");
         // Pieces bound what is held twice.
         let mut piece = vec![0.0_f32; out.len().min(1 << 18).next_multiple_of(block)];
-        let mut at = tensor.bytes.start;
+        let mut at = tensor.bytes.start + first / block * size;
         for out in out.chunks_mut(piece.len().max(1)) {
             let range = at..at + out.len() / block * size;
             let piece = &mut piece[..out.len()];
