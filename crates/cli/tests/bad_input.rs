@@ -31,7 +31,10 @@ fn wrong_config_keys_are_named_with_what_they_want() {
         ("optimizer.name=adamv", "no optimizer is named `adamv`; did you mean `adam`"),
         ("schedule.name=cosin", "no schedule is named `cosin`; did you mean `cosine`?"),
         ("task=poetry", "config key `task`: no task is named `poetry`"),
-        ("telemetry.sinks=[\"wandb\"]", "config key `telemetry.sinks`: no sink is named `wandb`"),
+        (
+            "telemetry.sinks=[\"wandb\"]",
+            "config key `telemetry.sinks[0].name`: no sink is named `wandb`",
+        ),
         ("telemetry.sinks=[\"jsonl\", \"jsonl\"]", "`telemetry.sinks`: `jsonl` is given twice"),
         (
             "train.batch_size=1.5",

@@ -178,7 +178,8 @@ fn check(key: &str, kind: Kind, value: &Value) -> Result<Checked, ConfigError> {
             return tables(key, kind, value, &|key, table| resolve(key, fields, table));
         }
         Kind::Sections(family) => {
-            return tables(key, kind, value, &|key, table| family.resolve_options(key, table));
+            let named = sections(value);
+            return tables(key, kind, &named, &|key, table| family.resolve_options(key, table));
         }
         Kind::Section(family) => {
             let table = value.as_table().ok_or_else(wrong)?;
@@ -240,6 +241,21 @@ fn tables(key: &str, kind: Kind, value: &Value, each: Each<'_>) -> Result<Checke
     };
     let list: Result<Vec<_>, _> = list.iter().enumerate().map(one).collect();
     Ok(Checked::List(list?.into_iter().map(Checked::Options).collect()))
+}
+
+/// A list of sections, where a name alone stands for the section of that name, and one for a list of one.
+fn sections(value: &Value) -> Value {
+    let section = |value: &Value| match value {
+        Value::String(name) => {
+            Value::Table([("name".to_owned(), name.as_str().into())].into_iter().collect())
+        }
+        other => other.clone(),
+    };
+    match value {
+        Value::Array(list) => Value::Array(list.iter().map(section).collect()),
+        Value::String(_) => Value::Array(vec![section(value)]),
+        other => other.clone(),
+    }
 }
 
 fn in_range(key: &str, kind: Kind, value: &Value, inside: bool) -> Result<(), ConfigError> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rappel_registry::{ConfigError, Options};
 
-use crate::{Event, SINKS, Sink, TelemetryError};
+use crate::{Event, Moment, SINKS, Sink, TelemetryError};
 
 /// Whether a run begins or goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,22 +36,26 @@ pub struct Opening<'a> {
 }
 
 /// How an entry of [`SINKS`] is opened.
-pub type Build = fn(&Options, &Opening) -> Result<Box<dyn Sink>, TelemetryError>;
+pub type Build = fn(&Options, &Opening) -> Result<Box<dyn Sink + Send>, TelemetryError>;
 
 /// Several sinks as one.
-pub struct Sinks(Vec<Box<dyn Sink>>);
+pub struct Sinks(Vec<Box<dyn Sink + Send>>);
 
 impl Sinks {
     /// The sinks as one; with none, events go nowhere.
-    pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
+    pub fn new(sinks: Vec<Box<dyn Sink + Send>>) -> Self {
         Self(sinks)
     }
 }
 
 /// Each sink takes every event, even where another sink failed; the first error is returned.
 impl Sink for Sinks {
-    fn log(&mut self, event: &Event) -> Result<(), TelemetryError> {
-        first_error(self.0.iter_mut().map(|sink| sink.log(event)))
+    fn log(&mut self, at: Moment, event: &Event) -> Result<(), TelemetryError> {
+        first_error(self.0.iter_mut().map(|sink| sink.log(at, event)))
+    }
+
+    fn wants_details(&self, step: u64, is_last: bool) -> bool {
+        self.0.iter().any(|sink| sink.wants_details(step, is_last))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -74,26 +78,35 @@ fn first_error(
     first
 }
 
-/// Where a config gives the names.
+/// Where a config gives the sinks.
 const KEY: &str = "telemetry.sinks";
 
-/// Opens the sinks with these names of [`SINKS`].
+/// Checks that no two sections are of the same sink: they would write the same file.
 ///
 /// # Errors
-/// [`ConfigError::UnknownName`]; [`ConfigError::Invalid`] for a name given twice; for a fresh run
-/// [`TelemetryError::Exists`]; for a resumed one [`TelemetryError::Corrupt`]; the system's refusals.
-/// All names are checked before the first file is touched.
-pub fn open(names: &[&str], opening: &Opening) -> Result<Sinks, TelemetryError> {
-    let mut builds = Vec::with_capacity(names.len());
-    for (i, name) in names.iter().enumerate() {
-        if names[..i].contains(name) {
-            let reason = format!("`{name}` is given twice; give it once");
-            return Err(ConfigError::Invalid { key: KEY.to_owned(), reason }.into());
+/// The reason, which names the sink.
+pub fn check_sections(sections: &[Options]) -> Result<(), String> {
+    for (i, section) in sections.iter().enumerate() {
+        let name = section.name();
+        if sections[..i].iter().any(|other| other.name() == name) {
+            return Err(format!("`{name}` is given twice; give it once"));
         }
-        let entry = SINKS.lookup_at(KEY, name)?;
-        let options = rappel_registry::resolve(entry.name, entry.fields, &toml::Table::new())?;
-        builds.push((entry.build, options));
     }
-    let open = |(build, options): (Build, Options)| build(&options, opening);
-    builds.into_iter().map(open).collect::<Result<_, _>>().map(Sinks)
+    Ok(())
+}
+
+/// Opens the sinks of resolved sections of [`SINKS`].
+///
+/// # Errors
+/// [`ConfigError::Invalid`] for a sink given twice; for a fresh run
+/// [`TelemetryError::Exists`]; for a resumed one [`TelemetryError::Corrupt`]; the system's refusals.
+/// All sections are checked before the first file is touched.
+pub fn open(sections: &[Options], opening: &Opening) -> Result<Sinks, TelemetryError> {
+    let twice = |reason| ConfigError::Invalid { key: KEY.to_owned(), reason };
+    check_sections(sections).map_err(twice)?;
+    let mut sinks = Vec::with_capacity(sections.len());
+    for section in sections {
+        sinks.push((SINKS.lookup_at(KEY, section.name())?.build)(section, opening)?);
+    }
+    Ok(Sinks(sinks))
 }

@@ -1,9 +1,11 @@
-//! TensorBoard's files: the messages of `event.proto` that we write, and the frames around them.
+//! TensorBoard's files: the message of `event.proto` that we write, and the frames around it.
 //!
-//! The messages are those of TensorFlow's `event.proto` and `summary.proto`, the frames those of its
-//! `TFRecord`: <https://www.tensorflow.org/tutorials/load_data/tfrecord>.
+//! The message is that of TensorFlow's `event.proto`, the frames those of its `TFRecord`:
+//! <https://www.tensorflow.org/tutorials/load_data/tfrecord>.
 
 use prost::{Message, Oneof};
+
+use crate::summary::Summary;
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Event {
@@ -31,21 +33,6 @@ pub(crate) enum What {
 pub(crate) struct SourceMetadata {
     #[prost(string, tag = "1")]
     pub writer: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Summary {
-    #[prost(message, repeated, tag = "1")]
-    pub value: Vec<Value>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Value {
-    #[prost(string, tag = "1")]
-    pub tag: String,
-    /// Present even when 0: the field is one of a `oneof` in the original.
-    #[prost(float, optional, tag = "2")]
-    pub simple_value: Option<f32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

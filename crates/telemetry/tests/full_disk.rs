@@ -4,17 +4,22 @@
 use std::path::Path;
 use std::process::Command;
 
-use rappel_telemetry::{Event, Opening, Sink, Start, open};
+use rappel_registry::{Options, toml};
+use rappel_telemetry::{Event, Moment, Opening, SINKS, Sink, Start, open};
 
 const DIR: &str = "RAPPEL_TEST_FULL_DISK_DIR";
+
+fn section(name: &str) -> Options {
+    SINKS.resolve("", &toml::from_str(&format!("name = '{name}'")).unwrap()).unwrap().1
+}
 
 /// Logs until the system refuses, then once more; the texts of both errors.
 fn log_until_refused(dir: &Path, sink: &str) -> [String; 2] {
     let console = || Box::new(std::io::sink()) as Box<dyn std::io::Write + Send>;
     let opening = Opening { dir, start: Start::Fresh, wall_time: 1.7e9, console: &console };
-    let mut sinks = open(&[sink], &opening).unwrap();
+    let mut sinks = open(&[section(sink)], &opening).unwrap();
     let mut log = |step| {
-        sinks.log(&Event::Scalars { step, wall_time: 1.5, values: &[("train/loss", 0.1)] }).err()
+        sinks.log(Moment { step, wall_time: 1.5 }, &Event::Scalars(&[("train/loss", 0.1)])).err()
     };
     let first = (100..10_000).find_map(&mut log).expect("a refusal").to_string();
     [first, log(10_000).expect("another refusal").to_string()]

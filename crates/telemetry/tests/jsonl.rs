@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
-use rappel_telemetry::{Event, JsonLines, Sink, Start, TelemetryError};
+use rappel_telemetry::{Event, JsonLines, Moment, Sink, Start, TelemetryError};
 
 fn log(sink: &mut JsonLines, step: u64, values: &[(&str, f64)]) -> Result<(), TelemetryError> {
-    sink.log(&Event::Scalars { step, wall_time: 1.5, values })
+    sink.log(Moment { step, wall_time: 1.5 }, &Event::Scalars(values))
 }
 
 fn content(dir: &Path) -> String {
@@ -78,6 +78,21 @@ fn a_missing_directory_is_named() {
     let error = JsonLines::open(&dir.path().join("gone"), start).unwrap_err().to_string();
     let path = dir.path().join("gone/metrics.jsonl");
     assert!(error.starts_with(&format!("cannot open {}: ", path.display())), "{error}");
+}
+
+#[test]
+fn validations_are_lines_and_other_events_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = JsonLines::open(dir.path(), Start::Fresh).unwrap();
+    let at = Moment { step: 3, wall_time: 1.5 };
+    for event in [
+        Event::Stage("reading"),
+        Event::Validation(&[("loss", 2.0)]),
+        Event::Ended(&[("loss", 2.0)]),
+    ] {
+        sink.log(at, &event).unwrap();
+    }
+    assert_eq!(content(dir.path()), "{\"step\":3,\"wall_time\":1.5,\"validation/loss\":2.0}\n");
 }
 
 proptest! {

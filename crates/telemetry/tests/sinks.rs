@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rappel_registry::{assert_folder_matches, assert_sound};
+use rappel_registry::{ConfigError, assert_folder_matches, assert_sound, toml};
 use rappel_telemetry::{
-    Event, JsonLines, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open,
+    Event, JsonLines, Moment, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open,
 };
 
 /// A writer whose text can be looked at; it refuses once it holds `room` bytes.
@@ -38,15 +38,20 @@ fn paper(room: usize) -> Paper {
 
 fn open_in(dir: &Path, names: &[&str], paper: &Paper) -> Result<Sinks, TelemetryError> {
     let console = || Box::new(paper.clone()) as Box<dyn Write + Send>;
-    open(names, &Opening { dir, start: Start::Fresh, wall_time: 1.7e9, console: &console })
+    let section = |name: &&str| {
+        let table = toml::from_str(&format!("name = '{name}'")).unwrap();
+        Ok(SINKS.resolve("telemetry.sinks", &table)?.1)
+    };
+    let sections = names.iter().map(section).collect::<Result<Vec<_>, ConfigError>>()?;
+    open(&sections, &Opening { dir, start: Start::Fresh, wall_time: 1.7e9, console: &console })
 }
 
 fn entries(dir: &Path) -> usize {
     fs::read_dir(dir).unwrap().count()
 }
 
-const EVENT: Event =
-    Event::Scalars { step: 10, wall_time: 1.0, values: &[("train/loss", 4.25), ("lr", 3e-4)] };
+const AT: Moment = Moment { step: 10, wall_time: 1.0 };
+const EVENT: Event = Event::Scalars(&[("train/loss", 4.25), ("lr", 3e-4)]);
 
 #[test]
 fn files_and_registry_agree() {
@@ -60,7 +65,7 @@ fn every_sink_opens_by_its_name_and_takes_events() {
     let dir = tempfile::tempdir().unwrap();
     let paper = paper(1000);
     let mut sinks = open_in(dir.path(), &SINKS.names(), &paper).unwrap();
-    sinks.log(&EVENT).unwrap();
+    sinks.log(AT, &EVENT).unwrap();
     sinks.flush().unwrap();
     assert_eq!(*paper.text.lock().unwrap(), b"step 10  train/loss 4.2500  lr 3.000e-4\n");
     assert_eq!(entries(dir.path()), 2);
@@ -70,7 +75,7 @@ fn every_sink_opens_by_its_name_and_takes_events() {
 fn a_console_that_goes_away_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut sinks = open_in(dir.path(), &["console", "jsonl"], &paper(0)).unwrap();
-    sinks.log(&EVENT).unwrap();
+    sinks.log(AT, &EVENT).unwrap();
     sinks.flush().unwrap();
     let lines = fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 1);
@@ -80,7 +85,7 @@ fn a_console_that_goes_away_ends_nothing() {
 struct Refusing;
 
 impl Sink for Refusing {
-    fn log(&mut self, _: &Event) -> Result<(), TelemetryError> {
+    fn log(&mut self, _: Moment, _: &Event) -> Result<(), TelemetryError> {
         Err(TelemetryError::Name { name: "x".to_owned(), reason: "it is refused" })
     }
 
@@ -94,7 +99,7 @@ fn a_failing_sink_does_not_keep_the_others_from_the_event() {
     let dir = tempfile::tempdir().unwrap();
     let lines = JsonLines::open(dir.path(), Start::Fresh).unwrap();
     let mut sinks = Sinks::new(vec![Box::new(Refusing), Box::new(lines)]);
-    let error = sinks.log(&EVENT).unwrap_err();
+    let error = sinks.log(AT, &EVENT).unwrap_err();
     assert_eq!(error.to_string(), "a scalar cannot be named `x`: it is refused");
     let lines = fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
     assert_eq!(lines, "{\"step\":10,\"wall_time\":1.0,\"train/loss\":4.25,\"lr\":0.0003}\n");
@@ -106,7 +111,7 @@ fn names_are_checked_before_any_file_is_touched() {
     for (names, expected) in [
         (
             ["jsonl", "tensorbord"],
-            "config key `telemetry.sinks`: no sink is named `tensorbord`; did you mean `tensorboard`? \
+            "config key `telemetry.sinks.name`: no sink is named `tensorbord`; did you mean `tensorboard`? \
              (known: console, jsonl, tensorboard)",
         ),
         (["jsonl", "jsonl"], "config key `telemetry.sinks`: `jsonl` is given twice; give it once"),
@@ -115,4 +120,17 @@ fn names_are_checked_before_any_file_is_touched() {
         assert_eq!(error.to_string(), expected);
     }
     assert_eq!(entries(dir.path()), 0);
+}
+
+#[test]
+fn details_are_wanted_every_so_many_steps_and_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let sinks = open_in(dir.path(), &["console", "tensorboard"], &paper(0)).unwrap();
+    let wanted: Vec<u64> =
+        (1..=250).filter(|step| sinks.wants_details(*step, *step == 250)).collect();
+    assert_eq!(wanted, [100, 200, 250]);
+    let dir = tempfile::tempdir().unwrap();
+    assert!(
+        !open_in(dir.path(), &["console", "jsonl"], &paper(0)).unwrap().wants_details(100, true)
+    );
 }

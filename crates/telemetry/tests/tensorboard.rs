@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rappel_telemetry::{Event, Sink, Start, TelemetryError, TensorBoard};
+use rappel_telemetry::{
+    Event, HParam, Histogram, Moment, PrCurve, Sink, Start, Started, TelemetryError, TensorBoard,
+};
 
 /// As in `testdata/generators/tensorboard_events.py`.
 const OPENED: f64 = 1_700_000_000.25;
@@ -24,7 +26,7 @@ fn log_events(sink: &mut TensorBoard, after: Option<u64>) {
     ];
     for (step, wall_time, values) in events {
         if after.is_none_or(|last| step > last) {
-            sink.log(&Event::Scalars { step, wall_time, values }).unwrap();
+            sink.log(Moment { step, wall_time }, &Event::Scalars(values)).unwrap();
         }
     }
     sink.flush().unwrap();
@@ -52,6 +54,64 @@ fn the_bytes_are_those_of_tensorboards_writer() {
     assert_eq!(files.len(), 2);
     assert!(std::fs::read(&files[0]).unwrap() == golden("tensorboard_fresh.tfevents"));
     assert!(std::fs::read(&files[1]).unwrap() == golden("tensorboard_resumed.tfevents"));
+}
+
+/// Numbers whose sums are exact, from tiny to large and of both signs.
+fn numbers() -> impl Iterator<Item = f32> {
+    let number = |i: i32| (i - 40) as f32 * 2_f32.powi(i % 23 - 12);
+    (0..200).map(number)
+}
+
+/// Probabilities with whether each is of a member.
+fn scored() -> impl Iterator<Item = (f64, bool)> {
+    (0..50).map(|i| (f64::from(i * i % 64) / 64.0, i % 3 == 0))
+}
+
+fn log_rich(sink: &mut TensorBoard) {
+    let hparams = [
+        ("optimizer.lr".to_owned(), HParam::Number(3e-4)),
+        ("optimizer.name".to_owned(), HParam::Text("adamw".to_owned())),
+        ("optimizer.nesterov".to_owned(), HParam::Bool(true)),
+    ];
+    let mut weights = Histogram::default();
+    weights.extend(numbers());
+    let mut one = Histogram::default();
+    one.extend([0.25]);
+    let started = Started {
+        dir: Path::new("runs/a"),
+        steps: 9,
+        parameters: 3,
+        data: "3 rows",
+        bf16_kernel: None,
+        metrics: &["loss", "accuracy"],
+    };
+    let events = [
+        Event::Started(started),
+        Event::HParams(&hparams),
+        Event::Validation(&[("loss", 1.5), ("accuracy", 0.5)]),
+        Event::Histograms(&[("weights/a".to_owned(), weights), ("gradients/a".to_owned(), one)]),
+        Event::Text { name: "sample", markdown: "*größe*\n\n    code" },
+        Event::Image { name: "learning rate", size: [2, 1], png: b"not really a png" },
+        Event::PrCurves(&[("validation/a".to_owned(), PrCurve::new(scored()))]),
+        Event::Ended(&[("loss", 1.25)]),
+        // Not for TensorBoard.
+        Event::Stage("reading"),
+        Event::Note("careful"),
+        Event::Saved(Path::new("runs/a/checkpoints/step-9")),
+    ];
+    for (i, event) in events.iter().enumerate() {
+        sink.log(Moment { step: i as u64, wall_time: OPENED + i as f64 }, event).unwrap();
+    }
+}
+
+#[test]
+fn every_kind_of_event_has_the_bytes_of_the_references() {
+    let dir = tempfile::tempdir().unwrap();
+    log_rich(&mut TensorBoard::open(dir.path(), Start::Fresh, OPENED).unwrap());
+    let ours = std::fs::read(&files(dir.path())[0]).unwrap();
+    let theirs = golden("tensorboard_rich.tfevents");
+    let differs = ours.iter().zip(&theirs).position(|(a, b)| a != b);
+    assert_eq!((differs, ours.len()), (None, theirs.len()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rappel_optim::StepReport;
-use rappel_telemetry::Sink;
+use rappel_telemetry::{Event, Sink};
 use rappel_tensor::Tensor;
 
 use crate::step_loss::{Losses, MicroBatch, StepBatch, StepLoss, with_penalty};
@@ -18,6 +18,7 @@ impl Run {
     /// what the system refuses. Earlier checkpoints stay.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Ended, TrainError> {
         observer.started(&self.started());
+        self.announce()?;
         while !self.is_over() {
             if observer.should_stop() {
                 self.save(observer)?;
@@ -103,10 +104,9 @@ impl Run {
         }
         let Some(values) = self.validate()? else { return Ok(()) };
         let metrics = self.task.metrics();
-        let names: Vec<_> = metrics.iter().map(|of| format!("validation/{}", of.name)).collect();
-        self.log(
-            &names.iter().map(String::as_str).zip(values.iter().copied()).collect::<Vec<_>>(),
-        )?;
+        let named = metrics.iter().map(|of| of.name).zip(values.iter().copied());
+        self.state.events += 1;
+        self.emit(&Event::Validation(&named.collect::<Vec<_>>()))?;
         let found = Validation { step: self.state.step, values };
         observer.evaluated(&found, metrics);
         self.state.history.push(found);

@@ -34,7 +34,7 @@ impl Run {
         let of = |found: &Validation| best_step.is_none_or(|step| found.step == step);
         let found = self.state.history.iter().rev().find(|found| of(found));
         let values = found.map_or(vec![], |found| found.values.clone());
-        Ok(Report {
+        let report = Report {
             dir: self.dir.path().to_owned(),
             model,
             steps: self.state.step,
@@ -43,7 +43,9 @@ impl Run {
             validation: metrics.iter().copied().zip(values).collect(),
             baseline,
             sample: self.task.sample(observer)?,
-        })
+        };
+        self.conclude(&report)?;
+        Ok(report)
     }
 
     fn note_early_end(&self, observer: &mut dyn Observer) {

@@ -1,9 +1,10 @@
 //! What sinks are told of a run as it goes.
 
-use rappel_telemetry::{Event, Sink};
+use rappel_registry::toml::{Table, Value};
+use rappel_telemetry::{Event, HParam, Moment, Sink, Started, Values};
 
 use crate::run::wall_time;
-use crate::{Run, Step, TrainError};
+use crate::{Metric, Report, Run, Step, TrainError};
 
 /// Newest losses that the mean at the end is taken over.
 pub(crate) const RECENT: usize = 100;
@@ -49,9 +50,70 @@ impl Run {
         self.log(&values)
     }
 
-    pub(crate) fn log(&mut self, values: &[(&str, f64)]) -> Result<(), TrainError> {
-        let step = self.state.step;
+    /// Tells sinks of the run before its first step: what it is, its options and its config.
+    pub(crate) fn announce(&mut self) -> Result<(), TrainError> {
+        let dir = self.dir.path().to_owned();
+        let (data, metrics) = (self.task.describe(), self.task.metrics());
+        let metrics: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
+        let started = Started {
+            dir: &dir,
+            steps: self.steps,
+            parameters: self.task.params().trainable_count(),
+            data: &data,
+            bf16_kernel: self.precision.kernel,
+            metrics: if self.task.validates() { &metrics } else { &[] },
+        };
+        self.emit(&Event::Started(started))?;
+        let mut options = vec![("train.steps".to_owned(), HParam::Number(self.steps as f64))];
+        flatten("", &self.config.decisive(), &mut options);
+        self.emit(&Event::HParams(&options))?;
+        let markdown = format!("```toml\n{}\n```", self.config.to_toml().trim_end());
+        self.emit(&Event::Text { name: "config", markdown: &markdown })
+    }
+
+    /// Tells sinks of the metrics of the model that the run keeps, and of what it made.
+    pub(crate) fn conclude(&mut self, report: &Report) -> Result<(), TrainError> {
+        if let Some(sample) = &report.sample {
+            // As code, so that nothing in it is taken for Markdown.
+            let markdown: String = sample.lines().map(|line| format!("    {line}\n")).collect();
+            self.emit(&Event::Text { name: "sample", markdown: &markdown })?;
+        }
+        let mut metrics = vec![("train_loss".to_owned(), report.train_loss)];
+        let validation =
+            |(metric, value): &(Metric, f64)| (format!("validation_{}", metric.name), *value);
+        metrics.extend(report.validation.iter().map(validation));
+        let metrics: Vec<_> = metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.emit(&Event::Ended(&metrics))?;
+        Ok(self.sinks.flush()?)
+    }
+
+    /// Records numbers of the newest step.
+    pub(crate) fn log(&mut self, values: Values) -> Result<(), TrainError> {
         self.state.events += 1;
-        Ok(self.sinks.log(&Event::Scalars { step, wall_time: wall_time(), values })?)
+        self.emit(&Event::Scalars(values))
+    }
+
+    /// Gives the sinks an event.
+    pub(crate) fn emit(&mut self, event: &Event) -> Result<(), TrainError> {
+        Ok(self.sinks.log(Moment { step: self.state.step, wall_time: wall_time() }, event)?)
+    }
+}
+
+/// The values of a table by dotted keys; a list is the text that TOML writes.
+fn flatten(prefix: &str, table: &Table, all: &mut Vec<(String, HParam)>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{key}");
+        let value = match value {
+            Value::Table(table) => {
+                flatten(&format!("{name}."), table, all);
+                continue;
+            }
+            Value::Integer(number) => HParam::Number(*number as f64),
+            Value::Float(number) => HParam::Number(*number),
+            Value::Boolean(is) => HParam::Bool(*is),
+            Value::String(text) => HParam::Text(text.clone()),
+            other => HParam::Text(other.to_string()),
+        };
+        all.push((name, value));
     }
 }

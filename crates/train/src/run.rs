@@ -276,9 +276,8 @@ fn open_sinks(
     start: Start,
     console: Console,
 ) -> Result<Sinks, TrainError> {
-    let names = config.run().telemetry.sinks.iter().map(String::as_str);
     Ok(open(
-        &names.collect::<Vec<_>>(),
+        &config.run().telemetry.sinks,
         &Opening { dir: dir.path(), start, wall_time: wall_time(), console },
     )?)
 }

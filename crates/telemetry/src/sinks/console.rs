@@ -5,7 +5,7 @@ use std::io::Write;
 
 use rappel_registry::Entry;
 
-use crate::{Build, Event, Sink, TelemetryError};
+use crate::{Build, Event, Moment, Sink, TelemetryError};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "console",
@@ -29,12 +29,12 @@ impl Console {
 }
 
 impl Sink for Console {
-    fn log(&mut self, event: &Event) -> Result<(), TelemetryError> {
-        let Event::Scalars { step, values, .. } = event;
-        let mut line = format!("step {step}");
-        for (name, value) in *values {
+    fn log(&mut self, at: Moment, event: &Event) -> Result<(), TelemetryError> {
+        let Some(values) = event.scalars() else { return Ok(()) };
+        let mut line = format!("step {}", at.step);
+        for (name, value) in values {
             // Writing to a `String` cannot fail.
-            let _ = write!(line, "  {name} {}", short(*value));
+            let _ = write!(line, "  {name} {}", short(value));
         }
         line.push('\n');
         // A reader that goes away, or a full disk under a log, is no reason to end a run.

@@ -9,7 +9,7 @@ use rappel_registry::Entry;
 use serde_json::Value;
 
 use crate::log_file::LogFile;
-use crate::{Build, Event, Sink, Start, TelemetryError};
+use crate::{Build, Event, Moment, Sink, Start, TelemetryError};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "jsonl",
@@ -68,16 +68,17 @@ impl JsonLines {
 impl Sink for JsonLines {
     /// # Errors
     /// [`TelemetryError::Name`] for a scalar named `step` or `wall_time`; the system's refusals.
-    fn log(&mut self, event: &Event) -> Result<(), TelemetryError> {
-        let Event::Scalars { step, wall_time, values } = event;
-        let mut line = format!("{{\"{STEP}\":{step},\"{WALL_TIME}\":{}", number(*wall_time));
-        for (name, value) in *values {
-            if [STEP, WALL_TIME].contains(name) {
+    fn log(&mut self, at: Moment, event: &Event) -> Result<(), TelemetryError> {
+        let Some(values) = event.scalars() else { return Ok(()) };
+        let Moment { step, wall_time } = at;
+        let mut line = format!("{{\"{STEP}\":{step},\"{WALL_TIME}\":{}", number(wall_time));
+        for (name, value) in values {
+            if [STEP, WALL_TIME].contains(&name.as_str()) {
                 let reason = "the key is taken in metrics.jsonl";
-                return Err(TelemetryError::Name { name: (*name).to_owned(), reason });
+                return Err(TelemetryError::Name { name, reason });
             }
             // Writing to a `String` cannot fail.
-            let _ = write!(line, ",{}:{}", Value::from(*name), number(*value));
+            let _ = write!(line, ",{}:{}", Value::from(name), number(value));
         }
         line.push_str("}\n");
         self.file.append(line.as_bytes())

@@ -3,32 +3,55 @@
 use std::path::Path;
 
 use rappel_files::host;
-use rappel_registry::Entry;
+use rappel_registry::{Entry, OptionSet, Options};
 
 use crate::log_file::LogFile;
-use crate::record::{
-    Event as Message, SessionLog, SessionStatus, SourceMetadata, Summary, Value, What, framed,
-};
-use crate::{Build, Event, Sink, Start, TelemetryError};
+use crate::plugins::{layout, session_end, session_start};
+use crate::record::{Event as Message, SessionLog, SessionStatus, SourceMetadata, What, framed};
+use crate::summary::{Summary, Value};
+use crate::{Build, Event, Moment, Sink, Start, Started, TelemetryError};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "tensorboard",
     summary: "event files for `tensorboard --logdir`",
     reference: "https://www.tensorflow.org/tensorboard; the bytes of TensorBoard's own writer",
-    fields: &[],
-    build: |_, opening| {
-        Ok(Box::new(TensorBoard::open(opening.dir, opening.start, opening.wall_time)?))
+    fields: TensorBoardOptions::FIELDS,
+    build: |options, opening| {
+        let options = TensorBoardOptions::from_options(options)?;
+        Ok(Box::new(
+            TensorBoard::open(opening.dir, opening.start, opening.wall_time)?.with(options),
+        ))
     },
 };
+
+/// The options of the sink.
+#[derive(Debug, Clone, PartialEq, Options)]
+pub struct TensorBoardOptions {
+    /// steps between histograms of weights, gradients and updates; validations at these steps add the confusion
+    /// matrix and precision-recall curves. The end adds all of them, too. 0: none of them
+    #[option(default = 100, aka("histogram_freq", "log_freq"))]
+    pub histogram_every: u64,
+}
 
 const PREFIX: &str = "events.out.tfevents.";
 
 /// Writes an event file, `events.out.tfevents.<seconds>.<host>.<process>.0`.
 ///
+/// | event | in TensorBoard |
+/// |---|---|
+/// | scalars, a validation | scalars; losses of training and validation in one chart under custom scalars |
+/// | histograms | histograms and distributions |
+/// | a text, an image | text, images |
+/// | precision-recall curves | PR curves |
+/// | the options, the end | HPARAMS: the options, and as metrics all scalars; those of the model that is kept are named `final/` |
+///
 /// Scalars are `simple_value`s, as PyTorch's `SummaryWriter` writes them: f32, so a value beyond
-/// f32's range reads as infinite. The scalars of one event share its record.
+/// f32's range reads as infinite. The values of one event share its record.
 #[derive(Debug)]
-pub struct TensorBoard(LogFile);
+pub struct TensorBoard {
+    file: LogFile,
+    options: TensorBoardOptions,
+}
 
 impl TensorBoard {
     /// Opens a new event file in `dir`; `wall_time` is now, in seconds since 1970-01-01 UTC.
@@ -67,28 +90,82 @@ impl TensorBoard {
                 ..Message::default()
             }))?;
         }
-        Ok(Self(file))
+        Ok(Self { file, options: TensorBoardOptions::default() })
+    }
+
+    /// The same sink with other options.
+    #[must_use]
+    pub fn with(self, options: TensorBoardOptions) -> Self {
+        Self { options, ..self }
     }
 }
 
 impl Sink for TensorBoard {
-    fn log(&mut self, event: &Event) -> Result<(), TelemetryError> {
-        let Event::Scalars { step, wall_time, values } = *event;
-        let value = |(name, value): &(&str, f64)| Value {
-            tag: (*name).to_owned(),
-            simple_value: Some(*value as f32),
-        };
-        self.0.append(&framed(&Message {
+    fn log(
+        &mut self,
+        Moment { step, wall_time }: Moment,
+        event: &Event,
+    ) -> Result<(), TelemetryError> {
+        let value = values(event, wall_time);
+        if value.is_empty() {
+            return Ok(());
+        }
+        self.file.append(&framed(&Message {
             wall_time,
             step: step.cast_signed(),
-            what: Some(What::Summary(Summary { value: values.iter().map(value).collect() })),
+            what: Some(What::Summary(Summary { value })),
             ..Message::default()
         }))
     }
 
-    fn flush(&mut self) -> Result<(), TelemetryError> {
-        self.0.sync()
+    fn wants_details(&self, step: u64, is_last: bool) -> bool {
+        let every = self.options.histogram_every;
+        every > 0 && (is_last || step.is_multiple_of(every))
     }
+
+    fn flush(&mut self) -> Result<(), TelemetryError> {
+        self.file.sync()
+    }
+}
+
+/// What TensorBoard shows of an event; nothing of most.
+fn values(event: &Event, wall_time: f64) -> Vec<Value> {
+    let scalars = |values: Vec<(String, f64)>| {
+        values.into_iter().map(|(name, value)| Value::scalar(name, value)).collect()
+    };
+    if let Some(values) = event.scalars() {
+        return scalars(values);
+    }
+    match event {
+        Event::Started(started) => vec![charts(started)],
+        Event::HParams(options) => vec![session_start(options, wall_time)],
+        Event::Histograms(all) => all.iter().map(|(name, of)| Value::histogram(name, of)).collect(),
+        Event::PrCurves(all) => {
+            all.iter().map(|(name, curve)| Value::pr_curve(name, curve)).collect()
+        }
+        Event::Text { name, markdown } => vec![Value::text(name, markdown)],
+        Event::Image { name, size, png } => vec![Value::image(name, *size, png)],
+        Event::Ended(metrics) => {
+            let named = metrics.iter().map(|(name, value)| (format!("final/{name}"), *value));
+            let mut values: Vec<Value> = scalars(named.collect());
+            values.push(session_end(wall_time));
+            values
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The layout of custom scalars: the losses in one chart, then each other metric.
+fn charts(started: &Started) -> Value {
+    // Tags are regular expressions, matched from their beginning.
+    let tag = |name: &str| format!("{name}$");
+    let validation = |name: &str| tag(&format!("validation/{name}"));
+    let mut losses = vec![tag("train/loss")];
+    losses.extend(started.metrics.first().map(|loss| validation(loss)));
+    let others = started.metrics.iter().skip(1);
+    let others = others.map(|name| ((*name).to_owned(), vec![validation(name)]));
+    let charts = std::iter::once(("loss".to_owned(), losses)).chain(others).collect();
+    layout(&[("training and validation", charts)])
 }
 
 /// What follows the prefix in the name of the event file in `dir` that TensorBoard reads last.

@@ -12,7 +12,7 @@ impl Config {
     /// [`changeable`](rappel_registry::Field::changeable).
     ///
     /// The length is compared by what it does to the schedules, and the data by its fingerprint.
-    fn decisive(&self) -> Table {
+    pub(crate) fn decisive(&self) -> Table {
         let mut table = self.options.to_toml();
         remove_changeable(&fields(self.task()), &mut table);
         table.remove("out");

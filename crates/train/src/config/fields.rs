@@ -6,7 +6,7 @@ use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Field, InvalidOption, Kind, OptionSet, Options};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::SCHEDULES;
-use rappel_telemetry::SINKS;
+use rappel_telemetry::{SINKS, check_sections};
 
 use super::train::TrainOptions;
 use crate::early_stopping::EarlyStoppingOptions;
@@ -95,21 +95,24 @@ pub struct CheckpointOptions {
 #[derive(Debug, Clone, PartialEq, Options)]
 #[options(check = Self::check)]
 pub struct TelemetryOptions {
-    /// who is told of the scalars; see `rappel list sinks`
-    #[option(default = ["jsonl", "tensorboard"], aka("report_to"), changeable)]
-    pub sinks: Vec<String>,
+    /// where events are written: names, or tables with a name and options; see `rappel list sinks`
+    #[option(kind = Kind::Sections(&SINKS), default = standard_sinks())]
+    #[option(aka("report_to"), changeable)]
+    pub sinks: Vec<Options>,
+}
+
+/// The sinks of a run whose config names none.
+fn standard_sinks() -> Vec<Options> {
+    let section = |name: &str| {
+        let named = [("name".to_owned(), name.into())].into_iter().collect();
+        SINKS.resolve("telemetry.sinks", &named).expect("a sink that needs no options").1
+    };
+    ["jsonl", "tensorboard"].map(section).to_vec()
 }
 
 impl TelemetryOptions {
-    /// The sinks are opened only when the run's directory is made, so their names are checked here.
+    /// The sinks are opened only when the run's directory is made, so they are checked here.
     fn check(&self) -> Result<(), InvalidOption> {
-        for (i, name) in self.sinks.iter().enumerate() {
-            SINKS.lookup(name).map_err(|error| InvalidOption::new("sinks", error.to_string()))?;
-            if self.sinks[..i].contains(name) {
-                let reason = format!("`{name}` is given twice; give it once");
-                return Err(InvalidOption::new("sinks", reason));
-            }
-        }
-        Ok(())
+        check_sections(&self.sinks).map_err(|reason| InvalidOption::new("sinks", reason))
     }
 }
