@@ -170,8 +170,9 @@ mod tests {
             }
         }
         // Where the leading bits change.
-        values
-            .extend((1..300_u32).map(|i| f32::from_bits(i * 7 << SHIFT)).filter(|v| v.is_finite()));
+        values.extend(
+            (1..300_u32).map(|i| f32::from_bits((i * 7) << SHIFT)).filter(|v| v.is_finite()),
+        );
         for value in values {
             let mut histogram = Histogram::default();
             histogram.extend([value]);

@@ -123,13 +123,16 @@ fn hparams_value(tag: &str, info: Info) -> Value {
     Value::of_plugin(tag, "hparams", data.encode_to_vec(), nothing)
 }
 
+/// Charts, each with its title and the tags of its lines.
+type Charts = Vec<(String, Vec<String>)>;
+
 /// The layout of the custom scalars: categories of charts, each a title and the tags of its lines.
-pub(crate) fn layout(categories: &[(&str, Vec<(String, Vec<String>)>)]) -> Value {
+pub(crate) fn layout(categories: &[(&str, Charts)]) -> Value {
     let chart = |(title, tags): &(String, Vec<String>)| Chart {
         title: title.clone(),
         lines: Some(Lines { tag: tags.clone() }),
     };
-    let category = |(title, charts): &(&str, Vec<(String, Vec<String>)>)| Category {
+    let category = |(title, charts): &(&str, Charts)| Category {
         title: (*title).to_owned(),
         chart: charts.iter().map(chart).collect(),
     };

@@ -75,7 +75,8 @@ impl Run {
     pub(crate) fn conclude(&mut self, report: &Report) -> Result<(), TrainError> {
         if let Some(sample) = &report.sample {
             // As code, so that nothing in it is taken for Markdown.
-            let markdown: String = sample.lines().map(|line| format!("    {line}\n")).collect();
+            let lines: Vec<_> = sample.lines().map(|line| format!("    {line}")).collect();
+            let markdown = lines.join("\n");
             self.emit(&Event::Text { name: "sample", markdown: &markdown })?;
         }
         let mut metrics = vec![("train_loss".to_owned(), report.train_loss)];
