@@ -1,7 +1,8 @@
 //! What sinks are told of a run as it goes.
 
 use rappel_registry::toml::{Table, Value};
-use rappel_telemetry::{Event, HParam, Moment, Sink, Started, Values};
+use rappel_telemetry::{Event, HParam, Histogram, Moment, Sink, Started, Values};
+use rappel_tensor::{DType, Tensor};
 
 use crate::run::wall_time;
 use crate::{Metric, Report, Run, Step, TrainError};
@@ -30,6 +31,9 @@ impl Run {
 
     /// Logs what a step came to, where that is due.
     pub(crate) fn tell(&mut self, step: &Step) -> Result<(), TrainError> {
+        if self.sinks.wants_details(step.step, step.step == step.steps) {
+            self.emit_weights()?;
+        }
         let every = self.log_every();
         if !self.due(every as u64) {
             return Ok(());
@@ -48,6 +52,17 @@ impl Run {
             values.push(("train/batch_size", samples as f64));
         }
         self.log(&values)
+    }
+
+    /// Gives the sinks a histogram of each parameter.
+    fn emit_weights(&mut self) -> Result<(), TrainError> {
+        let histograms = |(name, tensor): (String, Tensor)| {
+            let mut histogram = Histogram::default();
+            histogram.extend(tensor.to_dtype(DType::F32).to_vec::<f32>());
+            (format!("weights/{name}"), histogram)
+        };
+        let all: Vec<_> = self.task.params().tensors().into_iter().map(histograms).collect();
+        self.emit(&Event::Histograms(&all))
     }
 
     /// Tells sinks of the run before its first step: what it is, its options and its config.

@@ -27,8 +27,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// The options of the sink.
 #[derive(Debug, Clone, PartialEq, Options)]
 pub struct TensorBoardOptions {
-    /// steps between histograms of weights, gradients and updates; validations at these steps add the confusion
-    /// matrix and precision-recall curves. The end adds all of them, too. 0: none of them
+    /// steps between histograms of the weights; the last step has them, too. 0: none
     #[option(default = 100, aka("histogram_freq", "log_freq"))]
     pub histogram_every: u64,
 }
