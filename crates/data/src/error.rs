@@ -87,6 +87,14 @@ pub enum DataError {
         /// What is wrong with it and what to do.
         reason: String,
     },
+    /// A chat template that is missing or not valid, or a conversation that it cannot write.
+    #[error("chat template of {name}: {reason}")]
+    Chat {
+        /// Where the template comes from.
+        name: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// A corpus with too few repeated pairs for the vocabulary asked for.
     #[error(
         "data.vocab_size = {asked}: the corpus gives a vocabulary of {found} at most; lower \
@@ -153,6 +161,10 @@ impl DataError {
 
     pub(crate) fn table(path: &Path, reason: impl Into<String>) -> Self {
         Self::Table { path: path.to_owned(), reason: reason.into() }
+    }
+
+    pub(crate) fn chat(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Chat { name: name.into(), reason: reason.into() }
     }
 
     pub(crate) fn tokenizer(name: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -28,6 +28,7 @@
 
 mod baseline;
 mod cargo_workspace;
+mod chat;
 mod config;
 mod contain;
 mod corpus;
@@ -50,6 +51,9 @@ mod trigram;
 mod walk;
 
 pub use baseline::{Surprise, byte_trigram, token_trigram};
+pub use chat::{
+    ChatTemplate, ChatValue, Content, Conversation, Message, RenderOptions, Rendered, ToolCall,
+};
 pub use config::{DATA, DataConfig, DataSection, TextOptions, TokenizerChoice};
 pub use corpus::{Corpus, Document};
 pub use dataset::{Dataset, HeldOut};
@@ -67,5 +71,5 @@ pub use table::{TableBatch, TableRows, Value, Wanted, write_csv};
 pub use text::Text;
 pub use text_file::read_documents;
 pub use text_samples::{Batch, TextSamples};
-pub use tokenizer::{END_OF_DOCUMENT, StreamDecoder, Tokenizer};
+pub use tokenizer::{ChatTokens, END_OF_DOCUMENT, StreamDecoder, Tokenizer};
 pub use trigram::Trigram;

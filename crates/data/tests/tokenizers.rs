@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use rappel_data::{Corpus, Document, Tokenizer};
+use rappel_data::{Conversation, Corpus, Document, Message, RenderOptions, Tokenizer};
 use serde_json::Value;
 
 fn golden_folder() -> PathBuf {
@@ -55,7 +55,7 @@ fn ids_are_those_of_transformers() {
 fn the_files_are_those_transformers_read() {
     for (name, tokenizer) in [("byte", Tokenizer::byte()), ("bpe", bpe())] {
         for (file, contents) in tokenizer.files() {
-            let read = std::fs::read_to_string(golden_folder().join(name).join(file)).unwrap();
+            let read = std::fs::read_to_string(golden_folder().join(name).join(&file)).unwrap();
             assert_eq!(contents, read, "{name}/{file}");
         }
     }
@@ -193,4 +193,109 @@ fn any_text() -> impl Strategy<Value = String> {
     ]);
     let piece = prop_oneof![4 => special.prop_map(str::to_owned), 1 => any::<String>()];
     proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// A folder with the files of a case of `side_files.json`.
+fn side_files(case: &Value) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let json = std::fs::read(golden_folder().join("metaspace/tokenizer.json")).unwrap();
+    let mut json: Value = serde_json::from_slice(&json).unwrap();
+    json["post_processor"] = case["post_processor"].clone();
+    std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+    for (file, text) in case["files"].as_object().unwrap() {
+        std::fs::write(folder.path().join(file), text.as_str().unwrap()).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn files_beside_a_tokenizer_mean_what_they_mean_to_transformers() {
+    let golden = std::fs::read(golden_folder().join("side_files.json")).unwrap();
+    let golden: Value = serde_json::from_slice(&golden).unwrap();
+    let cases = golden["cases"].as_object().unwrap();
+    assert!(cases.len() >= 9);
+    let chat = Conversation::from_json(&golden["chat"].to_string()).unwrap();
+    for (name, case) in cases {
+        let folder = side_files(case);
+        let read = Tokenizer::from_file(folder.path(), None).unwrap();
+        // What is saved is read as the same.
+        let saved = tempfile::tempdir().unwrap();
+        read.save(saved.path()).unwrap();
+        for tokenizer in [&read, &Tokenizer::from_file(saved.path(), None).unwrap()] {
+            let texts = golden["texts"].as_array().unwrap();
+            for (text, ids) in texts.iter().zip(case["ids"].as_array().unwrap()) {
+                let got = tokenizer.encode_prompt(text.as_str().unwrap()).unwrap();
+                assert_eq!(got, numbers(ids), "{name}: {text}");
+            }
+            let special = tokenizer.special_tokens();
+            assert_eq!(serde_json::to_value(special).unwrap(), case["special_tokens"], "{name}");
+            assert_eq!(u64::from(tokenizer.end_of_document()), case["eos_token_id"], "{name}");
+            assert_eq!(tokenizer.vocab_size() as u64, case["vocab_size"], "{name}");
+            // Where the files say nothing, the side is that of a class of transformers.
+            if let Some(side) = tokenizer.padding_side() {
+                assert_eq!(side, case["padding_side"], "{name}");
+            }
+            assert_eq!(tokenizer.padding_side().is_some(), name == "added");
+            let most = case["model_max_length"].as_u64().map(|most| most as usize);
+            assert_eq!(tokenizer.model_max_length(), most, "{name}");
+            let template = tokenizer.chat_template(None, &chat);
+            if case["chat_ids"].is_null() {
+                let told = template.err().unwrap().to_string();
+                assert!(
+                    told.contains("there is none") && told.contains("chat_template.jinja"),
+                    "{told}"
+                );
+                continue;
+            }
+            let rendered = template.unwrap().render(&chat, &RenderOptions::default()).unwrap();
+            let tokens = tokenizer.encode_chat(&rendered).unwrap();
+            assert_eq!(tokens.ids, numbers(&case["chat_ids"]), "{name}");
+            let mask: Vec<u32> = tokens.generated.iter().map(|&said| u32::from(said)).collect();
+            assert_eq!(mask, numbers(&case["assistant_masks"]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_conversation_with_tools_has_its_own_template_where_there_is_one() {
+    let golden = std::fs::read(golden_folder().join("side_files.json")).unwrap();
+    let golden: Value = serde_json::from_slice(&golden).unwrap();
+    let folder = side_files(&golden["cases"]["named_templates"]);
+    let tokenizer = Tokenizer::from_file(folder.path(), None).unwrap();
+    let mut chat = Conversation::new(vec![Message::new("user", "hi")]);
+    let text = |name, chat: &Conversation| {
+        let template = tokenizer.chat_template(name, chat).unwrap();
+        template.render(chat, &RenderOptions::default()).unwrap().text
+    };
+    assert!(
+        text(None, &chat).starts_with("<s>")
+            && text(Some("tool_use"), &chat).starts_with("tools <s>")
+    );
+    chat.tools = Some(Vec::new());
+    assert!(text(None, &chat).starts_with("tools <s>"));
+    let told = tokenizer.chat_template(Some("rag"), &chat).err().unwrap().to_string();
+    assert!(told.ends_with("there is none called `rag`; there are: default, tool_use"), "{told}");
+}
+
+#[test]
+fn a_text_that_begins_twice_is_refused() {
+    let mut tokenizer = Tokenizer::byte();
+    tokenizer.set_chat_template("{{ bos_token }}{{ messages[0].content }}");
+    let encode = |content: &str| {
+        let chat = Conversation::new(vec![Message::new("user", content)]);
+        let template = tokenizer.chat_template(None, &chat).unwrap();
+        tokenizer.encode_chat(&template.render(&chat, &RenderOptions::default()).unwrap())
+    };
+    assert_eq!(encode("Hi").unwrap().ids, [256, 72, 105]);
+    let told = encode("<|endoftext|>Hi").unwrap_err().to_string();
+    assert!(told.contains("begins with `<|endoftext|>` twice"), "{told}");
+}
+
+#[test]
+fn tokens_whose_ids_contradict_the_vocabulary_are_refused() {
+    let token = r#"{"content": "</s>", "special": true}"#;
+    let files = serde_json::json!({"tokenizer_config.json": format!(r#"{{"added_tokens_decoder": {{"7": {token}}}}}"#)});
+    let folder = side_files(&serde_json::json!({"post_processor": null, "files": files}));
+    let told = Tokenizer::from_file(folder.path(), None).unwrap_err().to_string();
+    assert!(told.contains("gives `</s>` the id 2, but the files beside it say 7"), "{told}");
 }

@@ -5,17 +5,23 @@ mod bpe;
 mod byte;
 mod file;
 mod pieces;
+mod special;
 mod stream_decoder;
+mod templates;
 mod words;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use rappel_files::replace;
+use rappel_files::{FileError, replace};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 pub use stream_decoder::StreamDecoder;
+pub use templates::ChatTokens;
 
+use self::templates::Templates;
 use self::words::{Known, Words};
 use crate::contain::contain;
 use crate::corpus::{Corpus, Document};
@@ -49,6 +55,11 @@ pub struct Tokenizer {
     vocab_size: usize,
     json: String,
     config: Value,
+    /// By name, such as `bos_token`.
+    special_tokens: BTreeMap<String, String>,
+    templates: Templates,
+    /// The tokenizer that finds special tokens in texts; made when first asked for.
+    spelled: OnceLock<Box<tokenizers::Tokenizer>>,
 }
 
 #[derive(Debug, Clone)]
@@ -67,13 +78,17 @@ impl Tokenizer {
     /// A token a byte: ids 0 to 255 are the bytes, 256 closes a document.
     pub fn byte() -> Self {
         let json = serde_json::to_string_pretty(&byte::tokenizer_json());
+        let config = own_config();
         Self {
             name: "byte".to_owned(),
             kind: Kind::Bytes,
             end_of_document: byte::END_ID,
             vocab_size: byte::END_ID as usize + 1,
             json: json.expect("JSON with texts for keys"),
-            config: own_config(),
+            special_tokens: special::named(&config),
+            config,
+            templates: Templates::default(),
+            spelled: OnceLock::new(),
         }
     }
 
@@ -95,10 +110,13 @@ impl Tokenizer {
         let json = bpe::train(documents, vocab_size.max(257), sample_bytes)?;
         let parsed = serde_json::from_str(&json)
             .map_err(|error| DataError::tokenizer("bpe", error.to_string()))?;
-        Self::from_json("bpe".to_owned(), json, &parsed, None, END_OF_DOCUMENT)
+        Self::from_json("bpe".to_owned(), json, &parsed, None, None, Some(END_OF_DOCUMENT))
     }
 
-    /// Reads a `tokenizer.json`, given by its path or by its folder's.
+    /// Reads a `tokenizer.json`, given by its path or by its folder's, and the files beside it:
+    /// `tokenizer_config.json` and `special_tokens_map.json`, whose tokens are added where the vocabulary lacks them,
+    /// and chat templates. As in transformers, the post-processor of `tokenizer.json` alone says which tokens are put
+    /// around a text; `add_bos_token` and `add_eos_token` change nothing beside it.
     ///
     /// `end_of_document` is the token that closes a document; by default the `eos_token` of the
     /// `tokenizer_config.json` beside it, else a well-known one such as `<|endoftext|>` or `</s>`.
@@ -118,7 +136,8 @@ impl Tokenizer {
         json: String,
         parsed: &Value,
         config: Option<Value>,
-        end: &str,
+        folder: Option<&Path>,
+        end: Option<&str>,
     ) -> Result<Self, DataError> {
         if !parsed["model"]["dropout"].as_f64().unwrap_or(0.0).eq(&0.0) {
             let reason = "its model has dropout, which encodes at random; set it to null there";
@@ -131,8 +150,14 @@ impl Tokenizer {
             .with_truncation(None)
             .map_err(|error| DataError::tokenizer(&name, error.to_string()))?;
         inner.set_encode_special_tokens(true);
-        let Some(end_of_document) = inner.token_to_id(end) else {
-            return Err(DataError::tokenizer(name, format!("has no token `{end}`")));
+        let own = if folder.is_none() { own_config() } else { Value::Null };
+        let config = config.unwrap_or(own);
+        special::add_missing(&name, folder, &config, &mut inner)?;
+        let end = file::choose_end(&name, &inner, &config, end)?;
+        let config = if config.is_null() {
+            foreign_config(inner.id_to_token(end).as_deref())
+        } else {
+            config
         };
         let vocab_size = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
         if vocab_size > json.len().max(MOST_SPARSE) {
@@ -144,10 +169,22 @@ impl Tokenizer {
             return Err(DataError::tokenizer(name, reason));
         }
         let bytes = byte_level_vocabulary(parsed, &inner, vocab_size);
-        let words = pieces::can_be_cut(parsed).then(|| Box::new(Words::new()));
-        let kind = Kind::Text { inner: Box::new(inner), bytes, words };
-        let config = config.unwrap_or_else(own_config);
-        Ok(Self { name, kind, end_of_document, vocab_size, json, config })
+        let words = pieces::can_be_cut(parsed, &inner).then(|| Box::new(Words::new()));
+        let templates = match folder {
+            Some(folder) => Templates::of_folder(folder)?,
+            None => None,
+        };
+        Ok(Self {
+            name,
+            kind: Kind::Text { inner: Box::new(inner), bytes, words },
+            end_of_document: end,
+            vocab_size,
+            json,
+            special_tokens: special::named(&config),
+            templates: templates.unwrap_or_else(|| Templates::of_config(&config)),
+            config,
+            spelled: OnceLock::new(),
+        })
     }
 
     /// One more than its largest id: the least `vocab_size` of a model that reads it.
@@ -158,6 +195,39 @@ impl Tokenizer {
     /// The id that closes a document.
     pub fn end_of_document(&self) -> u32 {
         self.end_of_document
+    }
+
+    /// The special tokens that have names, such as `bos_token`.
+    pub fn special_tokens(&self) -> &BTreeMap<String, String> {
+        &self.special_tokens
+    }
+
+    /// The id of a token, given as the vocabulary spells it.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        match &self.kind {
+            Kind::Text { inner, .. } => inner.token_to_id(token),
+            Kind::Bytes => self.spelled().token_to_id(token),
+        }
+    }
+
+    /// A token as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        match &self.kind {
+            Kind::Text { inner, .. } => inner.id_to_token(id),
+            Kind::Bytes => self.spelled().id_to_token(id),
+        }
+    }
+
+    /// The side on which batches are padded, `left` or `right`, where its files say so.
+    pub fn padding_side(&self) -> Option<&str> {
+        self.config["padding_side"].as_str()
+    }
+
+    /// The longest text that its model was trained on, in tokens, where its files say so. Files that know none say
+    /// 1e30.
+    pub fn model_max_length(&self) -> Option<usize> {
+        let most = self.config["model_max_length"].as_f64()?;
+        (1.0..1e15).contains(&most).then_some(most as usize)
     }
 
     /// Whether it takes bytes that are no UTF-8 text.
@@ -175,6 +245,40 @@ impl Tokenizer {
             self.encode_part(part, &mut known, &mut ids)?;
         }
         Ok(ids)
+    }
+
+    /// The ids of a text to continue, with the tokens that the tokenizer's post-processor puts around every text, such
+    /// as one that begins it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        match &self.kind {
+            Kind::Text { inner, .. } if inner.get_post_processor().is_some() => {
+                let encoding = guarded(&self.name, || inner.encode_fast(text, true))?;
+                Ok(encoding.get_ids().to_vec())
+            }
+            _ => self.encode(text.as_bytes()),
+        }
+    }
+
+    /// A text with the special tokens that it spells, and none around it.
+    fn encode_spelled(&self, text: &str) -> Result<tokenizers::Encoding, DataError> {
+        guarded(&self.name, || self.spelled().encode(text, false))
+    }
+
+    /// The tokenizer that finds special tokens in texts.
+    fn spelled(&self) -> &tokenizers::Tokenizer {
+        self.spelled.get_or_init(|| {
+            let mut inner = match &self.kind {
+                Kind::Text { inner, .. } => inner.clone(),
+                Kind::Bytes => {
+                    Box::new(self.json.parse().expect("the byte tokenizer, which is our own"))
+                }
+            };
+            inner.set_encode_special_tokens(false);
+            inner
+        })
     }
 
     /// The text of ids; special tokens, ends of documents included, are left out.
@@ -272,14 +376,21 @@ impl Tokenizer {
         StreamDecoder::new(self)
     }
 
-    /// The files that `transformers.AutoTokenizer` reads, as names and contents:
-    /// `tokenizer.json` and `tokenizer_config.json`.
-    pub fn files(&self) -> [(&'static str, String); 2] {
+    /// The files that `transformers.AutoTokenizer` reads, as names and contents: `tokenizer.json`,
+    /// `tokenizer_config.json`, and templates of conversations that are files of their own.
+    pub fn files(&self) -> Vec<(String, String)> {
         let config = serde_json::to_string_pretty(&self.config);
-        [
-            ("tokenizer.json", self.json.clone()),
-            ("tokenizer_config.json", config.expect("JSON with texts for keys")),
-        ]
+        let mut files = vec![
+            ("tokenizer.json".to_owned(), self.json.clone()),
+            ("tokenizer_config.json".to_owned(), config.expect("JSON with texts for keys")),
+        ];
+        files.extend(self.templates.files());
+        files
+    }
+
+    /// Its `tokenizer.json`.
+    pub fn json(&self) -> &str {
+        &self.json
     }
 
     /// Writes its [`files`](Self::files) into a folder that exists.
@@ -289,6 +400,9 @@ impl Tokenizer {
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), DataError> {
         for (name, contents) in self.files() {
             let path = folder.as_ref().join(name);
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(FileError::new("create", folder))?;
+            }
             replace(&path, |out| out.write_all(contents.as_bytes()))?;
         }
         Ok(())
@@ -340,6 +454,15 @@ fn byte_level_vocabulary(
         (None, None) => Some(Vec::new()),
     };
     (0..vocab_size as u32).map(bytes_of).collect()
+}
+
+/// The `tokenizer_config.json` of a tokenizer that came without one.
+fn foreign_config(end: Option<&str>) -> Value {
+    json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": end,
+        "clean_up_tokenization_spaces": false,
+    })
 }
 
 /// The `tokenizer_config.json` of the tokenizers made here.

@@ -7,15 +7,15 @@ const PIECE: usize = 1 << 16;
 
 /// Whether a tokenizer gives a text the tokens of its [`pieces`], one after another: it is a
 /// byte-level BPE that splits as GPT-2 does, and nothing of it reaches over that split.
-pub(super) fn can_be_cut(tokenizer: &Value) -> bool {
+pub(super) fn can_be_cut(tokenizer: &Value, inner: &tokenizers::Tokenizer) -> bool {
     let splitter = &tokenizer["pre_tokenizer"];
-    let added = tokenizer["added_tokens"].as_array();
+    let added = inner.get_added_tokens_decoder();
     tokenizer["model"]["type"] == "BPE"
         && tokenizer["normalizer"].is_null()
         && splitter["type"] == "ByteLevel"
         && splitter["add_prefix_space"] == false
         && splitter["use_regex"] != false
-        && added.is_none_or(|added| added.iter().all(|token| token["special"] == true))
+        && added.values().all(|token| token.special)
 }
 
 /// The text in pieces of about 64 KiB.

@@ -188,8 +188,7 @@ impl Model for Pretrained {
     }
 
     fn fingerprint(&self) -> Option<String> {
-        let [(_, tokenizer), _] = self.tokenizer.files();
-        Some(format!("tokenizer {}", sha256(&tokenizer)))
+        Some(format!("tokenizer {}", sha256(self.tokenizer.json())))
     }
 }
 
@@ -258,7 +257,7 @@ pub(super) fn tokenizer(
         let folder = folder.to_owned();
         return Err(TrainError::Vocabulary { folder, tokens, model_size });
     }
-    Ok(if read.files()[0] == bytes.files()[0] { bytes } else { read })
+    Ok(if read.json() == bytes.json() { bytes } else { read })
 }
 
 fn within(what: &'static str, value: usize, most: usize) -> Result<usize, TrainError> {

@@ -67,8 +67,7 @@ impl LanguageSummary {
             vocab_size: config.vocab_size(),
             max_positions: config.max_positions(),
             tokenizer: tokenizer.map(|tokenizer| {
-                let [(_, json), _] = tokenizer.files();
-                let json: Value = serde_json::from_str(&json).unwrap_or_default();
+                let json: Value = serde_json::from_str(tokenizer.json()).unwrap_or_default();
                 let kind = json["model"]["type"].as_str().unwrap_or("unnamed kind");
                 let kind = if tokenizer.takes_any_bytes() { "byte" } else { kind };
                 (kind.to_owned(), tokenizer.vocab_size())
