@@ -1,13 +1,13 @@
-//! What is shown while a run goes: a bar on a terminal, plain lines elsewhere, on standard error.
+//! The progress bar: a sink that draws on a terminal, and writes plain lines elsewhere, on standard error.
 
 use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::Path;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rappel_train::{Metric, Note, Observer, Started, Step, Validation};
+use rappel_telemetry::{Event, Moment, Sink, Started, Step, TelemetryError, Values};
+use rappel_train::Observer;
 
 use crate::escape::{escaped, one_line};
 use crate::output::{Lossy, say};
@@ -31,7 +31,7 @@ pub struct Progress<'a> {
     show: Show,
     profiler: Option<Profiler>,
     /// Whether a console sink writes lines of steps and validations itself.
-    console: Rc<Cell<bool>>,
+    console: Cell<bool>,
     since: Instant,
     prepared: Duration,
     forces: bool,
@@ -69,7 +69,7 @@ impl<'a> Progress<'a> {
             signals,
             show,
             profiler: profile.then(Profiler::new),
-            console: Rc::default(),
+            console: Cell::default(),
             since: Instant::now(),
             prepared: Duration::ZERO,
             forces: false,
@@ -79,24 +79,6 @@ impl<'a> Progress<'a> {
     /// The same, for a run that begins even where memory may not suffice.
     pub fn forcing(self, forces: bool) -> Self {
         Self { forces, ..self }
-    }
-
-    /// Where a console sink writes: above the bar, if there is one.
-    pub fn console(&self) -> Box<dyn Fn() -> Box<dyn Write + Send>> {
-        let used = self.console.clone();
-        match &self.show {
-            Show::Lines { .. } => Box::new(move || {
-                used.set(true);
-                Box::new(Lossy)
-            }),
-            Show::Bar { bar, .. } => {
-                let bar = bar.clone();
-                Box::new(move || {
-                    used.set(true);
-                    Box::new(AboveBar { bar: bar.clone(), line: Vec::new() })
-                })
-            }
-        }
     }
 
     /// How long it took until the run was ready for its first step.
@@ -132,7 +114,41 @@ impl<'a> Progress<'a> {
     }
 }
 
+impl Sink for Progress<'_> {
+    fn log(&mut self, at: Moment, event: &Event) -> Result<(), TelemetryError> {
+        match event {
+            Event::Stage(what) => self.stage(what),
+            Event::Note(text) => self.line(&format!("note: {}", one_line(text))),
+            Event::Started(started) => self.started(at.step, started),
+            Event::Step(step) => self.step(at.step, step),
+            Event::Validation(values) => self.validated(at.step, values),
+            Event::Saved(path) => self.saved(at.step, path),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 impl Observer for Progress<'_> {
+    fn forces(&self) -> bool {
+        self.forces
+    }
+
+    fn should_stop(&self) -> bool {
+        self.signals.came()
+    }
+
+    /// Above the bar, if there is one.
+    fn console(&self) -> Box<dyn Write + Send> {
+        self.console.set(true);
+        match &self.show {
+            Show::Lines { .. } => Box::new(Lossy),
+            Show::Bar { bar, .. } => Box::new(AboveBar { bar: bar.clone(), line: Vec::new() }),
+        }
+    }
+}
+
+impl Progress<'_> {
     fn stage(&mut self, what: &str) {
         match &mut self.show {
             Show::Bar { bar, ready } => {
@@ -146,10 +162,10 @@ impl Observer for Progress<'_> {
         }
     }
 
-    fn started(&mut self, start: &Started) {
+    fn started(&mut self, step: u64, started: &Started) {
         self.prepared = self.since.elapsed();
-        let Started { dir, step, steps, parameters, data, bf16_kernel } = start;
-        let from = if *step > 0 { format!(", from step {step}") } else { String::new() };
+        let Started { dir, steps, parameters, data, bf16_kernel, .. } = started;
+        let from = if step > 0 { format!(", from step {step}") } else { String::new() };
         self.line(&format!("run         {}{from}", one_line(&dir.display().to_string())));
         self.line(&format!("data        {data}"));
         self.line(&format!("parameters  {parameters}"));
@@ -164,7 +180,7 @@ impl Observer for Progress<'_> {
             bar.disable_steady_tick();
             // Before the style: what is drawn in between would tell of 0 steps.
             bar.set_length(*steps);
-            bar.set_position(*step);
+            bar.set_position(step);
             bar.set_message("");
             bar.set_style(style(READY));
             bar.reset_eta();
@@ -173,12 +189,11 @@ impl Observer for Progress<'_> {
         self.restart_profiler();
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, done: u64, step: &Step) {
         if let Some(profiler) = &mut self.profiler {
             profiler.count();
         }
-        let Step { step: done, steps, .. } = *step;
-        let text = numbers(step);
+        let (steps, text) = (step.steps, numbers(step));
         match &mut self.show {
             Show::Bar { bar, ready } => {
                 // The time that is left is known from the first step on.
@@ -198,11 +213,11 @@ impl Observer for Progress<'_> {
         }
     }
 
-    fn evaluated(&mut self, found: &Validation, metrics: &[Metric]) {
+    fn validated(&mut self, step: u64, values: Values) {
         if !self.console.get() {
-            let value = |(metric, value): (&Metric, &f64)| format!("  {} {value:.4}", metric.name);
-            let values: String = metrics.iter().zip(&found.values).map(value).collect();
-            self.line(&format!("step {}  validation{values}", found.step));
+            let value = |(name, value): &(&str, f64)| format!("  {name} {value:.4}");
+            let values: String = values.iter().map(value).collect();
+            self.line(&format!("step {step}  validation{values}"));
         }
         self.restart_profiler();
     }
@@ -212,18 +227,6 @@ impl Observer for Progress<'_> {
             self.line(&format!("step {step}  saved {}", one_line(&path.display().to_string())));
         }
         self.restart_profiler();
-    }
-
-    fn note(&mut self, note: Note) {
-        self.line(&format!("note: {}", one_line(&note.to_string())));
-    }
-
-    fn forces(&self) -> bool {
-        self.forces
-    }
-
-    fn should_stop(&self) -> bool {
-        self.signals.came()
     }
 }
 
@@ -310,21 +313,21 @@ mod tests {
     }
 
     fn started(progress: &mut Progress) {
-        let (dir, data) = ("runs/a\u{1b}[2J\n".into(), "9 tokens".to_owned());
-        progress.started(&Started {
-            dir,
-            step: 0,
+        let started = Started {
+            dir: Path::new("runs/a\u{1b}[2J\n"),
             steps: 24,
             parameters: 3,
-            data,
+            data: "9 tokens",
             bf16_kernel: None,
-        });
+            metrics: &["loss"],
+        };
+        progress.log(Moment::now(0), &Event::Started(started)).unwrap();
     }
 
     #[test]
     fn the_first_frame_tells_the_steps_and_no_time_that_nobody_knows() {
         let text = drawn(|progress| {
-            progress.stage("reading the corpus");
+            progress.log(Moment::now(0), &Event::Stage("reading the corpus")).unwrap();
             std::thread::sleep(2 * TICK);
             started(progress);
         });
@@ -338,14 +341,12 @@ mod tests {
 
     #[test]
     fn a_console_sink_tells_of_validations_alone() {
-        let loss = [Metric { name: "loss", unit: "", greater_is_better: false }];
-        let found = Validation { step: 5, values: vec![1.5] };
         let text = |with_sink: bool| {
             drawn(|progress| {
                 started(progress);
-                let mut sink = with_sink.then(|| progress.console()());
+                let mut sink = with_sink.then(|| progress.console());
                 sink.as_mut().map(|sink| sink.write_all(b"step 5  validation/loss 1.5\n"));
-                progress.evaluated(&found, &loss);
+                progress.log(Moment::now(5), &Event::Validation(&[("loss", 1.5)])).unwrap();
             })
         };
         assert_eq!(text(true).matches("step 5  validation").count(), 1);

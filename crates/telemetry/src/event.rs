@@ -1,6 +1,7 @@
 //! Events of a run, and sinks that take them.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{Histogram, PrCurve, TelemetryError};
 
@@ -11,6 +12,14 @@ pub struct Moment {
     pub step: u64,
     /// Seconds since 1970-01-01 UTC.
     pub wall_time: f64,
+}
+
+impl Moment {
+    /// Now, after so many steps.
+    pub fn now(step: u64) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self { step, wall_time: since.map_or(0.0, |since| since.as_secs_f64()) }
+    }
 }
 
 /// Names with values, such as `train/loss`; any float, NaN and infinities too.
@@ -92,11 +101,9 @@ pub struct Started<'a> {
     pub metrics: &'a [&'a str],
 }
 
-/// One optimizer step.
+/// One optimizer step; the step of its event counts it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// Steps taken, this one included.
-    pub step: u64,
     /// Steps in all.
     pub steps: u64,
     /// Training loss of this step's batch, before the step.

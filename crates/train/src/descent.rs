@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use rappel_optim::StepReport;
-use rappel_telemetry::{Event, Sink};
+use rappel_telemetry::{Event, Sink, Step};
 use rappel_tensor::Tensor;
 
 use crate::step_loss::{Losses, MicroBatch, StepBatch, StepLoss, with_penalty};
-use crate::{Ended, Observer, Pass, Run, Started, Step, TrainError, Validation, guards};
+use crate::{Ended, Observer, Pass, Run, TrainError, Validation, guards};
 
 impl Run {
     /// Takes the steps that are left, then writes the model; or saves a checkpoint and returns when
@@ -17,8 +17,7 @@ impl Run {
     /// [`TrainError::NonFinite`] and [`TrainError::NoGradient`] before they can spoil a parameter;
     /// what the system refuses. Earlier checkpoints stay.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Ended, TrainError> {
-        observer.started(&self.started());
-        self.announce()?;
+        self.announce(observer)?;
         while !self.is_over() {
             if observer.should_stop() {
                 self.save(observer)?;
@@ -26,8 +25,7 @@ impl Run {
                 return Ok(Ended::Stopped { step, dir });
             }
             let step = self.descend()?;
-            self.tell(&step)?;
-            observer.step(&step);
+            self.record(&step, observer)?;
             self.validate_if_due(observer)?;
             self.save_if_due(observer)?;
         }
@@ -46,7 +44,6 @@ impl Run {
         self.remember(loss);
         let units = self.task.units(&mut self.order.samples(step));
         Ok(Step {
-            step: self.state.step,
             steps: self.steps,
             loss,
             penalty,
@@ -103,13 +100,11 @@ impl Run {
             return Ok(());
         }
         let Some(values) = self.validate()? else { return Ok(()) };
-        let metrics = self.task.metrics();
-        let named = metrics.iter().map(|of| of.name).zip(values.iter().copied());
+        let names = self.task.metrics().iter().map(|metric| metric.name);
+        let named: Vec<_> = names.zip(values.iter().copied()).collect();
         self.state.events += 1;
-        self.emit(&Event::Validation(&named.collect::<Vec<_>>()))?;
-        let found = Validation { step: self.state.step, values };
-        observer.evaluated(&found, metrics);
-        self.state.history.push(found);
+        self.emit(observer, &Event::Validation(&named))?;
+        self.state.history.push(Validation { step: self.state.step, values });
         self.follow();
         Ok(())
     }
@@ -148,8 +143,7 @@ impl Run {
             TrainError::Save { step, dir, source: Box::new(source) }
         })?;
         self.saved = self.state.step;
-        observer.saved(self.saved, &path);
-        Ok(())
+        self.emit(observer, &Event::Saved(&path))
     }
 
     /// What a step spoiled is neither saved nor called done: the error names the checkpoint that is left.
@@ -157,16 +151,5 @@ impl Run {
         let Some(tensor) = spoiled else { return Ok(()) };
         let kept = (self.saved > 0).then(|| self.checkpoints.at(self.saved));
         Err(TrainError::Spoiled { step: self.state.step, tensor, kept })
-    }
-
-    fn started(&self) -> Started {
-        Started {
-            dir: self.dir.path().to_owned(),
-            step: self.state.step,
-            steps: self.steps,
-            parameters: self.task.params().trainable_count(),
-            data: self.task.describe(),
-            bf16_kernel: self.precision.kernel,
-        }
     }
 }

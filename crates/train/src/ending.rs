@@ -1,10 +1,10 @@
 //! The end of a run: when it comes, which model is kept, what is reported.
 
-use rappel_telemetry::Sink;
+use rappel_telemetry::{Event, Sink};
 
 use crate::early_stopping::EarlyStopping;
 use crate::events::RECENT;
-use crate::{Note, Observer, Report, Run, TrainError, Validation, guards};
+use crate::{Observer, Report, Run, TrainError, Validation, guards};
 
 impl Run {
     /// Whether all steps are taken, or validation says that no more are worth it.
@@ -22,13 +22,12 @@ impl Run {
     /// Writes the model and gathers what the run came to.
     pub(crate) fn finish(&mut self, observer: &mut dyn Observer) -> Result<Report, TrainError> {
         self.sinks.flush()?;
-        self.note_early_end(observer);
+        self.note_early_end(observer)?;
         let best_step = self.restore_best()?;
         self.optimizer.eval(self.task.params_mut())?;
         self.check_finite(guards::first_non_finite(self.task.params()))?;
         let is_newer = self.state.step > self.opened_at;
-        let mut note = |note| observer.note(note);
-        let model = self.dir.publish_model(is_newer, &mut note, |folder| self.task.save(folder))?;
+        let model = self.dir.publish_model(is_newer, observer, |folder| self.task.save(folder))?;
         let baseline = self.task.baseline(observer)?;
         let metrics = self.task.metrics();
         let of = |found: &Validation| best_step.is_none_or(|step| found.step == step);
@@ -44,16 +43,21 @@ impl Run {
             baseline,
             sample: self.task.sample(observer)?,
         };
-        self.conclude(&report)?;
+        self.conclude(&report, observer)?;
         Ok(report)
     }
 
-    fn note_early_end(&self, observer: &mut dyn Observer) {
+    fn note_early_end(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let step = self.state.step;
-        if let (Some(stopping), true) = (&self.early_stopping, step < self.steps) {
-            let best = stopping.best(&self.state.history).map_or(step, |best| best.step);
-            observer.note(Note::StoppedEarly { step, metric: stopping.metric.name, best });
-        }
+        let Some(stopping) = self.early_stopping.as_ref().filter(|_| step < self.steps) else {
+            return Ok(());
+        };
+        let best = stopping.best(&self.state.history).map_or(step, |best| best.step);
+        let metric = stopping.metric.name;
+        let text = format!(
+            "stopped after step {step}: validation {metric} has not got better since step {best}"
+        );
+        self.emit(observer, &Event::Note(&text))
     }
 
     /// Makes the model that of the best validation, where that is asked for. Returns its step.

@@ -1,11 +1,10 @@
-//! What sinks are told of a run as it goes.
+//! The events of a run as it goes.
 
 use rappel_registry::toml::{Table, Value};
-use rappel_telemetry::{Event, HParam, Histogram, Moment, Sink, Started, Values};
+use rappel_telemetry::{Event, HParam, Histogram, Moment, Sink, Started, Step};
 use rappel_tensor::{DType, Tensor};
 
-use crate::run::wall_time;
-use crate::{Metric, Report, Run, Step, TrainError};
+use crate::{Metric, Observer, Report, Run, TrainError};
 
 /// Newest losses that the mean at the end is taken over.
 pub(crate) const RECENT: usize = 100;
@@ -29,18 +28,30 @@ impl Run {
         losses.sum::<f64>() / self.state.losses.len().min(count) as f64
     }
 
-    /// Logs what a step came to, where that is due.
-    pub(crate) fn tell(&mut self, step: &Step) -> Result<(), TrainError> {
-        if self.sinks.wants_details(step.step, step.step == step.steps) {
-            self.emit_weights()?;
+    /// The events of a step that was taken: the step, and its scalars and histograms where these are due.
+    pub(crate) fn record(
+        &mut self,
+        step: &Step,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let taken = self.state.step;
+        if self.sinks.wants_details(taken, taken == self.steps) {
+            self.emit_weights(observer)?;
         }
-        let every = self.log_every();
-        if !self.due(every as u64) {
-            return Ok(());
+        if self.due(self.config.run().train.log_every) {
+            self.record_scalars(step, observer)?;
         }
+        self.emit(observer, &Event::Step(*step))
+    }
+
+    fn record_scalars(
+        &mut self,
+        step: &Step,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
         let speed = format!("train/{}_per_second", step.unit);
         let mut values = vec![
-            ("train/loss", self.recent_loss(every)),
+            ("train/loss", self.recent_loss(self.log_every())),
             ("train/lr", step.lr),
             ("train/grad_norm", step.grad_norm),
             (speed.as_str(), step.units_per_second),
@@ -48,25 +59,26 @@ impl Run {
         values.extend(step.penalty.map(|penalty| ("train/penalty", penalty)));
         values.extend(self.state.noise.samples().map(|samples| ("train/noise_scale", samples)));
         if self.config.has_ramp() {
-            let samples = self.order.batch_size(step.step - 1);
+            let samples = self.order.batch_size(self.state.step - 1);
             values.push(("train/batch_size", samples as f64));
         }
-        self.log(&values)
+        self.state.events += 1;
+        self.emit(observer, &Event::Scalars(&values))
     }
 
-    /// Gives the sinks a histogram of each parameter.
-    fn emit_weights(&mut self) -> Result<(), TrainError> {
+    /// A histogram of each parameter.
+    fn emit_weights(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let histograms = |(name, tensor): (String, Tensor)| {
             let mut histogram = Histogram::default();
             histogram.extend(tensor.to_dtype(DType::F32).to_vec::<f32>());
             (format!("weights/{name}"), histogram)
         };
         let all: Vec<_> = self.task.params().tensors().into_iter().map(histograms).collect();
-        self.emit(&Event::Histograms(&all))
+        self.emit(observer, &Event::Histograms(&all))
     }
 
-    /// Tells sinks of the run before its first step: what it is, its options and its config.
-    pub(crate) fn announce(&mut self) -> Result<(), TrainError> {
+    /// The events before the first step: what the run is, its options and its config.
+    pub(crate) fn announce(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let dir = self.dir.path().to_owned();
         let (data, metrics) = (self.task.describe(), self.task.metrics());
         let metrics: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
@@ -78,40 +90,44 @@ impl Run {
             bf16_kernel: self.precision.kernel,
             metrics: if self.task.validates() { &metrics } else { &[] },
         };
-        self.emit(&Event::Started(started))?;
+        self.emit(observer, &Event::Started(started))?;
         let mut options = vec![("train.steps".to_owned(), HParam::Number(self.steps as f64))];
         flatten("", &self.config.decisive(), &mut options);
-        self.emit(&Event::HParams(&options))?;
+        self.emit(observer, &Event::HParams(&options))?;
         let markdown = format!("```toml\n{}\n```", self.config.to_toml().trim_end());
-        self.emit(&Event::Text { name: "config", markdown: &markdown })
+        self.emit(observer, &Event::Text { name: "config", markdown: &markdown })
     }
 
-    /// Tells sinks of the metrics of the model that the run keeps, and of what it made.
-    pub(crate) fn conclude(&mut self, report: &Report) -> Result<(), TrainError> {
+    /// The events of the end: the metrics of the model that the run keeps, and what it made.
+    pub(crate) fn conclude(
+        &mut self,
+        report: &Report,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
         if let Some(sample) = &report.sample {
             // As code, so that nothing in it is taken for Markdown.
             let lines: Vec<_> = sample.lines().map(|line| format!("    {line}")).collect();
             let markdown = lines.join("\n");
-            self.emit(&Event::Text { name: "sample", markdown: &markdown })?;
+            self.emit(observer, &Event::Text { name: "sample", markdown: &markdown })?;
         }
         let mut metrics = vec![("train_loss".to_owned(), report.train_loss)];
         let validation =
             |(metric, value): &(Metric, f64)| (format!("validation_{}", metric.name), *value);
         metrics.extend(report.validation.iter().map(validation));
         let metrics: Vec<_> = metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        self.emit(&Event::Ended(&metrics))?;
+        self.emit(observer, &Event::Ended(&metrics))?;
         Ok(self.sinks.flush()?)
     }
 
-    /// Records numbers of the newest step.
-    pub(crate) fn log(&mut self, values: Values) -> Result<(), TrainError> {
-        self.state.events += 1;
-        self.emit(&Event::Scalars(values))
-    }
-
-    /// Gives the sinks an event.
-    pub(crate) fn emit(&mut self, event: &Event) -> Result<(), TrainError> {
-        Ok(self.sinks.log(Moment { step: self.state.step, wall_time: wall_time() }, event)?)
+    /// An event of the newest step goes to the run's sinks, and to whoever watches it.
+    pub(crate) fn emit(
+        &mut self,
+        observer: &mut dyn Observer,
+        event: &Event,
+    ) -> Result<(), TrainError> {
+        let at = Moment::now(self.state.step);
+        self.sinks.log(at, event)?;
+        Ok(observer.log(at, event)?)
     }
 }
 

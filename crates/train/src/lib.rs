@@ -4,7 +4,7 @@
 //! A [`Config`] is parsed, completed and checked; [`Run::create`] builds everything that it names
 //! before it writes anything; [`Run::train`] descends. [`Run::resume`] goes on from the newest whole
 //! checkpoint to the same bits, for whatever is not in a checkpoint is a pure function of the config
-//! and the step. An [`Observer`] watches, and may ask to stop: this library never prints.
+//! and the step. What happens is an event, which the sinks of the config and an [`Observer`] take.
 //!
 //! The loop is in `descent.rs`. What is learned is a [`Learner`]: a dataset, a model and an [`Objective`]; the
 //! tasks of a config wire them, one file each in `tasks/`.
@@ -63,14 +63,14 @@ pub use models::{
     load_model, model_folder,
 };
 pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, TableTarget};
-pub use observer::{Note, Observer, Started, Step};
+pub use observer::{Notes, Observer};
 pub use pass::Pass;
 
 pub use rappel_files::{Destination, FileError};
 pub use rappel_optim::ScheduledValue;
 pub use replay::{ReplayError, Replayed, replay};
 pub use report::{Baseline, Ended, Report};
-pub use run::{Console, Run};
+pub use run::Run;
 pub use run_dir::RunDir;
 pub use scheduled::{Varied, scheduled};
 pub use surface::{Path, Surface};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rappel_files::{move_over, remove, sync_folder, sync_tree};
 
-use crate::{Note, TrainError};
+use crate::{Observer, TrainError};
 
 /// Moves the files of `from` into `to`, which is there, each by a rename; other files stay. One that is
 /// the same is left alone. Where the model `is_newer` than what is there, its files take the place of the
@@ -16,7 +16,7 @@ pub(crate) fn merge(
     from: &Path,
     to: &Path,
     is_newer: bool,
-    note: &mut dyn FnMut(Note),
+    observer: &mut dyn Observer,
 ) -> Result<(), TrainError> {
     sync_tree(from)?;
     let entries = fs::read_dir(from).map_err(TrainError::io("read", from))?;
@@ -34,7 +34,11 @@ pub(crate) fn merge(
                 kept.push(".old");
                 let kept = PathBuf::from(kept);
                 move_over(&path, &kept)?;
-                note(Note::KeptFile { path: path.clone(), kept });
+                observer.note(&format!(
+                    "{} was changed since the run wrote it; what was there is now {}",
+                    path.display(),
+                    kept.display()
+                ))?;
             }
         }
         move_over(&new, &path)?;
@@ -65,6 +69,7 @@ fn same(a: &Path, b: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Notes;
 
     #[test]
     fn files_of_others_stay_and_changed_ones_are_kept() {
@@ -81,12 +86,12 @@ mod tests {
         for (is_newer, kept) in [(false, "{mine}"), (true, "{mine}")] {
             let own = if is_newer { "{3}" } else { "{}" };
             fill(&from, &[("config.json", own), ("weights", "1234"), ("vocabulary", "a b")]);
-            let mut notes = Vec::new();
-            merge(&from, &to, is_newer, &mut |note| notes.push(note)).unwrap();
+            let mut notes = Notes::default();
+            merge(&from, &to, is_newer, &mut notes).unwrap();
             assert_eq!(read("config.json"), own);
             assert_eq!(read("config.json.old"), kept, "only that of the user is kept");
             assert_eq!((read("README.md").as_str(), read("vocabulary").as_str()), ("mine", "a b"));
-            assert_eq!(notes.len(), usize::from(!is_newer), "{notes:?}");
+            assert_eq!(notes.0.len(), usize::from(!is_newer), "{notes:?}");
             assert!(!from.exists() && !to.join("weights.old").exists());
         }
     }

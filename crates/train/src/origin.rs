@@ -18,7 +18,7 @@ pub(crate) fn origin(
 ) -> Result<(Config, Option<Whole>), TrainError> {
     let wanted = config.run().from_sha256.as_ref();
     let Some(path) = &config.run().from else { return Ok((config.clone(), None)) };
-    observer.stage("checking the checkpoint to begin at");
+    observer.stage("checking the checkpoint to begin at")?;
     let step = path.file_name().and_then(|name| name.to_str()?.strip_prefix("step-")?.parse().ok());
     let found = match (step, path.parent()) {
         (Some(step), Some(folder)) => {
@@ -34,8 +34,7 @@ pub(crate) fn origin(
                 error => error,
             })?)
         }
-        _ => Checkpoints::new(path.join("checkpoints"), 1)
-            .newest_whole(&mut |note| observer.note(note))?,
+        _ => Checkpoints::new(path.join("checkpoints"), 1).newest_whole(observer)?,
     };
     let Some(whole) = found else {
         let reason = format!(

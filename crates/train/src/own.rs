@@ -1,6 +1,5 @@
 //! Runs of a program's own dataset, model and objective.
 
-use std::io::stderr;
 use std::path::Path;
 
 use crate::parts::Parts;
@@ -24,18 +23,17 @@ impl Run {
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
         let dir = dir.as_ref();
-        let console = &|| -> Box<dyn std::io::Write + Send> { Box::new(stderr()) };
         let build = |config: &Config, observer: &mut dyn Observer| {
             Parts::of(config, Box::new(learner), observer)
         };
         if RunDir::is_at(dir) {
             let old = Config::parse(&RunDir::open(dir)?.config()?, &[])?;
             config.check_changes(&old)?;
-            return Self::resume_with(dir, &[], console, observer, build);
+            return Self::resume_with(dir, &[], observer, build);
         }
         let name = |path: &Path| TrainError::Name { path: path.to_owned() };
         let out = dir.to_str().ok_or_else(|| name(dir))?.to_owned();
         let config = config.with_keys(&[("out", out)])?;
-        Self::create_with(&config, "", console, observer, build)
+        Self::create_with(&config, "", observer, build)
     }
 }

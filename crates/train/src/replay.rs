@@ -16,7 +16,7 @@ use toml::Table;
 
 use crate::config::{BatchSizeConfig, clipping, fields};
 use crate::scheduled::Variable;
-use crate::{Config, Note, TASKS, TrainError};
+use crate::{Config, Notes, TASKS, TrainError};
 
 /// Why gradients could not be replayed.
 #[derive(Debug, Error)]
@@ -63,7 +63,7 @@ pub struct Replayed {
     /// Bytes of optimizer state.
     pub state_bytes: usize,
     /// What the settings did beyond what they say.
-    pub notes: Vec<Note>,
+    pub notes: Vec<String>,
 }
 
 /// The sections of a config that say what an optimizer does.
@@ -133,8 +133,8 @@ pub fn replay(
     input: &Path,
     output: &Destination,
 ) -> Result<Replayed, TrainError> {
-    let mut notes = Vec::new();
-    let options = sections(&Config::table(config, settings, &mut |note| notes.push(note))?)?;
+    let mut notes = Notes::default();
+    let options = sections(&Config::table(config, settings, &mut notes)?)?;
     let gradients = Gradients::open(input)?;
     let recipe = recipe(&options, gradients.steps)?;
     let mut params = Params::new(0);
@@ -156,7 +156,7 @@ pub fn replay(
         steps: gradients.steps,
         tensors: held.len(),
         state_bytes: optimizer.state_bytes(),
-        notes,
+        notes: notes.0,
     })
 }
 

@@ -1,15 +1,13 @@
 //! A run: built, gone on with, brought to its end.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rappel_data::Order;
 use rappel_files::Lock;
 use rappel_optim::Optimizer;
 use rappel_regularize::Regularization;
-use rappel_telemetry::{Opening, Sink, Sinks, Start, open};
+use rappel_telemetry::{Moment, Opening, Sink, Sinks, Start, open};
 
 use crate::checkpoint::{Checkpoints, State, Whole};
 use crate::early_stopping::EarlyStopping;
@@ -19,17 +17,14 @@ use crate::origin::origin;
 use crate::parts::Parts;
 use crate::precision::Precision;
 use crate::task::Task;
-use crate::{Config, Note, Observer, RunDir, TrainError};
-
-/// Where console sinks write; see [`Opening::console`](rappel_telemetry::Opening).
-pub type Console<'a> = &'a dyn Fn() -> Box<dyn Write + Send>;
+use crate::{Config, Observer, RunDir, TrainError};
 
 /// A training run: what the config says, built, and how far it has come.
 ///
 /// ```no_run
 /// use rappel_train::{Config, Ended, Run};
 /// let config = Config::parse(&std::fs::read_to_string("configs/quickstart.toml").unwrap(), &[])?;
-/// let mut run = Run::create(&config, "quickstart", &|| Box::new(std::io::stderr()), &mut ())?;
+/// let mut run = Run::create(&config, "quickstart", &mut ())?;
 /// match run.train(&mut ())? {
 ///     Ended::Finished(report) => println!("{:?}", report.validation_loss()),
 ///     Ended::Stopped { step, .. } => println!("stopped after step {step}"),
@@ -69,17 +64,15 @@ impl Run {
     pub fn create(
         config: &Config,
         name: &str,
-        console: Console,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        Self::create_with(config, name, console, observer, Parts::build)
+        Self::create_with(config, name, observer, Parts::build)
     }
 
     /// As [`create`](Self::create), of parts that `build` makes.
     pub(crate) fn create_with(
         config: &Config,
         name: &str,
-        console: Console,
         observer: &mut dyn Observer,
         build: impl FnOnce(&Config, &mut dyn Observer) -> Result<Parts, TrainError>,
     ) -> Result<Self, TrainError> {
@@ -90,7 +83,7 @@ impl Run {
         let mut parts = build(&pinned, observer)?;
         let state = parts.begin(origin.as_ref())?;
         let (dir, lock) = RunDir::create(out, name, &parts.config, observer)?;
-        let mut run = Self::open(dir, parts, state, Start::Fresh, console)?;
+        let mut run = Self::open(dir, parts, state, Start::Fresh, observer)?;
         run.lock = lock;
         run.save_origin()?;
         Ok(run)
@@ -107,26 +100,23 @@ impl Run {
     pub fn resume(
         dir: &Path,
         settings: &[&str],
-        console: Console,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        Self::resume_with(dir, settings, console, observer, Parts::build)
+        Self::resume_with(dir, settings, observer, Parts::build)
     }
 
     /// As [`resume`](Self::resume), of parts that `build` makes.
     pub(crate) fn resume_with(
         dir: &Path,
         settings: &[&str],
-        console: Console,
         observer: &mut dyn Observer,
         build: impl FnOnce(&Config, &mut dyn Observer) -> Result<Parts, TrainError>,
     ) -> Result<Self, TrainError> {
         let dir = RunDir::open(dir)?;
         let lock = dir.lock(observer)?;
         let config = resumed_config(&dir.config()?, settings, observer)?;
-        observer.stage("checking the checkpoints");
-        let newest =
-            Checkpoints::new(dir.checkpoints(), 1).newest_whole(&mut |note| observer.note(note))?;
+        observer.stage("checking the checkpoints")?;
+        let newest = Checkpoints::new(dir.checkpoints(), 1).newest_whole(observer)?;
         let (config, origin) =
             if newest.is_none() { origin(&config, observer)? } else { (config, None) };
         let mut parts = build(&config, observer)?;
@@ -142,9 +132,11 @@ impl Run {
             dir.put_config(&parts.config)?;
         }
         let start = Start::Resume { last_step: state.step, events: state.events };
-        let mut run = Self::open(dir, parts, state, start, console)?;
+        let mut run = Self::open(dir, parts, state, start, observer)?;
         run.lock = lock;
-        run.sinks.notes().into_iter().for_each(|note| observer.note(Note::Record(note)));
+        for note in run.sinks.notes() {
+            observer.note(&note)?;
+        }
         run.saved = saved;
         run.save_origin()?;
         // A run killed while it tidied may be at its end, and never save again.
@@ -163,7 +155,7 @@ impl Run {
         parts: Parts,
         state: State,
         start: Start,
-        console: Console,
+        observer: &dyn Observer,
     ) -> Result<Self, TrainError> {
         let Parts {
             config,
@@ -179,7 +171,7 @@ impl Run {
         let keep = config.run().checkpoint.keep;
         let opened_at = state.step;
         let checkpoints = Checkpoints::new(dir.checkpoints(), keep);
-        let sinks = open_sinks(&dir, &config, start, console)?;
+        let sinks = open_sinks(&dir, &config, start, observer)?;
         let mut run = Self {
             checkpoints,
             saved: 0,
@@ -225,7 +217,7 @@ fn resumed_config(
     if settings.is_empty() {
         return Ok(old);
     }
-    let new = Config::parse_noting(text, settings, &mut |note| observer.note(note))?;
+    let new = Config::parse_noting(text, settings, observer)?;
     let new = new.with_absolute_paths()?;
     new.check_changes(&old)?;
     Ok(new)
@@ -242,15 +234,22 @@ fn take_up(
     check_same(dir, &whole.state, &now)?;
     check_length(dir, &parts.config, &whole.state, now.steps)?;
     if whole.state.simd != now.simd {
-        let saved = whole.state.simd.clone();
-        observer.note(Note::OtherSimd { saved, now: now.simd.clone() });
+        let (saved, now) = (&whole.state.simd, &now.simd);
+        observer.note(&format!(
+            "the checkpoint was computed with {saved} instructions, the steps from here on with {now}, which \
+             round differently: the numbers will not be those of the same machine to the bit; \
+             RAPPEL_SIMD={saved} keeps to {saved} where the machine has it"
+        ))?;
     }
     if let (Some(before), Some(here)) = (&whole.state.bf16_kernel, &now.bf16_kernel)
         && before != here
     {
-        observer.note(Note::OtherKernel { before: before.clone(), here: here.clone() });
+        observer.note(&format!(
+            "the run's matrix products used the instructions `{before}` so far and use `{here}` here, so \
+             that rounding differs; RAPPEL_BF16={before} keeps it the same where those exist"
+        ))?;
     }
-    observer.stage("loading the checkpoint");
+    observer.stage("loading the checkpoint")?;
     parts.load(&whole)?;
     let mut state = whole.state;
     state.lengthen(now.steps, parts.config.run().train.eval_every);
@@ -274,15 +273,9 @@ fn open_sinks(
     dir: &RunDir,
     config: &Config,
     start: Start,
-    console: Console,
+    observer: &dyn Observer,
 ) -> Result<Sinks, TrainError> {
-    Ok(open(
-        &config.run().telemetry.sinks,
-        &Opening { dir: dir.path(), start, wall_time: wall_time(), console },
-    )?)
-}
-
-/// Seconds since 1970-01-01 UTC.
-pub(crate) fn wall_time() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    let wall_time = Moment::now(0).wall_time;
+    let opening = Opening { dir: dir.path(), start, wall_time, console: &|| observer.console() };
+    Ok(open(&config.run().telemetry.sinks, &opening)?)
 }

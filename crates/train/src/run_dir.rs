@@ -10,7 +10,7 @@ use rappel_files::{
 };
 
 use crate::model_dir::merge;
-use crate::{Config, Note, Observer, TrainError};
+use crate::{Config, Observer, TrainError};
 
 const CONFIG: &str = "config.toml";
 /// Locked by the process that trains the run; its content names that.
@@ -143,7 +143,10 @@ impl RunDir {
                 Err(TrainError::InUse { dir: self.0.clone(), holder: holder.to_string() })
             }
             Err(LockError::Unsupported) => {
-                observer.note(Note::Unlocked { dir: self.0.clone() });
+                observer.note(&format!(
+                    "the file system of {} knows no locks: make sure that no other process trains this run",
+                    self.0.display()
+                ))?;
                 Ok(None)
             }
             Err(LockError::File(error)) => Err(error.into()),
@@ -183,7 +186,7 @@ impl RunDir {
     pub(crate) fn publish_model(
         &self,
         is_newer: bool,
-        note: &mut dyn FnMut(Note),
+        observer: &mut dyn Observer,
         save: impl FnOnce(&Path) -> Result<(), TrainError>,
     ) -> Result<PathBuf, TrainError> {
         let (beside, model) = (self.0.join(".model.partial"), self.model());
@@ -193,7 +196,7 @@ impl RunDir {
             if fs::symlink_metadata(&model).is_err() {
                 return Ok(publish(&beside, &model)?);
             }
-            merge(&beside, &model, is_newer, note)
+            merge(&beside, &model, is_newer, observer)
         };
         if let Err(error) = saved() {
             // The first error tells; half a model would only take room.

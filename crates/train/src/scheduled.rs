@@ -7,7 +7,7 @@ use rappel_schedule::{Feedback, Horizon, Schedule, ScheduleConfig};
 
 use crate::config::{BatchSizeConfig, clipping};
 use crate::replay::sections;
-use crate::{Config, Note, TrainError};
+use crate::{Config, Notes, TrainError};
 
 /// What a config varies over the steps of its run.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Varied {
     /// The names of schedules that follow the validations, which multiply learning rates as well.
     pub followed: Vec<String>,
     /// What the settings did beyond what they say.
-    pub notes: Vec<Note>,
+    pub notes: Vec<String>,
 }
 
 /// The length of a config's run and what it varies over the steps: learning rates, and whatever else
@@ -44,13 +44,13 @@ pub fn scheduled(
     settings: &[&str],
     steps: Option<u64>,
 ) -> Result<Varied, TrainError> {
-    let mut notes = Vec::new();
-    let options = sections(&Config::table(config, settings, &mut |note| notes.push(note))?)?;
+    let mut notes = Notes::default();
+    let options = sections(&Config::table(config, settings, &mut notes)?)?;
     let Some(steps) = steps.or(options.train.steps) else {
         let reason = "missing, so that the length is not known; give it, or the length as --steps";
         return Err(ConfigError::invalid("train.steps", reason).into());
     };
-    Ok(Varied { notes, ..varied(&options.variable(), steps)? })
+    Ok(Varied { notes: notes.0, ..varied(&options.variable(), steps)? })
 }
 
 /// The options that may follow a schedule.

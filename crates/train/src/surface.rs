@@ -161,7 +161,7 @@ fn section(optimizer: &str) -> Result<Table, TrainError> {
     let mut parts = optimizer.split(':');
     let name = parts.next().unwrap_or_default().trim();
     let settings: Vec<&str> = parts.collect();
-    let mut table = Config::table("", &settings, &mut |_| ())?;
+    let mut table = Config::table("", &settings, &mut ())?;
     table.insert("name".to_owned(), name.into());
     Ok(table)
 }

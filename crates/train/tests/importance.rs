@@ -39,7 +39,7 @@ fn importance_is_what_is_lost_on_the_table_with_the_column_permuted() {
         path.display()
     );
     let config = Config::parse(&text, &["telemetry.sinks=[]"]).unwrap();
-    let mut run = Run::create(&config, "t", &|| Box::new(std::io::sink()), &mut ()).unwrap();
+    let mut run = Run::create(&config, "t", &mut ()).unwrap();
     let Ended::Finished(report) = run.train(&mut ()).unwrap() else { panic!("stopped") };
     let model = TabularModel::load(&report.model).unwrap();
     let value = |table: &Table, name: &str| {

@@ -17,7 +17,7 @@ fn testdata(name: &str) -> PathBuf {
 fn train(config: &str, folder: &Path) -> PathBuf {
     let out = format!("out='{}'", folder.join("run").display());
     let config = Config::parse(config, &[&out, "telemetry.sinks=[]"]).unwrap();
-    let mut run = Run::create(&config, "t", &|| Box::new(std::io::sink()), &mut ()).unwrap();
+    let mut run = Run::create(&config, "t", &mut ()).unwrap();
     match run.train(&mut ()).unwrap() {
         Ended::Finished(report) => report.model,
         Ended::Stopped { .. } => panic!("nobody asked to stop"),
@@ -122,7 +122,7 @@ fn a_network_beats_the_baseline_and_its_folder_tells_the_same() {
         &[&format!("out='{}'", folder.path().join("run").display())],
     )
     .unwrap();
-    let mut run = Run::create(&config, "t", &|| Box::new(std::io::sink()), &mut ()).unwrap();
+    let mut run = Run::create(&config, "t", &mut ()).unwrap();
     let Ended::Finished(report) = run.train(&mut ()).unwrap() else { panic!("stopped") };
     let value =
         |name: &str| report.validation.iter().find(|(metric, _)| metric.name == name).unwrap().1;
@@ -163,7 +163,7 @@ fn regularized(task: &str, model: &str, regularizer: &str) -> Result<Vec<u64>, S
     );
     let out = format!("out='{}'", folder.path().join("run").display());
     let config = Config::parse(&text, &[&out, "telemetry.sinks=[]"]).unwrap();
-    let run = Run::create(&config, "t", &|| Box::new(std::io::sink()), &mut ());
+    let run = Run::create(&config, "t", &mut ());
     let Ended::Finished(report) = run.map_err(|error| error.to_string())?.train(&mut ()).unwrap()
     else {
         panic!("nobody asked to stop")

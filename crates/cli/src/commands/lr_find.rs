@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rappel_files::replace;
-use rappel_train::{Config, LrFind, LrFound, Observer, RunDir, Trial, lr_find};
+use rappel_train::{Config, LrFind, LrFound, RunDir, Trial, lr_find};
 use serde_json::json;
 
 use super::train::name;
@@ -66,7 +66,7 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
     let signals = Signals::catch().context("cannot catch signals")?;
     let mut progress = Progress::new(&signals, false, quiet).forcing(args.force);
-    let config = Config::parse_noting(&text, &settings, &mut |note| progress.note(note))
+    let config = Config::parse_noting(&text, &settings, &mut progress)
         .with_context(|| args.config.display().to_string())?;
     let found = lr_find(&config, &plan, &mut progress);
     progress.finish();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rappel_train::{Config, Ended, Observer, Run};
+use rappel_train::{Config, Ended, Run};
 use serde_json::json;
 
 use crate::names::{self, Names};
@@ -63,16 +63,15 @@ pub struct Args {
 pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let mut progress = Progress::new(&signals, args.profile, quiet).forcing(args.force);
-    let console = progress.console();
     let mut run = match (&args.resume, &args.config) {
         (Some(dir), _) => {
             let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
-            Run::resume(dir, &settings, &console, &mut progress)
+            Run::resume(dir, &settings, &mut progress)
         }
         (None, config) => {
             let path = config.as_deref().unwrap_or(Path::new(""));
             let config = read(path, args, &mut progress)?;
-            Run::create(&config, name(path), &console, &mut progress)
+            Run::create(&config, name(path), &mut progress)
         }
     }?;
     let since = Instant::now();
@@ -100,8 +99,7 @@ fn read(path: &Path, args: &Args, progress: &mut Progress) -> anyhow::Result<Con
         settings.push(format!("{key}={}", toml::Value::from(path.to_string_lossy().into_owned())));
     }
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    let mut note = |note| progress.note(note);
-    Config::parse_noting(&text, &settings, &mut note).with_context(|| path.display().to_string())
+    Config::parse_noting(&text, &settings, progress).with_context(|| path.display().to_string())
 }
 
 /// What runs of a config are called.

@@ -18,7 +18,7 @@ use rappel_tensor::{Params, StreamedTensor, TensorFile, write_tensors_to};
 use serde::{Deserialize, Serialize};
 
 use crate::noise::NoiseScale;
-use crate::{Note, TrainError, Validation};
+use crate::{Observer, TrainError, Validation};
 
 use manifest::Manifest;
 pub(crate) use manifest::sha256;
@@ -157,14 +157,17 @@ impl Checkpoints {
 
     /// The newest checkpoint that is whole, if there is any checkpoint; each one that had to be
     /// passed over is noted.
-    pub fn newest_whole(&self, note: &mut dyn FnMut(Note)) -> Result<Option<Whole>, TrainError> {
+    pub fn newest_whole(&self, observer: &mut dyn Observer) -> Result<Option<Whole>, TrainError> {
         let mut steps = self.steps()?;
         let found = !steps.is_empty();
         while let Some(step) = steps.pop() {
             let path = self.at(step);
             match open(&path, step) {
                 Ok(state) => return Ok(Some(Whole { path, state })),
-                Err(Flaw::Torn(reason)) => note(Note::SkippedCheckpoint { path, reason }),
+                Err(Flaw::Torn(reason)) => {
+                    let path = path.display();
+                    observer.note(&format!("passed over {path}, which is not whole: {reason}"))?;
+                }
                 Err(Flaw::Unreadable(error)) => return Err(error.into()),
             }
         }

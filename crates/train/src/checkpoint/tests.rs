@@ -6,6 +6,7 @@ use std::path::Path;
 use rappel_tensor::Tensor;
 
 use super::*;
+use crate::Notes;
 
 fn named(value: f32) -> Named<'static> {
     vec![("weight", Tensor::from_slice(&[value, -value], [2])).into()]
@@ -19,9 +20,9 @@ fn save(checkpoints: &Checkpoints, step: u64) -> PathBuf {
 
 /// The step of the newest whole checkpoint, and the steps passed over with the reasons.
 fn newest(checkpoints: &Checkpoints) -> (Option<u64>, Vec<String>) {
-    let mut notes = Vec::new();
-    let whole = checkpoints.newest_whole(&mut |note| notes.push(note.to_string())).unwrap();
-    (whole.map(|whole| whole.state.step), notes)
+    let mut notes = Notes::default();
+    let whole = checkpoints.newest_whole(&mut notes).unwrap();
+    (whole.map(|whole| whole.state.step), notes.0)
 }
 
 fn visible(folder: &Path) -> Vec<String> {
@@ -42,7 +43,9 @@ fn what_was_saved_comes_back_and_the_last_ones_are_kept() {
         save(&checkpoints, step);
     }
     assert_eq!(visible(folder.path()), ["step-10", "step-100", "step-90"]);
-    let whole = checkpoints.newest_whole(&mut |note| panic!("{note}")).unwrap().unwrap();
+    let mut notes = Notes::default();
+    let whole = checkpoints.newest_whole(&mut notes).unwrap().unwrap();
+    assert_eq!(notes, Notes::default());
     assert_eq!(whole.state.losses, [0.1, 1.0 / 3.0]);
     let params = whole.params().unwrap().tensor("weight").unwrap();
     assert_eq!(params.to_vec::<f32>(), [100.0, -100.0]);
@@ -89,7 +92,7 @@ fn with_none_whole_nothing_is_begun_anew() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path().to_owned(), 1);
     fs::write(save(&checkpoints, 3).join(STATE), "").unwrap();
-    let error = checkpoints.newest_whole(&mut |_| ()).unwrap_err().to_string();
+    let error = checkpoints.newest_whole(&mut ()).unwrap_err().to_string();
     assert!(error.starts_with("no checkpoint in") && error.contains("is whole"), "{error}");
 }
 

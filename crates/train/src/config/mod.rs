@@ -14,7 +14,7 @@ use rappel_tensor::{DType, Params};
 use toml::{Table, Value};
 
 use crate::tasks::{OWN, TaskEntry, task};
-use crate::{Note, TrainError};
+use crate::{Observer, TrainError};
 
 pub use fields::{CheckpointOptions, RunOptions, TelemetryOptions, fields};
 pub(crate) use train::clipping;
@@ -55,17 +55,17 @@ impl Config {
     /// # Errors
     /// [`TrainError::Toml`] and [`TrainError::Config`]; a wrong key comes with the nearest one.
     pub fn parse(text: &str, settings: &[&str]) -> Result<Self, TrainError> {
-        Self::parse_noting(text, settings, &mut |_| ())
+        Self::parse_noting(text, settings, &mut ())
     }
 
-    /// As [`parse`](Self::parse); what the settings did beyond what they say is noted: one that gives a
+    /// As [`parse`](Self::parse); what the settings did beyond what they say is a note: one that gives a
     /// section another name, such as `schedule.name=rex`, drops the keys that the new one does not have.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
     ///
     /// ```
-    /// use rappel_train::Config;
+    /// use rappel_train::{Config, Notes};
     /// let text = "
     ///     data.files = 'README.md'
     ///     model.name = 'gpt2'
@@ -73,11 +73,11 @@ impl Config {
     ///     schedule = { name = 'cosine', warmup_steps = 10 }
     ///     train.steps = 100
     /// ";
-    /// let mut notes = Vec::new();
+    /// let mut notes = Notes::default();
     /// let settings = ["schedule.name=constant"];
-    /// Config::parse_noting(text, &settings, &mut |note| notes.push(note.to_string()))?;
+    /// Config::parse_noting(text, &settings, &mut notes)?;
     /// assert_eq!(
-    ///     notes,
+    ///     notes.0,
     ///     ["schedule.name = \"constant\" drops what the config gives to `cosine` alone: warmup_steps"]
     /// );
     /// # Ok::<(), rappel_train::TrainError>(())
@@ -85,9 +85,9 @@ impl Config {
     pub fn parse_noting(
         text: &str,
         settings: &[&str],
-        note: &mut dyn FnMut(Note),
+        observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        Self::from_table(&Self::table(text, settings, note)?)
+        Self::from_table(&Self::table(text, settings, observer)?)
     }
 
     /// As [`parse`](Self::parse), for a program's own learner: the sections of tasks are not there, but for
@@ -96,7 +96,7 @@ impl Config {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn own(text: &str, settings: &[&str]) -> Result<Self, TrainError> {
-        let mut table = Self::table(text, settings, &mut |_| ())?;
+        let mut table = Self::table(text, settings, &mut ())?;
         table.insert(TASK.to_owned(), OWN.name.into());
         Self::from_table(&table)
     }
@@ -105,13 +105,13 @@ impl Config {
     pub(crate) fn table(
         text: &str,
         settings: &[&str],
-        note: &mut dyn FnMut(Note),
+        observer: &mut dyn Observer,
     ) -> Result<Table, TrainError> {
         let mut table: Table = toml::from_str(text).map_err(|error| TrainError::Toml {
             origin: "config".to_owned(),
             reason: error.to_string().trim_end().to_owned(),
         })?;
-        overrides::apply_all(&mut table, settings, note)?;
+        overrides::apply_all(&mut table, settings, observer)?;
         Ok(table)
     }
 

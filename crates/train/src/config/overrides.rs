@@ -5,14 +5,14 @@ use toml::{Table, Value};
 
 use super::fields;
 use crate::tasks::TASKS;
-use crate::{Note, TrainError};
+use crate::{Observer, TrainError};
 
 /// Puts all settings into a config. Where one gives a section another name, what only the old entry
 /// knows is dropped, and noted.
 pub(super) fn apply_all(
     table: &mut Table,
     settings: &[&str],
-    note: &mut dyn FnMut(Note),
+    observer: &mut dyn Observer,
 ) -> Result<(), TrainError> {
     let given = table.clone();
     for setting in settings {
@@ -37,12 +37,10 @@ pub(super) fn apply_all(
             .collect();
         if !dropped.is_empty() {
             new.retain(|key, _| !dropped.iter().any(|one| one == key));
-            note(Note::DroppedKeys {
-                section: section.clone(),
-                name,
-                old: old_name,
-                keys: dropped,
-            });
+            let keys = dropped.join(", ");
+            observer.note(&format!(
+                "{section}.name = \"{name}\" drops what the config gives to `{old_name}` alone: {keys}"
+            ))?;
         }
     }
     Ok(())
@@ -110,6 +108,7 @@ fn value(text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Notes;
 
     #[test]
     fn values_are_toml_and_bare_words_are_texts() {
@@ -154,9 +153,9 @@ mod tests {
         let text = "[schedule]\nname = 'cosine'\nwarmup_steps = 4\nnum_cycles = 2\n\
              [optimizer]\nname = 'adamw'\nlr = 1e-3\nbetas = [0.9, 0.95]";
         let with = |settings: &[&str]| {
-            let (mut table, mut notes) = (toml::from_str::<Table>(text).unwrap(), Vec::new());
-            apply_all(&mut table, settings, &mut |note| notes.push(note.to_string())).unwrap();
-            (table, notes)
+            let (mut table, mut notes) = (toml::from_str::<Table>(text).unwrap(), Notes::default());
+            apply_all(&mut table, settings, &mut notes).unwrap();
+            (table, notes.0)
         };
         let (table, notes) = with(&["schedule.name=linear", "optimizer.name=sgd"]);
         assert_eq!(table["schedule"], toml::from_str("name = 'linear'\nwarmup_steps = 4").unwrap());

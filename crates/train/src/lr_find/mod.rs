@@ -109,7 +109,7 @@ pub fn lr_find(
     // What is wrong with the schedule is told before any step.
     let horizon = Horizon { steps: first.steps };
     let factors = Schedule::from_section(&config.run().schedule, horizon, given)?;
-    observer.stage("range test");
+    observer.stage("range test")?;
     let Some((range, diverged)) = range_test(first, plan, observer)? else { return Ok(None) };
     let (steepest, lowest) = (reading::steepest(&range), reading::lowest(&range));
     // A tenth of the rate of the lowest loss is the custom; where the loss did not fall, what is given.
@@ -232,7 +232,7 @@ impl Sweep<'_> {
 
     /// A short run; none where the observer asked to stop.
     fn run(&mut self, lr: f64, observer: &mut dyn Observer) -> Result<Option<Trial>, TrainError> {
-        observer.stage(&format!("run with lr {lr:e}"));
+        observer.stage(&format!("run with lr {lr:e}"))?;
         let mut run = Run::rehearse(self.rehearsed, observer)?;
         // Of a run that goes on from another, what is left.
         let (begun, left) = (run.state.step, run.steps - run.state.step);

@@ -1,11 +1,11 @@
 //! Steps of a run that writes nothing.
 
-use rappel_telemetry::Start;
+use rappel_telemetry::{Event, Start, Step};
 
 use crate::origin::origin;
 use crate::parts::Parts;
 use crate::tasks::Prepared;
-use crate::{Observer, Run, RunDir, Step, TrainError};
+use crate::{Observer, Run, RunDir, TrainError};
 
 impl Run {
     /// A run that writes nothing, for steps whose learning rate is set from outside.
@@ -16,7 +16,7 @@ impl Run {
         let (config, origin) = origin(&prepared.config, observer)?;
         let mut parts = Parts::of(&config, prepared.learner()?, observer)?;
         let state = parts.begin(origin.as_ref())?;
-        Self::open(RunDir::nowhere(), parts, state, Start::Fresh, &|| Box::new(std::io::sink()))
+        Self::open(RunDir::nowhere(), parts, state, Start::Fresh, observer)
     }
 
     /// One optimizer step with a learning rate of `lr`, and its loss; none where that diverged.
@@ -31,7 +31,7 @@ impl Run {
         self.optimizer.scale_schedule(&|_| scale);
         match self.descend() {
             Ok(step) => {
-                observer.step(&Step { steps, ..step });
+                self.emit(observer, &Event::Step(Step { steps, ..step }))?;
                 Ok(Some(step.loss).filter(|loss| loss.is_finite()))
             }
             Err(TrainError::NonFinite { .. }) => Ok(None),

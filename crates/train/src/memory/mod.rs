@@ -10,7 +10,7 @@ use rappel_tensor::{Entry, pool_stats};
 
 use crate::config::TrainOptions;
 use crate::task::Task;
-use crate::{Note, Observer, TrainError};
+use crate::{Observer, TrainError};
 
 /// What the pool of tensors rounds sizes up by, at most: an eighth.
 const ROUNDING: u64 = 8;
@@ -152,8 +152,7 @@ pub(crate) fn check(needs: Needs, observer: &mut dyn Observer) -> Result<(), Tra
     }
     let shortage = Shortage { needs, available, by };
     if observer.forces() {
-        observer.note(Note::ShortOfMemory(shortage));
-        return Ok(());
+        return Ok(observer.note(&format!("{shortage}; begun anyway"))?);
     }
     Err(TrainError::Memory(Box::new(shortage)))
 }

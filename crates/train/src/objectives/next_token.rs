@@ -92,7 +92,7 @@ impl Objective for NextToken {
         held_out: &HeldOut<TextSamples>,
         observer: &mut dyn Observer,
     ) -> Result<Option<Baseline>, TrainError> {
-        observer.stage("fitting the baseline");
+        observer.stage("fitting the baseline")?;
         let targets = held_out.data().targets(held_out.samples().len());
         let (train, validation) = (data.stream(), held_out.data().stream());
         let trigram = byte_trigram(model.tokenizer(), train, validation, targets)?;
@@ -109,7 +109,7 @@ impl Objective for NextToken {
         if options.max_new_tokens == 0 {
             return Ok(None);
         }
-        observer.stage("generating a sample");
+        observer.stage("generating a sample")?;
         let mut text = prompt.clone();
         model.generate(prompt, options, &mut |piece| {
             text.push_str(piece);

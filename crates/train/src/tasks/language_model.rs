@@ -43,14 +43,14 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
     // What can be known before the data is read is.
     check_length(config, (architecture.configure)(section, None)?.max_positions())?;
 
-    observer.stage("reading the corpus");
+    observer.stage("reading the corpus")?;
     let text = Text::build(&data, config.seed())?;
     let sizes = (architecture.configure)(section, Some(text.tokenizer.vocab_size()))?;
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
     let training = Arc::new(text.training()?);
     let held_out = config.held_out(text.held_out()?, training.len())?;
 
-    observer.stage("initialising the model");
+    observer.stage("initialising the model")?;
     Ok(Prepared::new(completed, move |config| {
         let mut params = config.params(sizes.dtype())?;
         let model = sizes.build(&mut params);

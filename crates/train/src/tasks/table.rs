@@ -24,7 +24,7 @@ pub(super) fn prepare(
         let reason = "a table is validated in one piece; leave it out";
         return Err(ConfigError::invalid("train.eval_batches", reason).into());
     }
-    observer.stage("reading the table");
+    observer.stage("reading the table")?;
     let table = data.read(&data.file, wanted)?;
     let (rows, held) = split(config, &table, data.validation_fraction)?;
     let preprocessing = Preprocessing::fit(&table, &rows, &data, wanted)?;
