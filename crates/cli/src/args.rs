@@ -16,7 +16,7 @@ Examples:
   rappel train configs/quickstart.toml
   rappel train configs/quickstart.toml --set optimizer.lr=1e-3 --out runs/try
   rappel train --resume runs/quickstart-1
-  rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-tokens 100
+  rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-new-tokens 100
   rappel eval --model runs/quickstart-1/model --file src/main.rs
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv
   rappel inspect runs/tabular-1 --file test.csv
@@ -46,7 +46,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
-    Generate(generate::Args),
+    Generate(Box<generate::Args>),
     Eval(eval::Args),
     Inspect(inspect::Args),
     List(list::Args),

@@ -49,6 +49,30 @@ impl Signals {
     }
 }
 
+/// Ctrl-C in a talk: it ends what is being computed; where nothing is, or for the second time, it exits.
+pub struct Interrupts {
+    /// Whether the next one exits.
+    exits: Arc<AtomicBool>,
+}
+
+impl Interrupts {
+    /// Catches SIGINT from now on.
+    pub fn catch() -> io::Result<Self> {
+        let exits = Arc::new(AtomicBool::new(true));
+        flag::register_conditional_shutdown(SIGINT, OF_SIGNALS + SIGINT, exits.clone())?;
+        flag::register(SIGINT, exits.clone())?;
+        Ok(Self { exits })
+    }
+
+    /// Computes something that a first one ends; it asks whether one came.
+    pub fn during<T>(&self, compute: impl FnOnce(&dyn Fn() -> bool) -> T) -> T {
+        self.exits.store(false, Ordering::Relaxed);
+        let result = compute(&|| self.exits.load(Ordering::Relaxed));
+        self.exits.store(true, Ordering::Relaxed);
+        result
+    }
+}
+
 /// Makes errors of what the system would end the process for: a file beyond the limit on sizes is a write
 /// that fails, and memory that the system refuses is a failure (exit code 1), after its message.
 pub fn tame() -> io::Result<()> {

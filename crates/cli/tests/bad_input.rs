@@ -174,6 +174,10 @@ fn wrong_arguments_exit_with_2() {
         vec!["train", "tiny.toml", "--resume", "run"],
         vec!["generate"],
         vec!["generate", "--model", "m", "--greedy", "--temperature", "2"],
+        vec!["generate", "--model", "m", "--chat", "--prompt", "x"],
+        vec!["generate", "--model", "m", "--chat", "--json"],
+        vec!["generate", "--model", "m", "--system", "x"],
+        vec!["generate", "--model", "m", "--num-return-sequences", "0"],
         vec!["frobnicate"],
         vec!["--threads", "0", "list"],
     ] {

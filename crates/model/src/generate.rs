@@ -2,6 +2,7 @@
 
 use rappel_tensor::Tensor;
 
+use crate::sampling::Said;
 use crate::{Cache, LanguageModel, Sampling, SamplingError};
 
 /// What can go wrong with generation.
@@ -56,12 +57,19 @@ pub struct GenerateOptions {
     pub sampling: Sampling,
     /// Stop after any of these, which is still given out.
     pub eos_token_id: Vec<u32>,
+    /// Give the log-probability of each token beside it.
+    pub log_probs: bool,
 }
 
 impl Default for GenerateOptions {
     /// Greedy, up to 128 tokens.
     fn default() -> Self {
-        Self { max_new_tokens: 128, sampling: Sampling::Greedy, eos_token_id: Vec::new() }
+        Self {
+            max_new_tokens: 128,
+            sampling: Sampling::default(),
+            eos_token_id: Vec::new(),
+            log_probs: false,
+        }
     }
 }
 
@@ -75,19 +83,47 @@ pub enum Stop {
     /// The model has no position left to read a further token at. Its window does not slide:
     /// learned positions would all change, and with them all that was cached.
     Positions,
+    /// The text has a string that ends it.
+    StopString,
+    /// Whoever asked for it wants no more.
+    Interrupted,
+}
+
+/// A token that was chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Chosen {
+    /// The token.
+    pub id: u32,
+    /// Its natural log-probability by the model itself, before penalties, temperature and what is cut off; 0 where
+    /// it was not asked for.
+    pub log_prob: f64,
+}
+
+/// Continuations of several prompts of one length, computed together a token at a time.
+///
+/// Each is what it would be alone, bit for bit.
+pub struct Generations<'a> {
+    model: &'a dyn LanguageModel,
+    options: GenerateOptions,
+    cache: Cache,
+    /// `[batch, time]`.
+    unread: Vec<u32>,
+    rows: Vec<Row>,
+    failed: bool,
+}
+
+/// One of the continuations.
+struct Row {
+    sampling: Sampling,
+    said: Said,
+    produced: usize,
+    stop: Option<Stop>,
 }
 
 /// Tokens that follow a prompt, each computed when it is asked for.
 ///
 /// The tokens are a pure function of the model, the prompt and the options.
-pub struct Generation<'a> {
-    model: &'a dyn LanguageModel,
-    options: GenerateOptions,
-    cache: Cache,
-    unread: Vec<u32>,
-    produced: usize,
-    stop: Option<Stop>,
-}
+pub struct Generation<'a>(Generations<'a>);
 
 /// Continues `prompt`.
 ///
@@ -114,8 +150,26 @@ pub fn generate<'a>(
     prompt: &[u32],
     options: GenerateOptions,
 ) -> Result<Generation<'a>, GenerateError> {
+    let seed = options.sampling.seed;
+    Ok(Generation(generate_together(model, &[(prompt, seed)], options)?))
+}
+
+/// Continues several prompts of one length, each with its own seed in place of `options.sampling.seed`.
+///
+/// # Errors
+/// As [`generate`].
+///
+/// # Panics
+/// Without prompts, and where their lengths differ.
+#[track_caller]
+pub fn generate_together<'a>(
+    model: &'a dyn LanguageModel,
+    prompts: &[(&[u32], u64)],
+    options: GenerateOptions,
+) -> Result<Generations<'a>, GenerateError> {
     options.sampling.check()?;
-    let (tokens, positions) = (prompt.len(), model.config().max_positions());
+    let tokens = prompts.first().expect("generate: no prompts").0.len();
+    let positions = model.config().max_positions();
     let vocab_size = model.config().vocab_size();
     if tokens == 0 {
         return Err(GenerateError::EmptyPrompt);
@@ -123,31 +177,104 @@ pub fn generate<'a>(
     if tokens > positions {
         return Err(GenerateError::LongPrompt { tokens, positions });
     }
-    if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
-        return Err(GenerateError::UnknownToken { id, vocab_size });
-    }
     let stop = (options.max_new_tokens == 0).then_some(Stop::MaxNewTokens);
+    let (mut unread, mut rows) = (Vec::new(), Vec::new());
+    for (prompt, seed) in prompts {
+        assert!(
+            prompt.len() == tokens,
+            "generate: prompts of {tokens} and {} tokens",
+            prompt.len()
+        );
+        if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
+            return Err(GenerateError::UnknownToken { id, vocab_size });
+        }
+        unread.extend_from_slice(prompt);
+        let sampling = Sampling { seed: *seed, ..options.sampling };
+        rows.push(Row { sampling, said: Said::new(prompt), produced: 0, stop });
+    }
     let room = tokens.saturating_add(options.max_new_tokens).min(positions);
-    let cache = model.new_cache(1, room);
-    Ok(Generation { model, options, cache, unread: prompt.to_vec(), produced: 0, stop })
+    let cache = model.new_cache(rows.len(), room);
+    Ok(Generations { model, options, cache, unread, rows, failed: false })
+}
+
+impl Generations<'_> {
+    /// Why a continuation ended; `None` while it goes on and after an error.
+    pub fn stopped(&self, row: usize) -> Option<Stop> {
+        self.rows[row].stop
+    }
+
+    /// Ends a continuation, whose last token was just given out, for this reason.
+    pub fn end(&mut self, row: usize, why: Stop) {
+        self.rows[row].stop = Some(why);
+    }
+
+    /// The next token of each continuation that has not ended; `None` when all have.
+    ///
+    /// # Errors
+    /// [`GenerateError::NonFinite`], after which all have ended.
+    #[expect(clippy::should_implement_trait, reason = "an iterator of rows would hide the batch")]
+    pub fn next(&mut self) -> Option<Result<Vec<Option<Chosen>>, GenerateError>> {
+        if self.failed || self.rows.iter().all(|row| row.stop.is_some()) {
+            return None;
+        }
+        let chosen = self.step();
+        self.failed = chosen.is_err();
+        Some(chosen)
+    }
+
+    /// Reads what is unread and chooses a token for each row.
+    fn step(&mut self) -> Result<Vec<Option<Chosen>>, GenerateError> {
+        let batch = self.rows.len();
+        let ids: Vec<i64> = self.unread.drain(..).map(i64::from).collect();
+        let ids = Tensor::from_slice(&ids, [batch, ids.len() / batch]);
+        let mut logits = self.model.decode(&ids, &mut self.cache).to_f64_vec();
+        let vocab_size = logits.len() / batch;
+        let mut chosen = Vec::with_capacity(batch);
+        for (row, logits) in self.rows.iter_mut().zip(logits.chunks_exact_mut(vocab_size)) {
+            if row.stop.is_some() {
+                // The rows after an end are computed with the others and read by nobody.
+                self.unread.push(0);
+                chosen.push(None);
+                continue;
+            }
+            if let Some(id) = logits.iter().position(|logit| !logit.is_finite()) {
+                let (value, tokens) = (logits[id], self.cache.len());
+                return Err(GenerateError::NonFinite { value, id, tokens });
+            }
+            let normalizer = if self.options.log_probs { log_sum_exp(logits) } else { 0.0 };
+            // Penalties change the logits.
+            let own = if self.options.log_probs { logits.to_vec() } else { Vec::new() };
+            let id = row.sampling.choose(logits, &row.said, row.produced as u64);
+            let log_prob = own.get(id).map_or(0.0, |logit| logit - normalizer);
+            let id = id as u32;
+            row.said.push(id);
+            row.produced += 1;
+            self.unread.push(id);
+            chosen.push(Some(Chosen { id, log_prob }));
+            row.stop = if self.options.eos_token_id.contains(&id) {
+                Some(Stop::EndOfText)
+            } else if row.produced == self.options.max_new_tokens {
+                Some(Stop::MaxNewTokens)
+            } else if self.cache.len() == self.model.config().max_positions() {
+                Some(Stop::Positions)
+            } else {
+                None
+            };
+        }
+        Ok(chosen)
+    }
+}
+
+/// `ln(sum of exp(x))`.
+fn log_sum_exp(x: &[f64]) -> f64 {
+    let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    largest + x.iter().map(|x| (x - largest).exp()).sum::<f64>().ln()
 }
 
 impl Generation<'_> {
     /// Why it ended; `None` while it goes on and after an error.
     pub fn stopped(&self) -> Option<Stop> {
-        self.stop
-    }
-
-    /// Reads what is unread and chooses a token.
-    fn step(&mut self) -> Result<u32, GenerateError> {
-        let ids: Vec<i64> = self.unread.drain(..).map(i64::from).collect();
-        let ids = Tensor::from_slice(&ids, [1, ids.len()]);
-        let logits = self.model.decode(&ids, &mut self.cache).to_f64_vec();
-        if let Some(id) = logits.iter().position(|logit| !logit.is_finite()) {
-            let (value, tokens) = (logits[id], self.cache.len());
-            return Err(GenerateError::NonFinite { value, id, tokens });
-        }
-        Ok(self.options.sampling.choose(&logits, self.produced as u64) as u32)
+        self.0.stopped(0)
     }
 }
 
@@ -155,25 +282,7 @@ impl Iterator for Generation<'_> {
     type Item = Result<u32, GenerateError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // After an error nothing is left to read.
-        if self.stop.is_some() || self.unread.is_empty() {
-            return None;
-        }
-        let token = match self.step() {
-            Ok(token) => token,
-            Err(error) => return Some(Err(error)),
-        };
-        self.produced += 1;
-        self.unread.push(token);
-        self.stop = if self.options.eos_token_id.contains(&token) {
-            Some(Stop::EndOfText)
-        } else if self.produced == self.options.max_new_tokens {
-            Some(Stop::MaxNewTokens)
-        } else if self.cache.len() == self.model.config().max_positions() {
-            Some(Stop::Positions)
-        } else {
-            None
-        };
-        Some(Ok(token))
+        let chosen = self.0.next()?;
+        chosen.map(|rows| rows[0].map(|chosen| chosen.id)).transpose()
     }
 }

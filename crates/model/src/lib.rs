@@ -48,7 +48,10 @@ pub use files::gguf;
 pub use files::{
     FilesError, ModelFiles, Pretrained, load_pretrained, load_weights, save_pretrained,
 };
-pub use generate::{GenerateError, GenerateOptions, Generation, Stop, generate};
+pub use generate::{
+    Chosen, GenerateError, GenerateOptions, Generation, Generations, Stop, generate,
+    generate_together,
+};
 pub use gguf_dialect::GgufDialect;
 pub use language_model::{LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};

@@ -5,7 +5,7 @@ mod common;
 use common::small;
 use rappel_model::{
     ARCHITECTURES, GenerateError, GenerateOptions, Gpt2Config, ModelConfig, Sampling, Stop,
-    generate,
+    generate, generate_together,
 };
 use rappel_nn::Forward;
 use rappel_tensor::{DType, Key, Params, Tensor};
@@ -184,7 +184,7 @@ fn generation_stops_where_it_says() {
         assert!(tokens.next().is_none(), "it stays ended");
         (text, tokens.stopped().unwrap())
     };
-    let random = Sampling::Random { temperature: 1.0, top_k: None, top_p: None, seed: 4 };
+    let random = Sampling::random(4);
     let options = |n| GenerateOptions { max_new_tokens: n, sampling: random, ..Default::default() };
     let (four, stop) = run(&[3, 1, 4], options(4));
     assert_eq!((four.len(), stop), (4, Stop::MaxNewTokens));
@@ -196,8 +196,46 @@ fn generation_stops_where_it_says() {
     let until = GenerateOptions { eos_token_id: vec![all[5]], ..options(100) };
     assert_eq!(run(&[3, 1, 4], until), (all[..=at].to_vec(), Stop::EndOfText));
     assert_eq!(run(&[3, 1, 4], options(0)), (vec![], Stop::MaxNewTokens));
-    let other = Sampling::Random { temperature: 1.0, top_k: None, top_p: None, seed: 5 };
+    let other = Sampling::random(5);
     assert_ne!(run(&[3, 1, 4], GenerateOptions { sampling: other, ..options(100) }).0, all);
+}
+
+#[test]
+fn a_batch_gives_each_prompt_the_tokens_that_it_has_alone() {
+    let mut params = Params::new(1);
+    let model = small().build(&mut params);
+    let sampling = Sampling { repetition_penalty: 1.3, ..Sampling::random(0) };
+    let options = GenerateOptions { max_new_tokens: 6, sampling, ..Default::default() };
+    let alone = |prompt: &[u32], seed, eos: &[u32]| {
+        let sampling = Sampling { seed, ..sampling };
+        let options = GenerateOptions { sampling, eos_token_id: eos.to_vec(), ..options.clone() };
+        let mut tokens = generate(&*model, prompt, options).unwrap();
+        let text: Vec<u32> = tokens.by_ref().map(Result::unwrap).collect();
+        (text, tokens.stopped().unwrap())
+    };
+    let prompts: [(&[u32], u64); 3] = [(&[3, 1, 4], 7), (&[3, 1, 4], 8), (&[2, 2, 9], 7)];
+    // The first ends early; the others go on.
+    let eos = vec![alone(prompts[0].0, 7, &[]).0[1]];
+    let options = GenerateOptions { eos_token_id: eos.clone(), log_probs: true, ..options.clone() };
+    let mut together = generate_together(&*model, &prompts, options).unwrap();
+    let mut texts = [const { Vec::new() }; 3];
+    while let Some(step) = together.next() {
+        for (text, chosen) in texts.iter_mut().zip(step.unwrap()) {
+            text.extend(chosen);
+        }
+    }
+    for (row, (prompt, seed)) in prompts.iter().enumerate() {
+        let ids: Vec<u32> = texts[row].iter().map(|chosen| chosen.id).collect();
+        assert_eq!((ids, together.stopped(row).unwrap()), alone(prompt, *seed, &eos), "{row}");
+    }
+    assert_eq!(texts[0].len(), 2);
+    // Log-probabilities are the model's own.
+    let ids: Vec<i64> = prompts[2].0.iter().map(|id| i64::from(*id)).collect();
+    let logits = model.logits(&Tensor::from_slice(&ids, [1, 3])).to_f64_vec();
+    let last = &logits[logits.len() - 23..];
+    let sum: f64 = last.iter().map(|logit| logit.exp()).sum();
+    let first = texts[2][0];
+    assert!((first.log_prob - (last[first.id as usize] - sum.ln())).abs() < 1e-6);
 }
 
 #[test]
@@ -211,7 +249,7 @@ fn prompts_that_cannot_be_are_refused() {
     let long = "the prompt has 13 tokens, the model positions for 12; shorten it to at most 12";
     assert_eq!(text(&[1; 13]), long);
     assert_eq!(text(&[1, 23]), "token 23 of the prompt is outside the model's vocabulary of 23");
-    let hot = Sampling::Random { temperature: -1.0, top_k: None, top_p: None, seed: 0 };
+    let hot = Sampling { temperature: -1.0, ..Sampling::random(0) };
     let options = GenerateOptions { sampling: hot, ..GenerateOptions::default() };
     assert!(matches!(generate(&*model, &[1], options), Err(GenerateError::Sampling(_))));
 }

@@ -47,6 +47,14 @@ pub enum TrainError {
     /// A text that cannot be generated.
     #[error(transparent)]
     Generate(Box<GenerateError>),
+    /// A generation_config.json that cannot be followed.
+    #[error("{path}: {reason}")]
+    GenerationConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A run that does not fit into memory.
     #[error(
         "{0}; lower train.batch_size, with more train.gradient_accumulation_steps for the same step, set \

@@ -58,9 +58,10 @@ pub use lr_find::{LrFind, LrFound, RangePoint, Trial, lr_find};
 pub use memory::{Needs, Shortage};
 pub use metrics::{Metric, Validation};
 pub use models::{
-    Equation, EvaluateOptions, Evaluation, Importance, Importances, KINDS, LanguageSummary,
-    ModelKind, Permuting, Predictions, Pretrained, Scores, TabularModel, TensorGroup, TrainedModel,
-    load_model, model_folder,
+    Equation, EvaluateOptions, Evaluation, GeneratedText, GenerationConfig, Importance,
+    Importances, KINDS, LanguageSummary, ModelKind, Output, Permuting, Predictions, Pretrained,
+    Prompt, Scores, Speed, TabularModel, TensorGroup, TextOptions, TrainedModel, load_model,
+    model_folder,
 };
 pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, TableTarget};
 pub use observer::{Notes, Observer};

@@ -187,6 +187,16 @@ impl Tokenizer {
         })
     }
 
+    /// A tokenizer that was saved as the byte tokenizer as what it was: it takes any bytes. Others stay what they are.
+    pub fn taking_any_bytes(self) -> Self {
+        let byte = Self::byte();
+        if self.json == byte.json && self.vocab_size == byte.vocab_size {
+            Self { kind: Kind::Bytes, ..self }
+        } else {
+            self
+        }
+    }
+
     /// One more than its largest id: the least `vocab_size` of a model that reads it.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size

@@ -3,18 +3,19 @@
 //! Adding a kind is a file with its [`TrainedModel`] and a line in [`KINDS`]; the commands that load a
 //! model follow from it.
 
+mod generation;
+mod generation_config;
 mod sound;
 mod table;
 mod text;
 mod text_summary;
 
-use std::io;
 use std::path::{Path, PathBuf};
-
-use rappel_model::{GenerateOptions, Stop};
 
 use crate::{Metric, TrainError};
 
+pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
+pub use generation_config::GenerationConfig;
 pub(crate) use table::logits;
 pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
 #[cfg(test)]
@@ -41,22 +42,12 @@ pub trait TrainedModel {
         Err(self.cannot("predict the rows of a table", "a model of tables"))
     }
 
-    /// Continues `prompt`, handing out text as it becomes certain; returns why it ended.
+    /// The model as one that writes text.
     ///
     /// # Errors
-    /// A prompt that is too long, options out of range, what `out` returns; a model that writes no text.
-    fn generate(
-        &self,
-        _prompt: &str,
-        _options: &GenerateOptions,
-        _out: &mut dyn FnMut(&str) -> io::Result<()>,
-    ) -> Result<Option<Stop>, TrainError> {
+    /// A model that writes none.
+    fn into_language_model(self: Box<Self>) -> Result<Pretrained, TrainError> {
         Err(self.cannot("generate text", "a language model"))
-    }
-
-    /// The longest sequence that it can read and write, in tokens, if it has sequences.
-    fn max_positions(&self) -> Option<usize> {
-        None
     }
 
     /// The error of a model that is asked for something that only others can do.

@@ -1,14 +1,14 @@
 //! A language model with its tokenizer: training, generation and evaluation.
 
-use std::io;
 use std::path::Path;
 
 use rappel_data::{Document, Tokenizer, read_documents};
-use rappel_model::{GenerateOptions, LanguageModel, Stop, generate, save_pretrained};
+use rappel_files::replace;
+use rappel_model::{LanguageModel, save_pretrained};
 use rappel_nn::Forward;
 use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
 
-use super::{EvaluateOptions, ModelKind, Scores, TrainedModel, sound};
+use super::{EvaluateOptions, GenerationConfig, ModelKind, Scores, TrainedModel, sound};
 use crate::checkpoint::sha256;
 use crate::{Metric, Model, TrainError};
 
@@ -24,6 +24,7 @@ pub(super) const KIND: ModelKind = ModelKind {
 pub struct Pretrained {
     inner: rappel_model::Pretrained,
     tokenizer: Tokenizer,
+    generation_config: Option<GenerationConfig>,
 }
 
 /// How well a model predicts a text.
@@ -49,17 +50,39 @@ impl Pretrained {
     /// A model that is about to be trained on text of this tokenizer.
     pub fn new(model: Box<dyn LanguageModel>, params: Params, tokenizer: Tokenizer) -> Self {
         let eos_token_id = vec![tokenizer.end_of_document()];
-        Self { inner: rappel_model::Pretrained { model, params, eos_token_id }, tokenizer }
+        let inner = rappel_model::Pretrained { model, params, eos_token_id };
+        Self { inner, tokenizer, generation_config: None }
     }
 
-    /// Reads a folder with config.json, model.safetensors and tokenizer.json.
+    /// Reads a folder with config.json, model.safetensors and tokenizer.json, and generation_config.json if there is
+    /// one.
     ///
     /// # Errors
     /// What is missing, torn or does not fit together.
     pub fn load(folder: &Path) -> Result<Self, TrainError> {
+        // The small files first: what is wrong with them is told before gigabytes are read.
+        let generation_config = GenerationConfig::load(folder)?;
         let inner = model(folder)?;
         let tokenizer = tokenizer(folder, &inner)?;
-        Ok(Self { inner, tokenizer })
+        Ok(Self { inner, tokenizer, generation_config })
+    }
+
+    /// Its generation_config.json, if it has one.
+    pub fn generation_config(&self) -> Option<&GenerationConfig> {
+        self.generation_config.as_ref()
+    }
+
+    /// The tokens that end a text, by its config.json and its generation_config.json.
+    pub fn eos_token_id(&self) -> Vec<u32> {
+        let of_generation = self.generation_config.as_ref().map(GenerationConfig::eos_token_id);
+        let mut ids = self.inner.eos_token_id.clone();
+        ids.extend(of_generation.unwrap_or_default());
+        ids
+    }
+
+    /// Gives it another template for conversations.
+    pub fn set_chat_template(&mut self, source: impl Into<String>) {
+        self.tokenizer.set_chat_template(source);
     }
 
     /// Its tokenizer.
@@ -70,35 +93,6 @@ impl Pretrained {
     /// The model.
     pub fn model(&self) -> &dyn LanguageModel {
         self.inner.model.as_ref()
-    }
-
-    /// Continues `prompt` (an empty one: begins a new document), handing out text as it becomes
-    /// certain: characters that take several tokens come with their last one. It ends at the end of
-    /// the document at the latest. Returns why it ended.
-    ///
-    /// # Errors
-    /// A prompt too long for the model, options out of range, and what `out` returns.
-    pub fn generate(
-        &self,
-        prompt: &str,
-        options: &GenerateOptions,
-        out: &mut dyn FnMut(&str) -> std::io::Result<()>,
-    ) -> Result<Option<Stop>, TrainError> {
-        let mut options = options.clone();
-        options.eos_token_id.push(self.tokenizer.end_of_document());
-        options.eos_token_id.extend(&self.inner.eos_token_id);
-        let mut ids = self.tokenizer.encode(prompt.as_bytes())?;
-        if ids.is_empty() {
-            ids.push(self.tokenizer.end_of_document());
-        }
-        let mut decoder = self.tokenizer.stream_decoder();
-        let mut give = |text: &str| out(text).map_err(TrainError::Output);
-        let mut tokens = generate(self.model(), &ids, options)?;
-        for id in tokens.by_ref() {
-            give(&decoder.push(id?)?)?;
-        }
-        give(&decoder.finish())?;
-        Ok(tokens.stopped())
     }
 
     /// The loss on a text, or on documents with an end of document between them, in windows of `window` tokens that overlap: each starts `stride` tokens
@@ -184,6 +178,10 @@ impl Model for Pretrained {
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
         let rappel_model::Pretrained { model, params, eos_token_id } = &self.inner;
         save_pretrained(folder, model.as_ref(), params, eos_token_id)?;
+        if let Some(config) = &self.generation_config {
+            let path = folder.join(GenerationConfig::file_name());
+            replace(&path, |out| out.write_all(config.to_text().as_bytes()))?;
+        }
         Ok(self.tokenizer.save(folder)?)
     }
 
@@ -224,17 +222,8 @@ impl TrainedModel for Pretrained {
         Ok(Scores { values, unit: "tokens", count: found.tokens, notes: Vec::new() })
     }
 
-    fn generate(
-        &self,
-        prompt: &str,
-        options: &GenerateOptions,
-        out: &mut dyn FnMut(&str) -> io::Result<()>,
-    ) -> Result<Option<Stop>, TrainError> {
-        self.generate(prompt, options, out)
-    }
-
-    fn max_positions(&self) -> Option<usize> {
-        Some(self.model().config().max_positions())
+    fn into_language_model(self: Box<Self>) -> Result<Pretrained, TrainError> {
+        Ok(*self)
     }
 }
 
@@ -251,13 +240,13 @@ pub(super) fn tokenizer(
     folder: &Path,
     of: &rappel_model::Pretrained,
 ) -> Result<Tokenizer, TrainError> {
-    let (read, bytes) = (Tokenizer::from_file(folder, None)?, Tokenizer::byte());
+    let read = Tokenizer::from_file(folder, None)?.taking_any_bytes();
     let (model_size, tokens) = (of.model.config().vocab_size(), read.vocab_size());
     if tokens > model_size {
         let folder = folder.to_owned();
         return Err(TrainError::Vocabulary { folder, tokens, model_size });
     }
-    Ok(if read.json() == bytes.json() { bytes } else { read })
+    Ok(read)
 }
 
 fn within(what: &'static str, value: usize, most: usize) -> Result<usize, TrainError> {

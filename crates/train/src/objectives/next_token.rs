@@ -1,5 +1,7 @@
 //! Predicting the next token.
 
+use std::ops::ControlFlow;
+
 use rappel_data::{Batch, HeldOut, TextSamples, byte_trigram};
 use rappel_model::{GenerateOptions, activation_bytes};
 use rappel_nn::{Forward, regularized_cross_entropy};
@@ -7,7 +9,7 @@ use rappel_regularize::ActsOn;
 use rappel_tensor::Tensor;
 
 use super::Objective;
-use crate::models::Pretrained;
+use crate::models::{Pretrained, Prompt, TextOptions};
 use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
 
 /// The mean over tokens of `-ln p(token | those before)`, in nats.
@@ -110,11 +112,11 @@ impl Objective for NextToken {
             return Ok(None);
         }
         observer.stage("generating a sample")?;
-        let mut text = prompt.clone();
-        model.generate(prompt, options, &mut |piece| {
-            text.push_str(piece);
-            Ok(())
-        })?;
-        Ok(Some(text))
+        let ids = model.prompt_ids(prompt)?;
+        let options = TextOptions { tokens: options.clone(), ..TextOptions::default() };
+        let prompts = [Prompt { ids, seed: options.tokens.sampling.seed }];
+        let go_on = &mut |_: usize, _: &str| Ok(ControlFlow::Continue(()));
+        let (texts, _) = model.generate_texts(&prompts, &options, go_on)?;
+        Ok(Some(format!("{prompt}{}", texts[0].text)))
     }
 }

@@ -68,12 +68,12 @@ fn sampling(config: &Config) -> GenerateOptions {
     let (top_k, temperature) = (sample.usize("top_k"), sample.f64("temperature"));
     let top_k = (top_k > 0).then_some(top_k);
     let sampling = if temperature == 0.0 {
-        Sampling::Greedy
+        Sampling::default()
     } else {
-        Sampling::Random { temperature, top_k, top_p: None, seed: config.seed() }
+        Sampling { temperature, top_k, ..Sampling::random(config.seed()) }
     };
     let max_new_tokens = sample.usize("max_tokens");
-    GenerateOptions { max_new_tokens, sampling, eos_token_id: vec![] }
+    GenerateOptions { max_new_tokens, sampling, ..GenerateOptions::default() }
 }
 
 /// Samples must fit the model's positions.
