@@ -131,6 +131,15 @@ pub enum HParam {
     Bool(bool),
 }
 
+/// What takes time to compute, so that it is made only for a sink that [wants](Sink::wants) it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// [`Event::Histograms`].
+    Histograms,
+    /// [`Event::Image`] and [`Event::PrCurves`].
+    Pictures,
+}
+
 /// Somewhere events go.
 pub trait Sink {
     /// Takes one event. When this returns, what the sink records of it survives the death of the process.
@@ -140,9 +149,9 @@ pub trait Sink {
     /// tried again.
     fn log(&mut self, at: Moment, event: &Event) -> Result<(), TelemetryError>;
 
-    /// Whether the sink has use for events that cost time to compute at this step: histograms, images and
-    /// curves. Unset: no.
-    fn wants_details(&self, _step: u64, _is_last: bool) -> bool {
+    /// Whether the sink has use for such events at a step, where `since` is the last step before it that
+    /// could have had them. Unset: no.
+    fn wants(&self, _detail: Detail, _since: u64, _step: u64, _is_last: bool) -> bool {
         false
     }
 

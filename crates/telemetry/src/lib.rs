@@ -45,9 +45,9 @@ mod sinks;
 mod summary;
 
 pub use error::TelemetryError;
-pub use event::{Event, HParam, Moment, Sink, Started, Step, Values};
+pub use event::{Detail, Event, HParam, Moment, Sink, Started, Step, Values};
 pub use histogram::Histogram;
-pub use open::{Build, Opening, Sinks, Start, check_sections, open};
+pub use open::{Build, Opening, Sinks, Start, check_sections, draws_histograms, open};
 pub use pr_curve::{PrCurve, THRESHOLDS};
 pub use sinks::SINKS;
 pub use sinks::console::Console;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rappel_registry::{ConfigError, Options};
 
-use crate::{Event, Moment, SINKS, Sink, TelemetryError};
+use crate::{Detail, Event, Moment, SINKS, Sink, TelemetryError};
 
 /// Whether a run begins or goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl Sink for Sinks {
         first_error(self.0.iter_mut().map(|sink| sink.log(at, event)))
     }
 
-    fn wants_details(&self, step: u64, is_last: bool) -> bool {
-        self.0.iter().any(|sink| sink.wants_details(step, is_last))
+    fn wants(&self, detail: Detail, since: u64, step: u64, is_last: bool) -> bool {
+        self.0.iter().any(|sink| sink.wants(detail, since, step, is_last))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -93,6 +93,12 @@ pub fn check_sections(sections: &[Options]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a sink of these sections will want histograms at any step: what they are computed from takes memory.
+pub fn draws_histograms(sections: &[Options]) -> bool {
+    const EVERY: &str = "histogram_every";
+    sections.iter().any(|section| section.declares(EVERY) && section.u64(EVERY) > 0)
 }
 
 /// Opens the sinks of resolved sections of [`SINKS`].

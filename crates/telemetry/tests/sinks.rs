@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rappel_registry::{ConfigError, assert_folder_matches, assert_sound, toml};
 use rappel_telemetry::{
-    Event, JsonLines, Moment, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open,
+    Detail, Event, JsonLines, Moment, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open,
 };
 
 /// A writer whose text can be looked at; it refuses once it holds `room` bytes.
@@ -126,11 +126,19 @@ fn names_are_checked_before_any_file_is_touched() {
 fn details_are_wanted_every_so_many_steps_and_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let sinks = open_in(dir.path(), &["console", "tensorboard"], &paper(0)).unwrap();
-    let wanted: Vec<u64> =
-        (1..=250).filter(|step| sinks.wants_details(*step, *step == 250)).collect();
-    assert_eq!(wanted, [100, 200, 250]);
+    let wanted = |detail, every: u64, last: u64| -> Vec<u64> {
+        let steps = (1..=last).filter(|step| step.is_multiple_of(every) || *step == last);
+        let mut since = 0;
+        let wants = |step: &u64| {
+            let before = std::mem::replace(&mut since, *step);
+            sinks.wants(detail, before, *step, *step == last)
+        };
+        steps.filter(wants).collect()
+    };
+    assert_eq!(wanted(Detail::Histograms, 1, 250), [100, 200, 250]);
+    // The first validation from every thousandth step on.
+    assert_eq!(wanted(Detail::Pictures, 300, 2500), [1200, 2100, 2500]);
     let dir = tempfile::tempdir().unwrap();
-    assert!(
-        !open_in(dir.path(), &["console", "jsonl"], &paper(0)).unwrap().wants_details(100, true)
-    );
+    let lines = open_in(dir.path(), &["console", "jsonl"], &paper(0)).unwrap();
+    assert!(!lines.wants(Detail::Histograms, 99, 100, true));
 }

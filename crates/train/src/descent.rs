@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use rappel_optim::StepReport;
-use rappel_telemetry::{Event, Sink, Step};
+use rappel_telemetry::{Detail, Event, Sink, Step};
 use rappel_tensor::Tensor;
 
+use crate::histograms::{self, Before};
 use crate::step_loss::{Losses, MicroBatch, StepBatch, StepLoss, with_penalty};
 use crate::{Ended, Observer, Pass, Run, TrainError, Validation, guards};
 
@@ -24,8 +25,10 @@ impl Run {
                 let (step, dir) = (self.state.step, self.dir.path().to_owned());
                 return Ok(Ended::Stopped { step, dir });
             }
-            let step = self.descend()?;
-            self.record(&step, observer)?;
+            let next = self.state.step + 1;
+            let draws = self.wants(observer, Detail::Histograms, next - 1, next);
+            let (step, histograms) = self.descend(draws)?;
+            self.record(&step, &histograms, observer)?;
             self.validate_if_due(observer)?;
             self.save_if_due(observer)?;
         }
@@ -33,17 +36,25 @@ impl Run {
         self.finish(observer).map(Ended::Finished)
     }
 
-    /// One optimizer step.
-    pub(crate) fn descend(&mut self) -> Result<Step, TrainError> {
+    /// One optimizer step, and where it `draws` histograms of gradients, updates and weights. Where updates are
+    /// within the backward pass, which saves the memory of whole gradients, there are only those of weights.
+    pub(crate) fn descend(&mut self, draws: bool) -> Result<(Step, histograms::Named), TrainError> {
         let (since, step) = (Instant::now(), self.state.step);
         let batch = self.batch(step);
-        let (report, Losses { data: loss, penalty }) = self
-            .update(&batch)
+        let keeps = draws && !self.config.run().train.update_in_backward;
+        let before = keeps.then(|| Before::of(self.task.params()));
+        let Taken { report, losses: Losses { data: loss, penalty }, gradients } = self
+            .update(&batch, keeps)
             .map_err(|error| guards::explain(error, self.task.as_ref(), &batch))?;
         self.state.step += 1;
         self.remember(loss);
+        let mut drawn = gradients;
+        drawn.extend(before.into_iter().flat_map(|before| before.updates(self.task.params())));
+        if draws {
+            drawn.extend(histograms::weights(self.task.params()));
+        }
         let units = self.task.units(&mut self.order.samples(step));
-        Ok(Step {
+        let step = Step {
             steps: self.steps,
             loss,
             penalty,
@@ -51,20 +62,21 @@ impl Run {
             grad_norm: report.grad_norm.unwrap_or(f64::NAN),
             unit: self.task.unit(),
             units_per_second: units as f64 / since.elapsed().as_secs_f64(),
-        })
+        };
+        Ok((step, drawn))
     }
 
     /// The optimizer's part of a step: the backward pass, and the update after it or within it.
-    fn update(&mut self, batch: &StepBatch) -> Result<(StepReport, Losses), TrainError> {
+    fn update(&mut self, batch: &StepBatch, draws: bool) -> Result<Taken, TrainError> {
         let step = batch.step;
         if self.config.run().train.update_in_backward {
             let MicroBatch { samples, pass } = &batch.parts[0];
             let loss = self.precision.within(|| self.task.loss(samples, batch.weight, pass));
             let penalty = self.regularization.penalty(step);
-            let found = Losses { data: loss.item(), penalty: penalty.as_ref().map(Tensor::item) };
+            let losses = Losses { data: loss.item(), penalty: penalty.as_ref().map(Tensor::item) };
             let loss = with_penalty(loss, penalty);
             let report = self.optimizer.step_backward(step, self.task.params_mut(), loss)?;
-            return Ok((report, found));
+            return Ok(Taken { report, losses, gradients: Vec::new() });
         }
         let mut loss = StepLoss {
             task: self.task.as_mut(),
@@ -74,12 +86,15 @@ impl Run {
             first: None,
             measures: self.config.run().train.noise_scale,
             squares: None,
+            draws,
+            gradients: Vec::new(),
         };
         let report = self.optimizer.descend(step, &mut loss)?;
         if let Some(squares) = &loss.squares {
             self.state.noise.take(squares);
         }
-        Ok((report, loss.first.expect("the step evaluated it")))
+        let losses = loss.first.expect("the step evaluated it");
+        Ok(Taken { report, losses, gradients: loss.gradients })
     }
 
     /// The samples of a step and their passes.
@@ -104,18 +119,30 @@ impl Run {
         let named: Vec<_> = names.zip(values.iter().copied()).collect();
         self.state.events += 1;
         self.emit(observer, &Event::Validation(&named))?;
+        let since = self.state.history.last().map_or(0, |found| found.step);
         self.state.history.push(Validation { step: self.state.step, values });
         self.follow();
-        Ok(())
+        // At the end it is the model that the run keeps which is shown.
+        if self.is_over() || !self.wants(observer, Detail::Pictures, since, self.state.step) {
+            return Ok(());
+        }
+        self.evaluating(|run| run.show(observer))
     }
 
     /// What the task measures; none without validation data.
     pub(crate) fn validate(&mut self) -> Result<Option<Vec<f64>>, TrainError> {
-        // What is kept in the end is what is measured, where a rule hands out an average.
+        self.evaluating(|run| Ok(run.precision.within(|| run.task.validate())))
+    }
+
+    /// Measures what is kept in the end, where a rule hands out an average.
+    fn evaluating<R>(
+        &mut self,
+        measure: impl FnOnce(&mut Self) -> Result<R, TrainError>,
+    ) -> Result<R, TrainError> {
         self.optimizer.eval(self.task.params_mut())?;
-        let values = self.precision.within(|| self.task.validate());
+        let measured = measure(self);
         self.optimizer.train(self.task.params_mut())?;
-        Ok(values)
+        measured
     }
 
     fn save_if_due(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
@@ -152,4 +179,12 @@ impl Run {
         let kept = (self.saved > 0).then(|| self.checkpoints.at(self.saved));
         Err(TrainError::Spoiled { step: self.state.step, tensor, kept })
     }
+}
+
+/// A step of the optimizer.
+struct Taken {
+    report: StepReport,
+    losses: Losses,
+    /// Histograms of the gradients, where they are drawn.
+    gradients: histograms::Named,
 }

@@ -1,6 +1,6 @@
 //! The end of a run: when it comes, which model is kept, what is reported.
 
-use rappel_telemetry::{Event, Sink};
+use rappel_telemetry::{Detail, Event, Sink};
 
 use crate::early_stopping::EarlyStopping;
 use crate::events::RECENT;
@@ -26,6 +26,9 @@ impl Run {
         let best_step = self.restore_best()?;
         self.optimizer.eval(self.task.params_mut())?;
         self.check_finite(guards::first_non_finite(self.task.params()))?;
+        if self.wants(observer, Detail::Pictures, 0, self.steps) {
+            self.show(observer)?;
+        }
         let is_newer = self.state.step > self.opened_at;
         let model = self.dir.publish_model(is_newer, observer, |folder| self.task.save(folder))?;
         let baseline = self.task.baseline(observer)?;

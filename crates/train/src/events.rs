@@ -1,9 +1,9 @@
 //! The events of a run as it goes.
 
 use rappel_registry::toml::{Table, Value};
-use rappel_telemetry::{Event, HParam, Histogram, Moment, Sink, Started, Step};
-use rappel_tensor::{DType, Tensor};
+use rappel_telemetry::{Detail, Event, HParam, Moment, Sink, Started, Step};
 
+use crate::histograms::Named;
 use crate::{Metric, Observer, Report, Run, TrainError};
 
 /// Newest losses that the mean at the end is taken over.
@@ -28,15 +28,28 @@ impl Run {
         losses.sum::<f64>() / self.state.losses.len().min(count) as f64
     }
 
-    /// The events of a step that was taken: the step, and its scalars and histograms where these are due.
+    /// Whether anyone has use for such events at a step; see [`Sink::wants`].
+    pub(crate) fn wants(
+        &self,
+        observer: &dyn Observer,
+        detail: Detail,
+        since: u64,
+        step: u64,
+    ) -> bool {
+        let is_last = step >= self.steps;
+        self.sinks.wants(detail, since, step, is_last)
+            || observer.wants(detail, since, step, is_last)
+    }
+
+    /// The events of a step that was taken: the step, its histograms, and its scalars where these are due.
     pub(crate) fn record(
         &mut self,
         step: &Step,
+        histograms: &Named,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
-        let taken = self.state.step;
-        if self.sinks.wants_details(taken, taken == self.steps) {
-            self.emit_weights(observer)?;
+        if !histograms.is_empty() {
+            self.emit(observer, &Event::Histograms(histograms))?;
         }
         if self.due(self.config.run().train.log_every) {
             self.record_scalars(step, observer)?;
@@ -66,17 +79,6 @@ impl Run {
         self.emit(observer, &Event::Scalars(&values))
     }
 
-    /// A histogram of each parameter.
-    fn emit_weights(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let histograms = |(name, tensor): (String, Tensor)| {
-            let mut histogram = Histogram::default();
-            histogram.extend(tensor.to_dtype(DType::F32).to_vec::<f32>());
-            (format!("weights/{name}"), histogram)
-        };
-        let all: Vec<_> = self.task.params().tensors().into_iter().map(histograms).collect();
-        self.emit(observer, &Event::Histograms(&all))
-    }
-
     /// The events before the first step: what the run is, its options and its config.
     pub(crate) fn announce(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let dir = self.dir.path().to_owned();
@@ -95,7 +97,8 @@ impl Run {
         flatten("", &self.config.decisive(), &mut options);
         self.emit(observer, &Event::HParams(&options))?;
         let markdown = format!("```toml\n{}\n```", self.config.to_toml().trim_end());
-        self.emit(observer, &Event::Text { name: "config", markdown: &markdown })
+        self.emit(observer, &Event::Text { name: "config", markdown: &markdown })?;
+        self.picture_schedule(observer)
     }
 
     /// The events of the end: the metrics of the model that the run keeps, and what it made.

@@ -8,7 +8,7 @@ use rappel_regularize::ActsOn;
 use rappel_tensor::{DType, Grads, Init, Param, Tensor};
 
 use super::*;
-use crate::{Baseline, Metric, Observer, Pass};
+use crate::{Baseline, Metric, Observer, Pass, Show};
 
 /// `mean(scale * weight)`, and a bias that the loss may leave out.
 struct Toy {
@@ -117,6 +117,9 @@ impl Task for Toy {
     fn first_non_finite_activation(&self, _: &[usize], _: &Pass) -> Option<String> {
         let place = (&self.weight.tensor() * self.scale).first_non_finite()?;
         Some(format!("the product, at {place}"))
+    }
+    fn show(&self, _: &mut Show) -> Result<(), TrainError> {
+        Ok(())
     }
     fn save(&self, _: &Path) -> Result<(), TrainError> {
         Ok(())

@@ -10,7 +10,7 @@ use rappel_regularize::ActsOn;
 use rappel_tensor::{Params, Tensor, no_grad, write_tensors_to};
 
 use crate::task::Task;
-use crate::{Baseline, Metric, Objective, Observer, Pass, TrainError};
+use crate::{Baseline, Metric, Objective, Observer, Pass, Show, TrainError};
 
 /// A model that is trained, and how it is kept.
 pub trait Model {
@@ -131,6 +131,13 @@ impl<O: Objective> Task for Learner<O> {
 
     fn validate(&self) -> Option<Vec<f64>> {
         Some(self.objective.evaluate(&self.model, self.held_out.as_ref()?))
+    }
+
+    fn show(&self, show: &mut Show) -> Result<(), TrainError> {
+        match &self.held_out {
+            Some(held_out) => self.objective.show(&self.model, held_out, show),
+            None => Ok(()),
+        }
     }
 
     fn first_non_finite_activation(&self, samples: &[usize], pass: &Pass) -> Option<String> {

@@ -20,6 +20,7 @@ mod families;
 mod follower;
 mod functions;
 mod guards;
+mod histograms;
 mod json;
 mod learner;
 mod length;
@@ -35,6 +36,7 @@ mod origin;
 mod own;
 mod parts;
 mod pass;
+mod pictures;
 mod precision;
 mod replay;
 mod report;
@@ -63,7 +65,7 @@ pub use models::{
     Prompt, Scores, Speed, TabularModel, TensorGroup, TextOptions, TrainedModel, load_model,
     model_folder,
 };
-pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, TableTarget};
+pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, Show, TableTarget};
 pub use observer::{Notes, Observer};
 pub use pass::Pass;
 

@@ -57,8 +57,7 @@ impl Parts {
             params.refresh()
         });
         let samples = order.largest_batch(horizon.steps);
-        let needs =
-            Needs::of(&config.run().train, task.as_ref(), samples, &recipe, &regularization)?;
+        let needs = Needs::of(config.run(), task.as_ref(), samples, &recipe, &regularization)?;
         memory::check(needs, observer)?;
         let optimizer = Optimizer::new(recipe, task.params())?;
         let follower = Follower::new(config, task.as_ref())?;

@@ -4,6 +4,7 @@ use rappel_data::Order;
 use rappel_regularize::Regularization;
 use rappel_tensor::{Grads, Params, Tensor};
 
+use crate::histograms;
 use crate::noise::{Meter, Squares};
 use crate::precision::Precision;
 use crate::task::Task;
@@ -49,6 +50,9 @@ pub(crate) struct StepLoss<'a> {
     /// Whether the gradients' noise is to be measured there, and the result.
     pub measures: bool,
     pub squares: Option<Squares>,
+    /// Whether histograms of the gradients are drawn there, and the result.
+    pub draws: bool,
+    pub gradients: histograms::Named,
 }
 
 /// The loss of a batch, and what is added to it.
@@ -99,6 +103,9 @@ impl rappel_optim::Objective for StepLoss<'_> {
         self.squares = self.squares.take().or(meter.map(Meter::finish));
         if let Some(penalty) = apart {
             penalty.backward_into(&mut grads);
+        }
+        if self.draws && self.first.is_none() {
+            self.gradients = histograms::gradients(&grads, &self.task.params().layout());
         }
         self.first.get_or_insert(Losses { data, penalty });
         Ok((data + penalty.unwrap_or(0.0), grads))

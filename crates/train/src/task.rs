@@ -5,7 +5,7 @@ use std::path::Path;
 use rappel_regularize::ActsOn;
 use rappel_tensor::{Params, Tensor};
 
-use crate::{Baseline, Metric, Observer, Pass, TrainError};
+use crate::{Baseline, Metric, Observer, Pass, Show, TrainError};
 
 /// A [`Learner`](crate::Learner) of any dataset, model and objective; see there and at these for what each
 /// method means.
@@ -43,6 +43,11 @@ pub trait Task {
     fn validates(&self) -> bool;
     /// The values of the metrics; none without validation data.
     fn validate(&self) -> Option<Vec<f64>>;
+    /// Shows pictures and curves of the validation data, if there is any.
+    ///
+    /// # Errors
+    /// Those of `show`.
+    fn show(&self, show: &mut Show) -> Result<(), TrainError>;
     /// What of a forward pass is not finite first; none where only the loss is, or nobody knows.
     fn first_non_finite_activation(&self, samples: &[usize], pass: &Pass) -> Option<String>;
     /// Writes the model into a folder.

@@ -131,7 +131,7 @@ fn write(folder: &Path, found: &LrFound) -> anyhow::Result<()> {
     });
     let head = format!("lr,{}\n", found.measure.replace(' ', "_"));
     save("sweep.csv", head + &rows.collect::<String>())?;
-    picture(found).save(&folder.join("lr_find.png"))
+    draw::save(&picture(found), &folder.join("lr_find.png"))
 }
 
 fn json(found: &LrFound, out: Option<&Path>) -> String {

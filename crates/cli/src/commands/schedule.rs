@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ));
     }
     if let Some(path) = &args.png {
-        picture(steps, &values).save(path)?;
+        draw::save(&picture(steps, &values), path)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut out = BufWriter::new(stdout().lock());
@@ -96,7 +96,7 @@ const HEIGHT: usize = 250;
 fn picture(steps: u64, values: &[ScheduledValue]) -> Picture {
     let mut picture = Picture::new(WIDTH, HEIGHT * values.len());
     for (i, value) in values.iter().enumerate() {
-        let points = points(steps, |step| value.curve.at(step));
+        let points = draw::sampled(steps, WIDTH as u64, |step| value.curve.at(step));
         let x = Axis::around("step", false, points.iter().map(|[x, _]| *x));
         let y = Axis::around("", false, points.iter().map(|[_, y]| *y));
         let curve = Curve { name: String::new(), points, color: PALETTE[i % PALETTE.len()] };
@@ -104,22 +104,4 @@ fn picture(steps: u64, values: &[ScheduledValue]) -> Picture {
         draw::plot(&mut picture, place, &value.name, [x, y], &[curve]);
     }
     picture
-}
-
-/// The curve's points; of more steps than can be told apart, the least and the most of each few.
-fn points(steps: u64, value: impl Fn(u64) -> f64) -> Vec<[f64; 2]> {
-    let few = steps.div_ceil(WIDTH as u64);
-    let mut points = Vec::new();
-    for begin in (0..steps).step_by(few as usize) {
-        let all: Vec<_> =
-            (begin..(begin + few).min(steps)).map(|step| [step as f64, value(step)]).collect();
-        let least = all.iter().min_by(|a, b| a[1].total_cmp(&b[1]));
-        let most = all.iter().max_by(|a, b| a[1].total_cmp(&b[1]));
-        let (Some(&least), Some(&most)) = (least, most) else { continue };
-        points.push(if least[0] < most[0] { least } else { most });
-        if few > 1 {
-            points.push(if least[0] < most[0] { most } else { least });
-        }
-    }
-    points
 }

@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         start[1],
         least.unwrap_or_default()
     );
-    picture(&surface, &title, entry.summary, &paths).save(&args.out)?;
+    draw::save(&picture(&surface, &title, entry.summary, &paths), &args.out)?;
     let line = |(name, path): &(String, Path)| format!("{name}: {}\n", told(path).join(", "));
     print(&paths.iter().map(line).collect::<String>())?;
     Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use crate::log_file::LogFile;
 use crate::plugins::{layout, session_end, session_start};
 use crate::record::{Event as Message, SessionLog, SessionStatus, SourceMetadata, What, framed};
 use crate::summary::{Summary, Value};
-use crate::{Build, Event, Moment, Sink, Start, Started, TelemetryError};
+use crate::{Build, Detail, Event, Moment, Sink, Start, Started, TelemetryError};
 
 pub(crate) const ENTRY: Entry<Build> = Entry {
     name: "tensorboard",
@@ -27,9 +27,13 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// The options of the sink.
 #[derive(Debug, Clone, PartialEq, Options)]
 pub struct TensorBoardOptions {
-    /// steps between histograms of the weights; the last step has them, too. 0: none
+    /// steps between histograms of weights, gradients and updates; the last step has them, too. 0: none
     #[option(default = 100, aka("histogram_freq", "log_freq"))]
     pub histogram_every: u64,
+    /// steps between pictures and precision-recall curves of validations; the last one has them, too. 0: no
+    /// pictures
+    #[option(default = 1000, aka("image_freq", "images_every"))]
+    pub image_every: u64,
 }
 
 const PREFIX: &str = "events.out.tfevents.";
@@ -117,9 +121,12 @@ impl Sink for TensorBoard {
         }))
     }
 
-    fn wants_details(&self, step: u64, is_last: bool) -> bool {
-        let every = self.options.histogram_every;
-        every > 0 && (is_last || step.is_multiple_of(every))
+    fn wants(&self, detail: Detail, since: u64, step: u64, is_last: bool) -> bool {
+        let every = match detail {
+            Detail::Histograms => self.options.histogram_every,
+            Detail::Pictures => self.options.image_every,
+        };
+        every > 0 && (is_last || step / every > since / every)
     }
 
     fn flush(&mut self) -> Result<(), TelemetryError> {

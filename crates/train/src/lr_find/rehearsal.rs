@@ -29,8 +29,8 @@ impl Run {
         self.optimizer.scale_schedule(&|_| 1.0);
         let scale = lr / self.optimizer.lr(self.state.step);
         self.optimizer.scale_schedule(&|_| scale);
-        match self.descend() {
-            Ok(step) => {
+        match self.descend(false) {
+            Ok((step, _)) => {
                 self.emit(observer, &Event::Step(Step { steps, ..step }))?;
                 Ok(Some(step.loss).filter(|loss| loss.is_finite()))
             }

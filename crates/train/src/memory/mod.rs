@@ -6,9 +6,10 @@ use std::fmt;
 
 use rappel_optim::{Footprint, OptimizerConfig};
 use rappel_regularize::Regularization;
+use rappel_telemetry::draws_histograms;
 use rappel_tensor::{Entry, pool_stats};
 
-use crate::config::TrainOptions;
+use crate::config::RunOptions;
 use crate::task::Task;
 use crate::{Observer, TrainError};
 
@@ -33,10 +34,12 @@ pub struct Needs {
     pub activations: u64,
     /// What a step of the optimizer takes and gives back.
     pub working: u64,
+    /// The parameters before a step, where histograms of its updates are drawn.
+    pub copy: u64,
 }
 
 impl Needs {
-    fn parts(&self) -> [(&'static str, u64); 6] {
+    fn parts(&self) -> [(&'static str, u64); 7] {
         [
             ("parameters", self.parameters),
             ("gradients", self.gradients),
@@ -44,6 +47,7 @@ impl Needs {
             ("average of the weights", self.average),
             ("activations, at most", self.activations),
             ("working memory, at most", self.working),
+            ("a copy of the parameters for histograms", self.copy),
         ]
     }
 
@@ -54,12 +58,13 @@ impl Needs {
 
     /// Those of a run whose largest step takes `samples` samples. Allocates nothing.
     pub(crate) fn of(
-        train: &TrainOptions,
+        run: &RunOptions,
         task: &dyn Task,
         samples: usize,
         optimizer: &OptimizerConfig,
         regularization: &Regularization,
     ) -> Result<Self, TrainError> {
+        let train = &run.train;
         let Footprint { state, average, working } = Footprint::of(optimizer, task.params())?;
         let entries = task.params().entries();
         let all = |size: &dyn Fn(&Entry) -> usize| {
@@ -82,7 +87,9 @@ impl Needs {
         let weights = if regularization.computes_with_weights() { WEIGHT_COPIES } else { 0 };
         let activations = task.activation_bytes(samples, r_drop);
         let activations = activations.saturating_add(parameters.saturating_mul(weights));
+        let draws = draws_histograms(&run.telemetry.sinks) && !train.update_in_backward;
         Ok(Self {
+            copy: if draws { parameters as u64 } else { 0 },
             parameters: parameters as u64,
             gradients: gradients as u64,
             state: state as u64,

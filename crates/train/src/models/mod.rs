@@ -16,10 +16,10 @@ use crate::{Metric, TrainError};
 
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
-pub(crate) use table::logits;
 pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
 #[cfg(test)]
 pub(crate) use table::{classification, regression, values};
+pub(crate) use table::{likeliest, logits};
 pub use text::{Evaluation, Pretrained};
 pub use text_summary::{LanguageSummary, TensorGroup};
 

@@ -6,10 +6,12 @@ mod answer;
 mod next_token;
 mod target;
 mod target_loss;
+mod target_pictures;
 
 use rappel_data::{Dataset, HeldOut};
 use rappel_nn::Forward;
 use rappel_regularize::ActsOn;
+use rappel_telemetry::Event;
 use rappel_tensor::{Tensor, no_grad};
 
 use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
@@ -21,6 +23,9 @@ pub(crate) use target_loss::{CLASSIFICATION, REGRESSION};
 
 /// What an objective's dataset hands to a forward pass.
 pub type BatchOf<O> = <<O as Objective>::Data as Dataset>::Batch;
+
+/// Takes what an objective shows.
+pub type Show<'a> = dyn FnMut(&Event) -> Result<(), TrainError> + 'a;
 
 /// What a model is trained for: the loss of a batch, and what validations measure.
 ///
@@ -52,6 +57,20 @@ pub trait Objective: Sized {
         let pass = Pass::evaluation();
         let loss = |batch| self.loss(model, &batch, weight, &pass).item();
         vec![no_grad(|| held_out.batches().map(loss).sum())]
+    }
+
+    /// Pictures and curves of held-out data beside the metrics, as [`Event::Image`] and [`Event::PrCurves`]: asked
+    /// for at some validations, where a sink shows them. Unset: none.
+    ///
+    /// # Errors
+    /// Those of `show`.
+    fn show(
+        &self,
+        _model: &Self::Model,
+        _held_out: &HeldOut<Self::Data>,
+        _show: &mut Show,
+    ) -> Result<(), TrainError> {
+        Ok(())
     }
 
     /// Bytes that a forward and backward pass of so many samples takes at most, beside parameters, their

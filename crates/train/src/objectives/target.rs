@@ -7,7 +7,9 @@ use rappel_regularize::ActsOn;
 use rappel_tensor::Tensor;
 
 use super::Objective;
+use super::Show;
 use super::target_loss::Loss;
+use super::target_pictures::show_classes;
 use crate::models::{TabularModel, logits};
 use crate::{Baseline, Metric, Observer, Pass, TrainError};
 
@@ -85,6 +87,18 @@ impl Objective for TableTarget {
         let targets = &held_out.data().targets()[held_out.samples()];
         let loss = self.mean(&outputs, targets);
         [vec![loss], model.score(&outputs, targets)].concat()
+    }
+
+    fn show(
+        &self,
+        model: &TabularModel,
+        held_out: &HeldOut<TableRows>,
+        show: &mut Show,
+    ) -> Result<(), TrainError> {
+        let Some(classes) = model.classes() else { return Ok(()) };
+        let probabilities = model.tell(&model.outputs(held_out.batches()));
+        let targets = &held_out.data().targets()[held_out.samples()];
+        show_classes(classes, &probabilities, targets, show)
     }
 
     fn honours(&self, model: &TabularModel, on: ActsOn) -> Result<(), &'static str> {

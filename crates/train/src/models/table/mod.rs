@@ -22,6 +22,7 @@ use crate::{Metric, Model, TrainError};
 
 pub use coefficients::Equation;
 pub use importance::{Importance, Importances, Permuting};
+pub(crate) use metrics::likeliest;
 #[cfg(test)]
 pub(crate) use metrics::{classification, regression};
 
@@ -204,7 +205,7 @@ impl TabularModel {
     }
 
     /// What outputs say in the target's units: numbers, or probabilities `[rows, classes]`.
-    fn tell(&self, outputs: &Tensor) -> Vec<f64> {
+    pub(crate) fn tell(&self, outputs: &Tensor) -> Vec<f64> {
         match &self.preprocessing.target.of {
             TargetKind::Number { mean, std } => {
                 values(outputs).into_iter().map(|y| y * std + mean).collect()

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::raster::LETTER;
-use super::{Anchor, Color, Picture, Shape};
+use crate::picture::{Anchor, Color, Picture, Shape};
+use crate::raster::LETTER;
 
 /// The text of an SVG file.
 pub fn svg(picture: &Picture) -> String {

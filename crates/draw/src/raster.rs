@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 
 use embedded_graphics::Pixel;
-use embedded_graphics::mono_font::ascii::FONT_7X13;
+use embedded_graphics::mono_font::iso_8859_1::FONT_7X13;
 use embedded_graphics::mono_font::{MonoFont, MonoTextStyle};
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::{Dimensions, DrawTarget, Drawable, OriginDimensions, Point, Size};
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
 
-use super::{Anchor, Color, Picture, Shape};
+use crate::picture::{Anchor, Color, Picture, Shape};
 
 const FONT: &MonoFont = &FONT_7X13;
 /// Width and height of a letter in pixels.

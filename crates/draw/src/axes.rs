@@ -1,13 +1,17 @@
 //! Axes: from numbers to places in a picture, with a frame, ticks and curves.
 
-use super::{Anchor, BLACK, Color, FAINT, GREY, Picture};
+use crate::picture::{Anchor, BLACK, Color, FAINT, GREY, Picture};
 
 /// One axis: what it spans, and whether by its logarithm.
 #[derive(Debug, Clone)]
 pub struct Axis {
+    /// What is written at its end.
     pub name: String,
+    /// Where it begins.
     pub from: f64,
+    /// Where it ends.
     pub to: f64,
+    /// Whether by the logarithm.
     pub log: bool,
 }
 
@@ -64,10 +68,13 @@ fn label(value: f64) -> String {
 /// Two axes and where they lie in a picture.
 #[derive(Debug, Clone)]
 pub struct Axes {
+    /// To the right.
     pub x: Axis,
+    /// Upwards.
     pub y: Axis,
     /// Left upper corner of the frame.
     pub at: [f64; 2],
+    /// Width and height of the frame.
     pub size: [f64; 2],
 }
 
@@ -106,7 +113,9 @@ impl Axes {
 pub struct Curve {
     /// What a legend calls it; none where it is empty.
     pub name: String,
+    /// The points.
     pub points: Vec<[f64; 2]>,
+    /// Their color.
     pub color: Color,
 }
 
@@ -145,6 +154,25 @@ pub fn plot(
     axes
 }
 
+/// The values of the steps from 0 on as a curve's points; of more than `most` steps, the least and the most of
+/// each few.
+pub fn sampled(steps: u64, most: u64, value: impl Fn(u64) -> f64) -> Vec<[f64; 2]> {
+    let few = steps.div_ceil(most).max(1);
+    let mut points = Vec::new();
+    for begin in (0..steps).step_by(few as usize) {
+        let all: Vec<_> =
+            (begin..(begin + few).min(steps)).map(|step| [step as f64, value(step)]).collect();
+        let least = all.iter().min_by(|a, b| a[1].total_cmp(&b[1]));
+        let most = all.iter().max_by(|a, b| a[1].total_cmp(&b[1]));
+        let (Some(&least), Some(&most)) = (least, most) else { continue };
+        points.push(if least[0] < most[0] { least } else { most });
+        if few > 1 {
+            points.push(if least[0] < most[0] { most } else { least });
+        }
+    }
+    points
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,5 +208,14 @@ mod tests {
             [0.0, 1e-7, 123456.0, 0.30000000000000004].map(label),
             ["0", "1e-7", "1.235e5", "0.3"]
         );
+    }
+
+    #[test]
+    fn many_steps_keep_their_extremes() {
+        let spike = |step: u64| if step == 777 { 9.0 } else { 0.0 };
+        let points = sampled(1000, 100, spike);
+        assert!(points.len() <= 200 && points.contains(&[777.0, 9.0]));
+        assert_eq!(sampled(3, 100, |step| step as f64), [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]);
+        assert_eq!(sampled(0, 100, |_| 0.0).len(), 0);
     }
 }
