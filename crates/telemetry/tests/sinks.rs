@@ -135,10 +135,10 @@ fn details_are_wanted_every_so_many_steps_and_at_the_end() {
         };
         steps.filter(wants).collect()
     };
-    assert_eq!(wanted(Detail::Histograms, 1, 250), [100, 200, 250]);
+    assert_eq!(wanted(Detail::Histograms, 1, 1250), [500, 1000, 1250]);
     // The first validation from every thousandth step on.
     assert_eq!(wanted(Detail::Pictures, 300, 2500), [1200, 2100, 2500]);
     let dir = tempfile::tempdir().unwrap();
     let lines = open_in(dir.path(), &["console", "jsonl"], &paper(0)).unwrap();
-    assert!(!lines.wants(Detail::Histograms, 99, 100, true));
+    assert!(!lines.wants(Detail::Histograms, 499, 500, true));
 }

@@ -1,12 +1,17 @@
 //! Histograms of weights, gradients and updates, on the steps on which a sink wants them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rappel_telemetry::Histogram;
 use rappel_tensor::{ArenaLayout, DType, Grads, Params, Tensor};
+use rayon::prelude::*;
 
 /// Histograms with their names, such as `weights/head.weight`.
 pub(crate) type Named = Vec<(String, Histogram)>;
+
+/// Numbers that one thread counts at a time; so sums do not depend on the number of threads.
+const PIECE: usize = 1 << 16;
 
 /// The parameters as they were before a step: what the step changed is known from them.
 pub(crate) struct Before(Vec<Tensor>);
@@ -19,35 +24,21 @@ impl Before {
 
     /// What the step did to each parameter that is trained.
     pub fn updates(self, params: &Params) -> Named {
-        let entries = params.entries();
-        let pairs = params.tensors().into_iter().zip(self.0).zip(entries);
+        let pairs = params.tensors().into_iter().zip(self.0).zip(params.entries());
         let trained = pairs.filter(|(_, entry)| entry.trainable);
-        trained
-            .map(|(((name, after), before), _)| {
-                let mut histogram = Histogram::default();
-                if after.dtype() == DType::F64 {
-                    let pairs = after.as_slice::<f64>().iter().zip(before.as_slice::<f64>());
-                    histogram.extend(pairs.map(|(after, before)| (after - before) as f32));
-                } else {
-                    let [after, before] = [after, before].map(|value| value.to_dtype(DType::F32));
-                    let pairs = after.as_slice::<f32>().iter().zip(before.as_slice::<f32>());
-                    histogram.extend(pairs.map(|(after, before)| after - before));
-                }
-                (format!("updates/{name}"), histogram)
-            })
-            .collect()
+        let update =
+            |(((name, after), before), _)| (format!("updates/{name}"), change(after, before));
+        trained.map(update).collect()
     }
 }
 
 /// The value of each parameter.
 pub(crate) fn weights(params: &Params) -> Named {
     let named = |(name, value): (String, Tensor)| {
-        let mut histogram = Histogram::default();
-        if value.dtype() == DType::F64 {
-            histogram.extend(value.as_slice::<f64>().iter().map(|value| *value as f32));
-        } else {
-            histogram.extend(value.to_dtype(DType::F32).as_slice::<f32>().iter().copied());
-        }
+        let histogram = match value.dtype() {
+            DType::F64 => of_doubles(value.as_slice()),
+            _ => of_singles(value.to_dtype(DType::F32).as_slice()),
+        };
         (format!("weights/{name}"), histogram)
     };
     params.tensors().into_iter().map(named).collect()
@@ -59,17 +50,57 @@ pub(crate) fn gradients(grads: &Grads, layout: &Arc<ArenaLayout>) -> Named {
     let filled = entries.filter(|(index, _)| grads.is_filled(layout, *index));
     filled
         .map(|(_, entry)| {
-            let mut histogram = Histogram::default();
-            if entry.dtype == DType::F64 {
-                let values = &grads.all::<f64>(layout, entry.dtype)[entry.range()];
-                histogram.extend(values.iter().map(|value| *value as f32));
-            } else {
-                let values = &grads.all::<f32>(layout, entry.dtype)[entry.range()];
-                histogram.extend(values.iter().copied());
-            }
+            let histogram = match entry.dtype {
+                DType::F64 => of_doubles(&grads.all(layout, entry.dtype)[entry.range()]),
+                _ => of_singles(&grads.all(layout, entry.dtype)[entry.range()]),
+            };
             (format!("gradients/{}", entry.name), histogram)
         })
         .collect()
+}
+
+/// `after - before`, in double precision where they are.
+fn change(after: Tensor, before: Tensor) -> Histogram {
+    if after.dtype() == DType::F64 {
+        let (after, before) = (after.as_slice::<f64>(), before.as_slice::<f64>());
+        return counted(after.len(), |at| {
+            let pairs = after[at.clone()].iter().zip(&before[at]);
+            pairs.map(|(after, before)| (after - before) as f32)
+        });
+    }
+    let [after, before] = [after, before].map(|value| value.to_dtype(DType::F32));
+    let (after, before) = (after.as_slice::<f32>(), before.as_slice::<f32>());
+    counted(after.len(), |at| {
+        after[at.clone()].iter().zip(&before[at]).map(|(after, before)| after - before)
+    })
+}
+
+fn of_singles(values: &[f32]) -> Histogram {
+    counted(values.len(), |at| values[at].iter().copied())
+}
+
+fn of_doubles(values: &[f64]) -> Histogram {
+    counted(values.len(), |at| values[at].iter().map(|value| *value as f32))
+}
+
+/// The histogram of `len` numbers, which `part` gives by their places.
+fn counted<V: Iterator<Item = f32>>(
+    len: usize,
+    part: impl Fn(Range<usize>) -> V + Sync,
+) -> Histogram {
+    let piece = |at: usize| {
+        let mut histogram = Histogram::default();
+        histogram.extend(part(at..len.min(at + PIECE)));
+        histogram
+    };
+    if len <= PIECE {
+        return piece(0);
+    }
+    let pieces: Vec<Histogram> =
+        (0..len.div_ceil(PIECE)).into_par_iter().map(|number| piece(number * PIECE)).collect();
+    let mut all = Histogram::default();
+    pieces.into_iter().for_each(|piece| all += piece);
+    all
 }
 
 #[cfg(test)]
@@ -111,5 +142,13 @@ mod tests {
                 "{dtype:?}"
             );
         }
+    }
+
+    #[test]
+    fn many_numbers_are_counted_in_pieces() {
+        let values: Vec<f32> = (0..3 * PIECE + 5).map(|i| (i % 1024) as f32 - 512.0).collect();
+        let mut all = Histogram::default();
+        all.extend(values.iter().copied());
+        assert_eq!(of_singles(&values), all);
     }
 }

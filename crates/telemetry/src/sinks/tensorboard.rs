@@ -28,7 +28,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 #[derive(Debug, Clone, PartialEq, Options)]
 pub struct TensorBoardOptions {
     /// steps between histograms of weights, gradients and updates; the last step has them, too. 0: none
-    #[option(default = 100, aka("histogram_freq", "log_freq"))]
+    #[option(default = 500, aka("histogram_freq", "log_freq"))]
     pub histogram_every: u64,
     /// steps between pictures and precision-recall curves of validations; the last one has them, too. 0: no
     /// pictures
