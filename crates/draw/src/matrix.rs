@@ -56,7 +56,7 @@ pub fn confusion_matrix(title: &str, classes: &[String], counts: &[Vec<usize>]) 
     picture
 }
 
-const SUBTITLE: &str = "rows: actual class, columns: predicted class";
+const SUBTITLE: &str = "rows: actual, columns: predicted";
 
 /// The labels of rows and of columns; none where cells are too small.
 fn names(classes: &[String], side: f64) -> [Vec<String>; 2] {
@@ -103,11 +103,14 @@ mod tests {
     use super::*;
     use crate::picture::Shape;
 
-    fn texts(picture: &Picture) -> Vec<&str> {
-        let text = |shape| match shape {
-            &Shape::Text { ref text, .. } => Some(text.as_str()),
+    fn text(shape: &Shape) -> Option<&str> {
+        match shape {
+            Shape::Text { text, .. } => Some(text),
             _ => None,
-        };
+        }
+    }
+
+    fn texts(picture: &Picture) -> Vec<&str> {
         picture.shapes.iter().filter_map(text).collect()
     }
 

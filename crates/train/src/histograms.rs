@@ -99,7 +99,9 @@ fn counted<V: Iterator<Item = f32>>(
     let pieces: Vec<Histogram> =
         (0..len.div_ceil(PIECE)).into_par_iter().map(|number| piece(number * PIECE)).collect();
     let mut all = Histogram::default();
-    pieces.into_iter().for_each(|piece| all += piece);
+    for piece in pieces {
+        all += piece;
+    }
     all
 }
 

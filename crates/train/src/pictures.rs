@@ -5,7 +5,8 @@ use rappel_telemetry::{Detail, Event, Moment, Sink};
 
 use crate::{Observer, Run, TrainError};
 
-const SIZE: [usize; 2] = [640, 300];
+/// As wide as TensorBoard shows it: letters of a wider one would be made smaller.
+const SIZE: [usize; 2] = [344, 220];
 
 impl Run {
     /// The learning rate over all steps, as far as it is known before them.

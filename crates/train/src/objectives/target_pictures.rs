@@ -24,7 +24,7 @@ pub(super) fn show_classes(
     if n <= MOST_IN_MATRIX {
         let mut counts = vec![vec![0; n]; n];
         rows().for_each(|(row, actual)| counts[actual][likeliest(row)] += 1);
-        let picture = confusion_matrix("confusion matrix of the validation data", classes, &counts);
+        let picture = confusion_matrix("confusion matrix", classes, &counts);
         let size = [picture.width, picture.height];
         let name = "validation/confusion_matrix";
         show(&Event::Image { name, size, png: &png(&picture) })?;
