@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    completions, eval, generate, inspect, list, lr_find, man, predict, replay, schedule, surface,
-    train,
+    completions, convert, eval, generate, inspect, list, lr_find, man, predict, replay, schedule,
+    surface, train,
 };
 use crate::environment::MOST_THREADS;
 
@@ -20,6 +20,7 @@ Examples:
   rappel eval --model runs/quickstart-1/model --file src/main.rs
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv
   rappel inspect runs/tabular-1 --file test.csv
+  rappel convert runs/quickstart-1 --to model.gguf --dtype q8_0
   rappel list optimizers adamw
   rappel schedule configs/quickstart.toml
   rappel lr-find configs/quickstart.toml
@@ -49,6 +50,7 @@ enum Command {
     Generate(Box<generate::Args>),
     Eval(eval::Args),
     Inspect(inspect::Args),
+    Convert(convert::Args),
     List(list::Args),
     LrFind(lr_find::Args),
     Predict(predict::Args),
@@ -69,6 +71,7 @@ impl Cli {
             Command::Generate(args) => generate::run(&args),
             Command::Eval(args) => eval::run(&args),
             Command::Inspect(args) => inspect::run(&args),
+            Command::Convert(args) => convert::run(&args),
             Command::List(args) => list::run(&args),
             Command::LrFind(args) => lr_find::run(&args, self.quiet),
             Command::Predict(args) => predict::run(&args),

@@ -11,9 +11,10 @@ use crate::sources::{SOURCES, Source};
 /// The options that every source takes.
 #[derive(Debug, Clone, PartialEq, Options)]
 pub struct TextOptions {
-    /// a token a byte, one trained on the text, or the path of a tokenizer.json
-    #[option(default = "byte", kind = Kind::Path(&["byte", "bpe"]), changeable)]
-    pub tokenizer: PathBuf,
+    /// `byte`: a token a byte, `bpe`: one trained on the text, or the path of a tokenizer.json; unset: that of
+    /// model.pretrained, else byte
+    #[option(kind = Kind::Path(&["byte", "bpe"]), changeable)]
+    pub tokenizer: Option<PathBuf>,
     /// tokens of a `bpe` that is trained, the end of a document included
     #[option(default = 4096, range = 257..=2_097_152)]
     pub vocab_size: usize,
@@ -67,8 +68,10 @@ pub enum TokenizerChoice {
 pub struct DataConfig {
     /// Where the text comes from.
     pub source: Box<dyn Source>,
-    /// How it becomes tokens.
-    pub tokenizer: TokenizerChoice,
+    /// How it becomes tokens; unset: by the tokenizer of a pretrained model, else by bytes.
+    pub tokenizer: Option<TokenizerChoice>,
+    /// The token that closes a document, where it is not the tokenizer's own.
+    pub end_of_document: Option<String>,
     /// Bytes of text to read at most.
     pub max_bytes: Option<u64>,
     /// Share of the bytes kept for validation, in [0, 1).
@@ -95,20 +98,24 @@ impl DataConfig {
     pub fn from_options(options: &Options) -> Result<Self, ConfigError> {
         let entry = SOURCES.lookup(options.name())?;
         let text = TextOptions::from_options(options)?;
-        let tokenizer = match text.tokenizer.to_str() {
-            Some("byte") => TokenizerChoice::Byte,
-            Some("bpe") => TokenizerChoice::Bpe {
-                vocab_size: text.vocab_size,
-                sample_bytes: text.bpe_sample_bytes,
-            },
-            _ => TokenizerChoice::File {
-                path: existing(options, text.tokenizer)?,
-                end_of_document: text.end_of_document,
-            },
+        let choice = |path: PathBuf| {
+            Ok(match path.to_str() {
+                Some("byte") => TokenizerChoice::Byte,
+                Some("bpe") => TokenizerChoice::Bpe {
+                    vocab_size: text.vocab_size,
+                    sample_bytes: text.bpe_sample_bytes,
+                },
+                _ => TokenizerChoice::File {
+                    path: existing(options, path)?,
+                    end_of_document: text.end_of_document.clone(),
+                },
+            })
         };
+        let tokenizer = text.tokenizer.clone().map(choice).transpose()?;
         Ok(Self {
             source: (entry.build)(options)?,
             tokenizer,
+            end_of_document: text.end_of_document,
             max_bytes: text.max_bytes,
             validation_fraction: text.validation_fraction,
             sequence_length: text.sequence_length,

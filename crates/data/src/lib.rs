@@ -71,5 +71,5 @@ pub use table::{TableBatch, TableRows, Value, Wanted, write_csv};
 pub use text::Text;
 pub use text_file::read_documents;
 pub use text_samples::{Batch, TextSamples};
-pub use tokenizer::{ChatTokens, END_OF_DOCUMENT, StreamDecoder, Tokenizer};
+pub use tokenizer::{ChatTokens, END_OF_DOCUMENT, GgufTokenizer, StreamDecoder, Tokenizer};
 pub use trigram::Trigram;

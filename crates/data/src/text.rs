@@ -28,7 +28,7 @@ impl Text {
         Self::build_with(config, seed, None)
     }
 
-    /// As [`build`](Self::build), with a tokenizer from an earlier run in place of the config's.
+    /// As [`build`](Self::build), with the tokenizer of a pretrained model in place of the config's.
     ///
     /// # Errors
     /// As [`build`](Self::build).
@@ -41,7 +41,7 @@ impl Text {
         let (train, validation) = corpus.split(config.validation_fraction);
         let tokenizer = match tokenizer {
             Some(tokenizer) => tokenizer,
-            None => choose(&config.tokenizer, &train)?,
+            None => choose(config.tokenizer.as_ref(), &train)?,
         };
         let [train, validation] = [train, validation].map(|side| tokenizer.encode_corpus(&side));
         Ok(Self {
@@ -81,8 +81,8 @@ impl Text {
     }
 }
 
-fn choose(choice: &TokenizerChoice, train: &Corpus) -> Result<Tokenizer, DataError> {
-    match choice {
+fn choose(choice: Option<&TokenizerChoice>, train: &Corpus) -> Result<Tokenizer, DataError> {
+    match choice.unwrap_or(&TokenizerChoice::Byte) {
         TokenizerChoice::Byte => Ok(Tokenizer::byte()),
         TokenizerChoice::Bpe { vocab_size, sample_bytes } => {
             Tokenizer::train_bpe(&train.documents, *vocab_size, *sample_bytes)

@@ -54,6 +54,11 @@ impl Cache {
         self.len
     }
 
+    /// The memory that it takes once the first token came.
+    pub fn bytes(&self) -> usize {
+        self.store.count() * self.dtype.size()
+    }
+
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -13,6 +13,8 @@ pub struct GgufDialect {
     pub fixed: &'static [(&'static str, bool)],
     /// Parts by the names of parameters, without `.weight` or `.bias`, `*` for a number; the first that fits counts.
     pub names: &'static [&'static [(&'static str, &'static str)]],
+    /// All layers have a window but every one of this number, where nothing else is said.
+    pub window_period: Option<usize>,
     /// Whether channels of a head that turn together are next to each other, not half a head apart.
     pub interleaved: bool,
     /// Whether 1 is added to the weights of norms.
@@ -85,6 +87,7 @@ impl GgufDialect {
             keys: &[KEYS],
             fixed: &[],
             names: &[NAMES],
+            window_period: None,
             interleaved: false,
             norms_plus_one: false,
             transposed: false,
@@ -128,11 +131,16 @@ impl GgufDialect {
         ..Self::decoder("olmoe")
     };
     pub(crate) const OLMO2: Self = Self { names: &[NORMS_AFTER, NAMES], ..Self::decoder("olmo2") };
-    pub(crate) const OLMO3: Self =
-        Self { marks: &["attention.sliding_window"], keys: &[KEYS, &[WINDOW]], ..Self::OLMO2 };
+    pub(crate) const OLMO3: Self = Self {
+        marks: &["attention.sliding_window"],
+        keys: &[KEYS, &[WINDOW]],
+        window_period: Some(4),
+        ..Self::OLMO2
+    };
     pub(crate) const GEMMA2: Self = Self {
         keys: &[KEYS, &[WINDOW], SOFTCAPS],
         names: &[NORMS_AFTER, NAMES],
+        window_period: Some(2),
         norms_plus_one: true,
         ..Self::decoder("gemma2")
     };
@@ -142,7 +150,9 @@ impl GgufDialect {
             &[WINDOW, ("rope.freq_base_swa", "rope_local_base_freq")],
             &[("final_logit_softcapping", "final_logit_softcapping")],
         ],
-        ..Self::named(Self::GEMMA2, "gemma3")
+        name: "gemma3",
+        window_period: Some(6),
+        ..Self::GEMMA2
     };
     pub(crate) const PHI3: Self = Self {
         keys: &[
@@ -182,8 +192,4 @@ impl GgufDialect {
         transposed: true,
         ..Self::decoder("gpt2")
     };
-
-    const fn named(self, name: &'static str) -> Self {
-        Self { name, ..self }
-    }
 }

@@ -70,8 +70,7 @@ fn what_is_saved_comes_back_bit_for_bit() {
             assert_eq!(again.model.config().to_json(), config.to_json());
             assert_eq!(again.eos_token_id, [22]);
             let copy = TempDir::new().unwrap();
-            let Pretrained { model, params, eos_token_id } = again;
-            save_pretrained(copy.path(), &*model, &params, &eos_token_id).unwrap();
+            again.save(copy.path()).unwrap();
             for file in ["config.json", "model.safetensors"] {
                 let read = |dir: &TempDir| fs::read(dir.path().join(file)).unwrap();
                 assert_eq!(read(&dir), read(&copy), "{file}");

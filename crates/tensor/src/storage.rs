@@ -157,6 +157,11 @@ impl TensorFile {
         dtype_of(self.metadata.info(name)?.dtype)
     }
 
+    /// How the file names the type of a tensor, if it has it, such as `F16`.
+    pub fn stored_as(&self, name: &str) -> Option<String> {
+        Some(format!("{:?}", self.metadata.info(name)?.dtype))
+    }
+
     /// A copy of the tensor `name`.
     ///
     /// # Errors

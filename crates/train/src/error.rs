@@ -102,6 +102,22 @@ pub enum TrainError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A model that is to be written where something is already.
+    #[error("{} is there already; give another path, or remove it", path.display())]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A type that a model cannot be written in.
+    #[error("`{name}` is not a type of numbers in {place}; expected one of {known}")]
+    NumberType {
+        /// What was given.
+        name: String,
+        /// Where it is not: a folder, a GGUF file.
+        place: &'static str,
+        /// What is there.
+        known: &'static str,
+    },
     /// Nothing to resume.
     #[error("{} is no run: it has no config.toml; give a directory that `rappel train` made", dir.display())]
     NoRun {

@@ -60,9 +60,9 @@ pub use lr_find::{LrFind, LrFound, RangePoint, Trial, lr_find};
 pub use memory::{Needs, Shortage};
 pub use metrics::{Metric, Validation};
 pub use models::{
-    Equation, EvaluateOptions, Evaluation, GeneratedText, GenerationConfig, Importance,
+    Converted, Equation, EvaluateOptions, Evaluation, GeneratedText, GenerationConfig, Importance,
     Importances, KINDS, LanguageSummary, ModelKind, Output, Permuting, Predictions, Pretrained,
-    Prompt, Scores, Speed, TabularModel, TensorGroup, TextOptions, TrainedModel, load_model,
+    Prompt, Scores, Speed, TabularModel, TensorGroup, TextOptions, TrainedModel, convert, load_model,
     model_folder,
 };
 pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, Show, TableTarget};

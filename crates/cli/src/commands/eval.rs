@@ -19,8 +19,8 @@ use crate::output::{in_model, print, say};
   rappel eval --model runs/quickstart-1/model --file src/main.rs --json
   rappel eval --model runs/tabular-1/model --file test.csv")]
 pub struct Args {
-    /// A run, or a folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json
-    #[arg(long, value_name = "DIR")]
+    /// A run, a folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json, or a GGUF file
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// The text, or the table: .csv, .tsv or .parquet
     #[arg(long, value_name = "FILE")]

@@ -33,7 +33,8 @@ use crate::output::{print, say};
 /// column. Columns that tell the same share their importance: each may be near 0. Take rows that the
 /// model was not trained on.
 ///
-/// A language model: its architecture, parameters, shapes and tokenizer.
+/// A language model: its architecture, parameters, shapes and types as stored, tokenizer, chat template, and how much
+/// memory it takes.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -43,7 +44,7 @@ use crate::output::{print, say};
   rappel inspect runs/quickstart-1 --json"
 )]
 pub struct Args {
-    /// A run, or a folder with config.json and model.safetensors
+    /// A run, a folder with config.json and model.safetensors, or a GGUF file
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// A table with the target's column, to measure the importance of columns on
@@ -204,9 +205,12 @@ fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
         vocab_size,
         max_positions,
         tokenizer,
+        chat_template,
+        inference_bytes,
+        training_bytes,
     } = LanguageSummary::read(folder)?;
     if args.json {
-        let tensor = |TensorGroup { name, shape, count }: &TensorGroup| json!({ "name": name, "shape": shape.to_vec(), "count": count });
+        let tensor = |TensorGroup { name, shape, stored, count }: &TensorGroup| json!({ "name": name, "shape": shape.to_vec(), "stored": stored, "count": count });
         let tokenizer = tokenizer.map(|(kind, size)| json!({ "kind": kind, "vocab_size": size }));
         let object = json!({
             "model": architecture,
@@ -215,23 +219,40 @@ fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
             "vocab_size": vocab_size,
             "max_positions": max_positions,
             "tokenizer": tokenizer,
+            "chat_template": chat_template,
+            "inference_bytes": inference_bytes,
+            "training_bytes": training_bytes,
             "tensors": tensors.iter().map(tensor).collect::<Vec<_>>(),
         });
         return Ok(format!("{object}\n"));
     }
     let tokenizer = tokenizer
         .map_or_else(|| "none".to_owned(), |(kind, size)| format!("{kind}, {size} tokens"));
-    let heads = ["parameter", "shape", "count", "numbers"].map(str::to_owned).to_vec();
-    let row = |TensorGroup { name, shape, count }: &TensorGroup| {
-        let numbers = shape.count() * count;
-        vec![name.clone(), shape.to_string(), count.to_string(), numbers.to_string()]
+    let heads = ["parameter", "shape", "stored", "count", "numbers"].map(str::to_owned).to_vec();
+    let row = |TensorGroup { name, shape, stored, count }: &TensorGroup| {
+        let numbers = (shape.count() * count).to_string();
+        vec![name.clone(), shape.to_string(), stored.clone(), count.to_string(), numbers]
     };
+    let template = chat_template
+        .map_or("none".to_owned(), |template| format!("{} characters", template.chars().count()));
+    let [inference, training] =
+        [inference_bytes, training_bytes].map(|bytes| megabytes(bytes as u64));
     Ok(format!(
         "model       {architecture}\nparameters  {parameters}, {dtype}\nvocabulary  {vocab_size} tokens\n\
-         positions   {max_positions}\ntokenizer   {}\n\n{}",
+         positions   {max_positions}\ntokenizer   {}\ntemplate    {template}\n\
+         memory      {inference} to generate with all positions, {training} to train with AdamW, and activations\n\n{}",
         one_line(&tokenizer),
         aligned([heads].into_iter().chain(tensors.iter().map(row)).collect())
     ))
+}
+
+/// Bytes in words.
+fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
 }
 
 /// A number with six digits.

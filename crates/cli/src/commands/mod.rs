@@ -1,6 +1,7 @@
 //! The commands: one file each, its line here and its variant in `args.rs`.
 
 pub mod completions;
+pub mod convert;
 pub mod eval;
 pub mod generate;
 pub mod inspect;

@@ -4,6 +4,7 @@ mod alphabet;
 mod bpe;
 mod byte;
 mod file;
+mod gguf;
 mod pieces;
 mod special;
 mod stream_decoder;
@@ -18,6 +19,7 @@ use rappel_files::{FileError, replace};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+pub use gguf::GgufTokenizer;
 pub use stream_decoder::StreamDecoder;
 pub use templates::ChatTokens;
 

@@ -92,6 +92,11 @@ impl Templates {
         })
     }
 
+    /// The one that is used where none is asked for.
+    pub fn first(&self) -> Option<&str> {
+        self.find(DEFAULT)
+    }
+
     fn find(&self, name: &str) -> Option<&str> {
         self.named.iter().find(|(known, _)| known == name).map(|(_, source)| source.as_str())
     }
@@ -102,6 +107,11 @@ fn named(entry: &Value) -> Option<(String, String)> {
 }
 
 impl Tokenizer {
+    /// The source of the template that is used where none is asked for.
+    pub fn chat_template_source(&self) -> Option<&str> {
+        self.templates.first()
+    }
+
     /// The template that writes this conversation: the one called `name`, else for conversations with tools the one
     /// called `tool_use` if there is one, else the default.
     ///

@@ -29,6 +29,14 @@ pub enum FilesError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model that GGUF files have no way to hold.
+    #[error("{path}: cannot be written as GGUF: {reason}; write the model as a folder")]
+    NotInGguf {
+        /// The file.
+        path: PathBuf,
+        /// What cannot be said.
+        reason: String,
+    },
     /// There are no tensors.
     #[error("{dir}: has neither model.safetensors nor model.safetensors.index.json")]
     NoWeights {

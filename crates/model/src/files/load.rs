@@ -21,6 +21,8 @@ pub struct Pretrained {
     pub params: Params,
     /// The tokens that end a text, by config.json.
     pub eos_token_id: Vec<u32>,
+    /// Further keys of its config.json that say nothing of what it computes, such as `bos_token_id`.
+    pub extra: Map<String, Value>,
 }
 
 /// Reads the model of a directory and its parameters, as [`Pretrained::load`] does without a type.
@@ -49,6 +51,11 @@ pub fn load_pretrained(
 }
 
 impl Pretrained {
+    /// A model with its values, which no files say more of.
+    pub fn new(model: Box<dyn LanguageModel>, params: Params, eos_token_id: Vec<u32>) -> Self {
+        Self { model, params, eos_token_id, extra: Map::new() }
+    }
+
     /// Reads the model of a directory that transformers, or
     /// [`save_pretrained`](crate::save_pretrained), wrote, or of a GGUF file.
     ///
@@ -63,7 +70,8 @@ impl Pretrained {
         let files = ModelFiles::open(path)?;
         let stored = dtype.map_or_else(|| files.dtype(), Ok)?;
         let config = files.config(stored)?;
-        files.load(Params::with_dtype(0, stored), config.as_ref(), dtype.is_some())
+        let params = Params::with_dtype(0, stored);
+        files.load(params, config.as_ref(), dtype.is_some(), &|_| false)
     }
 }
 
@@ -93,6 +101,13 @@ impl ModelFiles {
         Ok(Self { path, json, entry, weights })
     }
 
+    /// The same with another value for an option of its config.json.
+    #[must_use]
+    pub fn with(mut self, option: &str, value: impl Into<Value>) -> Self {
+        self.json.insert(option.to_owned(), value.into());
+        self
+    }
+
     /// The type that the files hold.
     ///
     /// # Errors
@@ -119,7 +134,7 @@ impl ModelFiles {
     }
 
     /// The model with its values, in `params`, which is empty. Numbers of another type than the parameters' are rounded
-    /// where `convert`.
+    /// where `convert`; parameters whose names are `frozen` are constants.
     ///
     /// # Errors
     /// As [`Pretrained::load`].
@@ -128,15 +143,70 @@ impl ModelFiles {
         mut params: Params,
         config: &dyn ModelConfig,
         convert: bool,
+        frozen: &dyn Fn(&str) -> bool,
     ) -> Result<Pretrained, FilesError> {
         let model = config.build_with(&mut params, Values::Placeholders);
+        params.freeze(frozen)?;
         let convert = convert || self.gguf().is_some();
         fill(&mut params, &mut self.weights, &self.entry.build, config, convert)?;
-        Ok(Pretrained { model, params, eos_token_id: token_ids(self.json.get("eos_token_id")) })
+        let eos_token_id = token_ids(self.json.get("eos_token_id"));
+        let kept = |(key, value): &(String, Value)| {
+            IGNORED.contains(&key.as_str())
+                && !OF_THE_FILE.contains(&key.as_str())
+                && !value.is_null()
+        };
+        let extra = self.json.into_iter().filter(kept).collect();
+        Ok(Pretrained { model, params, eos_token_id, extra })
+    }
+
+    /// How the files store the numbers of a parameter, in their own words, such as `Q8_0`.
+    pub fn stored_as(&self, name: &str) -> Option<String> {
+        let tied = self.entry.build.tied.iter().find(|(_, name_of)| *name_of == name);
+        match &self.weights {
+            Weights::Folder(folder) => folder.stored_as(name).or_else(|| folder.stored_as(tied?.0)),
+            Weights::Gguf(file) => {
+                let tensor = self.entry.build.gguf.tensor(name)?;
+                Some(file.tensors().get(&tensor)?.quantization.name().to_owned())
+            }
+        }
+    }
+
+    /// The files that hold the model, sorted: config.json and those of tensors, or the GGUF file.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        match &self.weights {
+            Weights::Gguf(_) => vec![self.path.clone()],
+            Weights::Folder(folder) => {
+                let mut paths = folder.paths();
+                paths.push(self.path.join(CONFIG));
+                paths.sort();
+                paths
+            }
+        }
     }
 }
 
-type Described = rappel_registry::Entry<Architecture>;
+/// Of [`IGNORED`], keys that are of the file and its class, not of the model.
+const OF_THE_FILE: &[&str] = &[
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "architectures",
+    "attn_implementation",
+    "auto_map",
+    "dtype",
+    "eos_token_id",
+    "hidden_act",
+    "is_llama_config",
+    "max_window_layers",
+    "model_type",
+    "n_ctx",
+    "torch_dtype",
+    "transformers.js_config",
+    "transformers_version",
+    "unsloth_fixed",
+    "unsloth_version",
+];
+
+pub(super) type Described = rappel_registry::Entry<Architecture>;
 
 /// config.json, and the architecture that it names.
 fn read_config(path: &Path) -> Result<(Map<String, Value>, &'static Described), FilesError> {
@@ -155,7 +225,7 @@ fn read_config(path: &Path) -> Result<(Map<String, Value>, &'static Described), 
 
 /// What config.json at `path` comes to with parameters of `dtype`; null is the same as nothing, but for options whose
 /// null means that there is nothing of the kind.
-fn configure(
+pub(super) fn configure(
     path: &Path,
     json: &Map<String, Value>,
     entry: &Described,

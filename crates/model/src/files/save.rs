@@ -5,9 +5,9 @@ use std::path::Path;
 
 use rappel_files::{FileError, replace};
 use rappel_tensor::{Params, write_tensors_to};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{CONFIG, FilesError, WEIGHTS};
+use super::{CONFIG, FilesError, Pretrained, WEIGHTS};
 use crate::LanguageModel;
 
 /// Writes `config.json` and `model.safetensors` into `dir`, which it makes, so that transformers'
@@ -24,7 +24,27 @@ pub fn save_pretrained(
     params: &Params,
     eos_token_id: &[u32],
 ) -> Result<(), FilesError> {
-    let dir = dir.as_ref();
+    save(dir.as_ref(), model, params, eos_token_id, &Map::new())
+}
+
+impl Pretrained {
+    /// Writes the model as [`save_pretrained`] does, with the further keys of its config.json.
+    ///
+    /// # Errors
+    /// As [`save_pretrained`].
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), FilesError> {
+        let Self { model, params, eos_token_id, extra } = self;
+        save(dir.as_ref(), model.as_ref(), params, eos_token_id, extra)
+    }
+}
+
+fn save(
+    dir: &Path,
+    model: &dyn LanguageModel,
+    params: &Params,
+    eos_token_id: &[u32],
+    extra: &Map<String, Value>,
+) -> Result<(), FilesError> {
     std::fs::create_dir_all(dir).map_err(FileError::new("create", dir))?;
     let mut config = model.config().to_json();
     let eos = match eos_token_id {
@@ -33,6 +53,7 @@ pub fn save_pretrained(
         several => several.into(),
     };
     config.insert("eos_token_id".to_owned(), eos);
+    config.extend(extra.clone());
     let text = format!("{:#}\n", Value::Object(config));
     replace(&dir.join(CONFIG), |out| out.write_all(text.as_bytes()))?;
     // transformers refuses files that do not say which framework's layout they have.

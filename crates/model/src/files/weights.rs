@@ -149,6 +149,20 @@ impl Folder {
         Ok(Self { dir: dir.to_owned(), files, places })
     }
 
+    /// The files of tensors, and their index where there is one.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let index = self.dir.join(INDEX);
+        let files = self.files.iter().map(|file| file.path().to_owned());
+        let is_sharded = !self.dir.join(WEIGHTS).exists();
+        files.chain(is_sharded.then_some(index)).collect()
+    }
+
+    /// How the file names the type of a parameter.
+    pub fn stored_as(&self, name: &str) -> Option<String> {
+        let (file, stored) = self.places.get(name)?;
+        self.files[*file].stored_as(stored)
+    }
+
     fn check(
         &mut self,
         wanted: &[(String, Shape)],

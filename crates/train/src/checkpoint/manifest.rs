@@ -102,8 +102,12 @@ pub(super) fn verify(folder: &Path, names: &[&str]) -> Result<(), Flaw> {
 
 /// The SHA-256 of a folder's manifest itself.
 pub(super) fn sha256_of(folder: &Path) -> Result<String, TrainError> {
-    let path = folder.join(NAME);
-    Ok(sum(&path).map_err(TrainError::io("read", &path))?.sha256)
+    sha256_of_file(&folder.join(NAME))
+}
+
+/// The SHA-256 of a file.
+pub(crate) fn sha256_of_file(path: &Path) -> Result<String, TrainError> {
+    Ok(sum(path).map_err(TrainError::io("read", path))?.sha256)
 }
 
 fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {

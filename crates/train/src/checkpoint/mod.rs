@@ -21,7 +21,7 @@ use crate::noise::NoiseScale;
 use crate::{Observer, TrainError, Validation};
 
 use manifest::Manifest;
-pub(crate) use manifest::sha256;
+pub(crate) use manifest::{sha256, sha256_of_file};
 
 const PARAMS: &str = "params.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";

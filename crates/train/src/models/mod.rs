@@ -5,6 +5,11 @@
 
 mod generation;
 mod generation_config;
+mod base;
+mod convert;
+mod gguf;
+mod kept;
+mod section;
 mod sound;
 mod table;
 mod text;
@@ -16,6 +21,9 @@ use crate::{Metric, TrainError};
 
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
+pub(crate) use base::Base;
+pub use convert::{Converted, convert};
+pub(crate) use section::MODELS;
 pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
 #[cfg(test)]
 pub(crate) use table::{classification, regression, values};

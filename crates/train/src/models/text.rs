@@ -3,28 +3,32 @@
 use std::path::Path;
 
 use rappel_data::{Document, Tokenizer, read_documents};
-use rappel_files::replace;
-use rappel_model::{LanguageModel, save_pretrained};
+use rappel_model::LanguageModel;
+use rappel_model::gguf::GgufFile;
 use rappel_nn::Forward;
 use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
 
+use super::gguf::gguf_tokenizer;
+use super::kept::KeptFile;
 use super::{EvaluateOptions, GenerationConfig, ModelKind, Scores, TrainedModel, sound};
 use crate::checkpoint::sha256;
 use crate::{Metric, Model, TrainError};
 
-/// Recognised by its config.json, which Hugging Face's models all have.
+/// Recognised by its config.json, which Hugging Face's models all have, or as a GGUF file.
 pub(super) const KIND: ModelKind = ModelKind {
     name: "language_model",
-    is_in: |folder| folder.join("config.json").exists(),
+    is_in: |path| path.join("config.json").exists() || GgufFile::is_named(path),
     load: |folder| Ok(Box::new(Pretrained::load(folder)?)),
 };
 
 /// A language model with its tokenizer, as `rappel train` or transformers' `save_pretrained` left
-/// them in a folder.
+/// them in a folder, or from a GGUF file.
 pub struct Pretrained {
     inner: rappel_model::Pretrained,
     tokenizer: Tokenizer,
     generation_config: Option<GenerationConfig>,
+    /// Further files of the model that it began as.
+    kept: Vec<KeptFile>,
 }
 
 /// How well a model predicts a text.
@@ -50,12 +54,22 @@ impl Pretrained {
     /// A model that is about to be trained on text of this tokenizer.
     pub fn new(model: Box<dyn LanguageModel>, params: Params, tokenizer: Tokenizer) -> Self {
         let eos_token_id = vec![tokenizer.end_of_document()];
-        let inner = rappel_model::Pretrained { model, params, eos_token_id };
-        Self { inner, tokenizer, generation_config: None }
+        let inner = rappel_model::Pretrained::new(model, params, eos_token_id);
+        Self { inner, tokenizer, generation_config: None, kept: Vec::new() }
+    }
+
+    /// A model that is trained further, with the files that it comes with in `folder`.
+    pub(super) fn with_files(
+        inner: rappel_model::Pretrained,
+        tokenizer: Tokenizer,
+        folder: &Path,
+    ) -> Result<Self, TrainError> {
+        let generation_config = GenerationConfig::load(folder)?;
+        Ok(Self { inner, tokenizer, generation_config, kept: KeptFile::all(folder)? })
     }
 
     /// Reads a folder with config.json, model.safetensors and tokenizer.json, and generation_config.json if there is
-    /// one.
+    /// one; or a GGUF file.
     ///
     /// # Errors
     /// What is missing, torn or does not fit together.
@@ -63,8 +77,8 @@ impl Pretrained {
         // The small files first: what is wrong with them is told before gigabytes are read.
         let generation_config = GenerationConfig::load(folder)?;
         let inner = model(folder)?;
-        let tokenizer = tokenizer(folder, &inner)?;
-        Ok(Self { inner, tokenizer, generation_config })
+        let tokenizer = tokenizer(folder, inner.model.config().vocab_size(), None)?;
+        Ok(Self { inner, tokenizer, generation_config, kept: KeptFile::all(folder)? })
     }
 
     /// Its generation_config.json, if it has one.
@@ -176,13 +190,9 @@ impl Model for Pretrained {
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
-        let rappel_model::Pretrained { model, params, eos_token_id } = &self.inner;
-        save_pretrained(folder, model.as_ref(), params, eos_token_id)?;
-        if let Some(config) = &self.generation_config {
-            let path = folder.join(GenerationConfig::file_name());
-            replace(&path, |out| out.write_all(config.to_text().as_bytes()))?;
-        }
-        Ok(self.tokenizer.save(folder)?)
+        self.inner.save(folder)?;
+        self.tokenizer.save(folder)?;
+        self.kept.iter().try_for_each(|file| file.write(folder))
     }
 
     fn fingerprint(&self) -> Option<String> {
@@ -200,7 +210,7 @@ impl Model for rappel_model::Pretrained {
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
-        Ok(save_pretrained(folder, self.model.as_ref(), &self.params, &self.eos_token_id)?)
+        Ok(rappel_model::Pretrained::save(self, folder)?)
     }
 }
 
@@ -234,16 +244,23 @@ pub(super) fn model(folder: &Path) -> Result<rappel_model::Pretrained, TrainErro
     Ok(read)
 }
 
-/// The tokenizer of a folder, all of whose tokens `of` knows; the byte tokenizer is recognised, so that
-/// it takes any bytes again.
+/// The tokenizer of a folder or a GGUF file, all of whose tokens a model of `model_size` tokens knows; the byte tokenizer
+/// is recognised, so that it takes any bytes again.
 pub(super) fn tokenizer(
-    folder: &Path,
-    of: &rappel_model::Pretrained,
+    path: &Path,
+    model_size: usize,
+    end_of_document: Option<&str>,
 ) -> Result<Tokenizer, TrainError> {
-    let read = Tokenizer::from_file(folder, None)?.taking_any_bytes();
-    let (model_size, tokens) = (of.model.config().vocab_size(), read.vocab_size());
+    let read = if GgufFile::is_named(path) {
+        let file = GgufFile::open(path)?;
+        Tokenizer::from_gguf(&gguf_tokenizer(&file), path, end_of_document)?
+    } else {
+        Tokenizer::from_file(path, end_of_document)?
+    };
+    let read = read.taking_any_bytes();
+    let tokens = read.vocab_size();
     if tokens > model_size {
-        let folder = folder.to_owned();
+        let folder = path.to_owned();
         return Err(TrainError::Vocabulary { folder, tokens, model_size });
     }
     Ok(read)

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rappel_model::ModelFiles;
+use rappel_model::gguf::GgufFile;
 use rappel_tensor::{DType, Shape};
 use serde_json::Value;
 
@@ -26,6 +28,12 @@ pub struct LanguageSummary {
     /// The kind of its tokenizer, such as `byte` or `BPE`, and how many tokens it has; none where the
     /// folder has no tokenizer.
     pub tokenizer: Option<(String, usize)>,
+    /// How messages become a text, in Jinja's language, where the model says so.
+    pub chat_template: Option<String>,
+    /// Bytes that generation of the longest sequence takes: parameters, keys and values.
+    pub inference_bytes: usize,
+    /// Bytes that training with AdamW takes, beside activations: parameters, gradients, two numbers of state for each.
+    pub training_bytes: usize,
 }
 
 /// Parameters that are the same but for the number of their layer.
@@ -35,6 +43,8 @@ pub struct TensorGroup {
     pub name: String,
     /// The shape of each.
     pub shape: Shape,
+    /// How the model's files store their numbers, in the files' own words.
+    pub stored: String,
     /// How many there are.
     pub count: usize,
 }
@@ -45,21 +55,35 @@ impl LanguageSummary {
     /// # Errors
     /// What is missing, torn or does not fit together; a parameter that is not finite.
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
+        let files = ModelFiles::open(folder)?;
         let read = model(folder)?;
-        let has_tokenizer = folder.join("tokenizer.json").exists();
-        let tokenizer = has_tokenizer.then(|| tokenizer(folder, &read)).transpose()?;
+        let has_tokenizer = folder.join("tokenizer.json").exists() || GgufFile::is_named(folder);
+        let model_size = read.model.config().vocab_size();
+        let tokenizer = has_tokenizer.then(|| tokenizer(folder, model_size, None)).transpose()?;
         let mut tensors: Vec<TensorGroup> = Vec::new();
         for (name, tensor) in read.params.tensors() {
+            let stored = files.stored_as(&name).unwrap_or_default();
             let numbered = |part| if str::parse::<usize>(part).is_ok() { "*" } else { part };
             let name = name.split('.').map(numbered).collect::<Vec<_>>().join(".");
             let shape = tensor.shape();
-            match tensors.iter_mut().find(|group| group.name == name && group.shape == shape) {
+            let same = |group: &&mut TensorGroup| {
+                group.name == name && group.shape == shape && group.stored == stored
+            };
+            match tensors.iter_mut().find(same) {
                 Some(group) => group.count += 1,
-                None => tensors.push(TensorGroup { name, shape, count: 1 }),
+                None => tensors.push(TensorGroup { name, shape, stored, count: 1 }),
             }
         }
         let config = read.model.config();
+        let (numbers, dtype) = (read.params.count(), config.dtype());
+        let cache = read.model.new_cache(1, config.max_positions()).bytes();
+        let of_training = 2 * dtype.accumulator().size() + dtype.accumulator().size();
         Ok(Self {
+            chat_template: tokenizer
+                .as_ref()
+                .and_then(|tokenizer| tokenizer.chat_template_source().map(str::to_owned)),
+            inference_bytes: numbers * dtype.size() + cache,
+            training_bytes: numbers * (dtype.size() + of_training),
             architecture: config.model_type().to_owned(),
             dtype: config.dtype(),
             parameters: tensors.iter().map(|group| group.count * group.shape.count()).sum(),

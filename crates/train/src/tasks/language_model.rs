@@ -7,6 +7,7 @@ use rappel_model::{ARCHITECTURES, GenerateOptions, Sampling};
 use rappel_registry::{Field, Kind, Range};
 
 use super::{Prepared, TaskEntry};
+use crate::models::{Base, MODELS};
 use crate::objectives::{NextToken, Sample};
 use crate::{Config, Learner, Observer, Pretrained, TrainError};
 
@@ -16,7 +17,7 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     reference: "Radford et al., Language models are unsupervised multitask learners, 2019",
     fields: &[
         Field::required("data", Kind::Section(&DATA), "what is learned from"),
-        Field::required("model", Kind::Section(&ARCHITECTURES), "what learns"),
+        Field::required("model", Kind::Section(&MODELS), "what learns"),
         Field::new("sample", Kind::Table(SAMPLE), "{}", "the text generated at the end")
             .changeable(),
     ],
@@ -37,6 +38,9 @@ const SAMPLE: &[Field] = &[
 ];
 
 fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
+    if Base::is_in(config.section("model")) {
+        return continued(config, observer);
+    }
     let data = DataConfig::from_options(config.section("data"))?;
     let section = config.section("model");
     let architecture = ARCHITECTURES.lookup_at("model.name", section.str("name"))?.build;
@@ -47,18 +51,51 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
     let text = Text::build(&data, config.seed())?;
     let sizes = (architecture.configure)(section, Some(text.tokenizer.vocab_size()))?;
     let completed = config.with("model", "vocab_size", sizes.vocab_size() as i64)?;
-    let training = Arc::new(text.training()?);
-    let held_out = config.held_out(text.held_out()?, training.len())?;
-
+    let tokenizer = text.tokenizer.clone();
     observer.stage("initialising the model")?;
-    Ok(Prepared::new(completed, move |config| {
+    prepared(completed, &data, &text, move |config| {
         let mut params = config.params(sizes.dtype())?;
         let model = sizes.build(&mut params);
-        let model = Pretrained::new(model, params, text.tokenizer.clone());
+        Ok(Pretrained::new(model, params, tokenizer.clone()))
+    })
+}
+
+/// The training of a model that was trained before.
+fn continued(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
+    let data = DataConfig::from_options(config.section("data"))?;
+    if data.tokenizer.is_some() {
+        let reason = "a pretrained model has its own tokenizer, and knows no other one's tokens; leave it out";
+        return Err(config.section("data").invalid("tokenizer", reason).into());
+    }
+    observer.stage("reading the pretrained model")?;
+    let base = Base::open(config.section("model"), data.end_of_document.as_deref())?;
+    check_length(config, base.config().max_positions())?;
+    let completed = config.with("model", "sha256", base.sha256())?;
+    let completed = completed.with("model", "pretrained", base.absolute_path()?)?;
+
+    observer.stage("reading the corpus")?;
+    let text = Text::build_with(&data, config.seed(), Some(base.tokenizer().clone()))?;
+    observer.stage("loading the pretrained model")?;
+    prepared(completed, &data, &text, move |config| {
+        base.load(config.params(base.config().dtype())?)
+    })
+}
+
+/// A task on text, for models that `model` makes.
+fn prepared(
+    completed: Config,
+    data: &DataConfig,
+    text: &Text,
+    model: impl Fn(&Config) -> Result<Pretrained, TrainError> + 'static,
+) -> Result<Prepared, TrainError> {
+    let training = Arc::new(text.training()?);
+    let held_out = completed.held_out(text.held_out()?, training.len())?;
+    let document_attention = data.document_attention;
+    Ok(Prepared::new(completed, move |config| {
         let (prompt, options) = (config.section("sample").str("prompt"), sampling(config));
         let sample = Sample { prompt: prompt.to_owned(), options };
-        let objective = NextToken { document_attention: data.document_attention, sample };
-        Ok(Learner::new(model, training.clone(), objective).held_out(held_out.clone()))
+        let objective = NextToken { document_attention, sample };
+        Ok(Learner::new(model(config)?, training.clone(), objective).held_out(held_out.clone()))
     }))
 }
 

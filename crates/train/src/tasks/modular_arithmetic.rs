@@ -42,7 +42,7 @@ fn prepare(config: &Config, _: &mut dyn Observer) -> Result<Prepared, TrainError
     Ok(Prepared::new(completed, move |config| {
         let mut params = config.params(sizes.dtype())?;
         let model = sizes.build(&mut params);
-        let model = Pretrained { model, params, eos_token_id: Vec::new() };
+        let model = Pretrained::new(model, params, Vec::new());
         Ok(Learner::new(model, data.clone(), Answer).held_out(Some(held_out.clone())))
     }))
 }

@@ -31,8 +31,8 @@ use crate::output::{in_model, print, say};
   rappel generate --model DIR --prompts questions.jsonl --temperature 0.7 --num-return-sequences 4
   rappel generate --model DIR --chat --system 'Answer briefly.'")]
 pub struct Args {
-    /// A run, or a folder with config.json, model.safetensors and tokenizer.json
-    #[arg(long, value_name = "DIR")]
+    /// A run, a folder with config.json, model.safetensors and tokenizer.json, or a GGUF file
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// The text to continue; empty begins a new document
     #[arg(long, default_value = "", conflicts_with_all = ["prompts", "chat"])]

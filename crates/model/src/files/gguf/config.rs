@@ -3,6 +3,8 @@
 use rappel_registry::Entry;
 use serde_json::{Map, Value, json};
 
+use rappel_tensor::Shape;
+
 use super::{GgufFile, MetaValue, Metadata};
 use crate::{ARCHITECTURES, Architecture};
 
@@ -22,44 +24,65 @@ pub(in crate::files) fn is_of_positions(name: &str) -> bool {
     OF_POSITIONS.contains(&name) || name.ends_with(".rope_freqs.weight")
 }
 
+/// What of a file says something of its model's config.
+pub(super) struct Header<'a> {
+    pub metadata: &'a Metadata,
+    /// The shape of a tensor, if there is one of that name.
+    pub shape: &'a dyn Fn(&str) -> Option<Shape>,
+    /// The numbers of a tensor, if there is one of that name.
+    pub numbers: &'a dyn Fn(&str) -> Option<Vec<f32>>,
+}
+
 /// What config.json would say of the file's model, and its architecture.
 pub(in crate::files) fn describe(
     file: &GgufFile,
 ) -> Result<(Map<String, Value>, &'static Described), String> {
-    let metadata = file.metadata();
-    let entry = architecture(metadata)?;
-    let dialect = &entry.build.gguf;
-    let keys = Keys { metadata, name: dialect.name };
-    let mut json = Map::new();
-    for (key, option) in dialect.keys.iter().copied().flatten() {
-        if let Some(value) = keys.number(key)? {
-            json.insert((*option).to_owned(), value);
-        }
-    }
-    for (option, value) in dialect.fixed {
-        json.insert((*option).to_owned(), (*value).into());
-    }
-    let Some(embedding) = file.tensors().get("token_embd.weight") else {
-        return Err("has no tensor `token_embd.weight`".to_owned());
+    let shape = |name: &str| Some(file.tensors().get(name)?.shape);
+    let numbers = |name: &str| {
+        let mut numbers = vec![0.0_f32; shape(name)?.count()];
+        file.read_into(name, &mut numbers);
+        Some(numbers)
     };
-    json.insert("vocab_size".to_owned(), embedding.shape[0].into());
-    json.insert("model_type".to_owned(), entry.name.into());
-    let tied = !file.tensors().contains_key("output.weight");
-    json.insert("tie_word_embeddings".to_owned(), tied.into());
-    let declares = |option: &str| entry.fields.iter().any(|field| field.is_named(option));
-    for (option, tensor) in
-        [("attention_bias", "blk.0.attn_q.bias"), ("mlp_bias", "blk.0.ffn_gate.bias")]
-    {
-        if declares(option) {
-            json.insert(option.to_owned(), file.tensors().contains_key(tensor).into());
+    Header { metadata: file.metadata(), shape: &shape, numbers: &numbers }.describe()
+}
+
+impl Header<'_> {
+    pub(super) fn describe(&self) -> Result<(Map<String, Value>, &'static Described), String> {
+        let entry = architecture(self.metadata)?;
+        let dialect = &entry.build.gguf;
+        let keys = Keys { metadata: self.metadata, name: dialect.name };
+        let mut json = Map::new();
+        for (key, option) in dialect.keys.iter().copied().flatten() {
+            if let Some(value) = keys.number(key)? {
+                json.insert((*option).to_owned(), value);
+            }
         }
+        for (option, value) in dialect.fixed {
+            json.insert((*option).to_owned(), (*value).into());
+        }
+        let has = |tensor: &str| (self.shape)(tensor).is_some();
+        let embedding = (self.shape)("token_embd.weight");
+        let Some(tokens) = embedding.and_then(|shape| shape.first().copied()) else {
+            return Err("has no tensor `token_embd.weight`".to_owned());
+        };
+        json.insert("vocab_size".to_owned(), tokens.into());
+        json.insert("model_type".to_owned(), entry.name.into());
+        json.insert("tie_word_embeddings".to_owned(), (!has("output.weight")).into());
+        let declares = |option: &str| entry.fields.iter().any(|field| field.is_named(option));
+        for (option, tensor) in
+            [("attention_bias", "blk.0.attn_q.bias"), ("mlp_bias", "blk.0.ffn_gate.bias")]
+        {
+            if declares(option) {
+                json.insert(option.to_owned(), has(tensor).into());
+            }
+        }
+        if declares("head_dim") {
+            attention(&keys, &mut json, &declares)?;
+            self.positions(&keys, &mut json)?;
+        }
+        ids(self.metadata, &mut json);
+        Ok((json, entry))
     }
-    if declares("head_dim") {
-        attention(&keys, &mut json, &declares)?;
-        positions(file, &keys, &mut json)?;
-    }
-    ids(metadata, &mut json);
-    Ok((json, entry))
 }
 
 /// The architecture that the file names, of those that share the name the one with the most marks.
@@ -171,77 +194,76 @@ fn attention(
     Ok(())
 }
 
-/// How positions are stretched.
-fn positions(
-    file: &GgufFile,
-    keys: &Keys<'_>,
-    json: &mut Map<String, Value>,
-) -> Result<(), String> {
-    let numbers = |name: &str| -> Option<Vec<f64>> {
-        let count = file.tensors().get(name)?.shape.count();
-        let mut numbers = vec![0.0_f32; count];
-        file.read_into(name, &mut numbers);
+impl Header<'_> {
+    /// The numbers of a tensor that divide frequencies.
+    fn divisors(&self, name: &str) -> Option<Vec<f64>> {
+        let numbers = (self.numbers)(name)?;
         Some(numbers.into_iter().map(|number| decimal(f64::from(number))).collect())
-    };
-    let kind = keys.get("rope.scaling.type");
-    let kind = match kind {
-        None => "none",
-        Some(MetaValue::Text(kind)) => kind.as_str(),
-        Some(_) => return Err(format!("the key `{}.rope.scaling.type` is no text", keys.name)),
-    };
-    let factor = keys.float("rope.scaling.factor")?.filter(|factor| *factor > 0.0);
-    let factor = factor.or(keys.float("rope.scale_linear")?).unwrap_or(1.0);
-    let original = keys.size("rope.scaling.original_context_length")?;
-    let attention = keys.float("rope.scaling.attn_factor")?;
-    let longest = json.get("max_position_embeddings").cloned().unwrap_or_default();
-    let scaling = if let Some(divisors) = numbers(ROPE_FREQS) {
-        llama3(&divisors, json).unwrap_or_else(|| {
-            json!({
-                "rope_type": "longrope", "short_factor": divisors, "long_factor": divisors,
-                "original_max_position_embeddings": longest, "attention_factor": 1.0,
+    }
+
+    /// How positions are stretched.
+    fn positions(&self, keys: &Keys<'_>, json: &mut Map<String, Value>) -> Result<(), String> {
+        let kind = keys.get("rope.scaling.type");
+        let kind = match kind {
+            None => "none",
+            Some(MetaValue::Text(kind)) => kind.as_str(),
+            Some(_) => return Err(format!("the key `{}.rope.scaling.type` is no text", keys.name)),
+        };
+        let factor = keys.float("rope.scaling.factor")?.filter(|factor| *factor > 0.0);
+        let factor = factor.or(keys.float("rope.scale_linear")?).unwrap_or(1.0);
+        let original = keys.size("rope.scaling.original_context_length")?;
+        let attention = keys.float("rope.scaling.attn_factor")?;
+        let longest = json.get("max_position_embeddings").cloned().unwrap_or_default();
+        let scaling = if let Some(divisors) = self.divisors(ROPE_FREQS) {
+            llama3(&divisors, json).unwrap_or_else(|| {
+                json!({
+                    "rope_type": "longrope", "short_factor": divisors, "long_factor": divisors,
+                    "original_max_position_embeddings": longest, "attention_factor": 1.0,
+                })
             })
-        })
-    } else if let Some((short, long)) = numbers(ROPE_SHORT).zip(numbers(ROPE_LONG)) {
-        let mut table = json!({
-            "rope_type": "longrope", "short_factor": short, "long_factor": long,
-        });
-        if let Some(attention) = attention {
-            table["attention_factor"] = attention.into();
-        }
-        table
-    } else {
-        match kind {
-            "none" | "longrope" => return Ok(()),
-            "linear" if factor == 1.0 => return Ok(()),
-            "linear" => json!({ "rope_type": "linear", "factor": factor }),
-            "yarn" => {
-                let mut table = json!({ "rope_type": "yarn", "factor": factor });
-                if let Some(original) = original {
-                    table["original_max_position_embeddings"] = original.into();
-                }
-                for (key, option) in
-                    [("yarn_beta_fast", "beta_fast"), ("yarn_beta_slow", "beta_slow")]
-                {
-                    if let Some(value) = keys.float(&format!("rope.scaling.{key}"))? {
-                        table[option] = value.into();
+        } else if let Some((short, long)) = self.divisors(ROPE_SHORT).zip(self.divisors(ROPE_LONG))
+        {
+            let mut table = json!({
+                "rope_type": "longrope", "short_factor": short, "long_factor": long,
+            });
+            if let Some(attention) = attention {
+                table["attention_factor"] = attention.into();
+            }
+            table
+        } else {
+            match kind {
+                "none" | "longrope" => return Ok(()),
+                "linear" if factor == 1.0 => return Ok(()),
+                "linear" => json!({ "rope_type": "linear", "factor": factor }),
+                "yarn" => {
+                    let mut table = json!({ "rope_type": "yarn", "factor": factor });
+                    if let Some(original) = original {
+                        table["original_max_position_embeddings"] = original.into();
                     }
+                    for (key, option) in
+                        [("yarn_beta_fast", "beta_fast"), ("yarn_beta_slow", "beta_slow")]
+                    {
+                        if let Some(value) = keys.float(&format!("rope.scaling.{key}"))? {
+                            table[option] = value.into();
+                        }
+                    }
+                    if let Some(factor_of_scores) = attention.filter(|given| *given != 1.0) {
+                        table["attention_factor"] =
+                            (factor_of_scores * (1.0 + 0.1 * factor.ln())).into();
+                    }
+                    table
                 }
-                if let Some(factor_of_scores) = attention.filter(|given| *given != 1.0) {
-                    table["attention_factor"] =
-                        (factor_of_scores * (1.0 + 0.1 * factor.ln())).into();
-                }
-                table
-            }
-            other => {
-                return Err(format!(
-                    "stretches positions by `{other}`, which is not supported (known: none, linear, yarn, \
+                other => {
+                    return Err(format!(
+                        "stretches positions by `{other}`, which is not supported (known: none, linear, yarn, \
                      longrope)"
-                ));
+                    ));
+                }
             }
-        }
-    };
-    json.insert("rope_scaling".to_owned(), scaling);
-    Ok(())
+        };
+        json.insert("rope_scaling".to_owned(), scaling);
+        Ok(())
+    }
 }
 
 /// The options of Llama 3's way to stretch positions, where they give these divisors: files keep the divisors alone.

@@ -3,10 +3,13 @@
 //! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 mod config;
+mod config_out;
 mod cursor;
 mod metadata;
 mod names;
 mod quants;
+mod save;
+mod write;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,14 +22,17 @@ use cursor::Cursor;
 
 pub(super) use config::{describe, is_of_positions};
 pub use metadata::{MetaValue, Metadata};
+use names::Form;
 pub(super) use names::Place;
 pub use quants::Quantization;
+pub use save::save_gguf;
+pub use write::{NewTensor, write_gguf};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 const VERSIONS: std::ops::RangeInclusive<u32> = 2..=3;
 const ALIGNMENT: &str = "general.alignment";
 /// Where a file does not say.
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 /// The most dimensions that the format knows.
 const MOST_DIMENSIONS: u32 = 4;
 

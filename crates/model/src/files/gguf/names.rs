@@ -138,7 +138,6 @@ impl Place {
     }
 
     /// The numbers of a parameter as the file has them.
-    #[expect(dead_code, reason = "the writer of files comes next")]
     pub fn stored(&self, shape: Shape, numbers: Vec<f32>) -> Vec<f32> {
         let row = shape[1..].iter().product::<usize>();
         match self.form {

@@ -1,0 +1,163 @@
+//! Models that training begins at.
+
+use std::path::{Path, PathBuf};
+
+use glob::Pattern;
+use rappel_data::Tokenizer;
+use rappel_model::{Common, ModelConfig, ModelFiles};
+use rappel_nn::Values;
+use rappel_registry::{ConfigError, OptionSet, Options};
+use rappel_tensor::Params;
+
+use super::{Pretrained, model_folder, sound, text};
+use crate::TrainError;
+use crate::checkpoint::{sha256, sha256_of_file};
+
+/// The name of the entry, and the key that stands for it.
+pub(super) const PRETRAINED: &str = "pretrained";
+
+/// A model that was trained before.
+#[derive(Debug, Clone, Options)]
+pub struct PretrainedOptions {
+    /// folder with config.json, model.safetensors and tokenizer.json, folder of a run, or GGUF file
+    #[option(changeable)]
+    pub pretrained: String,
+    /// SHA-256 of its file, or of the lines that sha256sum prints of its files; the run's own config.toml holds it
+    pub sha256: Option<String>,
+    /// parameters that stay as they are, by patterns such as `model.embed_tokens.*`; they take no gradient and no
+    /// optimizer state
+    #[option(default = [], aka("frozen", "freeze_layers"))]
+    pub freeze: Vec<String>,
+    /// what every architecture takes
+    #[option(flatten)]
+    pub common: Common,
+}
+
+/// A model that training begins at, opened: its sizes and its tokenizer are known, its values not read.
+pub struct Base {
+    path: PathBuf,
+    config: Box<dyn ModelConfig>,
+    options: PretrainedOptions,
+    section: Options,
+    tokenizer: Tokenizer,
+    sha256: String,
+}
+
+impl Base {
+    /// Whether a section `model` names one.
+    pub fn is_in(section: &Options) -> bool {
+        section.name() == PRETRAINED
+    }
+
+    /// Opens the model that a section names. `end_of_document` is the token that closes a document, where it is not the
+    /// tokenizer's own.
+    ///
+    /// # Errors
+    /// What is missing or does not fit together; a hash that is another one than the section's.
+    pub fn open(section: &Options, end_of_document: Option<&str>) -> Result<Self, TrainError> {
+        let options = PretrainedOptions::from_options(section)?;
+        let path = model_folder(Path::new(&options.pretrained))?;
+        if !path.exists() {
+            let reason = format!("there is no folder and no file `{}`", path.display());
+            return Err(section.invalid(PRETRAINED, reason).into());
+        }
+        let Common { dtype, gradient_checkpointing } = options.common;
+        let files = ModelFiles::open(&path)?.with("gradient_checkpointing", gradient_checkpointing);
+        let config = files.config(dtype)?;
+        let tokenizer = text::tokenizer(&path, config.vocab_size(), end_of_document)?;
+        let sha256 = hash(&path, &files)?;
+        if let Some(wanted) = options.sha256.as_ref().filter(|wanted| **wanted != sha256) {
+            let reason = format!(
+                "{} is not the model that the run begins at: its SHA-256 is {sha256}, not {wanted}; bring that \
+                 one back from a copy, or begin a new run",
+                path.display()
+            );
+            return Err(section.invalid("sha256", reason).into());
+        }
+        Ok(Self { path, config, options, section: section.clone(), tokenizer, sha256 })
+    }
+
+    /// The model's config.
+    pub fn config(&self) -> &dyn ModelConfig {
+        self.config.as_ref()
+    }
+
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// A hash of its files.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Where it is, in full.
+    ///
+    /// # Errors
+    /// A path that a config cannot hold.
+    pub fn absolute_path(&self) -> Result<String, TrainError> {
+        let path = std::path::absolute(&self.options.pretrained)
+            .map_err(TrainError::io("resolve", &self.path))?;
+        path.into_os_string().into_string().map_err(|path| TrainError::Name { path: path.into() })
+    }
+
+    /// The model with its values, in `params`, which is empty.
+    ///
+    /// # Errors
+    /// Tensors that do not fit; a pattern of `freeze` that fits no parameter, or patterns that leave none to train.
+    pub fn load(&self, params: Params) -> Result<Pretrained, TrainError> {
+        let frozen = self.frozen()?;
+        let is_frozen = |name: &str| frozen.iter().any(|pattern| pattern.matches(name));
+        let files = ModelFiles::open(&self.path)?;
+        let inner = files.load(params, self.config(), true, &is_frozen)?;
+        if !inner.params.formed().is_empty() {
+            let reason = "weights that are stored in another form, as by weight_norm, cannot begin as those of a \
+                          pretrained model; leave that regularizer out";
+            return Err(self.section.invalid(PRETRAINED, reason).into());
+        }
+        sound::check_finite(&self.path, &inner.params)?;
+        Pretrained::with_files(inner, self.tokenizer.clone(), &self.path)
+    }
+
+    /// The patterns of `freeze`, each of which fits a parameter.
+    fn frozen(&self) -> Result<Vec<Pattern>, TrainError> {
+        let mut params = Params::new(0);
+        self.config.build_with(&mut params, Values::Placeholders);
+        let names = params.names();
+        let invalid = |reason: String| self.section.invalid("freeze", reason);
+        let pattern = |glob: &String| -> Result<Pattern, ConfigError> {
+            let pattern = Pattern::new(glob)
+                .map_err(|error| invalid(format!("`{glob}` is not a pattern: {error}")))?;
+            if names.iter().any(|name| pattern.matches(name)) {
+                return Ok(pattern);
+            }
+            let example = names.first().map_or("", String::as_str);
+            Err(invalid(format!(
+                "`{glob}` fits no parameter; the pattern is of whole names such as `{example}`"
+            )))
+        };
+        let patterns = self.options.freeze.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
+        if names.iter().all(|name| patterns.iter().any(|pattern| pattern.matches(name))) {
+            return Err(invalid("leaves no parameter to train".to_owned()).into());
+        }
+        Ok(patterns)
+    }
+}
+
+/// The SHA-256 of a GGUF file, or of the lines `HASH  NAME` of a folder's files.
+fn hash(path: &Path, files: &ModelFiles) -> Result<String, TrainError> {
+    if files.gguf().is_some() {
+        return sha256_of_file(path);
+    }
+    let mut paths = files.paths();
+    let tokenizer = path.join("tokenizer.json");
+    paths.extend(tokenizer.exists().then_some(tokenizer));
+    paths.sort();
+    let mut lines = String::new();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        lines += &format!("{}  {name}\n", sha256_of_file(&path)?);
+    }
+    Ok(sha256(&lines))
+}
