@@ -299,3 +299,16 @@ fn tokens_whose_ids_contradict_the_vocabulary_are_refused() {
     let told = Tokenizer::from_file(folder.path(), None).unwrap_err().to_string();
     assert!(told.contains("gives `</s>` the id 2, but the files beside it say 7"), "{told}");
 }
+
+#[test]
+fn bytes_that_make_no_character_do_not_take_back_what_came_before() {
+    let tokenizer = Tokenizer::from_file(golden_folder().join("metaspace"), None).unwrap();
+    let byte = |byte: u8| tokenizer.token_id(&format!("<0x{byte:02X}>")).unwrap();
+    let mut decoder = tokenizer.stream_decoder();
+    let letters = tokenizer.encode(b"the").unwrap();
+    let ids =
+        [&letters[..], &[byte(0xd8), byte(0x9d), byte(0x80), byte(0xc3)], &letters[..]].concat();
+    let text: String = ids.into_iter().map(|id| decoder.push(id).unwrap()).collect();
+    assert_eq!(text, "the\u{61d}\u{fffd}\u{fffd} the");
+    assert_eq!(decoder.finish(), "");
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use rappel_model::gguf::{Metadata, Quantization, save_gguf};
 use rappel_model::{Pretrained, save_pretrained};
 use rappel_nn::Forward;
 use rappel_regularize::{Mixup, Noise};
@@ -191,6 +192,56 @@ impl Case<'_> {
     }
 }
 
+/// What GGUF files have no way to say of these cases.
+const NOT_IN_GGUF: &[(&str, &str, &str)] = &[
+    ("gemma2", "plain", "`attn_logit_softcapping`"),
+    ("llama", "dynamic", "rope_type `dynamic`"),
+    ("llama", "yarn_mscale", "`rope_scaling.mscale`"),
+    ("llama", "yarn_set", "`rope_scaling.truncate`"),
+    ("olmoe", "balanced", "`norm_topk_prob`"),
+    ("qwen2", "window", "`layer_types`"),
+    ("qwen3", "window", "`layer_types`"),
+    ("qwen3_moe", "sparse", "`mlp_only_layers`"),
+    ("qwen3_moe", "step", "`norm_topk_prob`"),
+    ("smollm3", "interval", "`no_rope_layer_interval`"),
+    ("smollm3", "list", "`layer_types`"),
+];
+
+impl Case<'_> {
+    fn comes_back_from_a_gguf_file(&self) {
+        let read = self.load(DType::F32);
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("model.gguf");
+        let model_type = read.model.config().model_type();
+        let refused =
+            NOT_IN_GGUF.iter().find(|(of, case, _)| *of == model_type && *case == self.name);
+        let saved =
+            save_gguf(&path, &*read.model, &read.params, Quantization::F32, &Metadata::default());
+        let what = format!("{model_type} {}", self.name);
+        match (saved, refused) {
+            (Ok(()), None) => {
+                let again = Pretrained::load(&path, None).unwrap();
+                let logits = |read: &Pretrained| read.model.logits(&self.ids()[0]).to_f64_vec();
+                assert_close_floor(&logits(&again), &logits(&read), 1e-5, 1e-1, &what);
+                let values = |read: &Pretrained| -> Vec<_> {
+                    read.params.tensors().iter().map(|(_, tensor)| tensor.to_vec::<f32>()).collect()
+                };
+                // One is added to some norms in the file, in single precision.
+                for (again, value) in values(&again).iter().zip(values(&read)) {
+                    assert!(again.iter().zip(&value).all(|(a, b)| (a - b).abs() < 2e-7), "{what}");
+                }
+            }
+            (Err(error), Some((.., reason))) => {
+                let told = error.to_string();
+                assert!(told.contains(reason), "{what}: {told}");
+                assert!(!path.exists());
+            }
+            (Ok(()), Some(_)) => panic!("{what}: was written"),
+            (Err(error), None) => panic!("{what}: {error}"),
+        }
+    }
+}
+
 /// Why a tiny model whose config is changed so cannot be read.
 fn refusal(model_type: &str, case: &str, change: &[(&str, Value)]) -> String {
     let golden = Golden::load(&format!("architectures/{model_type}"));
@@ -364,6 +415,11 @@ macro_rules! architectures {
             #[test]
             fn files_are_written_and_read_again() {
                 each(|case| case.is_written_and_read_again());
+            }
+
+            #[test]
+            fn gguf_files_are_written_and_read_again() {
+                each(|case| case.comes_back_from_a_gguf_file());
             }
         }
     )*};

@@ -1,5 +1,6 @@
 //! Text from ids that come one by one.
 
+use tokenizers::ModelWrapper;
 use tokenizers::tokenizer::step_decode_stream;
 
 use super::{Kind, Tokenizer, guarded};
@@ -47,12 +48,23 @@ impl<'a> StreamDecoder<'a> {
     /// # Errors
     /// As [`Tokenizer::decode`].
     pub fn push(&mut self, id: u32) -> Result<String, DataError> {
-        if let Kind::Text { inner, bytes: None, .. } = &self.tokenizer.kind {
-            let Self { ids, prefix, prefix_index, .. } = self;
-            let step = || step_decode_stream(inner, vec![id], true, ids, prefix, prefix_index);
-            return guarded(&self.tokenizer.name, step).map(Option::unwrap_or_default);
+        let Kind::Text { inner, bytes: None, .. } = &self.tokenizer.kind else {
+            self.pending.extend(self.tokenizer.decode(&[id])?);
+            return Ok(self.certain());
+        };
+        if let Some(byte) = fallback_byte(inner, id) {
+            self.pending.push(byte);
+            return Ok(self.certain());
         }
-        self.pending.extend(self.tokenizer.decode(&[id])?);
+        let before = String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned();
+        let Self { ids, prefix, prefix_index, .. } = self;
+        let step = || step_decode_stream(inner, vec![id], true, ids, prefix, prefix_index);
+        let text = guarded(&self.tokenizer.name, step)?.unwrap_or_default();
+        Ok(before + &text)
+    }
+
+    /// The characters of the bytes that came, but for one that may still get its end.
+    fn certain(&mut self) -> String {
         // What may still become a character starts in the last three bytes.
         let incomplete = match self.pending.utf8_chunks().last() {
             Some(last) if may_go_on(last.invalid()) => last.invalid().len(),
@@ -60,7 +72,7 @@ impl<'a> StreamDecoder<'a> {
         };
         let rest = self.pending.split_off(self.pending.len() - incomplete);
         let certain = std::mem::replace(&mut self.pending, rest);
-        Ok(String::from_utf8_lossy(&certain).into_owned())
+        String::from_utf8_lossy(&certain).into_owned()
     }
 
     /// The text that is left when no more ids come.
@@ -72,4 +84,17 @@ impl<'a> StreamDecoder<'a> {
 /// Whether the bytes begin a character that lacks its end.
 fn may_go_on(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+}
+
+/// The byte of a token such as `<0x0A>`, in vocabularies that have those for what they lack. The library's decoder takes
+/// characters back where a byte follows that does not fit.
+fn fallback_byte(inner: &tokenizers::Tokenizer, id: u32) -> Option<u8> {
+    let has_bytes = match inner.get_model() {
+        ModelWrapper::BPE(model) => model.byte_fallback,
+        ModelWrapper::Unigram(model) => model.byte_fallback(),
+        _ => false,
+    };
+    let token = inner.id_to_token(id).filter(|_| has_bytes)?;
+    let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
+    u8::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 2)
 }

@@ -29,6 +29,17 @@ pub enum FilesError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Parameters that take the place of weights in another form, such as those of weight norm.
+    #[error(
+        "{path}: a weight such as `{name}` would be stored in another form, as by weight_norm, which weights that \
+         were trained before cannot begin in; leave that out"
+    )]
+    Formed {
+        /// The folder or file.
+        path: PathBuf,
+        /// The first of these weights.
+        name: String,
+    },
     /// A model that GGUF files have no way to hold.
     #[error("{path}: cannot be written as GGUF: {reason}; write the model as a folder")]
     NotInGguf {

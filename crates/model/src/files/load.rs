@@ -146,6 +146,9 @@ impl ModelFiles {
         frozen: &dyn Fn(&str) -> bool,
     ) -> Result<Pretrained, FilesError> {
         let model = config.build_with(&mut params, Values::Placeholders);
+        if let Some(name) = params.formed().into_iter().next() {
+            return Err(FilesError::Formed { path: self.path, name });
+        }
         params.freeze(frozen)?;
         let convert = convert || self.gguf().is_some();
         fill(&mut params, &mut self.weights, &self.entry.build, config, convert)?;

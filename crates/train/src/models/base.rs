@@ -111,11 +111,6 @@ impl Base {
         let is_frozen = |name: &str| frozen.iter().any(|pattern| pattern.matches(name));
         let files = ModelFiles::open(&self.path)?;
         let inner = files.load(params, self.config(), true, &is_frozen)?;
-        if !inner.params.formed().is_empty() {
-            let reason = "weights that are stored in another form, as by weight_norm, cannot begin as those of a \
-                          pretrained model; leave that regularizer out";
-            return Err(self.section.invalid(PRETRAINED, reason).into());
-        }
         sound::check_finite(&self.path, &inner.params)?;
         Pretrained::with_files(inner, self.tokenizer.clone(), &self.path)
     }

@@ -56,7 +56,8 @@ pub(super) fn metadata(
     {
         set("attention.sliding_window_pattern", MetaValue::Int(pattern as i64));
     }
-    if let Some(slides) = layer_types(config, dialect.window_period) {
+    let has_window = dialect.keys.iter().copied().flatten().any(|key| key.1 == "sliding_window");
+    if let Some(slides) = layer_types(config, dialect.window_period).filter(|_| has_window) {
         set("attention.sliding_window_pattern", MetaValue::Bools(slides));
     }
     let factors = positions(dialect, config, turned as usize, &mut set)?;

@@ -172,7 +172,9 @@ fn check_lost(
     };
     let header = Header { metadata, shape: &shape, numbers: &factor };
     let (json, entry) = header.describe().map_err(refused)?;
-    let again = configure(path, &json, entry, model.config().dtype())?.to_json();
+    let again = configure(path, &json, entry, model.config().dtype())
+        .map_err(|error| refused(error.to_string()))?
+        .to_json();
     let again = comparable(&again, entry);
     let is_off = |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || *value == 0;
     for (key, value) in &comparable(config, entry) {
