@@ -117,15 +117,6 @@ impl GenerationConfig {
         OTHERS.iter().filter(is_on).map(|(key, _)| *key).collect()
     }
 
-    /// The file's text.
-    pub(super) fn to_text(&self) -> String {
-        format!("{:#}\n", Value::Object(self.json.clone()))
-    }
-
-    pub(super) fn file_name() -> &'static str {
-        FILE
-    }
-
     /// Numbers are numbers, and in their ranges.
     fn check(&self) -> Result<(), String> {
         let wrong = |key: &str, wanted: &str| {

@@ -3,10 +3,10 @@
 //! Adding a kind is a file with its [`TrainedModel`] and a line in [`KINDS`]; the commands that load a
 //! model follow from it.
 
-mod generation;
-mod generation_config;
 mod base;
 mod convert;
+mod generation;
+mod generation_config;
 mod gguf;
 mod kept;
 mod section;
@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{Metric, TrainError};
 
-pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
-pub use generation_config::GenerationConfig;
 pub(crate) use base::Base;
 pub use convert::{Converted, convert};
+pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
+pub use generation_config::GenerationConfig;
 pub(crate) use section::MODELS;
 pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
 #[cfg(test)]
