@@ -208,6 +208,15 @@ fn configs() {
     let place = place();
     attack(&place, "tiny.toml", &["schedule", "tiny.toml"], &|| ());
     attack(&place, "table.toml", &["schedule", "table.toml"], &|| ());
+    // Runs of a few small steps, whatever the number of them became.
+    for (file, out) in [("tiny.toml", "few"), ("table.toml", "few")] {
+        let train = ["train", file, "--out", out];
+        let few = ["--set", "train.steps=2", "--set", "train.batch_size=2"];
+        let made = place.at(out);
+        attack(&place, file, &[&train[..], &few].concat(), &|| {
+            let _ = fs::remove_dir_all(&made);
+        });
+    }
 }
 
 #[test]

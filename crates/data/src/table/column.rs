@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
-use indexmap::IndexSet;
+use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
+use super::reading::Missing;
 use super::{Format, ReadAs};
 
 /// The number of no text: the cell is missing.
@@ -11,27 +14,67 @@ const MISSING: u32 = u32::MAX;
 
 /// Texts by number, each once, and the number of each cell.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Texts {
-    different: IndexSet<Box<str>>,
+struct Texts {
+    different: Different,
     cells: Vec<u32>,
 }
 
 impl Texts {
     fn push(&mut self, text: &str) {
-        let number = self.number(text);
+        let number = self.different.number(text);
         self.cells.push(number);
     }
 
-    fn number(&mut self, text: &str) -> u32 {
-        let known = self.different.get_index_of(text);
-        known.unwrap_or_else(|| self.different.insert_full(text.into()).0) as u32
-    }
-
     fn append(&mut self, other: &Self) {
-        let numbers: Vec<u32> = other.different.iter().map(|text| self.number(text)).collect();
+        let numbers: Vec<u32> =
+            other.different.iter().map(|text| self.different.number(text)).collect();
         let number = |cell: &u32| if *cell == MISSING { MISSING } else { numbers[*cell as usize] };
         self.cells.extend(other.cells.iter().map(number));
     }
+}
+
+/// Texts, each once, in the order of their numbers; one after another, for a box each would take most of the time
+/// of a column where nearly all are different.
+#[derive(Debug, Clone, Default)]
+struct Different {
+    texts: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+    hasher: RandomState,
+    numbers: HashTable<(u64, u32)>,
+}
+
+impl Different {
+    /// The number of a text, which is a new one where it was not there.
+    fn number(&mut self, text: &str) -> u32 {
+        let Self { texts, ends, hasher, numbers } = self;
+        let hash = hasher.hash_one(text);
+        let is = |known: &(u64, u32)| known.0 == hash && at(texts, ends, known.1 as usize) == text;
+        match numbers.entry(hash, is, |known| known.0) {
+            Entry::Occupied(known) => known.get().1,
+            Entry::Vacant(free) => {
+                let number = ends.len() as u32;
+                free.insert((hash, number));
+                texts.push_str(text);
+                ends.push(texts.len());
+                number
+            }
+        }
+    }
+
+    fn get(&self, number: u32) -> Option<&str> {
+        let number = number as usize;
+        (number < self.ends.len()).then(|| at(&self.texts, &self.ends, number))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len()).map(|number| at(&self.texts, &self.ends, number))
+    }
+}
+
+fn at<'a>(texts: &'a str, ends: &[usize], number: usize) -> &'a str {
+    let begin = if number == 0 { 0 } else { ends[number - 1] };
+    &texts[begin..ends[number]]
 }
 
 /// The cells of a column, in one copy.
@@ -94,9 +137,7 @@ impl Column {
     pub fn text(&self, row: usize) -> Option<Cow<'_, str>> {
         match &self.cells {
             Cells::Nothing => None,
-            Cells::Texts(texts) => {
-                texts.different.get_index(texts.cells[row] as usize).map(|text| (&**text).into())
-            }
+            Cells::Texts(texts) => texts.different.get(texts.cells[row]).map(Into::into),
             Cells::Numbers(numbers) => {
                 (!numbers[row].is_nan()).then(|| Cow::Owned(numbers[row].to_string()))
             }
@@ -115,7 +156,7 @@ impl Column {
     /// no text has. None where the column was not read as text.
     pub(super) fn texts(&self) -> Option<(Vec<&str>, &[u32])> {
         let Cells::Texts(texts) = &self.cells else { return None };
-        Some((texts.different.iter().map(|text| &**text).collect(), &texts.cells))
+        Some((texts.different.iter().collect(), &texts.cells))
     }
 
     pub(super) fn holds(&self) -> Holds {
@@ -137,6 +178,7 @@ impl Column {
 pub(super) struct Builder<'a> {
     read_as: ReadAs,
     format: &'a Format,
+    missing: Missing<'a>,
     cells: Cells,
     rows: usize,
     numbers: Kind,
@@ -151,7 +193,7 @@ impl<'a> Builder<'a> {
             _ => Cells::Numbers(Vec::new()),
         };
         let (numbers, texts) = (Kind::default(), Kind::default());
-        Self { read_as, format, cells, rows: 0, numbers, texts }
+        Self { read_as, format, missing: format.missing(), cells, rows: 0, numbers, texts }
     }
 
     /// Whether its cells are of interest.
@@ -172,13 +214,13 @@ impl<'a> Builder<'a> {
     /// Adds a cell of a file of text; what is wrong with it where it is not what it should be.
     pub fn push(&mut self, cell: &str) -> Result<(), String> {
         let cell = cell.trim();
-        if self.format.is_missing(cell) {
+        if self.missing.has(cell) {
             self.push_missing();
             return Ok(());
         }
         match self.read_as {
             ReadAs::Nothing => self.push_missing(),
-            ReadAs::Text => self.push_text(cell),
+            ReadAs::Text => self.push_text(cell, self.format.number(cell).is_some()),
             ReadAs::Date => match self.format.date(cell) {
                 Some(days) => self.push_number(days),
                 None => return Err(no_date(cell, self.format)),
@@ -186,7 +228,7 @@ impl<'a> Builder<'a> {
             ReadAs::Number | ReadAs::Either => match self.format.number(cell) {
                 Some(number) => self.push_number(number),
                 None if self.read_as == ReadAs::Number => return Err(no_number(cell)),
-                None => self.push_text(cell),
+                None => self.push_text(cell, false),
             },
         }
         Ok(())
@@ -214,9 +256,8 @@ impl<'a> Builder<'a> {
         self.rows += 1;
     }
 
-    pub fn push_text(&mut self, text: &str) {
-        // What of text is a number counts as one, whatever the column is read as.
-        let is_number = self.format.number(text).is_some();
+    /// Adds a text. What of it is a number counts as one, whatever the column is read as.
+    pub fn push_text(&mut self, text: &str, is_number: bool) {
         count(if is_number { &mut self.numbers } else { &mut self.texts }, self.rows);
         self.make_texts();
         if let Cells::Texts(texts) = &mut self.cells {

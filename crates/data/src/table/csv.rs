@@ -7,8 +7,9 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::str::Utf8Error;
 
-use csv::{ByteRecord, ErrorKind, ReaderBuilder};
+use csv::{ByteRecord, ErrorKind, ReaderBuilder, StringRecord};
 use rayon::prelude::*;
 
 use super::column::Builder;
@@ -45,15 +46,13 @@ pub(super) fn read(path: &Path, usual: u8, reading: &Reading) -> Result<Table, D
         let parts: Result<Vec<Part>, Wrong> =
             pieces(block).into_par_iter().map(|piece| shape.read(piece)).collect();
         if let Ok(parts) = parts {
-            for part in parts {
-                whole.append(part);
-            }
+            whole.append(parts);
             bytes.drain(..cut.unwrap_or(0));
         } else {
             file.read_to_end(&mut bytes).map_err(DataError::read(path))?;
             ended = true;
             let rest = shape.read(&bytes).map_err(|wrong| wrong.after(&whole, path))?;
-            whole.append(rest);
+            whole.append(vec![rest]);
             bytes.clear();
         }
         if ended {
@@ -171,13 +170,21 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn append(&mut self, other: Self) {
-        self.lines.append(self.rows, self.next_line, &other.lines);
-        self.next_line += other.next_line;
-        self.rows += other.rows;
-        for (column, more) in self.columns.iter_mut().zip(other.columns) {
-            column.append(more);
+    fn append(&mut self, parts: Vec<Self>) {
+        let mut more: Vec<Vec<_>> = self.columns.iter().map(|_| Vec::new()).collect();
+        for part in parts {
+            self.lines.append(self.rows, self.next_line, &part.lines);
+            self.next_line += part.next_line;
+            self.rows += part.rows;
+            for (more, column) in more.iter_mut().zip(part.columns) {
+                more.push(column);
+            }
         }
+        self.columns.par_iter_mut().zip(more).for_each(|(column, more)| {
+            for part in more {
+                column.append(part);
+            }
+        });
     }
 }
 
@@ -238,32 +245,55 @@ impl<'a> Shape<'a> {
                 let (line, reason) = (first, UNCLOSED.to_owned());
                 return Err(Wrong { line, column: None, reason });
             }
-            self.add(&mut part, &record, first)?;
+            self.check(record.len(), first)?;
+            record = match StringRecord::from_byte_record(record) {
+                Ok(texts) => {
+                    self.add(&mut part, texts.iter().map(Ok), first)?;
+                    texts.into_byte_record()
+                }
+                Err(error) => {
+                    let record = error.into_byte_record();
+                    self.add(&mut part, record.iter().map(std::str::from_utf8), first)?;
+                    record
+                }
+            };
         }
         part.next_line = line_breaks(bytes);
         Ok(part)
     }
 
-    fn add(&self, part: &mut Part<'a>, record: &ByteRecord, line: u64) -> Result<(), Wrong> {
-        let (cells, columns) = (record.len(), self.names.len());
-        if cells != columns {
-            let reason = format!(
-                "has {cells} cells, the header names {columns} columns; put quotes around cells that hold \
-                 the delimiter, complete the line, or set data.delimiter"
-            );
-            return Err(Wrong { line, column: None, reason });
+    fn check(&self, cells: usize, line: u64) -> Result<(), Wrong> {
+        let columns = self.names.len();
+        if cells == columns {
+            return Ok(());
         }
+        let reason = format!(
+            "has {cells} cells, the header names {columns} columns; put quotes around cells that hold the \
+             delimiter, complete the line, or set data.delimiter"
+        );
+        Err(Wrong { line, column: None, reason })
+    }
+
+    /// Adds a row. A cell that is no text matters only where it is read.
+    fn add<'c>(
+        &self,
+        part: &mut Part<'a>,
+        row: impl Iterator<Item = Result<&'c str, Utf8Error>>,
+        line: u64,
+    ) -> Result<(), Wrong> {
         part.lines.push(part.rows, line);
         part.rows += 1;
-        for (i, (column, cell)) in part.columns.iter_mut().zip(record).enumerate() {
+        for (i, (column, cell)) in part.columns.iter_mut().zip(row).enumerate() {
             if !column.reads() {
                 column.push_missing();
                 continue;
             }
-            let wrong =
-                |reason: String| Wrong { line, column: Some(self.names[i].clone()), reason };
-            let text = std::str::from_utf8(cell).map_err(|_| wrong(NOT_UTF8.to_owned()))?;
-            column.push(text).map_err(wrong)?;
+            let text = cell.map_err(|_| NOT_UTF8.to_owned());
+            text.and_then(|text| column.push(text)).map_err(|reason| Wrong {
+                line,
+                column: Some(self.names[i].clone()),
+                reason,
+            })?;
         }
         Ok(())
     }

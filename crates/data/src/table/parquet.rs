@@ -243,7 +243,7 @@ impl Number {
             Self::Decimal(scale) => to.push_number(number as f64 / 10_f64.powi(scale)),
             // What may be no double keeps its digits, unless a number is wanted.
             _ if number.unsigned_abs() > EXACT && to.read_as() != ReadAs::Number => {
-                to.push_text(&number.to_string());
+                to.push_text(&number.to_string(), true);
             }
             _ => to.push_number(number as f64),
         }

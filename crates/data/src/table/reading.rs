@@ -41,6 +41,21 @@ impl Default for Format {
     }
 }
 
+/// The cells that mean a missing value.
+#[derive(Debug)]
+pub(super) struct Missing<'a> {
+    values: &'a [String],
+    /// The bytes that a value ends in: few cells that are there end in one, and most numbers in none.
+    ends: [bool; 256],
+}
+
+impl Missing<'_> {
+    pub fn has(&self, cell: &str) -> bool {
+        let Some(last) = cell.bytes().last() else { return true };
+        self.ends[usize::from(last)] && self.values.iter().any(|value| value == cell)
+    }
+}
+
 /// What the cells of a column are read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadAs {
@@ -75,8 +90,12 @@ impl Reading {
 }
 
 impl Format {
-    pub(super) fn is_missing(&self, cell: &str) -> bool {
-        cell.is_empty() || self.missing_values.iter().any(|text| text == cell)
+    pub(super) fn missing(&self) -> Missing<'_> {
+        let mut ends = [false; 256];
+        for last in self.missing_values.iter().filter_map(|value| value.bytes().last()) {
+            ends[usize::from(last)] = true;
+        }
+        Missing { values: &self.missing_values, ends }
     }
 
     /// The number that a cell is, if it is one.
@@ -156,7 +175,10 @@ mod tests {
     #[test]
     fn missing_values_are_those_of_the_list() {
         let format = Format { missing_values: vec!["?".to_owned()], ..Format::default() };
-        assert!(format.is_missing("") && format.is_missing("?") && !format.is_missing("NA"));
-        assert!(Format::default().is_missing("NaN") && !Format::default().is_missing("?"));
+        let missing = format.missing();
+        assert!(missing.has("") && missing.has("?") && !missing.has("NA") && !missing.has("x?"));
+        let format = Format::default();
+        let missing = format.missing();
+        assert!(MISSING_VALUES.iter().all(|value| missing.has(value)) && !missing.has("?"));
     }
 }
