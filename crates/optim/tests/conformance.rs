@@ -8,11 +8,11 @@ use std::path::Path;
 use common::{grads_of, params_of};
 use half::bf16;
 use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
-use rappel_registry::{Family, Info, Kind, assert_folder_matches, assert_sound};
+use rappel_registry::{Family, Info, Kind};
 use rappel_schedule::{Horizon, Schedule, constant, linear_decay};
 use rappel_tensor::{DType, Element, Params, Shape, TensorFile, write_tensors};
-use rappel_testkit::Random;
 use rappel_testkit::functions::{self, TestFunction};
+use rappel_testkit::{Random, assert_folder_matches, assert_sound};
 use toml::{Table, Value};
 
 const HORIZON: Horizon = Horizon { steps: 10 };

@@ -38,7 +38,6 @@
 //! # Ok::<(), ConfigError>(())
 //! ```
 
-mod conformance;
 mod entry;
 mod error;
 mod field;
@@ -54,7 +53,6 @@ mod suggest;
 mod value;
 mod visit;
 
-pub use conformance::{assert_folder_matches, assert_sound};
 pub use entry::{Entry, Family, Info, More, Registry, no_more};
 pub use error::ConfigError;
 pub use field::{Default, Field, count, joined};

@@ -16,7 +16,7 @@ use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 /// missing value, a wrong type, or a value out of range.
 ///
 /// # Panics
-/// If the text of a default is no TOML; [`assert_sound`](crate::assert_sound) finds such in a test.
+/// If the text of a default is no TOML.
 ///
 /// ```
 /// use rappel_registry::{Field, Kind, Range, resolve};

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use rappel_registry::{
-    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, assert_sound, list, no_more,
+    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, list, no_more,
     resolve,
 };
+use rappel_testkit::assert_sound;
 use toml::{Table, Value};
 
 type Build = fn(&Options) -> Result<(), ConfigError>;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rappel_registry::{Family, Field, Range, assert_folder_matches, assert_sound, resolve};
+use rappel_registry::{Family, Field, Range, resolve};
 use rappel_schedule::{Feedback, Horizon, SCHEDULES, Schedule, scheduled};
+use rappel_testkit::{assert_folder_matches, assert_sound};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use toml::Table;

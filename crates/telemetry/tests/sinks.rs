@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rappel_registry::{ConfigError, assert_folder_matches, assert_sound, toml};
+use rappel_registry::{ConfigError, toml};
 use rappel_telemetry::{
     Detail, Event, JsonLines, Moment, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open,
 };
+use rappel_testkit::{assert_folder_matches, assert_sound};
 
 /// A writer whose text can be looked at; it refuses once it holds `room` bytes.
 #[derive(Clone)]

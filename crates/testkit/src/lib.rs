@@ -7,6 +7,7 @@
 //! - [`strd`]: NIST's nonlinear regression problems.
 //! - [`import_circles`]: files of a crate that import one another in circles.
 //! - [`c`]: functions compiled by the system's C compiler, to compare with ours.
+//! - [`assert_folder_matches`], [`assert_sound`]: what every registry must hold.
 //! - [`Random`]: small seeded random numbers, independent of the library's own generator.
 //!
 //! A helper here panics where a test should fail, at the caller's line.
@@ -29,9 +30,11 @@ pub mod functions;
 mod golden;
 mod imports;
 mod random;
+mod registries;
 pub mod strd;
 
 pub use close::{Mismatch, SCALE_FLOOR, assert_close, assert_close_floor, compare, widen};
 pub use golden::Golden;
 pub use imports::import_circles;
 pub use random::Random;
+pub use registries::{assert_folder_matches, assert_sound};

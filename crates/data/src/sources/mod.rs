@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn folder_and_registry_agree() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sources");
-        rappel_registry::assert_folder_matches(&folder, &SOURCES.names());
-        rappel_registry::assert_sound(&SOURCES);
+        rappel_testkit::assert_folder_matches(&folder, &SOURCES.names());
+        rappel_testkit::assert_sound(&SOURCES);
     }
 }

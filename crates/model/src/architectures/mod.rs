@@ -167,8 +167,8 @@ mod tests {
 
     #[test]
     fn the_registry_is_sound_and_matches_its_folder() {
-        rappel_registry::assert_sound(&ARCHITECTURES);
+        rappel_testkit::assert_sound(&ARCHITECTURES);
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/architectures");
-        rappel_registry::assert_folder_matches(folder.as_ref(), &ARCHITECTURES.names());
+        rappel_testkit::assert_folder_matches(folder.as_ref(), &ARCHITECTURES.names());
     }
 }

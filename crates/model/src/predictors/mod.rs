@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn the_registry_is_sound_and_matches_its_folder() {
-        rappel_registry::assert_sound(&PREDICTORS);
+        rappel_testkit::assert_sound(&PREDICTORS);
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/predictors");
-        rappel_registry::assert_folder_matches(folder.as_ref(), &PREDICTORS.names());
+        rappel_testkit::assert_folder_matches(folder.as_ref(), &PREDICTORS.names());
     }
 }

@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn folder_and_registry_agree() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/averages");
-        rappel_registry::assert_folder_matches(&folder, &AVERAGES.names());
-        rappel_registry::assert_sound(&AVERAGES);
+        rappel_testkit::assert_folder_matches(&folder, &AVERAGES.names());
+        rappel_testkit::assert_sound(&AVERAGES);
     }
 }

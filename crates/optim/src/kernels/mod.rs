@@ -3,8 +3,10 @@
 
 mod elementwise;
 mod entry;
+#[cfg(feature = "decompositions")]
 pub(crate) mod linalg;
 pub(crate) mod matrix;
+#[cfg(feature = "decompositions")]
 pub(crate) mod projection;
 mod search;
 mod stepper;

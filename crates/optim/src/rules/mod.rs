@@ -5,14 +5,16 @@ use crate::kernels::RuleEntry;
 /// Declares the module of each rule, exports its types, and lists its entry. Modules within a macro are not
 /// found by `cargo fmt`; the check of the format names these files itself (`.ci/run`).
 macro_rules! rules {
-    ($($module:ident: $($type:ident),+;)*) => {
+    ($($(#[$attribute:meta])? $module:ident: $($type:ident),+;)*) => {
         $(
+            $(#[$attribute])?
             pub(crate) mod $module;
+            $(#[$attribute])?
             pub use $module::{$($type),+};
         )*
 
         /// Every rule, in the order of their names.
-        pub const RULES: &[RuleEntry] = &[$($module::ENTRY),*];
+        pub const RULES: &[RuleEntry] = &[$($(#[$attribute])? $module::ENTRY),*];
     };
 }
 
@@ -28,11 +30,13 @@ rules! {
     adan: Adan;
     ademamix: AdEmaMix;
     adopt: Adopt;
+    #[cfg(feature = "decompositions")]
     apollo: Apollo;
     asgd: Asgd;
     came: Came;
     dadapt_adam: DAdaptAdam;
     dadapt_sgd: DAdaptSgd;
+    #[cfg(feature = "decompositions")]
     galore: Galore;
     lamb: Lamb;
     lars: Lars;
@@ -50,8 +54,10 @@ rules! {
     schedule_free_radam: ScheduleFreeRAdam;
     schedule_free_sgd: ScheduleFreeSgd;
     sgd: Sgd;
+    #[cfg(feature = "decompositions")]
     shampoo: Shampoo;
     signum: Signum;
+    #[cfg(feature = "decompositions")]
     soap: Soap;
     sophia_g: SophiaG;
     sparse_adam: SparseAdam;

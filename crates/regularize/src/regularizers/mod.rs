@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn the_registry_is_sound_and_matches_its_folder() {
-        rappel_registry::assert_sound(&REGULARIZERS);
+        rappel_testkit::assert_sound(&REGULARIZERS);
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/regularizers");
-        rappel_registry::assert_folder_matches(folder.as_ref(), &REGULARIZERS.names());
+        rappel_testkit::assert_folder_matches(folder.as_ref(), &REGULARIZERS.names());
     }
 }

@@ -1,5 +1,6 @@
 //! Attention of queries to keys, without a stored score matrix.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::dtype::DType;
 use crate::kernels::args::{Problem, Saved};
@@ -174,6 +175,7 @@ fn problem(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Pr
     }
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "attention",
     samples: |draw| {

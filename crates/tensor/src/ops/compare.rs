@@ -1,6 +1,9 @@
 //! Comparisons, and choosing by their answers.
 
-use super::{Operation, Sample, unbroadcast};
+use super::unbroadcast;
+#[cfg(test)]
+#[cfg(test)]
+use super::{Operation, Sample};
 use crate::dtype::{DType, Element};
 use crate::kernels::lines;
 use crate::shape::Shape;
@@ -136,6 +139,7 @@ impl Tensor {
     }
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "compare",
     samples: |draw| {

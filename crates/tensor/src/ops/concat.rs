@@ -1,5 +1,6 @@
 //! Tensors put one after another.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::copy::place;
 use crate::shape::Layout;
@@ -62,6 +63,7 @@ pub fn stack(parts: &[&Tensor], axis: usize) -> Tensor {
     concat(&parts.iter().collect::<Vec<_>>(), axis)
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "concat",
     samples: |draw| {

@@ -1,5 +1,6 @@
 //! Cross-entropy: the loss of classifiers and language models.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::autograd::is_recording;
 use crate::dtype::DType;
@@ -239,6 +240,7 @@ fn meets(hidden: &Tensor, weight: &Tensor, targets: &Tensor) {
     );
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "cross_entropy",
     samples: |draw| {

@@ -1,5 +1,6 @@
 //! Dropout.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels;
 use crate::random::Key;
@@ -34,6 +35,7 @@ pub fn dropout(x: &Tensor, p: f64, key: Key) -> Tensor {
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "dropout",
     samples: |draw| {

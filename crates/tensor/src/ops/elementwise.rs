@@ -2,7 +2,10 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::{Operation, Sample, unbroadcast};
+use super::unbroadcast;
+#[cfg(test)]
+#[cfg(test)]
+use super::{Operation, Sample};
 use crate::dtype::DType;
 use crate::kernels::args::Formula;
 use crate::kernels::lines::zip;
@@ -239,6 +242,7 @@ impl Neg for Tensor {
 
 type Binary = fn(&Tensor, &Tensor) -> Tensor;
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "elementwise",
     samples: |draw| {

@@ -1,5 +1,6 @@
 //! Rows of a table, looked up by token id.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::index::{add_taken, checked, take};
 use crate::tensor::Tensor;
@@ -33,6 +34,7 @@ pub fn embedding(ids: &Tensor, table: &Tensor) -> Tensor {
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "embedding",
     samples: |draw| {

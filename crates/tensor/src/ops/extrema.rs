@@ -1,5 +1,6 @@
 //! Largest and smallest elements.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::lines::first_best;
 use crate::tensor::Tensor;
@@ -91,6 +92,7 @@ impl Tensor {
     }
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "extrema",
     samples: |draw| {

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::unary::{gelu, gelu_slope, gelu_tanh, gelu_tanh_slope};
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::args::{Formula, Pair};
 use crate::kernels::map::{map, map_pair};
@@ -157,6 +158,7 @@ fn gated<G: Gate>(gate: &Tensor, up: &Tensor) -> Tensor {
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "gated",
     samples: |draw| {

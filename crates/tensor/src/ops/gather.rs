@@ -1,5 +1,6 @@
 //! Elements chosen by indices, and added up at indices.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::autograd::owned_target;
 use crate::kernels::index::{add_taken, checked, take};
@@ -108,6 +109,7 @@ fn meets(name: &str, shape: Shape, axis: usize, indices: Shape) {
     );
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "gather",
     samples: |draw| {

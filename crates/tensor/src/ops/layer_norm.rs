@@ -1,5 +1,6 @@
 //! Layer normalisation.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::args::Norm;
 use crate::kernels::norm::{add_up, backward, forward};
@@ -68,6 +69,7 @@ pub(super) fn normalise(norm: Norm, x: &Tensor, weight: &Tensor, bias: Option<&T
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "layer_norm",
     samples: |draw| {

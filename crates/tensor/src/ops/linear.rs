@@ -1,5 +1,6 @@
 //! The affine map of a layer: a matrix product with its bias added while results are in cache.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::args::Matrices;
 use crate::kernels::matmul::{biased_product, products, products_into};
@@ -77,6 +78,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "linear",
     samples: |draw| {

@@ -1,5 +1,6 @@
 //! Matrix products, batched.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::args::Matrices;
 use crate::kernels::matmul::{grams, products, products_into};
@@ -105,6 +106,7 @@ fn pairwise(a: &Tensor, b: &Tensor) -> Tensor {
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "matmul",
     samples: |draw| {

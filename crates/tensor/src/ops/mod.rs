@@ -20,6 +20,7 @@ mod mse;
 mod one_hot_linear;
 mod rms_norm;
 mod rotary;
+#[cfg(test)]
 mod sample;
 mod softcap;
 mod softmax;
@@ -43,18 +44,21 @@ pub use mse::mse;
 pub use one_hot_linear::one_hot_linear;
 pub use rms_norm::{rms_norm, rms_norm_plus_one};
 pub use rotary::rotary;
-pub use sample::{Sample, Sampler};
+#[cfg(test)]
+use sample::{Sample, Sampler};
 
 /// A differentiable operation, with samples to check its gradient on.
-pub struct Operation {
+#[cfg(test)]
+struct Operation {
     /// The name of its file.
-    pub name: &'static str,
+    name: &'static str,
     /// Draws functions of it to differentiate, on random shapes.
-    pub samples: fn(&mut Sampler) -> Vec<Sample>,
+    samples: fn(&mut Sampler) -> Vec<Sample>,
 }
 
 /// Every differentiable operation.
-pub const OPERATIONS: &[Operation] = &[
+#[cfg(test)]
+const OPERATIONS: &[Operation] = &[
     attention::OPERATION,
     compare::OPERATION,
     concat::OPERATION,

@@ -1,5 +1,6 @@
 //! Mean squared error.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::args::Formula;
 use crate::kernels::map::map;
@@ -59,6 +60,7 @@ pub fn mse(prediction: &Tensor, target: &Tensor) -> Tensor {
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "mse",
     samples: |draw| {

@@ -1,5 +1,6 @@
 //! The linear map of rows of zeros and a few ones: columns of the weight, looked up and added.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::dtype::DType;
 use crate::kernels::one_hot::{add_to_columns, sum_columns};
@@ -38,6 +39,7 @@ pub fn one_hot_linear(ids: &Tensor, weight: &Tensor) -> Tensor {
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "one_hot_linear",
     samples: |draw| {

@@ -1,6 +1,7 @@
 //! Root mean square normalisation.
 
 use super::layer_norm::normalise;
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::args::Norm;
 use crate::tensor::Tensor;
@@ -47,6 +48,7 @@ pub fn rms_norm_plus_one(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
     normalise(norm, x, weight, None)
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "rms_norm",
     samples: |draw| {

@@ -1,5 +1,6 @@
 //! Rotary positions.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::rotary::rotate;
 use crate::tensor::Tensor;
@@ -55,6 +56,7 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
     })
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "rotary",
     samples: |draw| {

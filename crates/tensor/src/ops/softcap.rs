@@ -1,5 +1,6 @@
 //! Soft limits.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::args::Formula;
 use crate::kernels::map::map;
@@ -50,6 +51,7 @@ impl Tensor {
     }
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "softcap",
     samples: |draw| {

@@ -1,5 +1,6 @@
 //! Softmax, its logarithm, and the logarithm of a sum of exponentials.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::args::RowKind;
 use crate::kernels::softmax::rows;
@@ -82,6 +83,7 @@ impl Tensor {
     }
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "softmax",
     samples: |draw| {

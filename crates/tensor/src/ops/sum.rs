@@ -1,5 +1,6 @@
 //! Sums and means.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::kernels::reduce::sum_middle;
 use crate::shape::Shape;
@@ -79,6 +80,7 @@ impl Tensor {
     }
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "sum",
     samples: |draw| {

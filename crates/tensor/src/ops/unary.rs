@@ -1,5 +1,6 @@
 //! Functions of one number at each place.
 
+#[cfg(test)]
 use super::{Operation, Sample};
 use crate::dtype::DType;
 use crate::kernels::args::Formula;
@@ -209,6 +210,7 @@ impl Tensor {
     }
 }
 
+#[cfg(test)]
 pub(super) const OPERATION: Operation = Operation {
     name: "unary",
     samples: |draw| {

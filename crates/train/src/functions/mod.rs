@@ -84,8 +84,8 @@ mod tests {
     #[test]
     fn folder_and_registry_agree() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/functions");
-        rappel_registry::assert_folder_matches(&folder, &FUNCTIONS.names());
-        rappel_registry::assert_sound(&FUNCTIONS);
+        rappel_testkit::assert_folder_matches(&folder, &FUNCTIONS.names());
+        rappel_testkit::assert_sound(&FUNCTIONS);
     }
 
     #[test]

@@ -88,7 +88,7 @@ mod tests {
     fn folder_and_registry_agree() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tasks");
         let files = [TASKS.names(), vec!["table"]].concat();
-        rappel_registry::assert_folder_matches(&folder, &files);
-        rappel_registry::assert_sound(&TASKS);
+        rappel_testkit::assert_folder_matches(&folder, &files);
+        rappel_testkit::assert_sound(&TASKS);
     }
 }

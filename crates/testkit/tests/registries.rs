@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::panic::catch_unwind;
 
-use rappel_registry::assert_folder_matches;
+use rappel_testkit::assert_folder_matches;
 
 #[test]
 fn files_and_names_must_agree() {

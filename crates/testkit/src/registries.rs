@@ -1,9 +1,9 @@
-//! Checks that the tests of crates with registries share.
+//! What holds for every registry: its folder, its names, its options.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::{Default, Family, Field, Kind, resolve};
+use rappel_registry::{Default, Family, Field, Kind, resolve};
 
 /// Panics unless the Rust files of `dir`, `mod.rs` aside, are named as the entries `names`.
 ///
