@@ -7,6 +7,7 @@ use rappel_tensor::{DType, Init, Param, Params, Tensor};
 /// Memory for all positions is taken when the first token comes:
 /// `2 layers batch positions heads width` numbers. Make one with
 /// [`LanguageModel::new_cache`](crate::LanguageModel::new_cache).
+#[derive(Debug)]
 pub struct Cache {
     // Untrained parameters: the one kind of tensor that changes in place, and only while nobody
     // reads it.

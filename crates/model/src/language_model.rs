@@ -58,7 +58,7 @@ pub trait ModelConfig: Debug + Send + Sync {
 ///
 /// Ids are i64 `[batch, time]`, each in `0..vocab_size`, `time` at most `max_positions`: the model
 /// panics at others, so whoever takes them from a user checks them first.
-pub trait LanguageModel: Send + Sync {
+pub trait LanguageModel: Debug + Send + Sync {
     /// What it was built from.
     fn config(&self) -> &dyn ModelConfig;
 

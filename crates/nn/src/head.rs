@@ -3,7 +3,7 @@
 use rappel_tensor::{CrossEntropy, Tensor, WeightLayout, linear, linear_cross_entropy};
 
 /// The matrix that makes logits of states, and what limits them.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Head {
     /// `[vocab, width]`.
     pub weight: Tensor,

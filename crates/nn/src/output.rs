@@ -3,7 +3,7 @@
 use rappel_tensor::Tensor;
 
 /// The states that a head reads, and a loss of the model's own.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Output {
     /// `[batch, .., width]`.
     pub hidden: Tensor,

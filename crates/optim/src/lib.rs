@@ -1,5 +1,4 @@
 #![forbid(unsafe_code)]
-#![warn(missing_debug_implementations)]
 #![allow(clippy::struct_excessive_bools, reason = "rules have as many switches as the originals")]
 //! Optimizers: update rules, written once as the paper writes them and run in one pass over memory.
 //!

@@ -3,17 +3,17 @@
 
 use std::error::Error;
 
-use rappel::data::{Document, Drawing, Order, TextSamples, Tokenizer};
+use rappel::data::{Corpus, Document, Drawing, Order, TextSamples, Tokenizer};
 use rappel::prelude::*;
 
-const VERSE: &str = "The woods are wide, the path is steep,\nthe rope is long, the knots will keep.\n";
+const VERSE: &str =
+    "The woods are wide, the path is steep,\nthe rope is long, the knots will keep.\n";
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub fn main() -> Result<(), Box<dyn Error>> {
     let tokenizer = Tokenizer::byte();
-    let samples = {
-        let documents = vec![Document { name: "verse".into(), text: VERSE.repeat(20).into() }];
-        TextSamples::new("training", tokenizer.encode_documents(&documents)?.into(), 64)?
-    };
+    let verse = Document { name: "verse".into(), bytes: VERSE.repeat(20).into() };
+    let stream = tokenizer.encode_corpus(&Corpus { documents: vec![verse] })?;
+    let samples = TextSamples::new("training", stream.into(), 64)?;
     let order = Order::new(samples.len(), 8.into(), Drawing::default())?;
 
     let config = Gpt2Config {
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut params = Params::new(42);
     let model = config.build(&mut params);
-    let lr = cosine(3e-3, 200).warmup(20);
+    let lr = 3e-3 * linear_warmup(20) * cosine(200);
     let mut adamw = Optimizer::new(AdamW { lr, ..default() }, &params)?;
     for step in 0..200 {
         let batch = samples.batch(&order.part(step, 0, 1));

@@ -2,7 +2,7 @@
 
 use rappel::prelude::*;
 
-fn main() -> Result<(), OptimError> {
+pub fn main() -> Result<(), OptimError> {
     let x = Tensor::rand([100, 1], 0.0, 1.0, DType::F32, Key::new(0));
     let y = 2.0 * &x + 1.0 + 0.1 * Tensor::randn([100, 1], DType::F32, Key::new(1));
 
@@ -18,7 +18,8 @@ fn main() -> Result<(), OptimError> {
     for (name, value) in params.tensors() {
         println!("{name} = {value}");
     }
-    let [slope, intercept] = ["net.weight", "net.bias"].map(|n| params.get(n).unwrap().tensor().item());
+    let [slope, intercept] =
+        ["net.weight", "net.bias"].map(|n| params.get(n).unwrap().tensor().item());
     assert!((slope - 2.0).abs() < 0.1 && (intercept - 1.0).abs() < 0.1);
     Ok(())
 }

@@ -23,17 +23,36 @@
 //! ```
 //!
 //! [`tensor`] holds what everything stands on; [`optim`] the update rules; [`train`] whole runs.
+//!
+//! # Features
+//! All are on by default. A program of its own loops, with tensors, optimizers and schedules alone, sets
+//! `default-features = false` and builds in a fraction of the time.
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `train` | whole runs with checkpoints, resume and telemetry; needs `data` and `model` |
+//! | `model` | language models, Hugging Face's files, generation; needs `nn` |
+//! | `data` | text, tokenizers, tables, and their order by seed and step |
+//! | `nn` | layers, losses, regularizers |
+//! | `decompositions` | the rules that decompose matrices: APOLLO, GaLore, Shampoo, SOAP |
 
+#[cfg(feature = "data")]
 pub use rappel_data as data;
+#[cfg(feature = "train")]
 pub use rappel_files as files;
+#[cfg(feature = "model")]
 pub use rappel_model as model;
+#[cfg(feature = "nn")]
 pub use rappel_nn as nn;
 pub use rappel_optim as optim;
 pub use rappel_registry as registry;
+#[cfg(feature = "nn")]
 pub use rappel_regularize as regularize;
 pub use rappel_schedule as schedule;
+#[cfg(feature = "train")]
 pub use rappel_telemetry as telemetry;
 pub use rappel_tensor as tensor;
+#[cfg(feature = "train")]
 pub use rappel_train as train;
 
 /// A type's default: for the options that a struct leaves as they are, `..default()`.
@@ -49,11 +68,18 @@ pub fn default<T: Default>() -> T {
 /// What most programs use.
 pub mod prelude {
     pub use crate::default;
+    #[cfg(feature = "data")]
     pub use rappel_data::{Dataset, HeldOut};
-    pub use rappel_model::*;
-    pub use rappel_nn::*;
+    #[cfg(feature = "model")]
+    pub use rappel_model::{
+        GenerateOptions, Gpt2Config, LanguageModel, LlamaConfig, ModelConfig, Sampling, generate,
+        load_pretrained, save_pretrained,
+    };
+    #[cfg(feature = "nn")]
+    pub use rappel_nn::{Activation, Dropout, Embedding, Forward, LayerNorm, Linear, Mlp, RmsNorm};
     pub use rappel_optim::{Adam, AdamW, OptimError, Optimizer, OptimizerConfig, Sgd, StepReport};
-    pub use rappel_regularize::*;
+    #[cfg(feature = "nn")]
+    pub use rappel_regularize::{Regularization, elastic_net, group_lasso, l1, l2, orthogonal};
     pub use rappel_schedule::{
         Schedule, ScheduleFn, constant, cosine, cosine_cycles, linear_decay, linear_warmup,
     };
@@ -61,12 +87,13 @@ pub mod prelude {
         CrossEntropy, DType, Grads, Init, Key, Param, Params, ParamsError, Scope, Shape, Tensor,
         TensorFile, WeightLayout, cross_entropy, linear, mse, no_grad, write_tensors,
     };
+    #[cfg(feature = "train")]
     pub use rappel_train::{
         Config, Ended, Learner, Model, Objective, Observer, Pass, Report, Run, TrainError,
     };
 }
 
 /// The examples of README.md are compiled and run as documentation tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "train"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 use rappel_registry::{
-    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, list, no_more,
-    resolve,
+    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, list, no_more, resolve,
 };
 use rappel_testkit::assert_sound;
 use toml::{Table, Value};

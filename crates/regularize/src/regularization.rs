@@ -1,5 +1,7 @@
 //! All regularizers of a run.
 
+use std::fmt;
+
 use rappel_registry::{ConfigError, OptionSet, Options};
 use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::{Key, Param, Params, ParamsError, Tensor, no_grad};
@@ -27,6 +29,13 @@ use crate::{ActsOn, LossTerms, Mixup, NoWeights, Noise, REGULARIZERS, Regularize
 #[derive(Default)]
 pub struct Regularization {
     members: Vec<Member>,
+}
+
+/// Their options.
+impl fmt::Debug for Regularization {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_list().entries(self.members.iter().map(|member| &member.options)).finish()
+    }
 }
 
 struct Member {

@@ -19,7 +19,7 @@ use rappel_tensor::{DType, Param, Params};
 /// assert_eq!(l2(Weights::matching(&params, &["*.bias"])?, 1.0).item(), 2.0);
 /// # Ok::<(), rappel_regularize::NoWeights>(())
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Weights {
     params: Vec<Param>,
     dtype: DType,

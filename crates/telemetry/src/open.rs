@@ -1,5 +1,6 @@
 //! Opening the sinks a config names.
 
+use std::fmt;
 use std::io::Write;
 use std::path::Path;
 
@@ -35,11 +36,28 @@ pub struct Opening<'a> {
     pub console: &'a dyn Fn() -> Box<dyn Write + Send>,
 }
 
+impl fmt::Debug for Opening<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut debug = f.debug_struct("Opening");
+        debug
+            .field("dir", &self.dir)
+            .field("start", &self.start)
+            .field("wall_time", &self.wall_time);
+        debug.finish_non_exhaustive()
+    }
+}
+
 /// How an entry of [`SINKS`] is opened.
 pub type Build = fn(&Options, &Opening) -> Result<Box<dyn Sink + Send>, TelemetryError>;
 
 /// Several sinks as one.
 pub struct Sinks(Vec<Box<dyn Sink + Send>>);
+
+impl fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} sinks", self.0.len())
+    }
+}
 
 impl Sinks {
     /// The sinks as one; with none, events go nowhere.

@@ -1,6 +1,7 @@
 //! Files of named tensors (safetensors).
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -74,6 +75,7 @@ pub enum StorageError {
 }
 
 /// An open safetensors file, mapped into memory; its header was checked whole.
+#[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
     map: MappedFile,
@@ -300,6 +302,14 @@ pub struct StreamedTensor<'a> {
     shape: Shape,
     dtype: DType,
     values: Values<'a>,
+}
+
+impl fmt::Debug for StreamedTensor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut debug = f.debug_struct("StreamedTensor");
+        debug.field("name", &self.name).field("shape", &self.shape).field("dtype", &self.dtype);
+        debug.finish_non_exhaustive()
+    }
 }
 
 enum Values<'a> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A C function `void name(const real *x, real *y, const real *c)`, and what it reads and writes.
+#[derive(Debug)]
 pub struct CFunction {
     /// The function's text.
     pub text: String,
@@ -19,6 +20,7 @@ pub struct CFunction {
 }
 
 /// A program of such functions.
+#[derive(Debug)]
 pub struct Compiled {
     functions: Vec<CFunction>,
     folder: tempfile::TempDir,

@@ -40,6 +40,7 @@ pub trait Model {
 /// A dataset, a model and an objective.
 ///
 /// The tasks of a config are learners, and so is what a program puts together; see [`Run::own`](crate::Run::own).
+#[derive(Debug)]
 pub struct Learner<O: Objective> {
     model: O::Model,
     data: Arc<O::Data>,

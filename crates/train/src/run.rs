@@ -1,5 +1,6 @@
 //! A run: built, gone on with, brought to its end.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,6 +54,14 @@ pub struct Run {
     pub(crate) opened_at: u64,
     /// Keeps other processes from the run's directory.
     lock: Option<Lock>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut debug = f.debug_struct("Run");
+        debug.field("dir", &self.dir).field("saved", &self.saved).field("steps", &self.steps);
+        debug.finish_non_exhaustive()
+    }
 }
 
 impl Run {

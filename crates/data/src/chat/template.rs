@@ -45,6 +45,7 @@ static GENERATION: LazyLock<Regex> = LazyLock::new(|| {
 /// assert_eq!(template.render(&conversation, &RenderOptions::default())?.text, "<user>Hello\n");
 /// # Ok::<(), rappel_data::DataError>(())
 /// ```
+#[derive(Debug)]
 pub struct ChatTemplate {
     /// For messages: where it comes from.
     name: String,

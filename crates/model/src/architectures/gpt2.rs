@@ -45,6 +45,7 @@ fn canonical(name: &str) -> Option<String> {
 }
 
 /// The model; its parameters carry the names of transformers' `GPT2LMHeadModel`.
+#[derive(Debug)]
 struct Gpt2 {
     config: Gpt2Config,
     wte: Embedding,

@@ -7,7 +7,7 @@ use super::shape::{AttentionShape, DecoderShape, LayerShape, Norms, QkNorm};
 use crate::cache::{Cache, Layer};
 
 /// Grouped heads with rotary positions.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Attention {
     shape: AttentionShape,
     projections: Projections,
@@ -17,7 +17,7 @@ pub(super) struct Attention {
     dropout: Dropout,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Projections {
     Apart(Box<[Linear; 3]>),
     /// Queries, then keys, then values.

@@ -9,7 +9,7 @@ use super::shape::{DecoderShape, LayerShape, MlpShape, Norms};
 use crate::cache::Cache;
 
 /// `x + attention(x)`, then `x + mlp(x)`, with norms before or after each, or both.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Block {
     attention: Attention,
     mlp: Mlp,
@@ -18,7 +18,7 @@ pub(super) struct Block {
     dropout: Dropout,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Mlp {
     Dense(GatedMlp),
     Experts(Experts),

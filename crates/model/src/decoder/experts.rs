@@ -7,7 +7,7 @@ use super::shape::ExpertsShape;
 
 /// Gated layers of which a router chooses a few for each token, and weighs what they make of it
 /// (Shazeer et al., <https://arxiv.org/abs/1701.06538>; Jiang et al., <https://arxiv.org/abs/2401.04088>).
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Experts {
     shape: ExpertsShape,
     router: Linear,

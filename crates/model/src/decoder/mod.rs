@@ -29,6 +29,7 @@ pub(crate) const HEAD: &str = "lm_head.weight";
 pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// A decoder; its parameters carry the names of transformers' `*ForCausalLM`.
+#[derive(Debug)]
 pub(crate) struct Decoder {
     config: Box<dyn ModelConfig>,
     shape: DecoderShape,
@@ -41,6 +42,7 @@ pub(crate) struct Decoder {
 }
 
 /// The kinds of positions that layers have, each once, and which kind each layer has.
+#[derive(Debug)]
 struct Ropes {
     kinds: Vec<Rope>,
     of_layer: Vec<Option<usize>>,

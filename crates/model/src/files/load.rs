@@ -14,6 +14,7 @@ use crate::decoder::one_dialect;
 use crate::{ARCHITECTURES, Architecture, LanguageModel, ModelConfig};
 
 /// A model with its values.
+#[derive(Debug)]
 pub struct Pretrained {
     /// The model.
     pub model: Box<dyn LanguageModel>,
@@ -76,6 +77,7 @@ impl Pretrained {
 }
 
 /// The files of a model, opened: what they say is known, and nothing of it allocated.
+#[derive(Debug)]
 pub struct ModelFiles {
     path: PathBuf,
     json: Map<String, Value>,

@@ -12,12 +12,14 @@ use super::{FilesError, INDEX, WEIGHTS};
 use crate::Architecture;
 
 /// Tensors by the names of parameters.
+#[derive(Debug)]
 pub(super) enum Weights {
     Folder(Folder),
     Gguf(Box<GgufFile>),
 }
 
 /// Files of tensors in a folder.
+#[derive(Debug)]
 pub(super) struct Folder {
     dir: PathBuf,
     files: Vec<TensorFile>,

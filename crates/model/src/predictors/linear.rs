@@ -23,6 +23,7 @@ struct Config {
 
 /// Parameters: `linear.weight` `[outputs, inputs]` and `linear.bias` `[outputs]`. They begin at 0, as
 /// scikit-learn's solvers do: nothing here needs its symmetry broken.
+#[derive(Debug)]
 struct Affine(Linear);
 
 impl PredictorConfig for Config {

@@ -28,6 +28,7 @@ struct Config {
 }
 
 /// Parameters: `mlp.0.weight`, `mlp.0.bias`, `mlp.1.weight` and so on, with PyTorch's initial values.
+#[derive(Debug)]
 struct Perceptron {
     layers: Vec<Linear>,
     activation: Activation,

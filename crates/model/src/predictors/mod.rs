@@ -5,12 +5,14 @@
 mod linear;
 mod mlp;
 
+use std::fmt;
+
 use rappel_nn::{Features, Forward, Linear};
 use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
 
 /// A model of rows that tells `[rows, outputs]`: values, or a logit for each class.
-pub trait Predictor: Send + Sync {
+pub trait Predictor: fmt::Debug + Send + Sync {
     /// The outputs `[rows, outputs]` of rows of its inputs. The first layer is
     /// [`Linear::of_features`](rappel_nn::Linear::of_features), which applies the noise of `forward` to them.
     fn forward(&self, x: &Features, forward: &Forward) -> Tensor;
@@ -27,7 +29,7 @@ pub trait Predictor: Send + Sync {
 }
 
 /// A predictor whose options are checked.
-pub trait PredictorConfig: Send + Sync {
+pub trait PredictorConfig: fmt::Debug + Send + Sync {
     /// What cannot be with so many inputs and outputs: the key, and why.
     fn fault(&self, inputs: usize, outputs: usize) -> Option<(&'static str, String)> {
         let _ = (inputs, outputs);
@@ -39,6 +41,7 @@ pub trait PredictorConfig: Send + Sync {
 }
 
 /// What a section `model` comes to.
+#[derive(Debug)]
 pub struct Configured {
     /// What builds the model.
     pub predictor: Box<dyn PredictorConfig>,

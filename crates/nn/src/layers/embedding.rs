@@ -13,7 +13,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, embedding};
 /// let table = Embedding::new(&mut params.scope("wte"), 10, 4);
 /// assert_eq!(*table.forward(&Tensor::from_slice(&[3_i64, 7], [1, 2])).shape(), [1, 2, 4]);
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Embedding {
     weight: Param,
 }

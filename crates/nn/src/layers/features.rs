@@ -25,7 +25,7 @@ use crate::forward::Forward;
 ///     assert!((found - want).abs() < 1e-15);
 /// }
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Features {
     numbers: Tensor,
     at: Tensor,

@@ -20,14 +20,14 @@ use super::linear::Linear;
 /// assert_eq!(*mlp.forward(&Tensor::ones([2, 8], DType::F32)).shape(), [2, 8]);
 /// assert_eq!(params.names()[0], "mlp.gate_proj.weight");
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct GatedMlp {
     gate: Gate,
     down: Linear,
     activation: Activation,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Gate {
     Apart {
         gate: Linear,

@@ -15,7 +15,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, layer_norm};
 /// let y = norm.forward(&Tensor::from_slice(&[1.0_f32, 3.0], [1, 2]));
 /// assert_eq!(y.to_vec::<f32>(), [-1.0, 1.0]);
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct LayerNorm {
     weight: Param,
     bias: Param,

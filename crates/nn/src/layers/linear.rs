@@ -16,7 +16,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, WeightLayout, linear};
 /// assert_eq!(*y.shape(), [5, 2]);
 /// assert_eq!(params.names(), ["net.weight", "net.bias"]);
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Linear {
     weight: Param,
     bias: Option<Param>,

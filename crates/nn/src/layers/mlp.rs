@@ -19,7 +19,7 @@ use super::linear::Linear;
 /// assert_eq!(*net.forward(&Tensor::ones([64, 784], DType::F32)).shape(), [64, 10]);
 /// assert_eq!(params.names()[..3], ["0.weight", "0.bias", "2.weight"]);
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Mlp {
     layers: Vec<Linear>,
     activation: Activation,

@@ -15,7 +15,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, rms_norm, rms_norm_plus_one};
 /// let y = norm.forward(&Tensor::from_slice(&[-2.0_f32, 2.0], [1, 2]));
 /// assert_eq!(y.to_vec::<f32>(), [-1.0, 1.0]);
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct RmsNorm {
     weight: Param,
     eps: f64,

@@ -14,7 +14,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, WeightLayout, linear};
 /// assert_eq!(*layer.forward(&Tensor::ones([2, 4], DType::F32)).shape(), [2, 12]);
 /// assert_eq!(*params.get("c_attn.weight").unwrap().shape(), [4, 12]);
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct TransposedLinear {
     weight: Param,
     bias: Param,

@@ -1,6 +1,6 @@
 //! A line a step, for eyes.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 
 use rappel_registry::Entry;
@@ -20,6 +20,12 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
 /// Numbers are rounded to about five digits; those below 0.001 or from a million on are written with
 /// an exponent, unless they are whole. What the writer refuses is dropped.
 pub struct Console(Box<dyn Write + Send>);
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Console")
+    }
+}
 
 impl Console {
     /// Lines go to `out`.

@@ -10,6 +10,7 @@ use memmap2::{Mmap, UncheckedAdvice};
 /// A file's bytes, mapped for reading: they are read from disk as they are used.
 ///
 /// Who changes the file meanwhile changes the bytes.
+#[derive(Debug)]
 pub struct MappedFile {
     map: Mmap,
 }

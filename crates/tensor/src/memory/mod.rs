@@ -15,6 +15,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -53,6 +54,13 @@ pub(crate) struct Buffer {
     host: Lazy<Block>,
     /// Boxed, so that buffers without one are small.
     device: Lazy<Box<device::Block>>,
+}
+
+/// Its size: what it holds is for tensors to show.
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Buffer").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 /// Whether a buffer has memory of its own.
@@ -248,6 +256,7 @@ impl Drop for Buffer {
 
 /// A part of an arena that lies on a device, brought to the host to be changed; goes back when
 /// dropped.
+#[derive(Debug)]
 pub(crate) struct Fetched {
     arena: Arc<Buffer>,
     from: usize,

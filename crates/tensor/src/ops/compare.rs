@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 use crate::with_element;
 
 /// What a tensor is compared with: another one, or a number.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Comparand<'a> {
     /// Broadcast against the tensor; of the same type.
     Tensor(&'a Tensor),

@@ -240,6 +240,7 @@ impl Neg for Tensor {
     }
 }
 
+#[cfg(test)]
 type Binary = fn(&Tensor, &Tensor) -> Tensor;
 
 #[cfg(test)]

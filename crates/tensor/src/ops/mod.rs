@@ -45,20 +45,20 @@ pub use one_hot_linear::one_hot_linear;
 pub use rms_norm::{rms_norm, rms_norm_plus_one};
 pub use rotary::rotary;
 #[cfg(test)]
-use sample::{Sample, Sampler};
+pub(crate) use sample::{Sample, Sampler};
 
 /// A differentiable operation, with samples to check its gradient on.
 #[cfg(test)]
-struct Operation {
+pub(crate) struct Operation {
     /// The name of its file.
-    name: &'static str,
+    pub name: &'static str,
     /// Draws functions of it to differentiate, on random shapes.
-    samples: fn(&mut Sampler) -> Vec<Sample>,
+    pub samples: fn(&mut Sampler) -> Vec<Sample>,
 }
 
 /// Every differentiable operation.
 #[cfg(test)]
-const OPERATIONS: &[Operation] = &[
+pub(crate) const OPERATIONS: &[Operation] = &[
     attention::OPERATION,
     compare::OPERATION,
     concat::OPERATION,

@@ -6,21 +6,21 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// A function of tensors.
-pub(super) type Function = Box<dyn Fn(&[Tensor]) -> Tensor>;
+pub(crate) type Function = Box<dyn Fn(&[Tensor]) -> Tensor>;
 
 /// A function of double-precision inputs, and a place to differentiate it at.
-pub(super) struct Sample {
+pub(crate) struct Sample {
     /// What is special about this sample.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// The place.
-    pub(super) inputs: Vec<Tensor>,
+    pub(crate) inputs: Vec<Tensor>,
     /// The function; its result may have any shape.
-    pub(super) function: Function,
+    pub(crate) function: Function,
 }
 
 impl Sample {
     /// A sample of `function` at `inputs`.
-    pub(super) fn new(
+    pub(crate) fn new(
         what: impl Into<String>,
         inputs: Vec<Tensor>,
         function: impl Fn(&[Tensor]) -> Tensor + 'static,
@@ -30,14 +30,14 @@ impl Sample {
 }
 
 /// Draws sizes and values.
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     key: Key,
     drawn: u64,
 }
 
 impl Sampler {
     /// Draws from `key`.
-    pub(super) fn new(key: Key) -> Self {
+    pub(crate) fn new(key: Key) -> Self {
         Self { key, drawn: 0 }
     }
 
@@ -47,30 +47,30 @@ impl Sampler {
     }
 
     /// A size in `low..=high`.
-    pub(super) fn size(&mut self, low: usize, high: usize) -> usize {
+    pub(crate) fn size(&mut self, low: usize, high: usize) -> usize {
         low + self.next().below((high - low + 1) as u64) as usize
     }
 
     /// Normal values.
-    pub(super) fn normal(&mut self, shape: impl Into<Shape>) -> Tensor {
+    pub(crate) fn normal(&mut self, shape: impl Into<Shape>) -> Tensor {
         let key = self.next();
         Tensor::randn(shape, DType::F64, key)
     }
 
     /// Values in `[low, high)`.
-    pub(super) fn uniform(&mut self, shape: impl Into<Shape>, low: f64, high: f64) -> Tensor {
+    pub(crate) fn uniform(&mut self, shape: impl Into<Shape>, low: f64, high: f64) -> Tensor {
         let key = self.next();
         Tensor::rand(shape, low, high, DType::F64, key)
     }
 
     /// Whole numbers in `0..n`, as `i64`.
-    pub(super) fn indices(&mut self, shape: impl Into<Shape>, n: usize) -> Tensor {
+    pub(crate) fn indices(&mut self, shape: impl Into<Shape>, n: usize) -> Tensor {
         let key = self.next();
         Tensor::rand(shape, 0.0, n as f64, DType::F64, key).to_dtype(DType::I64)
     }
 
     /// A key for an operation that draws itself.
-    pub(super) fn key(&mut self) -> Key {
+    pub(crate) fn key(&mut self) -> Key {
         self.next()
     }
 }

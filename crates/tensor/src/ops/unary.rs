@@ -44,6 +44,7 @@ macro_rules! unary {
             )*
         }
         /// The name, the function, and where to sample it.
+        #[cfg(test)]
         const FUNCTIONS: &[(&str, fn(&Tensor) -> Tensor)] =
             &[$((stringify!($method), Tensor::$method)),*];
     };

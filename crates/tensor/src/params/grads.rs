@@ -25,12 +25,13 @@ pub(crate) trait GradStore {
 /// Gradients of parameters, in arenas of the parameters' layout, and of other marked tensors.
 ///
 /// Gradients of bfloat16 parameters are kept in single precision.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Grads {
     sets: Vec<GradSet>,
     leaves: BTreeMap<u64, Tensor>,
 }
 
+#[derive(Debug)]
 struct GradSet {
     layout: Arc<ArenaLayout>,
     arenas: [Option<Buffer>; FLOATS],

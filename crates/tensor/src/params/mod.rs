@@ -13,6 +13,7 @@ mod open;
 mod scope;
 mod stream;
 
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::autograd::{Kind, Node, read_param};
@@ -98,6 +99,32 @@ pub struct Param {
     index: usize,
     /// What it is computed from, where it is not stored.
     formed: Option<Arc<Formed>>,
+}
+
+/// What they are, not their values.
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let state = read(&self.shared);
+        f.debug_struct("Params")
+            .field("seed", &state.seed)
+            .field("dtype", &state.dtype)
+            .field("device", &state.device)
+            .field("entries", &state.entries)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Built {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Built").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Param {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (name, shape) = (self.name(), self.shape());
+        f.debug_struct("Param").field("name", &name).field("shape", &shape).finish_non_exhaustive()
+    }
 }
 
 fn read(shared: &RwLock<State>) -> RwLockReadGuard<'_, State> {

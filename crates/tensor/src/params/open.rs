@@ -26,6 +26,7 @@ pub(super) fn windows(
 
 /// All parameters, open for change. What lies on a device is brought to the host where it is asked
 /// for as a slice, and goes back when this is dropped.
+#[derive(Debug)]
 pub struct Arenas<'a> {
     pub(super) built: &'a mut Built,
     fetched: [Option<Fetched>; FLOATS],
@@ -77,6 +78,7 @@ impl<'a> Arenas<'a> {
 }
 
 /// One parameter, open for change, as [`Arenas`] are.
+#[derive(Debug)]
 pub struct OpenParam<'a> {
     window: &'a mut Buffer,
     fetched: Option<Fetched>,

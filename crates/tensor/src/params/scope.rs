@@ -6,6 +6,7 @@ use crate::dtype::DType;
 use crate::shape::Shape;
 
 /// A prefix of parameter names, and the type of what is registered under it.
+#[derive(Debug)]
 pub struct Scope<'a> {
     params: &'a mut Params,
     prefix: String,

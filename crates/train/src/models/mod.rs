@@ -89,6 +89,7 @@ pub struct Scores {
 }
 
 /// How a kind of model is recognised and read.
+#[derive(Debug)]
 pub struct ModelKind {
     /// Its name.
     pub name: &'static str,

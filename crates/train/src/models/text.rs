@@ -23,6 +23,7 @@ pub(super) const KIND: ModelKind = ModelKind {
 
 /// A language model with its tokenizer, as `rappel train` or transformers' `save_pretrained` left
 /// them in a folder, or from a GGUF file.
+#[derive(Debug)]
 pub struct Pretrained {
     inner: rappel_model::Pretrained,
     tokenizer: Tokenizer,

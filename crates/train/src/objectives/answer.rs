@@ -11,6 +11,7 @@ use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
 
 /// The mean over pairs of `-ln p(result | a, b, =)`, and the share of pairs whose likeliest token is the
 /// result.
+#[derive(Debug)]
 pub struct Answer;
 
 /// Examples that are shown at the end.

@@ -13,6 +13,7 @@ use crate::models::{Pretrained, Prompt, TextOptions};
 use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
 
 /// The mean over tokens of `-ln p(token | those before)`, in nats.
+#[derive(Debug)]
 pub struct NextToken {
     /// Whether a token attends only to those of its own document.
     pub document_attention: bool,
@@ -21,6 +22,7 @@ pub struct NextToken {
 }
 
 /// A text that is generated.
+#[derive(Debug)]
 pub struct Sample {
     /// What is continued; empty: a new document.
     pub prompt: String,

@@ -6,6 +6,8 @@ mod modular_arithmetic;
 mod regression;
 mod table;
 
+use std::fmt;
+
 use rappel_data::Drawing;
 use rappel_registry::{ConfigError, Entry, Field, Kind, OptionSet, Registry, no_more};
 
@@ -19,6 +21,12 @@ pub struct Prepared {
     /// The config, completed by what only the data knows, such as the size of the vocabulary.
     pub config: Config,
     learner: Box<MakeLearner>,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Prepared").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Prepared {

@@ -7,7 +7,7 @@ use super::Gpt2Config;
 use crate::cache::{Cache, Layer};
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Block {
     ln_1: LayerNorm,
     c_attn: TransposedLinear,

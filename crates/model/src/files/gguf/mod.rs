@@ -37,6 +37,7 @@ pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 const MOST_DIMENSIONS: u32 = 4;
 
 /// An open GGUF file, mapped into memory; its header was checked whole.
+#[derive(Debug)]
 pub struct GgufFile {
     path: PathBuf,
     map: MappedFile,

@@ -45,6 +45,7 @@ const ROWS: usize = 4096;
 
 /// A model of tables with its preprocessing: what a run of the tasks `regression` and
 /// `classification` leaves in a folder.
+#[derive(Debug)]
 pub struct TabularModel {
     predictor: Box<dyn Predictor>,
     params: Params,
