@@ -248,7 +248,7 @@ fn refusal(model_type: &str, case: &str, change: &[(&str, Value)]) -> String {
     let mut case = Case::all(&golden).into_iter().find(|one| one.name == case).unwrap();
     case.config.extend(change.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     let folder = case.folder();
-    let error = Pretrained::load(folder.path(), None).err().expect("it is refused").to_string();
+    let error = Pretrained::load(folder.path(), None).expect_err("it is refused").to_string();
     error.replace(&format!("{}/config.json: ", folder.path().display()), "")
 }
 

@@ -49,7 +49,7 @@ fn edit_config(dir: &Path, edit: impl FnOnce(&mut Value)) {
 }
 
 fn error(dir: &Path) -> String {
-    let text = Pretrained::load(dir, None).err().expect("it is refused").to_string();
+    let text = Pretrained::load(dir, None).expect_err("it is refused").to_string();
     text.replace(&dir.display().to_string(), "DIR")
 }
 

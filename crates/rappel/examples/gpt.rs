@@ -9,6 +9,7 @@ use rappel::prelude::*;
 const VERSE: &str =
     "The woods are wide, the path is steep,\nthe rope is long, the knots will keep.\n";
 
+/// Learns the verse, then goes on from its first words.
 pub fn main() -> Result<(), Box<dyn Error>> {
     let tokenizer = Tokenizer::byte();
     let verse = Document { name: "verse".into(), bytes: VERSE.repeat(20).into() };

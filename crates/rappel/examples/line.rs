@@ -2,6 +2,7 @@
 
 use rappel::prelude::*;
 
+/// Fits the line.
 pub fn main() -> Result<(), OptimError> {
     let x = Tensor::rand([100, 1], 0.0, 1.0, DType::F32, Key::new(0));
     let y = 2.0 * &x + 1.0 + 0.1 * Tensor::randn([100, 1], DType::F32, Key::new(1));

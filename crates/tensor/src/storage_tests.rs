@@ -191,7 +191,7 @@ proptest! {
 fn an_empty_tensor_of_overflowing_sizes_is_refused() {
     let sizes = format!("[0,{0},{0}]", 1_u64 << 63);
     let header = format!(r#"{{"a":{}}}"#, tensor("F32", &sizes, "0", "0"));
-    let text = open(&file(&header, 0)).err().expect("strides would overflow");
+    let text = open(&file(&header, 0)).expect_err("strides would overflow");
     assert!(text.starts_with("FILE: not a whole safetensors file: "), "{text}");
 }
 

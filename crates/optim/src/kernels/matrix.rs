@@ -25,6 +25,7 @@ pub(crate) fn rms(x: &Tensor) -> f64 {
 }
 
 /// The norms along `axis`, which stays with size 1.
+#[cfg(feature = "decompositions")]
 pub(crate) fn norms(x: &Tensor, axis: usize) -> Tensor {
     x.square().sum_axis(axis).sqrt().unsqueeze(axis)
 }
@@ -43,6 +44,7 @@ pub(crate) fn unbatch(matrices: &Tensor, index: usize) -> Tensor {
 }
 
 /// The tensor as a matrix of rows along `axis`.
+#[cfg(feature = "decompositions")]
 fn rows_along(x: &Tensor, axis: usize) -> Tensor {
     let mut axes: Vec<usize> = (0..x.rank()).filter(|&other| other != axis).collect();
     axes.insert(0, axis);
@@ -50,12 +52,14 @@ fn rows_along(x: &Tensor, axis: usize) -> Tensor {
 }
 
 /// The products of the slices along `axis` with each other.
+#[cfg(feature = "decompositions")]
 pub(crate) fn gram(x: &Tensor, axis: usize) -> Tensor {
     rows_along(x, axis).gram()
 }
 
 /// The tensor multiplied by `matrix` along its first dimension, which goes to the end: once for each
 /// dimension, and all stand as before. `out[.., j] = sum_i x[i, ..] matrix[i, j]`.
+#[cfg(feature = "decompositions")]
 pub(crate) fn turned(x: &Tensor, matrix: &Tensor) -> Tensor {
     let shape = x.shape();
     let rows = x.reshape([shape[0], x.count() / shape[0]]);
@@ -64,6 +68,7 @@ pub(crate) fn turned(x: &Tensor, matrix: &Tensor) -> Tensor {
 }
 
 /// What [`turned`] does to the order of dimensions, without a matrix.
+#[cfg(feature = "decompositions")]
 pub(crate) fn cycled(x: &Tensor) -> Tensor {
     let axes: Vec<usize> = (1..x.rank()).chain([0]).collect();
     x.permute(&axes).contiguous()
