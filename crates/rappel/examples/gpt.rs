@@ -27,16 +27,16 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut params = Params::new(42);
     let model = config.build(&mut params);
-    let lr = 3e-3 * linear_warmup(20) * cosine(200);
+    let lr = 3e-3 * linear_warmup(20) * cosine(400);
     let mut adamw = Optimizer::new(AdamW { lr, ..default() }, &params)?;
-    for step in 0..200 {
+    for step in 0..400 {
         let batch = samples.batch(&order.part(step, 0, 1));
         let [ids, targets] = [&batch.input_ids, &batch.targets]
             .map(|tokens| Tensor::from_slice(tokens, [batch.batch, batch.time]));
         let pass = Forward::training(Key::new(42).with(step));
         let loss = model.loss(&ids, &targets, None, &CrossEntropy::default(), &pass);
         adamw.step(step, &mut params, &loss.backward())?;
-        if step % 20 == 0 {
+        if step % 40 == 0 {
             println!("step {step:3}  loss {:.3}", loss.item());
         }
     }
