@@ -35,7 +35,7 @@ fn check_threads(count: &str) -> Result<(), String> {
     match count.parse::<u32>() {
         Ok(0..=MOST_THREADS) => Ok(()),
         _ => Err(format!(
-            "{THREADS}={count:?} is no number of threads; set it to 1 to {MOST_THREADS}, or unset it"
+            "{THREADS}={count:?} is not a number of threads; set it to 1 to {MOST_THREADS}, or unset it"
         )),
     }
 }

@@ -38,20 +38,20 @@ fn wrong_config_keys_are_named_with_what_they_want() {
         ("telemetry.sinks=[\"jsonl\", \"jsonl\"]", "`telemetry.sinks`: `jsonl` is given twice"),
         (
             "train.batch_size=1.5",
-            "`train.batch_size`: wants integer >= 1, \"all\", or a schedule table, got the float 1.5",
+            "`train.batch_size`: expected integer >= 1, \"all\", or a schedule table, got the float 1.5",
         ),
         (
             "train.batch_size=every",
-            "`train.batch_size`: \"every\" is out of range; wants integer >= 1",
+            "`train.batch_size`: \"every\" is out of range; expected integer >= 1",
         ),
         (
             "train.batch_size={ name = \"linear\", value = 8 }",
             "`train.batch_size`: the schedule gives 0.6666666666666666 at step 22, out of",
         ),
         ("train.batch_size={ name = \"lineer\", value = 8 }", "did you mean `linear"),
-        ("optimizer.lr=fast", "`optimizer.lr`: wants float in"),
+        ("optimizer.lr=fast", "`optimizer.lr`: expected float in"),
         ("data.validation_fraction=1", "`data.validation_fraction`: 1 is out of range"),
-        ("train.batch_size=0", "`train.batch_size`: 0 is out of range; wants integer >= 1"),
+        ("train.batch_size=0", "`train.batch_size`: 0 is out of range; expected integer >= 1"),
         ("train.epochs=2", "`train.epochs`: steps are given too; give one"),
         ("model.n_embd=15", "n_embd"),
         ("schedule.warmup_steps=25", "a warm-up of 25 steps is longer than the run of 24 steps"),
@@ -128,7 +128,7 @@ fn an_existing_run_is_not_written_over() {
     let (files, model) = (place.names("run"), place.model("run"));
     let told = place.error(&["train", "tiny.toml", "--out", "run"]);
     assert!(
-        told.contains("run is not empty; go on with the run there by `rappel train --resume"),
+        told.contains("run is not empty; resume the run there with `rappel train --resume"),
         "{told}"
     );
     assert_eq!((place.names("run"), place.model("run")), (files, model));
@@ -136,7 +136,7 @@ fn an_existing_run_is_not_written_over() {
     assert!(told.contains("cannot make a run at corpus.txt: Not a directory"), "{told}");
     for nothing in ["none", ".", "corpus.txt"] {
         let told = place.error(&["train", "--resume", nothing]);
-        assert!(told.contains("is no run: it has no config.toml"), "{told}");
+        assert!(told.contains("is not a run: it has no config.toml"), "{told}");
     }
     std::fs::create_dir(place.at("empty")).unwrap();
     place.ok(&["train", "tiny.toml", "--out", "empty"]);

@@ -77,7 +77,7 @@ fn what_cannot_be_searched_is_refused_with_nothing_written() {
         (vec!["--set", "optimizer.lr=0"], "config key `optimizer.lr`: 0 has no multiples to try"),
         (
             vec!["--set", "optimizer.lr={ name = 'rex', value = 1 }"],
-            "config key `optimizer.lr`: a schedule is no one value to look for",
+            "config key `optimizer.lr`: a schedule is not a single value to search for",
         ),
         (vec!["--set", "schedule.name=rexx"], "no schedule is named `rexx`"),
         (vec!["--set", "schedule.warmup_steps=99"], "a warm-up of 99 steps is longer than the run"),

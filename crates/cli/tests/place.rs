@@ -126,7 +126,7 @@ fn names_that_are_not_utf_8_are_refused_not_changed() {
 fn variables_and_numbers_of_threads_that_make_no_sense_are_refused() {
     let place = Place::new();
     for (variable, value, expected) in [
-        ("RAYON_NUM_THREADS", "many", "RAYON_NUM_THREADS=\"many\" is no number of threads"),
+        ("RAYON_NUM_THREADS", "many", "RAYON_NUM_THREADS=\"many\" is not a number of threads"),
         ("RAYON_NUM_THREADS", "50000", "set it to 1 to 1024, or unset it"),
         ("RAPPEL_SIMD", "sse9", "RAPPEL_SIMD=\"sse9\": no such instruction set (known: plain"),
     ] {

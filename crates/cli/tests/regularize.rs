@@ -182,12 +182,12 @@ fn what_cannot_be_is_refused_and_nothing_written() {
         (
             "{ name = \"dropout\", p = -0.1 }",
             "seed=7",
-            "-0.1 is out of range; wants float in [0, 1)",
+            "-0.1 is out of range; expected float in [0, 1)",
         ),
         (
             "{ name = \"stochastic_depth\", p = 2 }",
             "seed=7",
-            "2 is out of range; wants float in [0, 1)",
+            "2 is out of range; expected float in [0, 1)",
         ),
         (
             "{ name = \"label_smoothing\", label_smoothing = 1.5 }",
@@ -200,7 +200,7 @@ fn what_cannot_be_is_refused_and_nothing_written() {
             "`regularize[0].name`: mixed samples have no documents of their own",
         ),
         ("{ lambda = 1 }", "seed=7", "`regularize[0].name`: missing"),
-        ("3", "seed=7", "`regularize[0]`: wants table, got the integer 3"),
+        ("3", "seed=7", "`regularize[0]`: expected table, got the integer 3"),
     ] {
         let list = format!("regularize=[{list}]");
         let told = place.error(&["train", "tiny.toml", "--set", &list, "--set", more]);

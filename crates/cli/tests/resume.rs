@@ -87,7 +87,7 @@ fn the_first_signal_saves_and_tells_how_to_resume() {
         assert_eq!(output.status.code(), Some(code), "{told}");
         let line = told.lines().last().unwrap();
         assert!(line.starts_with("stopped after step "), "{told}");
-        assert!(line.ends_with(&format!("; go on by: rappel train --resume {run}")), "{told}");
+        assert!(line.ends_with(&format!("; resume with: rappel train --resume {run}")), "{told}");
         let step: u64 = line.split([' ', ';']).nth(3).unwrap().parse().unwrap();
         assert!(place.names(&format!("{run}/checkpoints")).contains(&format!("step-{step}")));
         assert!(!place.at(&run).join("model").exists());
@@ -134,7 +134,7 @@ fn a_torn_checkpoint_is_passed_over_with_a_note() {
     let told = stderr(&output);
     assert!(output.status.success(), "{told}");
     assert!(
-        told.contains("note: passed over run/checkpoints/step-24, which is not whole"),
+        told.contains("note: passed over run/checkpoints/step-24, which is not complete"),
         "{told}"
     );
     assert!(told.contains("from step 20"), "{told}");

@@ -139,7 +139,7 @@ fn assert_refused(cases: &[Case]) {
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let told = place.error(&args);
-        assert!(told.contains(expected), "wants {expected:?} in {told:?}");
+        assert!(told.contains(expected), "expected {expected:?} in {told:?}");
         assert!(!place.at("x").exists() && !place.at("runs").exists(), "{expected}: wrote");
     }
 }
@@ -163,7 +163,7 @@ fn cells_that_cannot_be_read_are_told_by_line_and_column() {
             "regression",
             with_cell(7, 1, "4o"),
             &[],
-            "line 7, column `area`: `4o` is no number, while 55 other cells are numbers; correct",
+            "line 7, column `area`: `4o` is not a number, while 55 other cells are numbers; correct",
         ),
         (
             "regression",
@@ -171,7 +171,7 @@ fn cells_that_cannot_be_read_are_told_by_line_and_column() {
             &[],
             "line 7, column `city`: `17` is a number, while 59 other cells are text",
         ),
-        ("regression", with_cell(7, 3, "x"), ALL, "line 7, column `price`: `x` is no number"),
+        ("regression", with_cell(7, 3, "x"), ALL, "line 7, column `price`: `x` is not a number"),
         ("regression", with_cell(7, 3, ""), ALL, "line 7, column `price`: the target is missing"),
         (
             "classification",
@@ -229,7 +229,7 @@ fn tables_that_cannot_be_learned_are_told_before_anything_is_written() {
             "regression",
             houses(60),
             &["data.categorical=[\"id\"]"],
-            "config key `data.categorical`: `id` is no feature",
+            "config key `data.categorical`: `id` is not a feature",
         ),
         (
             "regression",
@@ -255,7 +255,7 @@ fn what_other_tasks_have_is_unknown() {
     let told = place.error(&["train", "regression.toml", "--set", "task=regresion"]);
     assert!(told.contains("no task is named `regresion`; did you mean `regression`?"), "{told}");
     let told = place.error(&["train", "regression.toml", "--set", "data.file=houses.xls"]);
-    assert!(told.contains("wants one of .csv, .tsv, .parquet"), "{told}");
+    assert!(told.contains("expected one of .csv, .tsv, .parquet"), "{told}");
     let keys = place.ok(&["list", "keys"]);
     assert!(keys.contains("with task = \"regression\"") && keys.contains("data.target"), "{keys}");
 }

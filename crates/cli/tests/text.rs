@@ -96,7 +96,7 @@ fn what_cannot_be_read_is_told() {
     let told = place.error(&["eval", "--model", "run/model", "--file", "one.txt"]);
     assert!(told.contains("one.txt") && told.contains("give one of at least 2"), "{told}");
     let args = ["eval", "--model", "run/model", "--file", "corpus.txt", "--window", "33"];
-    assert!(place.error(&args).contains("window 33 is out of range; wants 1 to 32"));
+    assert!(place.error(&args).contains("window 33 is out of range; expected 1 to 32"));
     let long = "x".repeat(33);
     let told = place.error(&["generate", "--model", "run/model", "--prompt", &long]);
     assert!(told.contains("the prompt has 33 tokens, the model positions for 32"), "{told}");

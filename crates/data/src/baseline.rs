@@ -6,7 +6,7 @@ use crate::{DataError, TokenStream, Tokenizer, Tokens, Trigram};
 
 /// What a model's surprise on a stretch of the validation stream comes to.
 ///
-/// Ends of documents are predicted, and counted in `nats` and `tokens`, but are no bytes.
+/// Ends of documents are predicted, and counted in `nats` and `tokens`, but are not bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Surprise {
     /// The sum of `-ln p`.

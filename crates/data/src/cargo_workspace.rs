@@ -118,7 +118,7 @@ impl Workspace {
     ///
     /// These are reached through dependencies, build dependencies included, that are neither
     /// optional nor for one platform nor for tests. So cargo has unpacked each of them once the
-    /// workspace is built, and the set hangs on the lock file and the manifests alone. Passed over
+    /// workspace is built, and the set depends on the lock file and the manifests alone. Passed over
     /// are packages from git and dependencies on several versions of one package at once, which
     /// only a whole resolver could tell apart.
     pub fn certain_packages(

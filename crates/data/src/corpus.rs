@@ -130,7 +130,7 @@ pub(crate) fn boundary(bytes: &[u8], place: usize) -> usize {
     let place = place.min(bytes.len());
     let continues = |&at: &usize| bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
     let start = (place.saturating_sub(3)..=place).rev().find(|at| !continues(at));
-    // Four continuation bytes in a row are no text: cut where asked.
+    // Four continuation bytes in a row are not text: cut where asked.
     start.unwrap_or(place)
 }
 

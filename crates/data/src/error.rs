@@ -33,7 +33,7 @@ pub enum DataError {
     /// A file that cannot be written.
     #[error(transparent)]
     Write(#[from] FileError),
-    /// Bytes that are no text, for a tokenizer of text.
+    /// Bytes that are not text, for a tokenizer of text.
     #[error(
         "{document}: not UTF-8 at byte offset {offset}; give UTF-8 text, or set \
          tokenizer = \"byte\", which takes text in any encoding"
@@ -146,7 +146,7 @@ pub enum DataError {
         reason: String,
     },
     /// A number that a batch plan cannot work with.
-    #[error("{name} = 0: wants at least 1")]
+    #[error("{name} = 0: expected at least 1")]
     Zero {
         /// The option.
         name: &'static str,

@@ -34,7 +34,7 @@ fn over_bytes_the_tokenizer_does_not_matter() {
     assert!(close(over_bpe.nats_per_byte(), over_bytes.nats_per_byte()));
     assert!(over_bpe.nats_per_token() > over_bytes.nats_per_token());
     assert!(close(over_bpe.bits_per_byte() * 2_f64.ln(), over_bpe.nats_per_byte()));
-    // It has learnt something, and is no oracle.
+    // It has learnt something, and is not an oracle.
     assert!((1.0..257_f64.ln()).contains(&over_bytes.nats_per_byte()));
 }
 

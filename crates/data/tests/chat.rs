@@ -155,7 +155,7 @@ fn deep_recursion_is_an_error() {
 
 #[test]
 fn dates_in_unknown_formats_are_errors() {
-    assert!(refusal("{{ strftime_now('%Q!') }}").contains("is not a format of dates"));
+    assert!(refusal("{{ strftime_now('%Q!') }}").contains("is not a date format"));
     let year: i32 = render("{{ strftime_now('%Y') }}").parse().unwrap();
     assert!(year >= 2024);
 }

@@ -158,7 +158,7 @@ fn bad_sections_are_told_by_key() {
     let message = |text: &str| config(text).unwrap_err().to_string();
     assert!(message("").starts_with("config key `data.files`: missing"));
     assert!(message("files = []").contains("`data.files`: an empty list"));
-    assert!(message("files = 3").contains("`data.files`: wants list of paths"));
+    assert!(message("files = 3").contains("`data.files`: expected list of paths"));
     assert!(config("files = 'a.txt'").is_ok(), "one path is a list of one");
     assert!(message("name = 'cargoo'").contains("did you mean `cargo`?"));
     let unknown = message("files = ['a']\nseq_len = 3");
@@ -184,7 +184,7 @@ fn missing_and_empty_files_are_told() {
     let message = |pattern: &str| build_error(&config_of(folder.path(), &[pattern], ""));
     assert_eq!(message("none.txt"), format!("data.files: `{}` does not exist", at("none.txt")));
     assert_eq!(message("*.txt"), format!("data.files: `{}` matches no file", at("*.txt")));
-    assert!(message("[.txt").contains("is no glob: "));
+    assert!(message("[.txt").contains("is not a valid glob: "));
     fs::create_dir(at("empty")).unwrap();
     assert_eq!(
         message("empty"),
@@ -249,7 +249,7 @@ fn vocabularies_that_cannot_be_are_told() {
     let whole = fs::read_to_string(byte.join("tokenizer.json")).unwrap();
     let endless = whole.replace("<|endoftext|>", "<other>");
     for (contents, told) in [
-        ("{", "is no JSON: "),
+        ("{", "is not valid JSON: "),
         ("{}", "Model missing"),
         (&endless, "names no token that closes a document; set data.end_of_document"),
         (r#"{"added_tokens": [{"content": "</s>"}]}"#, ": "),

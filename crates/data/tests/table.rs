@@ -70,7 +70,7 @@ fn the_same_rows_come_from_parquet_under_each_compression() {
     let torn = path.with_extension("parquet");
     std::fs::write(&torn, "PAR1 and no more").unwrap();
     let told = Table::read(&torn).unwrap_err().to_string();
-    assert!(told.contains("not a whole Parquet file"), "{told}");
+    assert!(told.contains("not a complete Parquet file"), "{told}");
 }
 
 #[test]

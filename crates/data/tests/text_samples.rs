@@ -149,7 +149,7 @@ fn plans_that_cannot_be_say_why() {
          false, or give more text"
     );
     let zero = batches(stream(17, &[0]), 0, DRAWING);
-    assert_eq!(message(zero), "batch_size = 0: wants at least 1");
+    assert_eq!(message(zero), "batch_size = 0: expected at least 1");
     let unshuffled = Drawing { shuffle: false, replacement: true, ..DRAWING };
     assert_eq!(
         message(batches(stream(17, &[0]), 1, unshuffled)),

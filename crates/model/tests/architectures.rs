@@ -281,7 +281,7 @@ fn what_no_model_computes_is_an_error_that_names_it() {
         ),
         (
             rope(json!({"rope_type": "proportional"})),
-            "config key `rope_parameters.rope_type`: \"proportional\" is out of range; wants \"default\" | \"linear\" | \
+            "config key `rope_parameters.rope_type`: \"proportional\" is out of range; expected \"default\" | \"linear\" | \
              \"dynamic\" | \"yarn\" | \"longrope\" | \"llama3\"",
         ),
         (

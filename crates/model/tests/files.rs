@@ -124,7 +124,7 @@ fn shards_are_read_through_their_index() {
         wrong.insert(name.to_owned(), outside.into());
         write_index(&wrong);
         let want = format!(
-            "DIR/model.safetensors.index.json: names the file `{outside}`; wants the plain name of \
+            "DIR/model.safetensors.index.json: names the file `{outside}`; expected the plain name of \
              a file beside it"
         );
         assert_eq!(error(dir), want);
@@ -137,7 +137,7 @@ fn shards_are_read_through_their_index() {
     assert_eq!(error(dir), format!("DIR: holds `{first}` twice"));
 
     fs::write(&index, r#"{"weight_map": {"a": 3}}"#).unwrap();
-    let want = "DIR/model.safetensors.index.json: wants a table `weight_map` from names of tensors \
+    let want = "DIR/model.safetensors.index.json: expected a table `weight_map` from names of tensors \
                 to names of files";
     assert_eq!(error(dir), want);
     fs::remove_file(&index).unwrap();
@@ -200,7 +200,7 @@ fn types_are_converted_only_where_asked() {
     let wte = mixed["transformer.wte.weight"].to_dtype(DType::I64);
     mixed.insert("transformer.wte.weight".to_owned(), wte);
     rewrite(dir.path(), mixed);
-    let want = "DIR: tensor `transformer.wte.weight` holds i64, wants floating-point numbers";
+    let want = "DIR: tensor `transformer.wte.weight` holds i64, expected floating-point numbers";
     assert_eq!(error(dir.path()), want);
 }
 
@@ -268,7 +268,7 @@ fn configs_that_cannot_be_are_refused() {
             "DIR/config.json: config key `model_type`: no model is named `gpt3`; did you mean \
              `gpt2`? (known: KNOWN)",
         ),
-        ("model_type", 3.into(), "DIR/config.json: wants a text `model_type` (known: KNOWN)"),
+        ("model_type", 3.into(), "DIR/config.json: expected a text `model_type` (known: KNOWN)"),
         (
             "n_head",
             3.into(),
@@ -278,18 +278,18 @@ fn configs_that_cannot_be_are_refused() {
         (
             "n_layer",
             u64::MAX.into(),
-            "DIR/config.json: config key `n_layer`: wants integer in [1, 1000], got the string \
+            "DIR/config.json: config key `n_layer`: expected integer in [1, 1000], got the string \
              \"18446744073709551615\"",
         ),
         (
             "n_layer",
             (-1).into(),
-            "DIR/config.json: config key `n_layer`: -1 is out of range; wants integer in [1, 1000]",
+            "DIR/config.json: config key `n_layer`: -1 is out of range; expected integer in [1, 1000]",
         ),
         (
             "attn_pdrop",
             json!([0.1]),
-            "DIR/config.json: config key `attn_pdrop`: wants float in [0, 1), got the list [0.1]",
+            "DIR/config.json: config key `attn_pdrop`: expected float in [0, 1), got the list [0.1]",
         ),
         (
             "scale_attn_by_inverse_layer_idx",
@@ -336,7 +336,7 @@ fn torn_weights_are_refused_whole() {
     for len in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
         fs::write(&path, &bytes[..len]).unwrap();
         let text = error(dir.path());
-        assert!(text.contains("model.safetensors: not a whole safetensors file"), "{text}");
+        assert!(text.contains("model.safetensors: not a complete safetensors file"), "{text}");
     }
 }
 

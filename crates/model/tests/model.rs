@@ -133,11 +133,11 @@ fn sizes_that_cannot_be_are_refused_before_anything_is_made() {
         ),
         (
             "n_layer = 0",
-            "config key `model.n_layer`: 0 is out of range; wants integer in [1, 1000]",
+            "config key `model.n_layer`: 0 is out of range; expected integer in [1, 1000]",
         ),
         (
             "resid_pdrop = 1.0",
-            "config key `model.resid_pdrop`: 1.0 is out of range; wants float in [0, 1)",
+            "config key `model.resid_pdrop`: 1.0 is out of range; expected float in [0, 1)",
         ),
         (
             "n_embd = 4294967296\nn_head = 1",
@@ -149,7 +149,7 @@ fn sizes_that_cannot_be_are_refused_before_anything_is_made() {
         ),
         (
             "activation_function = 'gelu_fast'",
-            "config key `model.activation_function`: \"gelu_fast\" is out of range; wants \"gelu_new\" | \"gelu_pytorch_tanh\" | \"gelu\" | \"relu\" | \"silu\" | \"swish\" | \"tanh\"",
+            "config key `model.activation_function`: \"gelu_fast\" is out of range; expected \"gelu_new\" | \"gelu_pytorch_tanh\" | \"gelu\" | \"relu\" | \"silu\" | \"swish\" | \"tanh\"",
         ),
         ("hidden_size = 3", "config key `model.hidden_size`: unknown; did you mean `n_embd`?"),
     ];

@@ -12,8 +12,8 @@ pub enum OptimError {
     /// An option of a rule cannot be.
     #[error("optimizer: {0}")]
     Option(#[from] InvalidOption),
-    /// A pattern of a group is no glob.
-    #[error("optimizer group {group}: `{pattern}` is no pattern: {reason}")]
+    /// A pattern of a group is not a valid glob.
+    #[error("optimizer group {group}: `{pattern}` is not a valid pattern: {reason}")]
     Pattern {
         /// Which group, counted from 0.
         group: usize,
@@ -24,7 +24,7 @@ pub enum OptimError {
     },
     /// A pattern of a group gets no parameter.
     #[error(
-        "optimizer group {group}: `{pattern}` {why}; patterns are held against whole names such as \
+        "optimizer group {group}: `{pattern}` {why}; patterns are compared with full names such as \
          `{example}`, first match wins; mend it or leave it out"
     )]
     Unmatched {

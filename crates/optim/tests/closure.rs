@@ -321,7 +321,7 @@ fn what_cannot_be_beside_a_search_is_refused() {
     assert!(matches!(error, OptimError::Mixed { .. }), "{error}");
     let none = Lbfgs { history_size: 0, ..Default::default() };
     let error = Optimizer::new(none, &at_zero()).expect_err("an error").to_string();
-    assert_eq!(error, "optimizer: option `history_size`: 0 is out of range; wants integer >= 1");
+    assert_eq!(error, "optimizer: option `history_size`: 0 is out of range; expected integer >= 1");
 }
 
 #[test]

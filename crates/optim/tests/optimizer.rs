@@ -80,12 +80,12 @@ fn patterns_that_get_nothing_are_errors() {
         |patterns: &[&str]| OptimizerConfig::new(sgd(0.1)).group(patterns.to_vec(), sgd(0.1));
     assert_eq!(
         new_error(group(&["*.bias", "ln.*"])),
-        "optimizer group 0: `ln.*` matches no trainable parameter; patterns are held against \
+        "optimizer group 0: `ln.*` matches no trainable parameter; patterns are compared with \
          whole names such as `h.0.weight`, first match wins; mend it or leave it out"
     );
     let shadowed = new_error(group(&["*.bias"]).group(["h.1.bias"], sgd(0.1)));
     assert!(shadowed.contains("group 1: `h.1.bias` matches only what earlier"), "{shadowed}");
-    assert!(new_error(group(&["a[b"])).starts_with("optimizer group 0: `a[b` is no pattern"));
+    assert!(new_error(group(&["a[b"])).starts_with("optimizer group 0: `a[b` is not a valid pattern"));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn errors_of_configs_name_the_key() {
         ("name = 'sgd'\nnesterov = true", "config key `optimizer.nesterov`: needs a momentum"),
         (
             "name = 'adam'\nbetas = 0.9",
-            "config key `optimizer.betas`: wants list of 2 floats in [0, 1) or schedules, got the float 0.9",
+            "config key `optimizer.betas`: expected list of 2 floats in [0, 1) or schedules, got the float 0.9",
         ),
         ("name = 'adam'\nbetas = [0.9, 1]", "config key `optimizer.betas[1]`: 1 is out of range"),
         ("name = 'sgd'\ngroups = 3", "config key `optimizer.groups`: expected a list of { params"),

@@ -75,7 +75,7 @@ pub struct OfField {
     pub flatten: bool,
     /// The set that is flattened has options that must be given, so that there is no default.
     pub required: bool,
-    /// It is no option.
+    /// It is not an option.
     pub skip: bool,
 }
 

@@ -27,7 +27,7 @@ pub fn value(ty: &Type, value: &Expr) -> TokenStream {
     }
 }
 
-/// A literal as help shows it, as it is written; empty for what is no literal, whose value is shown.
+/// A literal as help shows it, as it is written; empty for what is not a literal, whose value is shown.
 pub fn text(value: &Expr) -> String {
     match value {
         Expr::Array(list) => {

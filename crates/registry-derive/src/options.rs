@@ -219,7 +219,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let fields = match &input.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(fields) => &fields.named,
-            _ => return Err(Error::new_spanned(&input.ident, "`Options` wants named fields")),
+            _ => return Err(Error::new_spanned(&input.ident, "`Options` needs named fields")),
         },
         _ => return Err(Error::new_spanned(&input.ident, "`Options` is for structs")),
     };

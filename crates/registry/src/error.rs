@@ -17,7 +17,7 @@ pub enum ConfigError {
         known: Vec<String>,
     },
     /// A value of another type than the option's.
-    #[error("config key `{key}`: wants {expected}, got {got}")]
+    #[error("config key `{key}`: expected {expected}, got {got}")]
     WrongType {
         /// The key with its path.
         key: String,
@@ -27,7 +27,7 @@ pub enum ConfigError {
         got: String,
     },
     /// A value of the right type outside the values taken.
-    #[error("config key `{key}`: {value} is out of range; wants {range}")]
+    #[error("config key `{key}`: {value} is out of range; expected {range}")]
     OutOfRange {
         /// The key with its path.
         key: String,

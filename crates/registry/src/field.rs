@@ -15,7 +15,7 @@ pub enum Default {
     Toml(&'static str),
     /// This value, checked like a given one.
     Value {
-        /// The value as its declaration writes it; empty where that is no number.
+        /// The value as its declaration writes it; empty where that is not a number.
         text: &'static str,
         /// The value; `None` where no config can give it.
         value: fn() -> Option<Value>,

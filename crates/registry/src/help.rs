@@ -106,7 +106,7 @@ fn unlinked(line: &str) -> String {
     while let Some((before, after)) = rest.split_once('[') {
         let Some((text, after)) = after.split_once(']') else { break };
         out.push_str(before);
-        // Brackets of intervals and masks stay: what they hold is no word to link.
+        // Brackets of intervals and masks stay: what they hold is not a word to link.
         let word = text.starts_with('`') || after.starts_with('(');
         if !word {
             out.push('[');

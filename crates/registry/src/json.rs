@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use crate::{Field, Kind};
 
 /// The options that a JSON object gives, where null is the same as nothing, and the paths of its keys
-/// that are no options.
+/// that are not options.
 pub fn table_from_json(fields: &[Field], given: &Map<String, Json>) -> (Table, Vec<String>) {
     let (mut table, mut unknown) = (Table::new(), Vec::new());
     for (key, value) in given {

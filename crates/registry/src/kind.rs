@@ -115,7 +115,7 @@ impl Kind {
     /// The same kind of list, of exactly `len` items.
     ///
     /// # Panics
-    /// If it is no list whose length can be given, which for a constant is an error of the build.
+    /// If it is not a list whose length can be given, which for a constant is an error of the build.
     #[must_use]
     pub const fn of_length(self, len: usize) -> Self {
         match self {

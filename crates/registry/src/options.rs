@@ -36,7 +36,7 @@ impl From<Value> for Checked {
 }
 
 /// The value of an option of [`Kind::Scheduled`](crate::Kind::Scheduled), or of
-/// [`Kind::Count`](crate::Kind::Count) where it is no word.
+/// [`Kind::Count`](crate::Kind::Count) where it is not a word.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scheduled<'a> {
     /// The same number at every step.

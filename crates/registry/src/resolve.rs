@@ -16,7 +16,7 @@ use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 /// missing value, a wrong type, or a value out of range.
 ///
 /// # Panics
-/// If the text of a default is no TOML.
+/// If the text of a default is not valid TOML.
 ///
 /// ```
 /// use rappel_registry::{Field, Kind, Range, resolve};
@@ -103,7 +103,7 @@ fn parse_default(key: &str, text: &str) -> Value {
     let table: Result<Table, _> = toml::from_str(&format!("value = {text}"));
     match table.map(|mut table| table.remove("value")) {
         Ok(Some(value)) => value,
-        _ => panic!("the default of `{key}` is no TOML value: {text}"),
+        _ => panic!("the default of `{key}` is not a valid TOML value: {text}"),
     }
 }
 
@@ -224,7 +224,7 @@ fn check_length(
     if len.is_none_or(|len| list.len() == len) {
         return Ok(());
     }
-    Err(ConfigError::invalid(key, format!("wants {kind}, got a list of {}", list.len())))
+    Err(ConfigError::invalid(key, format!("expected {kind}, got a list of {}", list.len())))
 }
 
 /// Checks one table of a list, given its path.

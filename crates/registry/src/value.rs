@@ -99,8 +99,8 @@ fn scalar<'a, T>(
 fn check_number(number: f64, written: &dyn std::fmt::Display, kind: Kind) -> Result<(), String> {
     match kind.range() {
         Some(range) if !range.contains(number) => match kind {
-            Kind::Int { .. } => Err(format!("{written} is out of range; wants {kind}")),
-            _ => Err(format!("{written} is out of range; wants {range}")),
+            Kind::Int { .. } => Err(format!("{written} is out of range; expected {kind}")),
+            _ => Err(format!("{written} is out of range; expected {range}")),
         },
         _ => Ok(()),
     }
@@ -179,7 +179,7 @@ impl OptionValue for String {
     fn check(&self, kind: Kind) -> Result<(), String> {
         match kind {
             Kind::OneOf(words) if !words.contains(&self.as_str()) => {
-                Err(format!("`{self}` is none of {}", words.join(", ")))
+                Err(format!("`{self}` is not one of {}", words.join(", ")))
             }
             _ => Ok(()),
         }
@@ -195,7 +195,7 @@ impl OptionValue for char {
         let mut chars = text.chars();
         match (chars.next(), chars.next()) {
             (Some(only), None) => Ok(only),
-            _ => Err(place.invalid(format!("wants one character, got \"{text}\""))),
+            _ => Err(place.invalid(format!("expected one character, got \"{text}\""))),
         }
     }
 

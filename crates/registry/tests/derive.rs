@@ -171,7 +171,7 @@ fn json_holds_nested_tables_and_null_for_what_is_unset() {
     );
     assert_eq!(
         told(json!({"n_layer": 9_223_372_036_854_775_808_u64})),
-        "config key `n_layer`: wants integer in [1, 1000], got the string \"9223372036854775808\""
+        "config key `n_layer`: expected integer in [1, 1000], got the string \"9223372036854775808\""
     );
 }
 
@@ -182,15 +182,15 @@ fn errors_name_the_path_the_range_and_the_nearest_key() {
         Ok(model) => panic!("{model:?}"),
     };
     for (text, expected) in [
-        ("n_layer = 0", "`model.n_layer`: 0 is out of range; wants integer in [1, 1000]"),
+        ("n_layer = 0", "`model.n_layer`: 0 is out of range; expected integer in [1, 1000]"),
         ("n_layer = 3", "`model.n_layer`: 3 is odd"),
-        ("n_inner = 0", "`model.n_inner`: 0 is out of range; wants integer >= 1"),
-        ("eps = 0", "`model.eps`: 0 is out of range; wants float in (0, inf)"),
-        ("betas = [0.5, 1]", "`model.betas[1]`: 1 is out of range; wants float in [0, 1)"),
-        ("sizes = [0]", "`model.sizes[0]`: 0 is out of range; wants integer >= 1"),
+        ("n_inner = 0", "`model.n_inner`: 0 is out of range; expected integer >= 1"),
+        ("eps = 0", "`model.eps`: 0 is out of range; expected float in (0, inf)"),
+        ("betas = [0.5, 1]", "`model.betas[1]`: 1 is out of range; expected float in [0, 1)"),
+        ("sizes = [0]", "`model.sizes[0]`: 0 is out of range; expected integer >= 1"),
         (
             "shape = 'sine'",
-            "`model.shape`: \"sine\" is out of range; wants \"cosine\" | \"linear\" | \"1-sqrt\"",
+            "`model.shape`: \"sine\" is out of range; expected \"cosine\" | \"linear\" | \"1-sqrt\"",
         ),
         (
             "parts = [{ fil = 'a' }]",
@@ -217,7 +217,7 @@ fn sets_made_in_code_are_checked_by_the_same_ranges() {
     let told = |option: &str, reason: &str| Err(format!("option `{option}`: {reason}"));
     assert_eq!(
         with(&|model| model.n_layer = 0),
-        told("n_layer", "0 is out of range; wants integer in [1, 1000]")
+        told("n_layer", "0 is out of range; expected integer in [1, 1000]")
     );
     assert_eq!(
         with(&|model| model.betas[1] = 1.0),
@@ -225,7 +225,7 @@ fn sets_made_in_code_are_checked_by_the_same_ranges() {
     );
     assert_eq!(
         with(&|model| model.n_inner = Some(0)),
-        told("n_inner", "0 is out of range; wants integer >= 1")
+        told("n_inner", "0 is out of range; expected integer >= 1")
     );
 }
 

@@ -81,11 +81,11 @@ fn nested_tables_name_the_whole_path() {
         ),
         (
             "lr = 1\n[[groups]]\n[[groups]]\ndtype = 'f31'",
-            "config key `optimizer.groups[1].dtype`: \"f31\" is out of range; wants \"f32\" | \"bf16\"",
+            "config key `optimizer.groups[1].dtype`: \"f31\" is out of range; expected \"f32\" | \"bf16\"",
         ),
         (
             "lr = 1\nweight_decay = { name = 'warmup', warmup_steps = -1 }",
-            "config key `optimizer.weight_decay.warmup_steps`: -1 is out of range; wants integer >= 0",
+            "config key `optimizer.weight_decay.warmup_steps`: -1 is out of range; expected integer >= 0",
         ),
         (
             "lr = 1\nshape.name = 'warmpu'",
@@ -97,7 +97,7 @@ fn nested_tables_name_the_whole_path() {
         ),
         (
             "lr = 1\nshape.name = 3",
-            "config key `optimizer.shape.name`: wants one of the shapes by name, got the integer 3",
+            "config key `optimizer.shape.name`: expected one of the shapes by name, got the integer 3",
         ),
     ] {
         assert_eq!(message(given), expected);
@@ -107,28 +107,28 @@ fn nested_tables_name_the_whole_path() {
 #[test]
 fn wrong_types_say_what_is_wanted_and_what_came() {
     for (given, expected) in [
-        ("lr = '1'", "`optimizer.lr`: wants float in (0, inf), got the string \"1\""),
-        ("lr = 1\nnesterov = 1", "`optimizer.nesterov`: wants true or false, got the integer 1"),
-        ("lr = 1\nsteps = 2.0", "`optimizer.steps`: wants integer in [1, 9], got the float 2.0"),
+        ("lr = '1'", "`optimizer.lr`: expected float in (0, inf), got the string \"1\""),
+        ("lr = 1\nnesterov = 1", "`optimizer.nesterov`: expected true or false, got the integer 1"),
+        ("lr = 1\nsteps = 2.0", "`optimizer.steps`: expected integer in [1, 9], got the float 2.0"),
         (
             "lr = 1\nbetas = 0.9",
-            "`optimizer.betas`: wants list of 2 floats in [0, 1), got the float 0.9",
+            "`optimizer.betas`: expected list of 2 floats in [0, 1), got the float 0.9",
         ),
         (
             "lr = 1\nbetas = [0.9, true]",
-            "`optimizer.betas[1]`: wants float in [0, 1), got the boolean true",
+            "`optimizer.betas[1]`: expected float in [0, 1), got the boolean true",
         ),
         (
             "lr = 1\ndata.files = ['a', 1]",
-            "`optimizer.data.files`: wants list of strings, got the list [\"a\", 1]",
+            "`optimizer.data.files`: expected list of strings, got the list [\"a\", 1]",
         ),
-        ("lr = 1\ndata = 1", "`optimizer.data`: wants table, got the integer 1"),
-        ("lr = 1\ngroups = [1]", "`optimizer.groups[0]`: wants table, got the integer 1"),
+        ("lr = 1\ndata = 1", "`optimizer.data`: expected table, got the integer 1"),
+        ("lr = 1\ngroups = [1]", "`optimizer.groups[0]`: expected table, got the integer 1"),
         (
             "lr = 1\nweight_decay = []",
-            "`optimizer.weight_decay`: wants float in [0, inf), or a shape table, got the list []",
+            "`optimizer.weight_decay`: expected float in [0, inf), or a shape table, got the list []",
         ),
-        ("lr = {}", "`optimizer.lr`: wants float in (0, inf), got a table"),
+        ("lr = {}", "`optimizer.lr`: expected float in (0, inf), got a table"),
     ] {
         assert_eq!(message(given), format!("config key {expected}"));
     }
@@ -137,17 +137,17 @@ fn wrong_types_say_what_is_wanted_and_what_came() {
 #[test]
 fn values_out_of_range_say_the_range() {
     for (given, expected) in [
-        ("lr = 0", "`optimizer.lr`: 0 is out of range; wants float in (0, inf)"),
-        ("lr = nan", "`optimizer.lr`: nan is out of range; wants float in (0, inf)"),
-        ("lr = inf", "`optimizer.lr`: inf is out of range; wants float in (0, inf)"),
-        ("lr = 1\nsteps = 10", "`optimizer.steps`: 10 is out of range; wants integer in [1, 9]"),
+        ("lr = 0", "`optimizer.lr`: 0 is out of range; expected float in (0, inf)"),
+        ("lr = nan", "`optimizer.lr`: nan is out of range; expected float in (0, inf)"),
+        ("lr = inf", "`optimizer.lr`: inf is out of range; expected float in (0, inf)"),
+        ("lr = 1\nsteps = 10", "`optimizer.steps`: 10 is out of range; expected integer in [1, 9]"),
         (
             "lr = 1\nbetas = [0.9, 1.0]",
-            "`optimizer.betas[1]`: 1.0 is out of range; wants float in [0, 1)",
+            "`optimizer.betas[1]`: 1.0 is out of range; expected float in [0, 1)",
         ),
         (
             "lr = 1\nbetas = [0.9]",
-            "`optimizer.betas`: wants list of 2 floats in [0, 1), got a list of 1",
+            "`optimizer.betas`: expected list of 2 floats in [0, 1), got a list of 1",
         ),
         ("", "`optimizer.lr`: missing; give float in (0, inf) (learning rate)"),
     ] {
@@ -175,9 +175,9 @@ fn one_value_is_a_list_of_one() {
     assert_eq!(one, given("files = ['a']\nnames = ['b']\nsizes = [3]").unwrap());
     assert_eq!(one.to_toml()["files"].as_array().map(Vec::len), Some(1));
     let told = given("files = 'a'\nnames = 'b'\nsizes = 0").unwrap_err().to_string();
-    assert_eq!(told, "config key `sizes`: 0 is out of range; wants integer >= 1");
+    assert_eq!(told, "config key `sizes`: 0 is out of range; expected integer >= 1");
     let told = given("files = 1").unwrap_err().to_string();
-    assert_eq!(told, "config key `files`: wants list of paths, got the integer 1");
+    assert_eq!(told, "config key `files`: expected list of paths, got the integer 1");
 }
 
 #[test]
@@ -212,9 +212,9 @@ fn counts_are_numbers_words_or_curves() {
     assert!(!range.contains(0.5));
     let wants = "integer >= 1, \"all\", or a shape table";
     for (given, expected) in [
-        ("0", format!("0 is out of range; wants {wants}")),
-        ("'some'", format!("\"some\" is out of range; wants {wants}")),
-        ("1.5", format!("wants {wants}, got the float 1.5")),
+        ("0", format!("0 is out of range; expected {wants}")),
+        ("'some'", format!("\"some\" is out of range; expected {wants}")),
+        ("1.5", format!("expected {wants}, got the float 1.5")),
     ] {
         let told = resolved(&format!("batch_size = {given}")).unwrap_err().to_string();
         assert_eq!(told, format!("config key `train.batch_size`: {expected}"));

@@ -36,8 +36,8 @@ pub enum NoWeights {
         /// A name that could be matched.
         example: String,
     },
-    /// What is no glob.
-    #[error("`{pattern}` is no pattern: {reason}")]
+    /// What is not a valid glob.
+    #[error("`{pattern}` is not a valid pattern: {reason}")]
     Pattern {
         /// The text.
         pattern: String,

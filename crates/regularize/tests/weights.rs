@@ -167,7 +167,7 @@ fn what_cannot_be_is_said() {
     for (options, expected) in [
         (
             "name = 'l2'\nlambda = -0.1",
-            "`regularize[0].lambda`: -0.1 is out of range; wants float in [0, inf)",
+            "`regularize[0].lambda`: -0.1 is out of range; expected float in [0, inf)",
         ),
         ("name = 'l2'", "`regularize[0].lambda`: missing"),
         ("name = 'l2'\nalpha = 1", "`regularize[0].alpha`: unknown; did you mean `lambda`?"),
@@ -180,7 +180,7 @@ fn what_cannot_be_is_said() {
             "name = 'l2'\nlambda = 1\nparams = ['*.weights']",
             "`regularize[0].params`: `*.weights` matches no trainable parameter; one is `net.weight`",
         ),
-        ("name = 'l2'\nlambda = 1\nparams = ['[']", "`regularize[0].params`: `[` is no pattern"),
+        ("name = 'l2'\nlambda = 1\nparams = ['[']", "`regularize[0].params`: `[` is not a valid pattern"),
         ("name = 'max_norm'\nmax_norm = 0", "`regularize[0].max_norm`: 0 is out of range"),
         (
             "name = 'elastic_net'\nlambda = 1\nl1_ratio = 1.1",

@@ -151,7 +151,7 @@ impl ScheduleList {
     /// The tables, each with its defaults filled in.
     pub fn parts(&self, options: &Options) -> Result<Vec<Options>, ConfigError> {
         let wrong = |got: &str| {
-            let reason = format!("wants a list of at least one schedule table, got {got}");
+            let reason = format!("expected a list of at least one schedule table, got {got}");
             options.invalid("schedules", reason)
         };
         let list = self.schedules.as_array().filter(|list| !list.is_empty());
@@ -180,7 +180,7 @@ impl Within {
     /// Its curve, for `setting`'s steps.
     pub fn curve(&self, options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
         let Value::Table(given) = &self.schedule else {
-            let reason = "wants a schedule table, such as { name = \"cosine\" }";
+            let reason = "expected a schedule table, such as { name = \"cosine\" }";
             return Err(options.invalid("schedule", reason));
         };
         part(&within(options, "schedule", given)?, setting.lasting(setting.horizon.steps))
@@ -211,6 +211,6 @@ pub(crate) fn milestones(given: &Value, options: &Options) -> Result<Vec<u64>, C
         steps.filter(|steps| steps.is_sorted())
     };
     read(given).ok_or_else(|| {
-        options.invalid("milestones", format!("wants a list of rising steps from 0, got {given}"))
+        options.invalid("milestones", format!("expected a list of rising steps from 0, got {given}"))
     })
 }

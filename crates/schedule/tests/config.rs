@@ -96,11 +96,11 @@ fn phases_must_add_up() {
         ),
         (
             "name = 'multistep'\nmilestones = [5, 3]",
-            "config key `schedule.milestones`: wants a list of rising steps from 0, got [5, 3]",
+            "config key `schedule.milestones`: expected a list of rising steps from 0, got [5, 3]",
         ),
         (
             "name = 'chained'\nschedules = []",
-            "config key `schedule.schedules`: wants a list of at least one schedule table, got []",
+            "config key `schedule.schedules`: expected a list of at least one schedule table, got []",
         ),
         (
             "name = 'chained'\nschedules = [{ name = 'linear', value = 2 }]",
@@ -134,12 +134,12 @@ fn a_formula_must_parse_and_stay_a_rate() {
     for (formula, expected) in [
         (
             "0.95 **",
-            "config key `schedule.lr_lambda`: \"0.95 **\" is no formula: the formula ends where a number, a \
+            "config key `schedule.lr_lambda`: \"0.95 **\" is not a valid formula: the formula ends where a number, a \
              name or `(` is wanted",
         ),
         (
             "0.95 ** epoc",
-            "config key `schedule.lr_lambda`: \"0.95 ** epoc\" is no formula: `epoc` is not known here",
+            "config key `schedule.lr_lambda`: \"0.95 ** epoc\" is not a valid formula: `epoc` is not known here",
         ),
         (
             "1 - step / 50",
@@ -156,7 +156,7 @@ fn a_formula_must_parse_and_stay_a_rate() {
     }
     refused(
         "name = 'multiplicative'\nlr_lambda = '2 +'",
-        "config key `schedule.lr_lambda`: \"2 +\" is no formula: the formula ends where a number",
+        "config key `schedule.lr_lambda`: \"2 +\" is not a valid formula: the formula ends where a number",
     );
     let inline = "weight_decay = { name = 'lambda', value = 1, lr_lambda = '0.01 * step' }";
     let error = weight_decay(inline).unwrap_err().to_string();
@@ -186,7 +186,7 @@ fn combinators_change_what_stands_within_them() {
     );
     refused(
         "name = 'scale'\nfactor = 1\nschedule = 'linear'",
-        "config key `schedule.schedule`: wants a schedule table",
+        "config key `schedule.schedule`: expected a schedule table",
     );
 }
 

@@ -27,7 +27,7 @@ pub enum StorageError {
         source: std::io::Error,
     },
     /// The file is not whole or not of the format.
-    #[error("{path}: not a whole safetensors file: {reason}")]
+    #[error("{path}: not a complete safetensors file: {reason}")]
     Format {
         /// The file.
         path: PathBuf,

@@ -80,11 +80,11 @@ fn a_truncated_file_is_refused_at_every_length() {
     let good = good();
     for len in 0..good.len() {
         let text = open(&good[..len]).err().unwrap_or_else(|| panic!("{len} bytes are accepted"));
-        assert!(text.starts_with("FILE: not a whole safetensors file: "), "{text}");
+        assert!(text.starts_with("FILE: not a complete safetensors file: "), "{text}");
     }
     let longer = [&good[..], &[0]].concat();
     let text = open(&longer).err().unwrap();
-    assert!(text.starts_with("FILE: not a whole safetensors file: "), "{text}");
+    assert!(text.starts_with("FILE: not a complete safetensors file: "), "{text}");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn lengths_that_cannot_be_are_refused() {
     for length in [0, 1, 100_000_001, 1 << 40, (1 << 63) - 8, 1 << 63, u64::MAX - 7, u64::MAX] {
         let bytes = [&u64::to_le_bytes(length)[..], &whole[8..]].concat();
         let text = open(&bytes).err().unwrap_or_else(|| panic!("a header of {length} is accepted"));
-        assert!(text.starts_with("FILE: not a whole safetensors file: "), "{text}");
+        assert!(text.starts_with("FILE: not a complete safetensors file: "), "{text}");
     }
 }
 
@@ -114,13 +114,13 @@ fn headers_that_are_not_a_table_of_tensors_are_refused() {
     ];
     for header in headers {
         let text = open(&file(header, 4)).err().unwrap_or_else(|| panic!("accepted: {header}"));
-        assert!(text.starts_with("FILE: not a whole safetensors file: "), "{text}");
+        assert!(text.starts_with("FILE: not a complete safetensors file: "), "{text}");
     }
     let mut bytes = file("{  }", 0);
     bytes[9] = 0xff;
-    assert!(open(&bytes).err().unwrap().contains("not a whole safetensors file"));
+    assert!(open(&bytes).err().unwrap().contains("not a complete safetensors file"));
     let deep = "[".repeat(100_000);
-    assert!(open(&file(&deep, 0)).err().unwrap().contains("not a whole safetensors file"));
+    assert!(open(&file(&deep, 0)).err().unwrap().contains("not a complete safetensors file"));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn offsets_that_cannot_be_are_refused() {
     for (a, b) in pairs {
         let header = format!(r#"{{"a":{a},"b":{b}}}"#);
         let text = open(&file(&header, 12)).err().unwrap_or_else(|| panic!("accepted: {header}"));
-        assert!(text.starts_with("FILE: not a whole safetensors file: "), "{text}");
+        assert!(text.starts_with("FILE: not a complete safetensors file: "), "{text}");
     }
 }
 
@@ -155,7 +155,7 @@ fn types_and_ranks_that_tensors_do_not_have_are_named() {
     let want = "FILE: tensor `half` holds I16, which is not supported";
     assert_eq!(open(&file(&header, 4)).err().unwrap(), want);
     let header = format!(r#"{{"deep":{}}}"#, tensor("F32", "[1,1,1,1,1,1,1,1,1]", "0", "4"));
-    let want = "FILE: not a whole safetensors file: tensor `deep` has 9 dimensions";
+    let want = "FILE: not a complete safetensors file: tensor `deep` has 9 dimensions";
     assert_eq!(open(&file(&header, 4)).err().unwrap(), want);
 }
 
@@ -192,7 +192,7 @@ fn an_empty_tensor_of_overflowing_sizes_is_refused() {
     let sizes = format!("[0,{0},{0}]", 1_u64 << 63);
     let header = format!(r#"{{"a":{}}}"#, tensor("F32", &sizes, "0", "0"));
     let text = open(&file(&header, 0)).expect_err("strides would overflow");
-    assert!(text.starts_with("FILE: not a whole safetensors file: "), "{text}");
+    assert!(text.starts_with("FILE: not a complete safetensors file: "), "{text}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn tensor(golden: &Golden, name: &str) -> Tensor {
     Tensor::from_slice(&values, &shape[..])
 }
 
-/// Three steps of SGD on `mean (x w^T - y)^2`, held against the golden file at each.
+/// Three steps of SGD on `mean (x w^T - y)^2`, compared with the golden file at each.
 fn follow(case: &str, form: Form, start: &[(&str, &str)], parts: &[&str]) {
     let golden = Golden::load("regularize_forms");
     let (x, y) = (tensor(&golden, "x"), tensor(&golden, "y"));

@@ -53,7 +53,7 @@ impl EarlyStopping {
         })
     }
 
-    /// The best of the validations: each is held against the best one before it.
+    /// The best of the validations: each is compared with the best one before it.
     pub fn best<'a>(&self, history: &'a [Validation]) -> Option<&'a Validation> {
         self.best_index(history).map(|index| &history[index])
     }

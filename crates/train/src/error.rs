@@ -18,7 +18,7 @@ use crate::Shortage;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A config that is no TOML.
+    /// A config that is not valid TOML.
     #[error("{origin}: {reason}")]
     Toml {
         /// The file, or the override.
@@ -94,7 +94,7 @@ pub enum TrainError {
     },
     /// A new run where something is already.
     #[error(
-        "{0} is not empty; go on with the run there by `rappel train --resume {0}`, or give \
+        "{0} is not empty; resume the run there with `rappel train --resume {0}`, or give \
          another --out",
         dir.display()
     )]
@@ -119,7 +119,7 @@ pub enum TrainError {
         known: &'static str,
     },
     /// Nothing to resume.
-    #[error("{} is no run: it has no config.toml; give a directory that `rappel train` made", dir.display())]
+    #[error("{} is not a run: it has no config.toml; give a directory that `rappel train` made", dir.display())]
     NoRun {
         /// The directory.
         dir: PathBuf,
@@ -146,7 +146,7 @@ pub enum TrainError {
     },
     /// All checkpoints are torn or corrupt.
     #[error(
-        "no checkpoint in {} is whole; bring one back from a copy, or remove the folder to begin \
+        "no checkpoint in {} is complete; bring one back from a copy, or remove the folder to begin \
          the run anew",
         folder.display()
     )]
@@ -156,7 +156,7 @@ pub enum TrainError {
     },
     /// The checkpoint that the run needs is torn or corrupt.
     #[error(
-        "{} is not whole: {reason}; bring it back from a copy, or remove the later checkpoints and \
+        "{} is not complete: {reason}; bring it back from a copy, or remove the later checkpoints and \
          resume, so that the run comes by it again",
         path.display()
     )]
@@ -205,7 +205,7 @@ pub enum TrainError {
         model_size: usize,
     },
     /// A window or stride that cannot be.
-    #[error("{what} {value} is out of range; wants 1 to {most}")]
+    #[error("{what} {value} is out of range; expected 1 to {most}")]
     Window {
         /// Which of both.
         what: &'static str,

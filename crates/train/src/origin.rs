@@ -25,7 +25,7 @@ pub(crate) fn origin(
             Some(Checkpoints::new(folder.to_owned(), 1).of(step).map_err(|error| match error {
                 TrainError::Torn { path, reason } => {
                     let reason = format!(
-                        "the run begins at {}, which is not whole: {reason}; bring it back from a copy, \
+                        "the run begins at {}, which is not complete: {reason}; bring it back from a copy, \
                          or begin a new run",
                         path.display()
                     );

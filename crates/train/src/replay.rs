@@ -22,7 +22,7 @@ use crate::{Config, Notes, TASKS, TrainError};
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// A tensor of the input has a name that is neither `param.NAME` nor `grad.STEP.NAME`.
-    #[error("{}: tensor `{name}`: wants `param.NAME` or `grad.STEP.NAME`, STEP counted from 0", path.display())]
+    #[error("{}: tensor `{name}`: expected `param.NAME` or `grad.STEP.NAME`, STEP counted from 0", path.display())]
     Name {
         /// The file.
         path: PathBuf,

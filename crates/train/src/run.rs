@@ -104,7 +104,7 @@ impl Run {
     /// taken as they are.
     ///
     /// # Errors
-    /// A directory that is no run, or one that another process trains; checkpoints of which none is whole; a
+    /// A directory that is not a run, or one that another process trains; checkpoints of which none is whole; a
     /// config or data that changed since.
     pub fn resume(
         dir: &Path,

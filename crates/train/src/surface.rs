@@ -218,6 +218,6 @@ mod tests {
         let told = |optimizer| booth.path(optimizer, None).unwrap_err().to_string();
         assert!(told("adamv").contains("no optimizer is named `adamv`; did you mean `adam"));
         assert!(told("sgd:moment=1").contains("`optimizer.moment`: unknown; did you mean"));
-        assert!(told("sgd:nesterov").contains("wants key=value"));
+        assert!(told("sgd:nesterov").contains("expected key=value"));
     }
 }

@@ -97,10 +97,10 @@ fn windows_out_of_range_are_refused() {
             None,
             "the text has 1 tokens; give one of at least 2, for the first is only read",
         ),
-        ("some text of words", Some(13), None, "window 13 is out of range; wants 1 to 12"),
-        ("some text of words", Some(0), None, "window 0 is out of range; wants 1 to 12"),
-        ("some text of words", Some(6), Some(7), "stride 7 is out of range; wants 1 to 6"),
-        ("some text of words", None, Some(0), "stride 0 is out of range; wants 1 to 12"),
+        ("some text of words", Some(13), None, "window 13 is out of range; expected 1 to 12"),
+        ("some text of words", Some(0), None, "window 0 is out of range; expected 1 to 12"),
+        ("some text of words", Some(6), Some(7), "stride 7 is out of range; expected 1 to 6"),
+        ("some text of words", None, Some(0), "stride 0 is out of range; expected 1 to 12"),
     ] {
         let error = pretrained.evaluate(&[document(text.as_bytes())], window, stride).unwrap_err();
         assert_eq!(error.to_string(), expected);

@@ -47,7 +47,7 @@ fn point(text: &str) -> Result<[f64; 2], String> {
         Ok(numbers) if numbers.len() == 2 && numbers.iter().all(|n| n.is_finite()) => {
             Ok([numbers[0], numbers[1]])
         }
-        _ => Err("wants two numbers, such as -1.2,1".to_owned()),
+        _ => Err("expected two numbers, such as -1.2,1".to_owned()),
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) fn strftime(now: Option<NaiveDateTime>, format: &str) -> Result<Strin
     let mut out = String::new();
     // The only error of a formatter is a format that it does not know.
     write!(out, "{}", now.format(format)).map_err(|_| {
-        let reason = format!("strftime_now: `{format}` is not a format of dates");
+        let reason = format!("strftime_now: `{format}` is not a date format");
         Error::new(ErrorKind::InvalidOperation, reason)
     })?;
     Ok(out)

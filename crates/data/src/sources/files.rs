@@ -76,7 +76,7 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, DataError> {
     }
     let matches = match glob::glob(pattern) {
         Ok(matches) => matches,
-        Err(error) => return fail(format!("is no glob: {error}")),
+        Err(error) => return fail(format!("is not a valid glob: {error}")),
     };
     let mut files = Vec::new();
     for path in matches {

@@ -14,7 +14,7 @@ use crate::text_file::read_text;
 /// One file of a source, before it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentRef {
-    /// The same on every machine that has the same corpus; the order of documents hangs on it.
+    /// The same on every machine that has the same corpus; the order of documents depends on it.
     pub name: String,
     /// Where this machine has it.
     pub path: PathBuf,

@@ -315,7 +315,7 @@ fn count(kind: &mut Kind, row: usize) {
 
 pub(super) fn no_number(cell: &str) -> String {
     format!(
-        "`{cell}` is no number; correct it, or say how numbers are written (data.decimal, data.thousands), \
+        "`{cell}` is not a number; correct it, or say how numbers are written (data.decimal, data.thousands), \
          what means a missing value (data.missing_values), or that the column holds names \
          (data.categorical)"
     )
@@ -323,9 +323,9 @@ pub(super) fn no_number(cell: &str) -> String {
 
 fn no_date(cell: &str, format: &Format) -> String {
     match &format.date_format {
-        Some(format) => format!("`{cell}` is no date as data.date_format = \"{format}\" writes it"),
+        Some(format) => format!("`{cell}` is not a date as data.date_format = \"{format}\" writes it"),
         None => format!(
-            "`{cell}` is no date of ISO 8601, such as 2024-05-31 or 2024-05-31T12:30:00Z; give \
+            "`{cell}` is not an ISO 8601 date, such as 2024-05-31 or 2024-05-31T12:30:00Z; give \
              data.date_format"
         ),
     }

@@ -274,7 +274,7 @@ impl<'a> Shape<'a> {
         Err(Wrong { line, column: None, reason })
     }
 
-    /// Adds a row. A cell that is no text matters only where it is read.
+    /// Adds a row. A cell that is not text matters only where it is read.
     fn add<'c>(
         &self,
         part: &mut Part<'a>,

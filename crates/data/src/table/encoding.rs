@@ -203,7 +203,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// The mean and the deviation (over `n`, as scikit-learn's `StandardScaler`), which is 1 where all
-/// values are the same; none where they are no numbers to divide by.
+/// values are the same; none where they are not numbers to divide by.
 pub(super) fn standard(values: &[f64]) -> Option<(f64, f64)> {
     let mean = mean(values);
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

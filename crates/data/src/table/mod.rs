@@ -99,12 +99,12 @@ impl Table {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let Some((_, read)) = READERS.iter().find(|(of, _)| **of == extension) else {
             let known: Vec<_> = READERS.iter().map(|(of, _)| format!(".{of}")).collect();
-            let reason = format!("cannot be told to be a table; wants one of {}", known.join(", "));
+            let reason = format!("is not a file type that holds tables; expected one of {}", known.join(", "));
             return Err(DataError::table(path, reason));
         };
         // Decoders of formats made by others are not all free of panics.
         let table = contain(|| read(path, reading)).unwrap_or_else(|panic| {
-            let reason = format!("not a whole {extension} file: its decoder failed: {panic}");
+            let reason = format!("not a complete {extension} file: its decoder failed: {panic}");
             Err(DataError::table(path, reason))
         })?;
         table.check()?;
@@ -179,7 +179,7 @@ impl Table {
                 row,
                 &format!("{value} is not finite; leave the cell empty where a value is missing"),
             )),
-            Some(Err(text)) => Err(self.cell(column, row, &format!("`{text}` is no number"))),
+            Some(Err(text)) => Err(self.cell(column, row, &format!("`{text}` is not a number"))),
         }
     }
 

@@ -28,7 +28,7 @@ const BATCH: usize = 1 << 14;
 pub(super) fn read(path: &Path, reading: &Reading) -> Result<Table, DataError> {
     let file = Arc::new(File::open(path).map_err(DataError::read(path))?);
     let wrong =
-        |error: ParquetError| DataError::table(path, format!("not a whole Parquet file: {error}"));
+        |error: ParquetError| DataError::table(path, format!("not a complete Parquet file: {error}"));
     let again = file.try_clone().map_err(DataError::read(path))?;
     let reader = SerializedFileReader::new(again).map_err(wrong)?;
     let metadata = reader.metadata();
@@ -69,7 +69,7 @@ pub(super) fn read(path: &Path, reading: &Reading) -> Result<Table, DataError> {
     }
     if let Some((name, builder)) = columns.iter().find(|(_, b)| b.reads() && b.rows() != rows) {
         let reason = format!("column `{name}` has {} rows and others {rows}", builder.rows());
-        return Err(DataError::table(path, format!("not a whole Parquet file: {reason}")));
+        return Err(DataError::table(path, format!("not a complete Parquet file: {reason}")));
     }
     let columns = columns.into_iter().map(|(name, builder)| builder.finish(&name)).collect();
     Ok(Table { path: path.to_owned(), columns, rows, lines: Lines::default() })

@@ -43,7 +43,7 @@ pub struct TableConfig {
     /// the columns it is predicted from; unset: all others
     #[option(aka("columns", "x"))]
     pub features: Option<Vec<String>>,
-    /// columns that are no features, such as an id
+    /// columns that are not features, such as an id
     #[option(default, aka("drop", "ignore"))]
     pub exclude: Vec<String>,
     /// columns that are names though they look like numbers, or are nearly all different; what holds text
@@ -137,7 +137,7 @@ impl TableConfig {
             }
             if is_target || !listed(name) || self.exclude.contains(name) {
                 let reason =
-                    format!("`{name}` is no feature; name it among data.features, or leave it out");
+                    format!("`{name}` is not a feature; name it among data.features, or leave it out");
                 return Err(InvalidOption::new(key, reason));
             }
         }
@@ -151,7 +151,7 @@ impl TableConfig {
 
     fn check_format(&self) -> Result<(), InvalidOption> {
         if self.delimiter.is_some_and(|c| !c.is_ascii() || matches!(c, '"' | '\r' | '\n')) {
-            let reason = "wants a character of ASCII that is neither a quote nor a line's end";
+            let reason = "expected an ASCII character other than a quote or a line break";
             return Err(InvalidOption::new("delimiter", reason));
         }
         let decimal = self.decimal.char();
@@ -162,7 +162,7 @@ impl TableConfig {
             return Err(InvalidOption::new("thousands", reason));
         }
         if let Some(format) = self.date_format.as_ref().filter(|format| !date::is_format(format)) {
-            let reason = format!("\"{format}\" is no format of dates, such as \"%d.%m.%Y %H:%M\"");
+            let reason = format!("\"{format}\" is not a date format, such as \"%d.%m.%Y %H:%M\"");
             return Err(InvalidOption::new("date_format", reason));
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::corpus::{Document, boundary};
 const MIN_FREQUENCY: u64 = 2;
 
 /// The `tokenizer.json` of a vocabulary of `vocab_size`: the 256 bytes, the merges, the id that
-/// closes a document last. It hangs on the texts alone, not on their order nor on threads.
+/// closes a document last. It depends on the texts alone, not on their order nor on threads.
 pub(super) fn train(
     documents: &[Document],
     vocab_size: usize,

@@ -17,7 +17,7 @@ pub(super) fn load(path: &Path, end_of_document: Option<&str>) -> Result<Tokeniz
     let folder = path.parent().unwrap_or(Path::new(""));
     let config = special::read_config(folder)?.map(Value::Object);
     let json = serde_json::from_str(&text).map_err(|error| {
-        DataError::tokenizer(path.to_string_lossy(), format!("is no JSON: {error}"))
+        DataError::tokenizer(path.to_string_lossy(), format!("is not valid JSON: {error}"))
     })?;
     let name = path.display().to_string();
     Tokenizer::from_json(name, text, &json, config, Some(folder), end_of_document)

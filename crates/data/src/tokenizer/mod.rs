@@ -124,7 +124,7 @@ impl Tokenizer {
     /// `tokenizer_config.json` beside it, else a well-known one such as `<|endoftext|>` or `</s>`.
     ///
     /// # Errors
-    /// [`DataError::Read`], and [`DataError::Tokenizer`] for a file that is no tokenizer, has no
+    /// [`DataError::Read`], and [`DataError::Tokenizer`] for a file that is not a tokenizer, has no
     /// such token, or encodes at random (BPE with dropout).
     pub fn from_file(
         path: impl AsRef<Path>,
@@ -242,7 +242,7 @@ impl Tokenizer {
         (1.0..1e15).contains(&most).then_some(most as usize)
     }
 
-    /// Whether it takes bytes that are no UTF-8 text.
+    /// Whether it takes bytes that are not UTF-8 text.
     pub fn takes_any_bytes(&self) -> bool {
         matches!(self.kind, Kind::Bytes)
     }

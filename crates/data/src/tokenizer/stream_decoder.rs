@@ -8,7 +8,7 @@ use crate::DataError;
 
 /// Decodes ids as they are generated: each gives the text that is certain by then.
 ///
-/// A character may take several tokens; it comes out with its last one. Bytes that are no UTF-8
+/// A character may take several tokens; it comes out with its last one. Bytes that are not UTF-8
 /// come out as U+FFFD.
 ///
 /// ```

@@ -148,7 +148,7 @@ impl OptionAs<DType> for DTypeName {
 
     fn read(value: &Checked, place: &Place<'_>) -> Result<DType, ConfigError> {
         let name = String::read(value, place)?;
-        name.parse().map_err(|_| place.invalid(format!("`{name}` is no type of parameters")))
+        name.parse().map_err(|_| place.invalid(format!("`{name}` is not a dtype of parameters")))
     }
 
     fn write(dtype: &DType) -> Option<toml::Value> {

@@ -252,7 +252,7 @@ fn rope(
     }
     match table.scaling(dim, defaults) {
         Ok(RopeScaling::Dynamic { .. }) if dim == 2 => {
-            invalid("rope_type `dynamic` wants more than one pair of channels".to_owned())
+            invalid("rope_type `dynamic` needs more than one pair of channels".to_owned())
         }
         Ok(scaling) => Ok(Rope::new(theta, dim, scaling)),
         Err(reason) => invalid(reason),

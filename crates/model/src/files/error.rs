@@ -81,7 +81,7 @@ pub enum FilesError {
         value: String,
     },
     /// The index names a file of tensors that cannot be one.
-    #[error("{path}: names the file `{shard}`; wants the plain name of a file beside it")]
+    #[error("{path}: names the file `{shard}`; expected the plain name of a file beside it")]
     Shard {
         /// The index.
         path: PathBuf,
@@ -132,7 +132,7 @@ pub enum FilesError {
         wanted: Vec<usize>,
     },
     /// A tensor of numbers that cannot be trained.
-    #[error("{dir}: tensor `{name}` holds {found}, wants floating-point numbers")]
+    #[error("{dir}: tensor `{name}` holds {found}, expected floating-point numbers")]
     NotFloat {
         /// The directory.
         dir: PathBuf,

@@ -219,7 +219,7 @@ fn read_config(path: &Path) -> Result<(Map<String, Value>, &'static Described), 
     let path = || path.to_owned();
     let Some(model_type) = json.get("model_type").and_then(Value::as_str) else {
         let known = ARCHITECTURES.names().join(", ");
-        let reason = format!("wants a text `model_type` (known: {known})");
+        let reason = format!("expected a text `model_type` (known: {known})");
         return Err(FilesError::Json { path: path(), reason });
     };
     let entry = ARCHITECTURES

@@ -242,7 +242,7 @@ fn open_shards(dir: &Path) -> Result<Vec<TensorFile>, FilesError> {
     let json = read_json(&path)?;
     let form = || {
         let reason =
-            "wants a table `weight_map` from names of tensors to names of files".to_owned();
+            "expected a table `weight_map` from names of tensors to names of files".to_owned();
         FilesError::Json { path: path.clone(), reason }
     };
     let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(form)?;

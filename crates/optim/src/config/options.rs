@@ -170,7 +170,7 @@ impl OptimizerConfig {
     #[must_use]
     pub fn norm_type(mut self, p: f64) -> Self {
         if !Range::above(0.0).or_infinite().contains(p) {
-            let reason = format!("{p} is out of range; wants a number above 0, or infinity");
+            let reason = format!("{p} is out of range; expected a number above 0, or infinity");
             self.invalid.get_or_insert(InvalidOption::new("norm_type", reason));
         }
         self.norm_type = p;
@@ -182,7 +182,7 @@ impl OptimizerConfig {
     #[must_use]
     pub fn clip_value(mut self, limit: f64) -> Self {
         if !Range::from(0.0).or_infinite().contains(limit) {
-            let reason = format!("{limit} is out of range; wants a number from 0");
+            let reason = format!("{limit} is out of range; expected a number from 0");
             self.invalid.get_or_insert(InvalidOption::new("clip_value", reason));
         }
         self.clip_value = Some(limit);

@@ -31,7 +31,7 @@ pub(crate) struct Projection {
 }
 
 impl Projection {
-    /// To the given rank, or the least of `shape`'s dimensions; nothing where it is no matrix.
+    /// To the given rank, or the least of `shape`'s dimensions; nothing where it is not a matrix.
     pub fn new(way: &str, shape: Shape, rank: usize) -> Option<Self> {
         let &[rows, cols] = &shape[..] else { return None };
         let side = match way {

@@ -42,7 +42,7 @@ pub trait Landscape<A> {
 pub enum Halt {
     /// The objective could not be evaluated; its own error tells.
     Objective,
-    /// Loss or gradient is no number: a search may turn back.
+    /// Loss or gradient is not a number: a search may turn back.
     NotFinite(OptimError),
     /// Anything else.
     Error(OptimError),

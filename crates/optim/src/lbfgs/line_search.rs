@@ -10,7 +10,7 @@ use crate::kernels::vector::Vector;
 pub(super) struct Point<A> {
     /// How far along the direction.
     pub t: f64,
-    /// The loss; infinite where it is no number, as is then `slope` NaN.
+    /// The loss; infinite where it is not a number, as is then `slope` NaN.
     pub loss: f64,
     /// The loss's derivative along the direction.
     pub slope: f64,
@@ -43,7 +43,7 @@ pub(super) struct Limits {
 /// The point to go to, and how many points were tried.
 ///
 /// First the step grows from `first` until a minimum lies between two points, then the bracket is
-/// narrowed. It is `torch.optim.LBFGS`'s search, but that a point whose loss is no number counts as
+/// narrowed. It is `torch.optim.LBFGS`'s search, but that a point whose loss is not a number counts as
 /// infinitely high, and the bracket is halved towards what is known.
 pub(super) fn strong_wolfe<A: Clone>(
     start: &Point<A>,
@@ -166,7 +166,7 @@ impl<A: Clone> Bracket<A> {
 }
 
 /// Where the cubic through two points with their slopes is least within `bounds`; their middle where
-/// it has no minimum or the points are no numbers.
+/// it has no minimum or the points are not numbers.
 fn cubic_minimum<A>(a: &Point<A>, b: &Point<A>, bounds: (f64, f64)) -> f64 {
     let (from, to) = bounds;
     let middle = f64::midpoint(from, to);

@@ -101,7 +101,7 @@ impl OptionValue for Epsilons {
         };
         let found = read.filter(|eps| eps.check(Kind::Raw).is_ok());
         found.ok_or_else(|| {
-            let wants = "wants two floats >= 0, or \"auto\" and one";
+            let wants = "expected two floats >= 0, or \"auto\" and one";
             place.invalid(format!("{wants}, got `{value}`"))
         })
     }
@@ -116,7 +116,7 @@ impl OptionValue for Epsilons {
         if range.contains(self.0.unwrap_or(0.0)) && range.contains(self.1) {
             return Ok(());
         }
-        Err(format!("{self:?} is out of range; wants {range}"))
+        Err(format!("{self:?} is out of range; expected {range}"))
     }
 }
 
@@ -129,7 +129,7 @@ impl Algorithm for Adafactor {
 impl Adafactor {
     fn check(&self) -> Result<(), InvalidOption> {
         if self.warmup_init && !self.relative_step {
-            let reason = "wants `relative_step`; set that or leave it out";
+            let reason = "needs `relative_step`; set that or leave it out";
             return Err(InvalidOption::new("warmup_init", reason));
         }
         Ok(())

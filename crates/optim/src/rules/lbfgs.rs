@@ -49,7 +49,7 @@ pub(crate) const ENTRY: RuleEntry = entry::<Lbfgs>(
 ///
 /// What differs from PyTorch: sums are taken in double precision and in an order that no number
 /// of threads changes; parameters in bfloat16 have their steps computed in single precision. In
-/// a line search, a point whose loss or gradient is no number counts as infinitely high, and the
+/// a line search, a point whose loss or gradient is not a number counts as infinitely high, and the
 /// search turns back (PyTorch computes with it, and ends in NaN); it ends when no number lies between
 /// its ends. `curvature_tolerance` and `line_search_tolerance` are constants in PyTorch, the
 /// defaults here. Absolute as they are, they stop badly scaled problems early: 0 is then better.

@@ -65,13 +65,13 @@ pub struct Mars {
     /// correct the gradients of all tensors, not of matrices alone
     #[option(default = false)]
     pub optimize_1d: bool,
-    /// factor of lr for tensors that are no matrices
+    /// factor of lr for tensors that are not matrices
     #[option(default = 1.0, range = 0.0..)]
     pub lr_1d_factor: Schedule,
-    /// betas for tensors that are no matrices
+    /// betas for tensors that are not matrices
     #[option(default = [0.9, 0.95], range = BETA)]
     pub betas_1d: [Schedule; 2],
-    /// weight decay for tensors that are no matrices
+    /// weight decay for tensors that are not matrices
     #[option(default = 0.1, range = 0.0..)]
     pub weight_decay_1d: Schedule,
     /// go up the gradient, not down

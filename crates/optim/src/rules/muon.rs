@@ -148,7 +148,7 @@ impl OptionValue for NsCoefficients {
     fn read(value: &Checked, place: &Place<'_>) -> Result<Self, ConfigError> {
         let value = Value::read(value, place)?;
         Self::parse(&value).ok_or_else(|| {
-            let wants = "wants a list of 3 floats, a list of such lists, or \"original\", \"quintic\", \
+            let wants = "expected a list of 3 floats, a list of such lists, or \"original\", \"quintic\", \
                          \"polar_express\"";
             place.invalid(format!("{wants}, got `{value}`"))
         })
@@ -164,7 +164,7 @@ impl OptionValue for NsCoefficients {
 
     fn check(&self, _: Kind) -> Result<(), String> {
         if self.0.is_empty() || self.0.iter().flatten().any(|x| !x.is_finite()) {
-            return Err("wants finite coefficients of one step at the least".to_owned());
+            return Err("expected finite coefficients of one step at the least".to_owned());
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ impl FormulaOptions {
     pub fn parse(&self, options: &Options) -> Result<Formula, ConfigError> {
         let text = &self.lr_lambda;
         Formula::parse(text).map_err(|error| {
-            options.invalid("lr_lambda", format!("\"{text}\" is no formula: {error}"))
+            options.invalid("lr_lambda", format!("\"{text}\" is not a valid formula: {error}"))
         })
     }
 }

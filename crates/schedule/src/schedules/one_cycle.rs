@@ -68,7 +68,7 @@ fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
         if down > last {
             let reason = format!("{part} up and as much down leaves no steps of {total} to end in");
             return Err(
-                options.invalid("pct_start", reason + "; with three_phase wants at most 0.5")
+                options.invalid("pct_start", reason + "; with three_phase it must be at most 0.5")
             );
         }
         vec![(up, start, peak), (down, peak, start), (last, start, end)]

@@ -43,7 +43,7 @@ impl JsonLines {
     ///
     /// # Errors
     /// [`TelemetryError::Exists`] for a fresh run; [`TelemetryError::Corrupt`] for a resumed one with a
-    /// whole line that is no event; the system's refusals.
+    /// whole line that is not an event; the system's refusals.
     pub fn open(dir: &Path, start: Start) -> Result<Self, TelemetryError> {
         let path = dir.join("metrics.jsonl");
         match start {

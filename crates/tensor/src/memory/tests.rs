@@ -23,7 +23,7 @@ fn written_there(device: Device, echo: &Echo, values: &[f32]) -> Buffer {
 fn write_there(buffer: &mut Buffer, device: Device, echo: &Echo, values: &[f32]) {
     let address = buffer.on_mut(device).unwrap();
     echo.send(super::bytes_of(values), address);
-    // A kernel's result is no transfer.
+    // A kernel's result is not a transfer.
     echo.forget_one_sent();
 }
 

@@ -7,7 +7,7 @@ use crate::kernels::one_hot::{add_to_columns, sum_columns};
 use crate::tensor::Tensor;
 
 /// `x W^T` for rows `x` that are 0 but for ones at `ids` `[rows, ones]`, i64: with `weight`
-/// `[outputs, inputs]` the sums `[rows, outputs]` of its columns of these numbers. -1 is no one. A
+/// `[outputs, inputs]` the sums `[rows, outputs]` of its columns of these numbers. -1 selects none. A
 /// number that a row has twice counts twice.
 ///
 /// Neither `x` nor a product with its zeros is made. The gradient of `weight` is that of the product.

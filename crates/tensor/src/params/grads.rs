@@ -142,7 +142,7 @@ impl Grads {
         let (shape, dtype) = (entry.shape, entry.dtype.accumulator());
         assert!(
             grad.shape() == shape && grad.dtype() == dtype && entry.trainable,
-            "gradient {} {} given to `{}`, which wants {shape} {dtype}",
+            "gradient {} {} given to `{}`, which has {shape} {dtype}",
             grad.shape(),
             grad.dtype(),
             entry.name

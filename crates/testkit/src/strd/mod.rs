@@ -98,7 +98,7 @@ impl Problem {
     }
 
     /// Digits to which all of `b` agree with the certified parameters: the least
-    /// `-log10(|b - c| / |c|)`, at most 11, as many as are certified; 0 where `b` is no number.
+    /// `-log10(|b - c| / |c|)`, at most 11, as many as are certified; 0 where `b` is not a number.
     pub fn digits(&self, b: &[f64]) -> f64 {
         let of = |(b, c): (&f64, &f64)| -((b - c).abs() / c.abs()).log10();
         let least = b.iter().zip(&self.certified).map(of).fold(11.0, f64::min);

@@ -166,7 +166,7 @@ impl Checkpoints {
                 Ok(state) => return Ok(Some(Whole { path, state })),
                 Err(Flaw::Torn(reason)) => {
                     let path = path.display();
-                    observer.note(&format!("passed over {path}, which is not whole: {reason}"))?;
+                    observer.note(&format!("passed over {path}, which is not complete: {reason}"))?;
                 }
                 Err(Flaw::Unreadable(error)) => return Err(error.into()),
             }

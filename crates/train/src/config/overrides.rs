@@ -29,7 +29,7 @@ pub(super) fn apply_all(
         let Some(info) = info(section, &name).filter(|_| old_name != name) else { continue };
         let is_known =
             |key: &str| key == NAME || info.fields.iter().any(|field| field.is_named(key));
-        // A value that a setting gave is no leftover.
+        // A value that a setting gave is not a leftover.
         let dropped: Vec<String> = old
             .iter()
             .filter(|(key, value)| !is_known(key) && new.get(*key) == Some(value))
@@ -68,11 +68,11 @@ fn apply(table: &mut Table, setting: &str) -> Result<(), TrainError> {
         Err(TrainError::Toml { origin, reason })
     };
     let Some((key, text)) = setting.split_once('=') else {
-        return fail("wants key=value, such as optimizer.lr=1e-3".into());
+        return fail("expected key=value, such as optimizer.lr=1e-3".into());
     };
     let parts: Vec<&str> = key.trim().split('.').map(str::trim).collect();
     let Some((last, sections)) = parts.split_last().filter(|_| !parts.contains(&"")) else {
-        return fail(format!("`{key}` is no key; wants a dotted path such as optimizer.lr"));
+        return fail(format!("`{key}` is not a key; expected a dotted path such as optimizer.lr"));
     };
     let text = text.trim();
     let mut place = table;
@@ -179,9 +179,9 @@ mod tests {
     #[test]
     fn what_is_no_setting_says_what_is_wanted() {
         for (setting, expected) in [
-            ("lr", "--set lr: wants key=value, such as optimizer.lr=1e-3"),
-            ("=3", "--set =3: `` is no key; wants a dotted path such as optimizer.lr"),
-            ("a..b=3", "--set a..b=3: `a..b` is no key; wants a dotted path such as optimizer.lr"),
+            ("lr", "--set lr: expected key=value, such as optimizer.lr=1e-3"),
+            ("=3", "--set =3: `` is not a key; expected a dotted path such as optimizer.lr"),
+            ("a..b=3", "--set a..b=3: `a..b` is not a key; expected a dotted path such as optimizer.lr"),
             ("seed.x=3", "--set seed.x=3: `seed` is a value, no section"),
         ] {
             let mut table: Table = toml::from_str("seed = 1").unwrap();

@@ -1,4 +1,4 @@
-//! Functions of two variables that optimizers are held against: one file and two lines here each.
+//! Functions of two variables that optimizers are compared with: one file and two lines here each.
 
 mod ackley;
 mod beale;

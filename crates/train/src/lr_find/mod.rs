@@ -145,7 +145,7 @@ fn check(config: &Config) -> Result<f64, ConfigError> {
         Some(Scheduled::Number(lr)) if lr > 0.0 => return Ok(lr),
         Some(Scheduled::Number(_)) => "0 has no multiples to try; give any other learning rate",
         Some(Scheduled::Table(..)) => {
-            "a schedule is no one value to look for; give a number here, and the schedule as [schedule]"
+            "a schedule is not a single value to search for; give a number here, and the schedule as [schedule]"
         }
         None => "missing, and that is what is looked for; give any number to begin with",
     };

@@ -46,7 +46,7 @@ pub(crate) fn check_preprocessing(
         }
         TargetKind::Classes { classes } if classes.len() < 2 => {
             let count = classes.len();
-            return wrong(format!("target `{}`: {count} classes; wants 2 or more", target.name));
+            return wrong(format!("target `{}`: {count} classes; expected 2 or more", target.name));
         }
         TargetKind::Number { .. } | TargetKind::Classes { .. } => {}
     }

@@ -151,12 +151,12 @@ fn class_weights(
                 Some(Value::Float(weight)) if *weight > 0.0 && weight.is_finite() => Ok(*weight),
                 Some(Value::Integer(weight)) if *weight > 0 => Ok(*weight as f64),
                 Some(other) => {
-                    let reason = format!("class `{class}`: {other} is no number above 0");
+                    let reason = format!("class `{class}`: {other} is not a number above 0");
                     Err(section.invalid("class_weight", reason))
                 }
             };
             classes.iter().map(weight).collect()
         }
-        Some(other) => invalid(format!("wants \"balanced\" or a table, got {other}")),
+        Some(other) => invalid(format!("expected \"balanced\" or a table, got {other}")),
     }
 }

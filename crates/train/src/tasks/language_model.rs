@@ -25,7 +25,7 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
 };
 
 const SAMPLE: &[Field] = &[
-    Field::new("prompt", Kind::Str, "\"\"", "what it goes on from; empty: a new document"),
+    Field::new("prompt", Kind::Str, "\"\"", "text to continue; empty: a new document"),
     Field::new("max_tokens", Kind::int_from(0), "200", "tokens at most; 0: no sample")
         .aka(&["max_new_tokens"]),
     Field::new(

@@ -151,7 +151,7 @@ fn read(bytes: &[u8]) -> Result<Header, String> {
     let alignment = match metadata.get(ALIGNMENT) {
         None => DEFAULT_ALIGNMENT,
         Some(MetaValue::Int(value)) if (1..=1 << 20).contains(value) => *value as u64,
-        Some(other) => return Err(format!("`{ALIGNMENT}` is {other:?}, which is no alignment")),
+        Some(other) => return Err(format!("`{ALIGNMENT}` is {other:?}, which is not a valid alignment")),
     };
     let data = (cursor.at() as u64).next_multiple_of(alignment);
     let mut placed = BTreeMap::new();
@@ -226,7 +226,7 @@ fn info(cursor: &mut Cursor<'_>) -> Result<Info, String> {
     if sizes.first().unwrap_or(&1) % block != 0 {
         let kind = quantization.name();
         return Err(format!(
-            "tensor `{name}`: its rows are no whole blocks of {block} numbers, as {kind} has"
+            "tensor `{name}`: its rows are not whole blocks of {block} numbers, as {kind} has"
         ));
     }
     // The format has the fastest dimension first.

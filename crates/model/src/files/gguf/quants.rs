@@ -132,7 +132,7 @@ impl Quantization {
     /// Appends the blocks of `numbers`, each number rounded as llama.cpp's reference does.
     ///
     /// # Panics
-    /// For what is only read, and where `numbers` are no whole blocks.
+    /// For what is only read, and where `numbers` are not whole blocks.
     pub fn encode(self, numbers: &[f32], bytes: &mut Vec<u8>) {
         assert_eq!(numbers.len() % self.block(), 0, "whole blocks");
         for block in numbers.chunks_exact(self.block()) {

@@ -22,7 +22,7 @@ use crate::tensor::Tensor;
 ///
 /// Pieces of work are disjoint and do not depend on the number of threads. Where a slot is a
 /// [`Master`](StateKind::Master) copy of bfloat16 parameters, the formula sees that copy as parameters, and it
-/// is no slot among the others.
+/// is not a slot among the others.
 ///
 /// # Panics
 /// Where the runs reach beyond an arena, or the slots are not `S`; where state in less precision belongs
