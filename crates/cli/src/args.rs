@@ -28,13 +28,13 @@ Examples:
   rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
 
 Exit codes: 0 done; 1 an error, printed on standard error; 2 wrong arguments; 129, 130 and 143 stopped by
-SIGHUP, SIGINT and SIGTERM, after a checkpoint where a run was going.";
+SIGHUP, SIGINT and SIGTERM, after a checkpoint if a run was in progress.";
 
 /// Trains and fine-tunes models.
 #[derive(Debug, Parser)]
 #[command(name = "rappel", version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Threads to compute with; results are the same bits for any number. Unset: one a core
+    /// Number of threads; results are the same bits for any number. Default: one per core
     #[arg(long, global = true, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MOST_THREADS)))]
     threads: Option<u32>,
     /// Show no progress, only errors and the result

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::output::{in_model, print, say};
 
-/// Measure how well a model predicts a text or a table
+/// Evaluate a model on a text or a table
 ///
-/// A language model: nats per token, perplexity, tokens. The text is read in overlapping windows, each
-/// scored on what the one before did not reach; its first token is read but not predicted.
+/// Language models: nats per token, perplexity, tokens. The text is read in overlapping windows, each scored on
+/// the tokens that the one before did not cover; the first token is not predicted.
 ///
-/// A model of tables: rmse, mae, r2 of numbers; accuracy, log-loss, F1, AUC of classes.
+/// Table models: RMSE, MAE and R2 for regression; accuracy, log-loss, F1 and AUC for classification.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel eval --model runs/quickstart-1/model --file src/main.rs --json
@@ -25,13 +25,13 @@ pub struct Args {
     /// The text, or the table: .csv, .tsv or .parquet
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
-    /// Tokens of a window. Unset: the model's positions
+    /// Tokens of a window. Default: the model's positions
     #[arg(long, value_name = "N")]
     window: Option<usize>,
-    /// Tokens from one window to the next. Unset: half a window
+    /// Tokens from one window to the next. Default: half a window
     #[arg(long, value_name = "N")]
     stride: Option<usize>,
-    /// Field of a record of a .jsonl file that holds its text. Unset: `text`
+    /// Field of a .jsonl record that holds its text. Default: `text`
     #[arg(long, value_name = "NAME")]
     text_field: Option<String>,
     /// Print one JSON object

@@ -27,11 +27,10 @@ use crate::output::{print, say};
 /// Of two classes the sum is the logit of the one shown: ln(p / (1 - p)). Of more classes each has a sum
 /// of its own, and probabilities are the softmax of these: only their differences count.
 ///
-/// With --file, for any model of tables: the importance of each column. Its cells are permuted --repeats
-/// times among the rows, all its inputs together; shown are the mean and the standard deviation of how
-/// much worse the metric gets, as by scikit-learn's permutation_importance. 0: the model does without the
-/// column. Columns that tell the same share their importance: each may be near 0. Take rows that the
-/// model was not trained on.
+/// With --file, for any model of tables: the importance of each column. Its cells are shuffled --repeats times
+/// among the rows, all its inputs together; shown are the mean and the standard deviation of how much worse the
+/// metric gets, as in scikit-learn's permutation_importance. 0: the model does not use the column. Correlated
+/// columns share their importance: each may be near 0. Use rows that the model was not trained on.
 ///
 /// A language model: its architecture, parameters, shapes and types as stored, tokenizer, chat template, and how much
 /// memory it takes.
@@ -56,7 +55,8 @@ pub struct Args {
     /// Chooses the permutations: the same seed gives the same figures
     #[arg(long, default_value_t = 0, requires = "file")]
     seed: u64,
-    /// What gets worse, by the name that `rappel eval` prints. Unset: r2 of numbers, accuracy of classes
+    /// The metric, by the name that `rappel eval` prints. Default: r2 for regression, accuracy for
+    /// classification
     #[arg(long, value_name = "NAME", requires = "file")]
     metric: Option<String>,
     /// Print one JSON object

@@ -9,9 +9,9 @@ use rappel_train::{RunOptions, TASKS, families};
 use crate::names::{self, Names};
 use crate::output::print;
 
-/// List what a config can name, with its options
+/// List the optimizers, schedules, models and so on that a config can name, with their options
 ///
-/// Without KIND the kinds are listed; with NAME that entry's page is shown.
+/// Without KIND, lists the kinds; with NAME, shows that entry's page.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel list

@@ -16,12 +16,12 @@ use crate::output::print;
 use crate::progress::Progress;
 use crate::signals::Signals;
 
-/// Find a learning rate: a range test, then short runs around its reading
+/// Find a learning rate: a range test, then short runs around the value it suggests
 ///
-/// The range test lets the learning rate grow from step to step until the loss diverges. Its reading is
-/// unreliable for transformers, so the suggestion comes from a sweep: short runs with the config's
-/// schedule, seed and data, whose learning rates are half a decade apart. What was found goes into a folder:
-/// lr_find.json, range.csv, sweep.csv and lr_find.png.
+/// The range test increases the learning rate at each step until the loss diverges. It is unreliable for
+/// transformers, so the suggestion comes from a sweep: short runs with the config's schedule, seed and data,
+/// whose learning rates are half a decade apart. The results are written to a folder: lr_find.json, range.csv,
+/// sweep.csv and lr_find.png.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel lr-find configs/quickstart.toml
@@ -41,19 +41,19 @@ pub struct Args {
     /// Runs of the sweep; up to 4 are added where the best is the first or the last
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=99))]
     runs: u64,
-    /// Steps of each run, those of the config at most
+    /// Steps of each run, at most those of the config
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     run_steps: u64,
-    /// Folder of what was found, not there yet or empty. Unset: the next free `runs/<config name>-lr-find-<n>`
+    /// Folder for the results, new or empty. Default: the next free `runs/<config name>-lr-find-<n>`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Set a key of the config, such as schedule.name=cosine; can be given several times
+    /// Set a config key, such as schedule.name=cosine; can be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
-    /// Begin even where memory may not suffice, as counted before the first step
+    /// Start even if the memory estimated before the first step may not suffice
     #[arg(long)]
     force: bool,
-    /// Print what was found as one JSON object
+    /// Print the results as one JSON object
     #[arg(long)]
     json: bool,
 }

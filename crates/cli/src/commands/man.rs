@@ -14,13 +14,13 @@ use crate::args::Cli;
 
 /// Print a manual page, or write all of them into a folder
 ///
-/// To read one at once: `rappel man train | man -l -`.
+/// To read one: `rappel man train | man -l -`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel man train | man -l -
   rappel man --out ~/.local/share/man/man1")]
 pub struct Args {
-    /// The command whose page to print. Unset: the page of rappel itself
+    /// The command whose page to print. Default: that of rappel itself
     #[arg(conflicts_with = "out")]
     command: Option<String>,
     /// Write rappel.1 and a page of each command, such as rappel-train.1, into this folder

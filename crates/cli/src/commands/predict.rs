@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::output::{destination, in_model, report, say};
 
-/// Write what a model of tables predicts for each row
+/// Write a table model's predictions, one row each
 ///
 /// The output has the columns of --id, `prediction`, and for classes a column `probability of CLASS` each.
-/// The table needs the model's features by name; the target need not be there.
+/// The table must have the model's features by name; it need not have the target.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv --id customer")]
@@ -26,7 +26,7 @@ pub struct Args {
     /// Where the predictions are written; `-` is standard output
     #[arg(long, value_name = "CSV")]
     out: PathBuf,
-    /// A column of the table that is put before the predictions; can be given several times
+    /// A column of the table to copy before the predictions; can be repeated
     #[arg(long, value_name = "COLUMN")]
     id: Vec<String>,
     /// Print one JSON object

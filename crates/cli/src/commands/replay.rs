@@ -9,12 +9,11 @@ use serde_json::json;
 use crate::names::{self, Names};
 use crate::output::{destination, report, say};
 
-/// Apply a config's optimizer to gradients from a file: compare it with another implementation
+/// Apply a config's optimizer to gradients from a file, to compare it with another implementation
 ///
 /// The input is a safetensors file with tensors `param.NAME` and `grad.STEP.NAME`, STEP counted from 0;
-/// the output holds `param.STEP.NAME` after each step. It computes in the input's type. Of the config
-/// only the section `optimizer` must be there; its groups, `schedule` and the clipping of `train` are
-/// applied.
+/// the output holds `param.STEP.NAME` after each step. It computes in the input's dtype. Only the section
+/// `optimizer` is required; its groups, `schedule` and the clipping of `train` are applied.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel replay optimizer.toml --input gradients.safetensors --output steps.safetensors
@@ -24,13 +23,13 @@ where optimizer.toml may be no more than
 pub struct Args {
     /// A TOML file with a section `optimizer`
     config: PathBuf,
-    /// Parameters to begin with, and the gradients of each step
+    /// The initial parameters, and the gradients of each step
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Where the parameters after each step are written; `-` is standard output
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// Set a key of the config, such as optimizer.lr=1e-3; can be given several times
+    /// Set a config key, such as optimizer.lr=1e-3; can be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
     /// Print one JSON object

@@ -14,10 +14,10 @@ use crate::output::say;
 /// The longest run whose every step is looked at: some seconds.
 const MOST_STEPS: u64 = 10_000_000;
 
-/// Draw what a config varies over the steps: learning rates and all that follows a schedule
+/// Draw a config's schedules: the learning rate and every other scheduled value, by step
 ///
-/// Of the config only the section `optimizer` must be there; `schedule` and `train.steps` are taken from it
-/// too. With several groups of parameters, each value that a group sets itself is drawn.
+/// Only the section `optimizer` is required; `schedule` and `train.steps` are used as well. With several
+/// parameter groups, the values that each group sets are drawn too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel schedule configs/quickstart.toml
@@ -27,16 +27,16 @@ const MOST_STEPS: u64 = 10_000_000;
 pub struct Args {
     /// A TOML file with a section `optimizer`
     config: PathBuf,
-    /// Steps of the run. Unset: the config's train.steps
+    /// Steps of the run. Default: the config's train.steps
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
     /// Print step,lr,... for every step, with 17 digits
     #[arg(long)]
     csv: bool,
-    /// Draw into a file instead: PNG, or SVG where its name ends so
+    /// Draw into a file instead: .png or .svg
     #[arg(long, value_name = "FILE", conflicts_with = "csv")]
     png: Option<PathBuf>,
-    /// Set a key of the config, such as schedule.warmup_steps=100; can be given several times
+    /// Set a config key, such as schedule.warmup_steps=100; can be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
 }

@@ -10,7 +10,7 @@ use crate::draw::{self, Anchor, Axes, Axis, BLACK, Color, GREY, Grid, PALETTE, P
 use crate::names::{self, Names};
 use crate::output::print;
 
-/// Draw how optimizers descend a function of two variables: contours, and the path of each
+/// Draw the paths of optimizers down a function of two variables, over its contours
 ///
 /// Contours are evenly spaced in the logarithm of the height over the lowest point; crosses mark the
 /// minima. The learning rate of each optimizer is tuned unless it is given: the one that ends lowest.
@@ -21,19 +21,19 @@ use crate::output::print;
   rappel surface --function himmelblau --optimizer adam --lr 0.1 --start 0,-1 --out himmelblau.svg
   rappel list functions")]
 pub struct Args {
-    /// What is descended; see `rappel list functions`
+    /// The function; see `rappel list functions`
     #[arg(long, value_name = "NAME", hide_possible_values = true, value_parser = Names(names::functions))]
     function: String,
-    /// Who descends: names of `rappel list optimizers`, each with options as in sgd:momentum=0.9
+    /// The optimizers: names from `rappel list optimizers`, each with options as in sgd:momentum=0.9
     #[arg(long, value_name = "NAME[,NAME...]", hide_possible_values = true, value_parser = Names(names::optimizers))]
     optimizer: String,
     /// Steps of each path
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     steps: u64,
-    /// The learning rate of all optimizers. Unset: tuned for each
+    /// The learning rate of all optimizers. Default: tuned for each
     #[arg(long, value_name = "LR")]
     lr: Option<f64>,
-    /// Where the paths begin. Unset: the function's customary start
+    /// Where the paths begin. Default: the function's customary start
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true, value_parser = point)]
     start: Option<[f64; 2]>,
     /// The picture: its name ends in .svg or .png

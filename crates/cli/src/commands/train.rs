@@ -14,15 +14,15 @@ use crate::progress::Progress;
 use crate::report;
 use crate::signals::Signals;
 
-/// Train a model as a config says, or go on with a run that was stopped
+/// Train a model from a config, or resume a stopped run
 ///
-/// Progress goes to standard error, the result to standard output. SIGINT, SIGTERM and SIGHUP
-/// finish the step, save a checkpoint and tell how to resume; a second SIGINT or SIGTERM exits at once.
+/// Progress goes to standard error, the result to standard output. On SIGINT, SIGTERM or SIGHUP the run
+/// finishes its step, saves a checkpoint and prints how to resume; a second SIGINT or SIGTERM exits at once.
 /// Under `nohup` SIGHUP is ignored.
 ///
-/// Paths in a config and in --set are taken from the current folder, wherever the config is; the run's own
-/// config.toml keeps them in full, so that it can be resumed from anywhere. Data that moved is given anew:
-/// --resume DIR --set data.files=...
+/// Paths in a config and in --set are relative to the current folder, wherever the config is; the run's own
+/// config.toml stores absolute paths, so that it can be resumed from anywhere. If data has moved, give its new
+/// path: --resume DIR --set data.files=...
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel train configs/quickstart.toml
@@ -34,28 +34,28 @@ pub struct Args {
     /// The config, a TOML file; `rappel list keys` shows what it can hold
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
     config: Option<PathBuf>,
-    /// Set a key of the config, such as optimizer.lr=1e-3, or take it out, as average=; can be given several
-    /// times. With --resume only what does not change the run's numbers: paths of data that moved, what is
-    /// logged and saved how often, and train.steps where the schedule allows
+    /// Set a config key, such as optimizer.lr=1e-3, or unset it, as in average=; can be repeated. With --resume
+    /// only keys that do not change the run's numbers: paths of moved data, how often the run logs and saves,
+    /// and train.steps where the schedule allows
     #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
-    /// Directory of the run, not there yet or empty. Unset: the next free `runs/<config name>-<n>`
+    /// Directory of the run, new or empty. Default: the next free `runs/<config name>-<n>`
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Begin a new run where another one is: at its newest checkpoint, or at this one of its checkpoints,
-    /// with its parameters, optimizer state and step, and the config given here
+    /// Start a new run from another run's newest checkpoint, or from the checkpoint given: its parameters,
+    /// optimizer state and step, with the config given here
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     from: Option<PathBuf>,
-    /// Go on with the run in this directory from its newest whole checkpoint
+    /// Resume the run in this directory from its newest complete checkpoint
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// Begin even where memory may not suffice, as counted before the first step
+    /// Start even if the memory estimated before the first step may not suffice
     #[arg(long)]
     force: bool,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
-    /// Print where a step's time went, operation by operation, against the machine's own best
+    /// Print where a step's time went, operation by operation, compared with the best this machine can do
     #[arg(long)]
     profile: bool,
 }
