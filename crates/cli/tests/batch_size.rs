@@ -22,7 +22,7 @@ fn values(place: &Place, run: &str, key: &str) -> Vec<f64> {
     text.lines().filter_map(value).collect()
 }
 
-/// A run that goes on from its checkpoint of step 10 ends on the same model.
+/// A run that continues from its checkpoint of step 10 ends on the same model.
 fn resumes(place: &Place, run: &str, settings: &[&str]) {
     place.ok(&train(run, &[settings, &["checkpoint.keep=9"]].concat()));
     let model = place.model(run);

@@ -37,7 +37,7 @@ fn the_best_model_is_kept_and_the_run_ends_early() {
     let place = Place::new();
     place.ok(&train("whole", &["train.steps=40"]));
     let whole = losses(&place, "whole");
-    // What patience of 3 comes to, on the losses of a run that goes on.
+    // What patience of 3 comes to, on the losses of a run that continues.
     let mut best = whole[0];
     let mut end = None;
     for (i, (step, loss)) in whole.iter().enumerate() {
@@ -64,7 +64,7 @@ fn the_best_model_is_kept_and_the_run_ends_early() {
     assert_eq!(place.model("run"), place.model("upto"));
     assert!(place.names("run/checkpoints").contains(&format!("step-{}", best.0)));
 
-    // A run that ended goes on to the same end, and one that lost its last checkpoints, too.
+    // A run that ended continues to the same end, and one that lost its last checkpoints, too.
     let model = place.model("run");
     assert_eq!(place.json(&["train", "--resume", "run", "--json"])["steps"], end);
     assert_eq!(place.model("run"), model);

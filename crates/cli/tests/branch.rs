@@ -1,4 +1,4 @@
-//! Runs that go on from another run's checkpoint, with another schedule.
+//! Runs that continue from another run's checkpoint, with another schedule.
 
 mod common;
 

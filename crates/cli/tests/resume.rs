@@ -1,4 +1,4 @@
-//! Runs that are killed, stopped or starved go on to the same bits.
+//! Runs that are killed, stopped or starved continue to the same bits.
 #![cfg(unix)]
 
 mod common;

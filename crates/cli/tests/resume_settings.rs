@@ -1,4 +1,4 @@
-//! What a run that is resumed may be given anew.
+//! Settings that a resumed run may change.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn data_that_moved_is_found_where_it_is() {
         &["data.files=moved.txt", "sample.max_tokens=0", "telemetry.sinks=jsonl"],
     ));
     assert_eq!(place.model("run"), whole);
-    // The config that it goes on with from now on.
+    // The config that it continues with from now on.
     let config = place.read("run/config.toml");
     assert!(config.contains("moved.txt"), "{config}");
     assert!(config.ends_with("\n\n[[telemetry.sinks]]\nname = \"jsonl\"\n"), "{config}");

@@ -272,7 +272,7 @@ fn log_sum_exp(x: &[f64]) -> f64 {
 }
 
 impl Generation<'_> {
-    /// Why it ended; `None` while it goes on and after an error.
+    /// Why it ended; `None` while it continues and after an error.
     pub fn stopped(&self) -> Option<Stop> {
         self.0.stopped(0)
     }

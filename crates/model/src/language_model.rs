@@ -66,7 +66,7 @@ pub trait LanguageModel: Debug + Send + Sync {
     /// of its own.
     ///
     /// With `documents` (i64 `[batch, time]`) a token attends only to those of its own document;
-    /// positions go on counting across documents, as in transformers without position ids.
+    /// positions continue counting across documents, as in transformers without position ids.
     fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output;
 
     /// The states of [`output`](LanguageModel::output) alone.

@@ -47,7 +47,7 @@ from both starts, as sums of squares in double precision with exact gradients. E
 which all parameters agree with the certified ones (11 are certified), and evaluations of the sum.
 Solved means 4 digits.
 
-`rappel`: `lbfgs` with `line_search_fn = \"strong_wolfe\"` and all four tolerances 0, so that it goes on until a
+`rappel`: `lbfgs` with `line_search_fn = \"strong_wolfe\"` and all four tolerances 0, so that it continues until a
 step finds no lower point; all else as it comes. `PyTorch's tolerances`: as it comes, with
 `strong_wolfe`. `SciPy`: L-BFGS-B with `ftol = gtol = 0` and 100 corrections, as many as `history_size`;
 then with its defaults (`testdata/generators/strd_scipy.py`).

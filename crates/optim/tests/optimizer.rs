@@ -85,7 +85,9 @@ fn patterns_that_get_nothing_are_errors() {
     );
     let shadowed = new_error(group(&["*.bias"]).group(["h.1.bias"], sgd(0.1)));
     assert!(shadowed.contains("group 1: `h.1.bias` matches only what earlier"), "{shadowed}");
-    assert!(new_error(group(&["a[b"])).starts_with("optimizer group 0: `a[b` is not a valid pattern"));
+    assert!(
+        new_error(group(&["a[b"])).starts_with("optimizer group 0: `a[b` is not a valid pattern")
+    );
 }
 
 #[test]

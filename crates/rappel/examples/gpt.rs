@@ -1,4 +1,4 @@
-//! A small GPT-2 that learns a verse, byte by byte, and goes on from its first words:
+//! A small GPT-2 that learns a verse, byte by byte, and continues from its first words:
 //! `cargo run --release --example gpt`.
 
 use std::error::Error;
@@ -9,7 +9,7 @@ use rappel::prelude::*;
 const VERSE: &str =
     "The woods are wide, the path is steep,\nthe rope is long, the knots will keep.\n";
 
-/// Learns the verse, then goes on from its first words.
+/// Learns the verse, then continues from its first words.
 pub fn main() -> Result<(), Box<dyn Error>> {
     let tokenizer = Tokenizer::byte();
     let verse = Document { name: "verse".into(), bytes: VERSE.repeat(20).into() };

@@ -42,7 +42,7 @@ pub fn visit<E>(
     Ok(())
 }
 
-/// Removes from resolved options what a resumed run may be given anew; see [`Field::changeable`].
+/// Removes from resolved options what a resumed run may change; see [`Field::changeable`].
 ///
 /// ```
 /// use rappel_registry::{Field, Kind, remove_changeable};

@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! Regularizers: what keeps a model from learning its training data by heart.
+//! Regularizers: techniques that reduce overfitting.
 //!
 //! In code a penalty is a number to add to a loss:
 //!

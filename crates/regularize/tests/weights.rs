@@ -180,7 +180,10 @@ fn what_cannot_be_is_said() {
             "name = 'l2'\nlambda = 1\nparams = ['*.weights']",
             "`regularize[0].params`: `*.weights` matches no trainable parameter; one is `net.weight`",
         ),
-        ("name = 'l2'\nlambda = 1\nparams = ['[']", "`regularize[0].params`: `[` is not a valid pattern"),
+        (
+            "name = 'l2'\nlambda = 1\nparams = ['[']",
+            "`regularize[0].params`: `[` is not a valid pattern",
+        ),
         ("name = 'max_norm'\nmax_norm = 0", "`regularize[0].max_norm`: 0 is out of range"),
         (
             "name = 'elastic_net'\nlambda = 1\nl1_ratio = 1.1",

@@ -211,6 +211,7 @@ pub(crate) fn milestones(given: &Value, options: &Options) -> Result<Vec<u64>, C
         steps.filter(|steps| steps.is_sorted())
     };
     read(given).ok_or_else(|| {
-        options.invalid("milestones", format!("expected a list of rising steps from 0, got {given}"))
+        options
+            .invalid("milestones", format!("expected a list of rising steps from 0, got {given}"))
     })
 }

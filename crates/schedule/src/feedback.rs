@@ -17,7 +17,7 @@ pub(crate) trait Follow: Send + Sync + fmt::Debug {
 /// The schedules of a `[schedule]` that follow the validations: `reduce_lr_on_plateau` and `greedy`.
 ///
 /// Nothing of them is saved: the factor is a function of what all validations found, so that a
-/// resumed run goes on as if it had not stopped.
+/// resumed run continues as if it had not stopped.
 ///
 /// ```
 /// use rappel_registry::Family;

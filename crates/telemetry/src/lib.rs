@@ -2,7 +2,7 @@
 //! Events of a run: metrics, histograms, texts and images, to JSON lines, TensorBoard event files and the console.
 //!
 //! A [`Sink`] takes [`Event`]s. [`open`] opens the sinks that a config names, in a fresh run
-//! directory or one whose run goes on: then every sink first forgets what was logged after the
+//! directory or one whose run continues: then every sink first forgets what was logged after the
 //! checkpoint, so that the record reads as if the run had never stopped.
 //!
 //! ```

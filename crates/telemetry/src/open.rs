@@ -8,12 +8,12 @@ use rappel_registry::{ConfigError, Options};
 
 use crate::{Detail, Event, Moment, SINKS, Sink, TelemetryError};
 
-/// Whether a run begins or goes on.
+/// Whether a run begins or continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// It begins: files of another run are an error.
     Fresh,
-    /// It goes on from a checkpoint: events of later steps are forgotten, for they come again.
+    /// It continues from a checkpoint: events of later steps are forgotten, for they come again.
     Resume {
         /// The last step whose events stay. All of them must have been logged before the checkpoint
         /// was written, for they do not come again.
@@ -28,7 +28,7 @@ pub enum Start {
 pub struct Opening<'a> {
     /// The run's directory, which exists.
     pub dir: &'a Path,
-    /// Whether the run begins or goes on.
+    /// Whether the run begins or continues.
     pub start: Start,
     /// Now, in seconds since 1970-01-01 UTC.
     pub wall_time: f64,

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::Shortage;
 
-/// Why a run did not begin or go on: what, where, and what to do.
+/// Why a run did not begin or continue: what, where, and what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -147,7 +147,7 @@ pub enum TrainError {
     /// All checkpoints are torn or corrupt.
     #[error(
         "no checkpoint in {} is complete; bring one back from a copy, or remove the folder to begin \
-         the run anew",
+         the run again",
         folder.display()
     )]
     NoWholeCheckpoint {

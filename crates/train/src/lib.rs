@@ -2,7 +2,7 @@
 //! Training runs: from a config to a trained model, by way of checkpoints that no kill can spoil.
 //!
 //! A [`Config`] is parsed, completed and checked; [`Run::create`] builds everything that it names
-//! before it writes anything; [`Run::train`] descends. [`Run::resume`] goes on from the newest whole
+//! before it writes anything; [`Run::train`] descends. [`Run::resume`] continues from the newest whole
 //! checkpoint to the same bits, for whatever is not in a checkpoint is a pure function of the config
 //! and the step. What happens is an event, which the sinks of the config and an [`Observer`] take.
 //!

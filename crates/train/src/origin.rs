@@ -1,4 +1,4 @@
-//! Where a run begins that goes on from another one.
+//! Where a run begins that continues from another one.
 
 use rappel_registry::ConfigError;
 

@@ -98,8 +98,8 @@ impl Run {
         Ok(run)
     }
 
-    /// Goes on with the run in `dir` from its newest whole checkpoint, or from the start where it
-    /// has none. Settings `key=value` may give anew what does not change its numbers: where files are
+    /// Resumes the run in `dir` from its newest complete checkpoint, or from the start where it
+    /// has none. Settings `key=value` may change what does not affect its numbers: where files are
     /// (the data is compared), what is logged and saved how often, and a length that leaves the steps
     /// taken as they are.
     ///
@@ -216,7 +216,7 @@ impl Run {
     }
 }
 
-/// The config of a run that goes on, with settings that do not change its numbers.
+/// The config of a run that continues, with settings that do not change its numbers.
 fn resumed_config(
     text: &str,
     settings: &[&str],
@@ -265,7 +265,7 @@ fn take_up(
     Ok(State { simd: now.simd, bf16_kernel: now.bf16_kernel, ..state })
 }
 
-/// A checkpoint goes on only with what it was made with.
+/// A checkpoint continues only with what it was made with.
 fn check_same(dir: &RunDir, saved: &State, now: &State) -> Result<(), TrainError> {
     let changed =
         |what, advice| Err(TrainError::Changed { dir: dir.path().to_owned(), what, advice });

@@ -111,7 +111,9 @@ fn tell(ended: &Ended, prepared: Duration, seconds: Duration, as_json: bool) -> 
     let text = match (ended, as_json) {
         (Ended::Stopped { step, dir }, _) => {
             let place = quoted(&dir.display().to_string());
-            say(format_args!("stopped after step {step}; resume with: rappel train --resume {place}"));
+            say(format_args!(
+                "stopped after step {step}; resume with: rappel train --resume {place}"
+            ));
             if as_json {
                 // A reader that the same signal ended is no reason for another exit code.
                 let _ = print(&format!("{}\n", json!({ "stopped_after_step": step, "out": dir })));

@@ -323,7 +323,9 @@ pub(super) fn no_number(cell: &str) -> String {
 
 fn no_date(cell: &str, format: &Format) -> String {
     match &format.date_format {
-        Some(format) => format!("`{cell}` is not a date as data.date_format = \"{format}\" writes it"),
+        Some(format) => {
+            format!("`{cell}` is not a date as data.date_format = \"{format}\" writes it")
+        }
         None => format!(
             "`{cell}` is not an ISO 8601 date, such as 2024-05-31 or 2024-05-31T12:30:00Z; give \
              data.date_format"

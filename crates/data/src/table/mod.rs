@@ -99,7 +99,10 @@ impl Table {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let Some((_, read)) = READERS.iter().find(|(of, _)| **of == extension) else {
             let known: Vec<_> = READERS.iter().map(|(of, _)| format!(".{of}")).collect();
-            let reason = format!("is not a file type that holds tables; expected one of {}", known.join(", "));
+            let reason = format!(
+                "is not a file type that holds tables; expected one of {}",
+                known.join(", ")
+            );
             return Err(DataError::table(path, reason));
         };
         // Decoders of formats made by others are not all free of panics.

@@ -27,8 +27,9 @@ const BATCH: usize = 1 << 14;
 
 pub(super) fn read(path: &Path, reading: &Reading) -> Result<Table, DataError> {
     let file = Arc::new(File::open(path).map_err(DataError::read(path))?);
-    let wrong =
-        |error: ParquetError| DataError::table(path, format!("not a complete Parquet file: {error}"));
+    let wrong = |error: ParquetError| {
+        DataError::table(path, format!("not a complete Parquet file: {error}"))
+    };
     let again = file.try_clone().map_err(DataError::read(path))?;
     let reader = SerializedFileReader::new(again).map_err(wrong)?;
     let metadata = reader.metadata();

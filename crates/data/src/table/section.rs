@@ -136,8 +136,9 @@ impl TableConfig {
                 continue;
             }
             if is_target || !listed(name) || self.exclude.contains(name) {
-                let reason =
-                    format!("`{name}` is not a feature; name it among data.features, or leave it out");
+                let reason = format!(
+                    "`{name}` is not a feature; name it among data.features, or leave it out"
+                );
                 return Err(InvalidOption::new(key, reason));
             }
         }

@@ -145,7 +145,7 @@ impl Tokenizer {
             let reason = "its model has dropout, which encodes at random; set it to null there";
             return Err(DataError::tokenizer(name, reason));
         }
-        // Not `from_bytes`, which is generic: the reader of every model there is would be built anew.
+        // Not `from_bytes`, which is generic: the reader of every model there is would be built again.
         let mut inner: tokenizers::Tokenizer = guarded(&name, || json.parse())?;
         inner.with_padding(None);
         inner

@@ -21,7 +21,7 @@ pub(super) fn can_be_cut(tokenizer: &Value, inner: &tokenizers::Tokenizer) -> bo
 /// The text in pieces of about 64 KiB.
 ///
 /// A piece ends after a line break between two visible ASCII characters. There the pattern of GPT-2
-/// makes the break a token of its own whether the text goes on or not: its alternatives for
+/// makes the break a token of its own whether the text continues or not: its alternatives for
 /// letters, numbers and other signs take no line break, `\s+(?!\S)` takes white space only before
 /// more of it or at the end, and what is left takes the single break.
 pub(super) fn pieces(text: &str) -> Vec<&str> {

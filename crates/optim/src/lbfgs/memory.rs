@@ -57,7 +57,7 @@ impl<A: Float> Memory<A> {
     }
 
     /// Begins an iteration at a place with gradient `grad`: learns from the way there, and finds the
-    /// direction to go on in.
+    /// direction to continue in.
     pub fn turn(&mut self, grad: &Arc<Vector<A>>, history_size: usize, least_curvature: f64) {
         self.n_iter += 1;
         if self.n_iter == 1 {

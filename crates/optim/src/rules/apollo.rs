@@ -19,7 +19,7 @@ pub(crate) const ENTRY: RuleEntry = entry::<Apollo>(
 /// would scale them, which it finds out on a projection to few dimensions.
 ///
 /// For a matrix, `g' = g P^T` projects its shorter side to `rank` dimensions, with `P` of normal
-/// numbers of variance `1 / rank`, drawn anew every `update_proj_gap` updates. Adam's averages of
+/// numbers of variance `1 / rank`, drawn again every `update_proj_gap` updates. Adam's averages of
 /// `g'` give `a = m / (sqrt(v) + eps)`; for each row (column, where there are fewer rows than
 /// columns) `s = |a| / (|g'| + 1e-8)`, or one for the tensor with `scale_type = "tensor"`, and
 /// `u = s g`. Unless `disable_nl`, `u` grows by 1 % from one step to the next at most:
@@ -139,7 +139,7 @@ impl TensorRule for Apollo {
 }
 
 impl Apollo {
-    /// Takes the projection anew where it is due.
+    /// Takes the projection again where it is due.
     fn project(&self, t: &StepContext, projection: Projection, whole: &mut ParamTensors) {
         let before = t.count - 1;
         if !before.is_multiple_of(self.update_proj_gap) {

@@ -18,7 +18,7 @@ pub(crate) const ENTRY: RuleEntry = entry::<Asgd>(
 /// `eta <- lr / (1 + lambd lr t)^alpha` and `mu <- 1 / max(1, t - t0)`. At first `eta` is `lr` and
 /// `mu` is 1: until `t0 + 1`, `ax` is the parameter itself.
 ///
-/// The average stays in the state as `ax`; training goes on with the parameter. As in PyTorch,
+/// The average stays in the state as `ax`; training continues with the parameter. As in PyTorch,
 /// `eta` is computed a step ahead, so a scheduled learning rate acts one step late, and `lambd` decays
 /// beside `weight_decay`.
 ///

@@ -18,7 +18,7 @@ pub(crate) const ENTRY: RuleEntry = entry::<Galore>(
 /// GaLore, as the authors' `galore_torch.AdamW`: Adam's averages of a gradient that is projected
 /// to few dimensions, so that they are small.
 ///
-/// For a matrix, every `update_proj_gap` updates `P` is taken anew from the gradient's first
+/// For a matrix, every `update_proj_gap` updates `P` is taken again from the gradient's first
 /// `rank` singular vectors. With `g' = g P^T` (`proj_type = "std"`; the shorter side is
 /// projected): `m <- beta1 m + (1 - beta1) g'`, `v <- beta2 v + (1 - beta2) g'^2`,
 /// `p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) scale (m / (sqrt(v) + eps)) P`, then
@@ -129,7 +129,7 @@ impl TensorRule for Galore {
 }
 
 impl Galore {
-    /// Takes the projection anew where it is due.
+    /// Takes the projection again where it is due.
     fn project(&self, t: &StepContext, projection: Projection, whole: &mut ParamTensors) {
         let before = t.count - 1;
         if !before.is_multiple_of(self.update_proj_gap) {

@@ -22,7 +22,7 @@ pub(crate) const ENTRY: RuleEntry = entry::<Shampoo>(
 /// `i`. The step is the gradient multiplied along each dimension by `H_i^(-1 / 2k)`:
 /// `p <- p - lr u`. For a matrix, `u = H_1^(-1/4) g H_2^(-1/4)`. Scalars take `u = g`.
 ///
-/// The roots come from eigenvalues, none below `matrix_eps`, anew every `preconditioning_compute_steps`; until the first
+/// The roots come from eigenvalues, none below `matrix_eps`, again every `preconditioning_compute_steps`; until the first
 /// time they are zero, as in that package, so the first steps do nothing. Its momentum is one of
 /// steps, not of gradients: `g <- (1 - momentum) g + momentum u'` with the step `u'` before
 /// (the first gradient at first). Its weight decay is added to the gradient, or with

@@ -39,7 +39,7 @@ pub fn as_pytorch() -> Lbfgs {
     Lbfgs { line_search_fn: LineSearch::StrongWolfe, ..Default::default() }
 }
 
-/// L-BFGS that goes on until it finds no lower point: the parameters of a fit may be of any size, so
+/// L-BFGS that continues until it finds no lower point: the parameters of a fit may be of any size, so
 /// that no absolute tolerance suits all.
 pub fn to_the_end() -> Lbfgs {
     Lbfgs {

@@ -12,7 +12,7 @@ pub(crate) const ENTRY: Entry<Build> = Entry {
     fields: SequentialOptions::FIELDS,
     build: Build::factors(build).about(
         "Steps count from 0 in each of the schedules. A length that defaults to the run's is here the \
-         length of the piece. A warm-up is a first piece that rises, or that of a piece, which comes anew where the piece begins.",
+         length of the piece. A warm-up is a first piece that rises, or that of a piece, which comes again where the piece begins.",
     ),
 };
 
@@ -45,7 +45,7 @@ fn build(options: &Options, setting: Setting) -> Result<Schedule, ConfigError> {
     let curves =
         tables.iter().zip(&lengths).map(|(table, length)| part(table, setting.lasting(*length)));
     let mut curves = curves.collect::<Result<Vec<_>, _>>()?.into_iter().zip(lengths).rev();
-    // From the last, which may go on, to the first.
+    // From the last, which may continue, to the first.
     let last = curves
         .next()
         .map(|(curve, _)| curve)

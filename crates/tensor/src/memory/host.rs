@@ -17,7 +17,7 @@ pub(super) const MAPPED: usize = 4 << 20;
 /// speed.
 const STAGGER: usize = 261 * ALIGNMENT;
 
-/// After how many blocks the shifts begin anew.
+/// After how many blocks the shifts begin again.
 const STAGGERS: usize = 16;
 
 /// Blocks mapped so far.

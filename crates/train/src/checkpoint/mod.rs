@@ -1,4 +1,4 @@
-//! What a run needs to go on, saved so that no moment can lose it.
+//! What a run needs to continue, saved so that no moment can lose it.
 //!
 //! `checkpoints/step-N/` holds `params.safetensors`, `optimizer.safetensors`, `state.json` and
 //! `manifest.json`, which lists size and SHA-256 of the others. A checkpoint is written under a
@@ -166,7 +166,8 @@ impl Checkpoints {
                 Ok(state) => return Ok(Some(Whole { path, state })),
                 Err(Flaw::Torn(reason)) => {
                     let path = path.display();
-                    observer.note(&format!("passed over {path}, which is not complete: {reason}"))?;
+                    observer
+                        .note(&format!("passed over {path}, which is not complete: {reason}"))?;
                 }
                 Err(Flaw::Unreadable(error)) => return Err(error.into()),
             }

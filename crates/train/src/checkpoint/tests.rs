@@ -18,7 +18,7 @@ fn save(checkpoints: &Checkpoints, step: u64) -> PathBuf {
     checkpoints.save(&state, named(step as f32), named(-1.0)).unwrap()
 }
 
-/// The step of the newest whole checkpoint, and the steps passed over with the reasons.
+/// The step of the newest complete checkpoint, and the steps passed over with the reasons.
 fn newest(checkpoints: &Checkpoints) -> (Option<u64>, Vec<String>) {
     let mut notes = Notes::default();
     let whole = checkpoints.newest_whole(&mut notes).unwrap();

@@ -1,4 +1,4 @@
-//! What of a config a run that is resumed may be given anew.
+//! The settings of a config that a resumed run may change.
 
 use rappel_registry::{ConfigError, remove_changeable};
 use toml::{Table, Value};

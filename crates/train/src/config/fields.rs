@@ -24,7 +24,7 @@ pub struct RunOptions {
     pub seed: u64,
     /// directory of the run; unset: `runs/<config name>-<n>`
     pub out: Option<String>,
-    /// run, or checkpoint of one, whose parameters, optimizer state and step this run goes on from
+    /// run, or checkpoint of one, whose parameters, optimizer state and step this run continues from
     pub from: Option<PathBuf>,
     /// SHA-256 of the manifest.json of the checkpoint `from`; the run's own config.toml holds it
     pub from_sha256: Option<String>,
@@ -34,7 +34,7 @@ pub struct RunOptions {
     /// factor of the learning rate, by step
     #[option(kind = Kind::Section(&SCHEDULES), default_name = "constant")]
     pub schedule: Options,
-    /// what keeps the model from learning its training data by heart; see `rappel list regularizers`
+    /// techniques that reduce overfitting; see `rappel list regularizers`
     #[option(kind = Kind::Sections(&REGULARIZERS), default)]
     #[option(aka("regularization", "regularizers"))]
     pub regularize: Vec<Options>,
@@ -46,10 +46,10 @@ pub struct RunOptions {
     pub train: TrainOptions,
     /// when validation no longer gets better; the best model is kept
     pub early_stopping: Option<EarlyStoppingOptions>,
-    /// what a killed run goes on from
+    /// what a killed run continues from
     #[option(default)]
     pub checkpoint: CheckpointOptions,
-    /// who is told
+    /// where metrics are written
     #[option(default)]
     pub telemetry: TelemetryOptions,
 }

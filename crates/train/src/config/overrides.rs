@@ -181,7 +181,10 @@ mod tests {
         for (setting, expected) in [
             ("lr", "--set lr: expected key=value, such as optimizer.lr=1e-3"),
             ("=3", "--set =3: `` is not a key; expected a dotted path such as optimizer.lr"),
-            ("a..b=3", "--set a..b=3: `a..b` is not a key; expected a dotted path such as optimizer.lr"),
+            (
+                "a..b=3",
+                "--set a..b=3: `a..b` is not a key; expected a dotted path such as optimizer.lr",
+            ),
             ("seed.x=3", "--set seed.x=3: `seed` is a value, no section"),
         ] {
             let mut table: Table = toml::from_str("seed = 1").unwrap();

@@ -82,7 +82,7 @@ const MOST_ADDED: usize = 4;
 /// steps say little of later ones, and for whatever follows a schedule. So it only sets the middle of a
 /// sweep: runs from the same start on the same data, whose learning rates are half a decade apart, each
 /// with the config's schedule drawn together to its length. The best one is suggested; where it is the
-/// first or the last, the sweep goes on in its direction.
+/// first or the last, the sweep continues in its direction.
 ///
 /// Runs are compared by their validation loss, and without validation data by the mean training loss
 /// of their last tenth. Learning rates of groups keep their ratio to `optimizer.lr`; other scheduled
@@ -234,7 +234,7 @@ impl Sweep<'_> {
     fn run(&mut self, lr: f64, observer: &mut dyn Observer) -> Result<Option<Trial>, TrainError> {
         observer.stage(&format!("run with lr {lr:e}"))?;
         let mut run = Run::rehearse(self.rehearsed, observer)?;
-        // Of a run that goes on from another, what is left.
+        // Of a run that continues from another, what is left.
         let (begun, left) = (run.state.step, run.steps - run.state.step);
         let steps = self.plan.run_steps.min(left);
         let mut losses = Vec::new();

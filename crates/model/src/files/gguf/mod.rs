@@ -151,7 +151,9 @@ fn read(bytes: &[u8]) -> Result<Header, String> {
     let alignment = match metadata.get(ALIGNMENT) {
         None => DEFAULT_ALIGNMENT,
         Some(MetaValue::Int(value)) if (1..=1 << 20).contains(value) => *value as u64,
-        Some(other) => return Err(format!("`{ALIGNMENT}` is {other:?}, which is not a valid alignment")),
+        Some(other) => {
+            return Err(format!("`{ALIGNMENT}` is {other:?}, which is not a valid alignment"));
+        }
     };
     let data = (cursor.at() as u64).next_multiple_of(alignment);
     let mut placed = BTreeMap::new();

@@ -76,7 +76,7 @@ impl<T: Copy> Blocks<T> for InRows<'_, T> {
                 None => self.block = None,
                 Some(rows) => {
                     let (from, to) = (rows.start.max(block.at), rows.end.min(end));
-                    // A row that goes on in the next block is met there again.
+                    // A row that continues in the next block is met there again.
                     if rows.end <= end {
                         self.rows = &self.rows[1..];
                     } else {
