@@ -308,7 +308,7 @@ fn one_interrupt_ends_the_answer_and_the_next_one_the_talk() {
     while !note.contains("the answer was ended") {
         assert!(notes.read_line(&mut note).unwrap() > 0, "{note}");
     }
-    // The talk goes on.
+    // The talk continues.
     stdin.write_all(b"x\n").unwrap();
     out.read_exact(&mut some).unwrap();
     common::signal("-INT", child.id());

@@ -198,7 +198,7 @@ pub fn generate_together<'a>(
 }
 
 impl Generations<'_> {
-    /// Why a continuation ended; `None` while it goes on and after an error.
+    /// Why a continuation ended; `None` while it continues and after an error.
     pub fn stopped(&self, row: usize) -> Option<Stop> {
         self.rows[row].stop
     }

@@ -214,7 +214,7 @@ fn a_batch_gives_each_prompt_the_tokens_that_it_has_alone() {
         (text, tokens.stopped().unwrap())
     };
     let prompts: [(&[u32], u64); 3] = [(&[3, 1, 4], 7), (&[3, 1, 4], 8), (&[2, 2, 9], 7)];
-    // The first ends early; the others go on.
+    // The first ends early; the others continue.
     let eos = vec![alone(prompts[0].0, 7, &[]).0[1]];
     let options = GenerateOptions { eos_token_id: eos.clone(), log_probs: true, ..options.clone() };
     let mut together = generate_together(&*model, &prompts, options).unwrap();

@@ -55,7 +55,7 @@ pub struct Speed {
 }
 
 /// Is given pieces of texts as they become certain, with the number of their prompt; asked after every token, if
-/// only with nothing, whether to go on.
+/// only with nothing, whether to continue.
 pub type Output<'a> = dyn FnMut(usize, &str) -> io::Result<ControlFlow<()>> + 'a;
 
 /// A text as it grows.

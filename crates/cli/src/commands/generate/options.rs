@@ -10,7 +10,7 @@ const MAX_NEW_TOKENS: usize = 128;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SamplingArgs {
-    /// How many tokens to generate at most. Unset: as the model's generation_config.json says, or 128
+    /// How many tokens to generate at most. Default: as the model's generation_config.json says, or 128
     #[arg(long, alias = "max-tokens", value_name = "N")]
     max_new_tokens: Option<usize>,
     /// Take the most likely token each time
