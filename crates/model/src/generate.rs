@@ -102,6 +102,7 @@ pub struct Chosen {
 /// Continuations of several prompts of one length, computed together a token at a time.
 ///
 /// Each is what it would be alone, bit for bit.
+#[derive(Debug)]
 pub struct Generations<'a> {
     model: &'a dyn LanguageModel,
     options: GenerateOptions,
@@ -113,6 +114,7 @@ pub struct Generations<'a> {
 }
 
 /// One of the continuations.
+#[derive(Debug)]
 struct Row {
     sampling: Sampling,
     said: Said,
@@ -123,6 +125,7 @@ struct Row {
 /// Tokens that follow a prompt, each computed when it is asked for.
 ///
 /// The tokens are a pure function of the model, the prompt and the options.
+#[derive(Debug)]
 pub struct Generation<'a>(Generations<'a>);
 
 /// Continues `prompt`.
