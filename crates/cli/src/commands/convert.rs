@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     to: PathBuf,
     /// Type of the matrices: F32, F16, BF16, Q8_0 or Q4_0 in a GGUF file; float32, bfloat16 or float64 in a folder.
-    /// Unset: that of the source; in a GGUF file F32 for all but BF16
+    /// Default: that of the source; in a GGUF file F32 for all but BF16
     #[arg(long, value_name = "TYPE")]
     dtype: Option<String>,
     /// Print one JSON object

@@ -24,6 +24,7 @@ const KEPT: &[&str] = &[
 ];
 
 /// A file that is written again as it was.
+#[derive(Debug)]
 pub(super) struct KeptFile {
     name: &'static str,
     bytes: Vec<u8>,

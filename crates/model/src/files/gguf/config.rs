@@ -16,10 +16,10 @@ pub(super) const ARCHITECTURE: &str = "general.architecture";
 pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
 pub(super) const ROPE_LONG: &str = "rope_factors_long.weight";
 pub(super) const ROPE_SHORT: &str = "rope_factors_short.weight";
-/// Tensors that say something of positions, and are no parameters.
+/// Tensors that say something of positions, and are not parameters.
 const OF_POSITIONS: [&str; 3] = [ROPE_FREQS, ROPE_LONG, ROPE_SHORT];
 
-/// Whether a tensor is no parameter.
+/// Whether a tensor is not a parameter.
 pub(in crate::files) fn is_of_positions(name: &str) -> bool {
     OF_POSITIONS.contains(&name) || name.ends_with(".rope_freqs.weight")
 }
@@ -207,7 +207,9 @@ impl Header<'_> {
         let kind = match kind {
             None => "none",
             Some(MetaValue::Text(kind)) => kind.as_str(),
-            Some(_) => return Err(format!("the key `{}.rope.scaling.type` is no text", keys.name)),
+            Some(_) => {
+                return Err(format!("the key `{}.rope.scaling.type` is not text", keys.name));
+            }
         };
         let factor = keys.float("rope.scaling.factor")?.filter(|factor| *factor > 0.0);
         let factor = factor.or(keys.float("rope.scale_linear")?).unwrap_or(1.0);

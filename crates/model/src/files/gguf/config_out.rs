@@ -6,7 +6,7 @@ use super::config::{ARCHITECTURE, Llama3, ROPE_FREQS, ROPE_LONG, ROPE_SHORT};
 use super::{MetaValue, Metadata};
 use crate::GgufDialect;
 
-/// Tensors that are no parameters, and their numbers.
+/// Tensors that are not parameters, and their numbers.
 pub(super) type Factors = Vec<(&'static str, Vec<f32>)>;
 
 /// What a file says of a model with this config.json, and the tensors that say something of its positions.

@@ -7,6 +7,7 @@ use rappel_tensor::Shape;
 use super::{DEFAULT_ALIGNMENT, MAGIC, MetaValue, Metadata, Quantization, VERSIONS};
 
 /// A tensor that is written: its numbers are asked for once, when their turn comes.
+#[derive(Debug)]
 pub struct NewTensor<'a> {
     /// Its name.
     pub name: String,
