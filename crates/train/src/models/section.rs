@@ -58,6 +58,6 @@ mod tests {
 
     #[test]
     fn every_entry_is_sound() {
-        rappel_registry::assert_sound(&MODELS);
+        rappel_testkit::assert_sound(&MODELS);
     }
 }

@@ -1,5 +1,6 @@
 //! Writing GGUF files.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use rappel_tensor::Shape;
@@ -7,7 +8,6 @@ use rappel_tensor::Shape;
 use super::{DEFAULT_ALIGNMENT, MAGIC, MetaValue, Metadata, Quantization, VERSIONS};
 
 /// A tensor that is written: its numbers are asked for once, when their turn comes.
-#[derive(Debug)]
 pub struct NewTensor<'a> {
     /// Its name.
     pub name: String,
@@ -17,6 +17,14 @@ pub struct NewTensor<'a> {
     pub quantization: Quantization,
     /// Makes its numbers, part after part.
     pub numbers: Box<dyn Fn(&mut dyn FnMut(&[f32]) -> io::Result<()>) -> io::Result<()> + 'a>,
+}
+
+impl fmt::Debug for NewTensor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("NewTensor");
+        debug.field("name", &self.name).field("shape", &self.shape);
+        debug.field("quantization", &self.quantization).finish_non_exhaustive()
+    }
 }
 
 /// Writes a GGUF file.
