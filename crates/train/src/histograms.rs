@@ -13,23 +13,25 @@ pub(crate) type Named = Vec<(String, Histogram)>;
 /// Numbers that one thread counts at a time; so sums do not depend on the number of threads.
 const PIECE: usize = 1 << 16;
 
-/// The parameters as they were before a step: what the step changed is known from them.
+/// The parameters that are trained, as they were before a step: what the step changed is known from them.
 pub(crate) struct Before(Vec<Tensor>);
 
 impl Before {
-    /// A copy of all parameters.
+    /// A copy of them.
     pub fn of(params: &Params) -> Self {
-        Self(params.tensors().into_iter().map(|(_, value)| value.copied()).collect())
+        Self(trained(params).map(|(_, value)| value.copied()).collect())
     }
 
-    /// What the step did to each parameter that is trained.
+    /// What the step did to each of them.
     pub fn updates(self, params: &Params) -> Named {
-        let pairs = params.tensors().into_iter().zip(self.0).zip(params.entries());
-        let trained = pairs.filter(|(_, entry)| entry.trainable);
-        let update =
-            |(((name, after), before), _)| (format!("updates/{name}"), change(after, before));
-        trained.map(update).collect()
+        let update = |((name, after), before)| (format!("updates/{name}"), change(after, before));
+        trained(params).zip(self.0).map(update).collect()
     }
+}
+
+fn trained(params: &Params) -> impl Iterator<Item = (String, Tensor)> {
+    let all = params.tensors().into_iter().zip(params.entries());
+    all.filter(|(_, entry)| entry.trainable).map(|(named, _)| named)
 }
 
 /// The value of each parameter.

@@ -49,7 +49,7 @@ pub struct RunOptions {
     /// what a killed run continues from
     #[option(default)]
     pub checkpoint: CheckpointOptions,
-    /// where metrics are written
+    /// where events are written
     #[option(default)]
     pub telemetry: TelemetryOptions,
 }

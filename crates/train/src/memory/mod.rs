@@ -34,7 +34,7 @@ pub struct Needs {
     pub activations: u64,
     /// What a step of the optimizer takes and gives back.
     pub working: u64,
-    /// The parameters before a step, where histograms of its updates are drawn.
+    /// The trained parameters before a step, where histograms of its updates are drawn.
     pub copy: u64,
 }
 
@@ -87,9 +87,13 @@ impl Needs {
         let weights = if regularization.computes_with_weights() { WEIGHT_COPIES } else { 0 };
         let activations = task.activation_bytes(samples, r_drop);
         let activations = activations.saturating_add(parameters.saturating_mul(weights));
+        let trained = |entry: &Entry| {
+            let len = if entry.trainable { entry.shape.count() } else { 0 };
+            len.saturating_mul(entry.dtype.size())
+        };
         let draws = draws_histograms(&run.telemetry.sinks) && !train.update_in_backward;
         Ok(Self {
-            copy: if draws { parameters as u64 } else { 0 },
+            copy: if draws { all(&trained) as u64 } else { 0 },
             parameters: parameters as u64,
             gradients: gradients as u64,
             state: state as u64,

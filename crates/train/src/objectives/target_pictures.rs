@@ -38,3 +38,48 @@ pub(super) fn show_classes(
     let curves: Vec<_> = (first..n.min(MOST_CURVES)).map(curve).collect();
     show(&Event::PrCurves(&curves))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the picture, and the names of curves with how often each class is right at the threshold 0.5.
+    fn shown(classes: usize, rows: &[(&[f64], f64)]) -> (Option<[usize; 2]>, Vec<(String, f64)>) {
+        let names: Vec<String> = (0..classes).map(|class| format!("c{class}")).collect();
+        let probabilities: Vec<f64> =
+            rows.iter().flat_map(|(row, _)| row.iter().copied()).collect();
+        let targets: Vec<f64> = rows.iter().map(|(_, class)| *class).collect();
+        let (mut picture, mut curves) = (None, Vec::new());
+        let mut show = |event: &Event| {
+            match event {
+                Event::Image { size, .. } => picture = Some(*size),
+                Event::PrCurves(all) => curves.extend(all.iter().map(|(name, curve)| {
+                    let [.., recall] = curve.rows();
+                    (name.clone(), recall[recall.len() / 2])
+                })),
+                other => panic!("{other:?}"),
+            }
+            Ok(())
+        };
+        show_classes(&names, &probabilities, &targets, &mut show).unwrap();
+        (picture, curves)
+    }
+
+    #[test]
+    fn each_class_has_its_curve_and_of_two_the_second() {
+        let curve = |class: usize, recall| (format!("precision_recall/c{class}"), recall);
+        let rows: [(&[f64], f64); 3] = [(&[0.1, 0.9], 1.0), (&[0.7, 0.3], 1.0), (&[0.8, 0.2], 0.0)];
+        let (picture, curves) = shown(2, &rows);
+        assert_eq!((picture.is_some(), curves), (true, vec![curve(1, 0.5)]));
+        let rows: [(&[f64], f64); 2] = [(&[0.9, 0.1, 0.0], 0.0), (&[0.6, 0.1, 0.3], 2.0)];
+        let expected = vec![curve(0, 1.0), curve(1, 0.0), curve(2, 0.0)];
+        assert_eq!(shown(3, &rows).1, expected);
+    }
+
+    #[test]
+    fn of_very_many_classes_there_are_some_curves_and_no_matrix() {
+        let row = vec![1.0 / 301.0; 301];
+        let (picture, curves) = shown(301, &[(&row, 300.0)]);
+        assert_eq!((picture, curves.len()), (None, MOST_CURVES));
+    }
+}
