@@ -102,6 +102,16 @@ pub enum TrainError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A model that is neither a path nor to be had from the hub.
+    #[error(
+        "there is no folder or file `{name}`, so it was looked for on the Hugging Face Hub: {source}"
+    )]
+    Hub {
+        /// What was given.
+        name: String,
+        /// Why the hub did not give it.
+        source: Box<rappel_hub::HubError>,
+    },
     /// A model that is to be written where something is already.
     #[error("{} is there already; give another path, or remove it", path.display())]
     Exists {

@@ -19,7 +19,8 @@ pub(super) const PRETRAINED: &str = "pretrained";
 /// A model that was trained before.
 #[derive(Debug, Clone, Options)]
 pub struct PretrainedOptions {
-    /// folder with config.json, model.safetensors and tokenizer.json, folder of a run, or GGUF file
+    /// folder with config.json, model.safetensors and tokenizer.json, folder of a run, GGUF file, or name on the
+    /// Hugging Face Hub: org/name, org/name@revision, org/name@revision/file.gguf
     #[option(changeable)]
     pub pretrained: String,
     /// SHA-256 of its file, or of the lines that sha256sum prints of its files; the run's own config.toml holds it
@@ -97,8 +98,8 @@ impl Base {
     /// # Errors
     /// A path that a config cannot hold.
     pub fn absolute_path(&self) -> Result<String, TrainError> {
-        let path = std::path::absolute(&self.options.pretrained)
-            .map_err(TrainError::io("resolve", &self.path))?;
+        let path =
+            std::path::absolute(&self.path).map_err(TrainError::io("resolve", &self.path))?;
         path.into_os_string().into_string().map_err(|path| TrainError::Name { path: path.into() })
     }
 

@@ -17,6 +17,8 @@ mod text_summary;
 
 use std::path::{Path, PathBuf};
 
+use rappel_hub::{Hub, Reference};
+
 use crate::{Metric, TrainError};
 
 pub(crate) use base::Base;
@@ -113,14 +115,27 @@ pub fn load_model(path: &Path) -> Result<Box<dyn TrainedModel>, TrainError> {
     (kind.unwrap_or(&text::KIND).load)(&folder)
 }
 
-/// The folder of the model that `path` means: itself, or `model/` of the run there.
+/// The folder of the model that `path` means: itself, or `model/` of the run there; the file, if it is one; where nothing
+/// is there, and it can be one's name, a model of the Hugging Face Hub, which is downloaded into its cache.
 ///
 /// # Errors
-/// A run that has not written its model yet.
+/// A run that has not written its model yet; a model that the hub does not give.
 pub fn model_folder(path: &Path) -> Result<PathBuf, TrainError> {
+    if let Some(reference) = on_the_hub(path) {
+        let name = path.to_string_lossy().into_owned();
+        let found = Hub::from_env().model(&reference, &mut |_| ());
+        return found.map_err(|source| TrainError::Hub { name, source: Box::new(source) });
+    }
     if path.join("config.json").exists() || !path.join("config.toml").exists() {
         return Ok(path.to_owned());
     }
     let model = path.join("model");
     if model.exists() { Ok(model) } else { Err(TrainError::NoModel { run: path.to_owned() }) }
+}
+
+/// The model of the hub that a path names where neither it nor its first folder is there.
+fn on_the_hub(path: &Path) -> Option<Reference> {
+    let reference = Reference::parse(path.to_str()?)?;
+    let first = path.components().next()?;
+    (!path.exists() && !Path::new(&first).exists()).then_some(reference)
 }
