@@ -178,6 +178,7 @@ fn wrong_arguments_exit_with_2() {
         vec!["generate", "--model", "m", "--chat", "--json"],
         vec!["generate", "--model", "m", "--system", "x"],
         vec!["generate", "--model", "m", "--num-return-sequences", "0"],
+        vec!["generate", "--model", "m", "--dtype", "float16"],
         vec!["frobnicate"],
         vec!["--threads", "0", "list"],
     ] {

@@ -70,6 +70,22 @@ fn a_record_has_the_text_its_tokens_and_their_probabilities() {
 }
 
 #[test]
+fn weights_are_rounded_to_the_type_that_is_asked_for() {
+    let place = trained(&[]);
+    let log_prob = |dtype: &[&str]| {
+        let args = ["--prompt", "let x", "--greedy", "--json", "--max-new-tokens", "1"];
+        let record = place.json(&generate(&[&args[..], dtype].concat()));
+        record["tokens"][0]["log_prob"].as_f64().unwrap()
+    };
+    let [files, single, double, half] =
+        [&[][..], &["--dtype", "float32"], &["--dtype", "float64"], &["--dtype", "bfloat16"]]
+            .map(log_prob);
+    assert_eq!(files, single);
+    assert!((double - single).abs() < 1e-5 && double != single, "{double} {single}");
+    assert!((half - single).abs() < 0.1 && (half - single).abs() > 1e-5, "{half} {single}");
+}
+
+#[test]
 fn several_texts_are_those_of_the_seeds_that_follow() {
     let place = trained(&[]);
     let sampling = ["--prompt", "let", "--max-new-tokens", "10", "--temperature", "1.5"];

@@ -63,7 +63,7 @@ pub use models::{
     Converted, Equation, EvaluateOptions, Evaluation, GeneratedText, GenerationConfig, Importance,
     Importances, KINDS, LanguageSummary, ModelKind, Output, Permuting, Predictions, Pretrained,
     Prompt, Scores, Speed, TabularModel, TensorGroup, TextOptions, TrainedModel, convert,
-    load_model, model_folder,
+    load_language_model, load_model, model_folder,
 };
 pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, Show, TableTarget};
 pub use observer::{Notes, Observer};

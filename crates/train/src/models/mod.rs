@@ -18,6 +18,7 @@ mod text_summary;
 use std::path::{Path, PathBuf};
 
 use rappel_hub::{Hub, Reference};
+use rappel_tensor::DType;
 
 use crate::{Metric, TrainError};
 
@@ -113,6 +114,19 @@ pub fn load_model(path: &Path) -> Result<Box<dyn TrainedModel>, TrainError> {
     let folder = model_folder(path)?;
     let kind = KINDS.iter().find(|kind| (kind.is_in)(&folder));
     (kind.unwrap_or(&text::KIND).load)(&folder)
+}
+
+/// Reads the language model of a folder, of the run there or of a GGUF file, with each weight rounded to `dtype` where one
+/// is given.
+///
+/// # Errors
+/// As [`load_model`], and a model that is not a language model.
+pub fn load_language_model(path: &Path, dtype: Option<DType>) -> Result<Pretrained, TrainError> {
+    let folder = model_folder(path)?;
+    match KINDS.iter().find(|kind| (kind.is_in)(&folder)) {
+        Some(kind) if kind.name != text::KIND.name => (kind.load)(&folder)?.into_language_model(),
+        _ => Pretrained::load_as(&folder, dtype),
+    }
 }
 
 /// The folder of the model that `path` means: itself, or `model/` of the run there; the file, if it is one; where nothing

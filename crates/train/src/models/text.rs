@@ -6,7 +6,7 @@ use rappel_data::{Document, Tokenizer, read_documents};
 use rappel_model::LanguageModel;
 use rappel_model::gguf::GgufFile;
 use rappel_nn::Forward;
-use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
+use rappel_tensor::{CrossEntropy, DType, Params, Tensor, no_grad};
 
 use super::gguf::gguf_tokenizer;
 use super::kept::KeptFile;
@@ -75,9 +75,17 @@ impl Pretrained {
     /// # Errors
     /// What is missing, torn or does not fit together.
     pub fn load(folder: &Path) -> Result<Self, TrainError> {
+        Self::load_as(folder, None)
+    }
+
+    /// [`load`](Self::load), with each weight rounded to `dtype` where one is given.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_as(folder: &Path, dtype: Option<DType>) -> Result<Self, TrainError> {
         // The small files first: what is wrong with them is told before gigabytes are read.
         let generation_config = GenerationConfig::load(folder)?;
-        let inner = model(folder)?;
+        let inner = model(folder, dtype)?;
         let tokenizer = tokenizer(folder, inner.model.config().vocab_size(), None)?;
         Ok(Self { inner, tokenizer, generation_config, kept: KeptFile::all(folder)? })
     }
@@ -239,8 +247,11 @@ impl TrainedModel for Pretrained {
 }
 
 /// The model of a folder, whose parameters are all finite.
-pub(super) fn model(folder: &Path) -> Result<rappel_model::Pretrained, TrainError> {
-    let read = rappel_model::Pretrained::load(folder, None)?;
+pub(super) fn model(
+    folder: &Path,
+    dtype: Option<DType>,
+) -> Result<rappel_model::Pretrained, TrainError> {
+    let read = rappel_model::Pretrained::load(folder, dtype)?;
     sound::check_finite(folder, &read.params)?;
     Ok(read)
 }

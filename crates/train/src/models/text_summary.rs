@@ -56,7 +56,7 @@ impl LanguageSummary {
     /// What is missing, torn or does not fit together; a parameter that is not finite.
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
         let files = ModelFiles::open(folder)?;
-        let read = model(folder)?;
+        let read = model(folder, None)?;
         let has_tokenizer = folder.join("tokenizer.json").exists() || GgufFile::is_named(folder);
         let model_size = read.model.config().vocab_size();
         let tokenizer = has_tokenizer.then(|| tokenizer(folder, model_size, None)).transpose()?;
