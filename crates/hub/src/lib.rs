@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod reference;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use cache::Cache;
@@ -31,6 +32,13 @@ pub struct Progress<'a> {
 pub struct Hub {
     cache: Cache,
     client: Option<Client>,
+}
+
+impl fmt::Debug for Hub {
+    /// Without the token, which is nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("offline", &self.client.is_none()).finish_non_exhaustive()
+    }
 }
 
 impl Hub {
