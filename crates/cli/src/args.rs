@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    completions, convert, eval, generate, inspect, list, lr_find, man, predict, replay, schedule,
-    surface, train,
+    cache, completions, convert, eval, generate, inspect, list, lr_find, man, predict, replay,
+    schedule, surface, train,
 };
 use crate::environment::MOST_THREADS;
 
@@ -57,6 +57,7 @@ enum Command {
     Replay(replay::Args),
     Schedule(schedule::Args),
     Surface(surface::Args),
+    Cache(cache::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -78,6 +79,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Schedule(args) => schedule::run(&args),
             Command::Surface(args) => surface::run(&args),
+            Command::Cache(args) => cache::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
         })

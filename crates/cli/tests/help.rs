@@ -4,16 +4,20 @@ mod common;
 
 use common::Place;
 
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: &[&[&str]] = &[
     &[],
     &["train"],
     &["generate"],
     &["eval"],
     &["inspect"],
+    &["convert"],
     &["predict"],
     &["list"],
     &["lr-find"],
     &["schedule"],
+    &["surface"],
+    &["replay"],
+    &["cache"],
     &["completions"],
     &["man"],
 ];

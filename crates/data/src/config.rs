@@ -30,6 +30,9 @@ pub struct TextOptions {
     #[option(default = 0.05, range = 0.0..1.0)]
     #[option(aka("val_fraction", "validation_split", "test_size"))]
     pub validation_fraction: f64,
+    /// keep the tokens of large texts in the user's cache folder for later runs; see `rappel cache`
+    #[option(default = true, changeable)]
+    pub cache: bool,
     /// tokens that a sample reads
     #[option(default = 256, range = 1..)]
     #[option(aka("block_size", "seq_len", "context_length", "max_length"))]
@@ -76,6 +79,8 @@ pub struct DataConfig {
     pub max_bytes: Option<u64>,
     /// Share of the bytes kept for validation, in [0, 1).
     pub validation_fraction: f64,
+    /// Whether tokens are kept in the user's cache folder.
+    pub cache: bool,
     /// Tokens that a sample reads.
     pub sequence_length: usize,
     /// Whether a token attends only to those of its own document.
@@ -118,6 +123,7 @@ impl DataConfig {
             end_of_document: text.end_of_document,
             max_bytes: text.max_bytes,
             validation_fraction: text.validation_fraction,
+            cache: text.cache,
             sequence_length: text.sequence_length,
             document_attention: text.document_attention,
         })

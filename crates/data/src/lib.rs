@@ -27,6 +27,7 @@
 //! ```
 
 mod baseline;
+mod cache;
 mod cargo_workspace;
 mod chat;
 mod config;
@@ -51,6 +52,7 @@ mod trigram;
 mod walk;
 
 pub use baseline::{Surprise, byte_trigram, token_trigram};
+pub use cache::{CachedText, TokenCache};
 pub use chat::{
     ChatTemplate, ChatValue, Content, Conversation, Message, RenderOptions, Rendered, ToolCall,
 };

@@ -1,5 +1,6 @@
 //! Documents as one stream of tokens.
 
+use std::io::{self, Write};
 use std::ops::Range;
 
 use crate::mix::hash_words;
@@ -94,6 +95,31 @@ impl Tokens {
             (Self::U32(ids), Self::U32(more)) => ids.extend_from_slice(more),
             (ids, more) => ids.extend(more.iter()),
         }
+    }
+
+    /// Bytes that an id takes.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::U16(_) => 2,
+            Self::U32(_) => 4,
+        }
+    }
+
+    /// Appends ids from their bytes, little-endian and [`width`](Self::width) each.
+    pub(crate) fn extend_le(&mut self, bytes: &[u8]) {
+        match self {
+            Self::U16(ids) => {
+                ids.extend(bytes.as_chunks().0.iter().map(|id| u16::from_le_bytes(*id)))
+            }
+            Self::U32(ids) => {
+                ids.extend(bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)))
+            }
+        }
+    }
+
+    /// Writes the bytes that [`extend_le`](Self::extend_le) reads.
+    pub(crate) fn write_le(&self, out: &mut dyn Write) -> io::Result<()> {
+        either!(self, ids => ids.iter().try_for_each(|id| out.write_all(&id.to_le_bytes())))
     }
 
     /// Appends a range of the ids to `out`, as the integers a model reads.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cache::TokenCache;
 use crate::config::{DataConfig, TokenizerChoice};
 use crate::corpus::Corpus;
 use crate::{DataError, TextSamples, TokenStream, Tokenizer};
@@ -38,16 +39,20 @@ impl Text {
         tokenizer: Option<Tokenizer>,
     ) -> Result<Self, DataError> {
         let corpus = Corpus::read(config.source.as_ref(), seed, config.max_bytes)?;
-        let (train, validation) = corpus.split(config.validation_fraction);
-        let tokenizer = match tokenizer {
-            Some(tokenizer) => tokenizer,
-            None => choose(config.tokenizer.as_ref(), &train)?,
+        let sides = corpus.split(config.validation_fraction).into();
+        let encoder = match tokenizer {
+            Some(tokenizer) => Encoder::Given(tokenizer),
+            None => Encoder::of(config.tokenizer.as_ref())?,
         };
-        let [train, validation] = [train, validation].map(|side| tokenizer.encode_corpus(&side));
+        let cache = config.cache.then(TokenCache::of_user).flatten();
+        let (tokenizer, [train, validation]) = match cache {
+            Some(cache) if encoder.takes_time() => cache.encoded(&encoder, &sides)?,
+            _ => encoder.encode(&sides)?,
+        };
         Ok(Self {
             tokenizer,
-            train: Arc::new(train?),
-            validation: Arc::new(validation?),
+            train: Arc::new(train),
+            validation: Arc::new(validation),
             sequence_length: config.sequence_length,
             document_attention: config.document_attention,
         })
@@ -81,14 +86,46 @@ impl Text {
     }
 }
 
-fn choose(choice: Option<&TokenizerChoice>, train: &Corpus) -> Result<Tokenizer, DataError> {
-    match choice.unwrap_or(&TokenizerChoice::Byte) {
-        TokenizerChoice::Byte => Ok(Tokenizer::byte()),
-        TokenizerChoice::Bpe { vocab_size, sample_bytes } => {
-            Tokenizer::train_bpe(&train.documents, *vocab_size, *sample_bytes)
-        }
-        TokenizerChoice::File { path, end_of_document } => {
-            Tokenizer::from_file(path, end_of_document.as_deref())
-        }
+/// What makes tokens of training and validation documents.
+#[derive(Debug)]
+pub(crate) enum Encoder {
+    Given(Tokenizer),
+    /// A tokenizer that is trained on the training documents first.
+    Bpe {
+        vocab_size: usize,
+        sample_bytes: usize,
+    },
+}
+
+/// Training and validation documents, and the tokenizer that encoded them.
+pub(crate) type Encoded = (Tokenizer, [TokenStream; 2]);
+
+impl Encoder {
+    fn of(choice: Option<&TokenizerChoice>) -> Result<Self, DataError> {
+        Ok(match choice.unwrap_or(&TokenizerChoice::Byte) {
+            TokenizerChoice::Byte => Self::Given(Tokenizer::byte()),
+            TokenizerChoice::Bpe { vocab_size, sample_bytes } => {
+                Self::Bpe { vocab_size: *vocab_size, sample_bytes: *sample_bytes }
+            }
+            TokenizerChoice::File { path, end_of_document } => {
+                Self::Given(Tokenizer::from_file(path, end_of_document.as_deref())?)
+            }
+        })
+    }
+
+    /// Whether to encode a text takes longer than to read its tokens: bytes are tokens already.
+    fn takes_time(&self) -> bool {
+        !matches!(self, Self::Given(tokenizer) if tokenizer.name() == "byte")
+    }
+
+    pub fn encode(&self, sides: &[Corpus; 2]) -> Result<Encoded, DataError> {
+        let tokenizer = match self {
+            Self::Given(tokenizer) => tokenizer.clone(),
+            Self::Bpe { vocab_size, sample_bytes } => {
+                Tokenizer::train_bpe(&sides[0].documents, *vocab_size, *sample_bytes)?
+            }
+        };
+        let [train, validation] = sides.each_ref().map(|side| tokenizer.encode_corpus(side));
+        Ok((tokenizer, [train?, validation?]))
     }
 }

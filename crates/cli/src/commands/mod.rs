@@ -1,5 +1,6 @@
 //! The commands: one file each, its line here and its variant in `args.rs`.
 
+pub mod cache;
 pub mod completions;
 pub mod convert;
 pub mod eval;

@@ -81,6 +81,8 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rappel"));
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
+        // Not the cache of whoever runs the tests.
+        command.env("RAPPEL_CACHE", self.at("cache"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::Table;
 use super::preprocessing::{Encoded, Preprocessing, Value};
+use crate::mix::hex;
 use crate::{DataError, Dataset};
 
 /// Rows that are encoded, with their targets.
@@ -125,7 +126,7 @@ impl Dataset for TableRows {
             }
         }
         add(&self.targets);
-        hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        hex(&hash.finalize())
     }
 
     fn details(&self) -> Vec<String> {

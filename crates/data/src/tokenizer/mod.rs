@@ -110,6 +110,11 @@ impl Tokenizer {
         sample_bytes: usize,
     ) -> Result<Self, DataError> {
         let json = bpe::train(documents, vocab_size.max(257), sample_bytes)?;
+        Self::trained(json)
+    }
+
+    /// The tokenizer that [`train_bpe`](Self::train_bpe) made, from its `tokenizer.json`.
+    pub(crate) fn trained(json: String) -> Result<Self, DataError> {
         let parsed = serde_json::from_str(&json)
             .map_err(|error| DataError::tokenizer("bpe", error.to_string()))?;
         Self::from_json("bpe".to_owned(), json, &parsed, None, None, Some(END_OF_DOCUMENT))
@@ -398,6 +403,11 @@ impl Tokenizer {
         ];
         files.extend(self.templates.files());
         files
+    }
+
+    /// Its kind, or the path that it was read from.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its `tokenizer.json`.
