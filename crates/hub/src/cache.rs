@@ -104,7 +104,7 @@ impl Place {
         let mut tried = 0;
         let etag = loop {
             match self.download(client, &url, reference, file, &blobs, progress) {
-                // What was cut off goes on where it ended.
+                // What was cut off continues where it ended.
                 Err(HubError::Damaged { .. } | HubError::Unreachable { .. })
                     if tried + 1 < TRIES =>
                 {

@@ -51,7 +51,7 @@ pub enum HubError {
         there: Vec<String>,
     },
     /// What came is not what the hub said would come.
-    #[error("{file}: {reason}; the download begins anew when it is tried again")]
+    #[error("{file}: {reason}; the download begins again when it is tried again")]
     Damaged {
         /// The file.
         file: String,

@@ -73,7 +73,7 @@ impl Hub {
     }
 
     /// The folder, or the file, of a model: what the cache lacks is downloaded, each file checked and only then put in
-    /// place. A download that was interrupted goes on where it ended.
+    /// place. A download that was interrupted continues where it ended.
     ///
     /// # Errors
     /// [`HubError`]: a model or a file that is not there, access that is refused, a hub that cannot be reached or sends
