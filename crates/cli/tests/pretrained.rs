@@ -53,7 +53,9 @@ fn place() -> Place {
 
 fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["train", "finetune.toml", "--out", out];
-    more.iter().for_each(|setting| args.extend(["--set", setting]));
+    for setting in more {
+        args.extend(["--set", setting]);
+    }
     args
 }
 
@@ -261,7 +263,9 @@ fn loading_takes_a_quarter_more_than_the_model_at_most() {
         "sample.max_tokens=0",
     ];
     let mut args = vec!["train", "tiny.toml", "--out", "run"];
-    sizes.iter().for_each(|setting| args.extend(["--set", setting]));
+    for setting in sizes {
+        args.extend(["--set", setting]);
+    }
     place.ok(&args);
     place.ok(&["convert", "run", "--to", "half.gguf", "--dtype", "f16"]);
     let size = fs::metadata(place.at("run/model/model.safetensors")).unwrap().len() as f64;

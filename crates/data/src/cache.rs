@@ -10,12 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rappel_files::{FileError, create, fresh_folder, partial, publish, remove};
+use rappel_files::{FileError, create, fresh_folder, hex, partial, publish, remove};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::mix::hex;
 use crate::text::{Encoded, Encoder};
 use crate::{Corpus, DataError, TokenStream, Tokenizer};
 
@@ -160,7 +159,7 @@ fn key(encoder: &Encoder, sides: &[Corpus; 2]) -> String {
             hash.update(tokenizer.end_of_document().to_le_bytes());
         }
         Encoder::Bpe { vocab_size, sample_bytes } => {
-            hash.update(format!("{vocab_size} {sample_bytes}"))
+            hash.update(format!("{vocab_size} {sample_bytes}"));
         }
     }
     for side in sides {

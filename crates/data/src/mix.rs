@@ -30,11 +30,6 @@ pub(crate) fn hash_bytes(key: u64, bytes: &[u8]) -> u64 {
     bytes.chunks(8).fold(start, |state, chunk| hash_words(state, &[word(chunk)]))
 }
 
-/// Bytes in hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

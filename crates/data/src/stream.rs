@@ -109,10 +109,10 @@ impl Tokens {
     pub(crate) fn extend_le(&mut self, bytes: &[u8]) {
         match self {
             Self::U16(ids) => {
-                ids.extend(bytes.as_chunks().0.iter().map(|id| u16::from_le_bytes(*id)))
+                ids.extend(bytes.as_chunks().0.iter().map(|id| u16::from_le_bytes(*id)));
             }
             Self::U32(ids) => {
-                ids.extend(bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)))
+                ids.extend(bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)));
             }
         }
     }

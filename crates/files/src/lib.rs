@@ -6,11 +6,13 @@
 //! synced to the disk first, so that after a crash or a power failure the old content is there, or the
 //! new, never a part of it. New files get the permissions that the umask leaves.
 
+mod checksum;
 mod destination;
 mod durable;
 mod error;
 mod lock;
 
+pub use checksum::{hex, sha256_of_file};
 pub use destination::Destination;
 pub use durable::{
     clear_leftovers, create, fresh_folder, make_folder, move_over, parent, partial, prepared,

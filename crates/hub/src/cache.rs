@@ -1,11 +1,12 @@
 //! The cache, laid out as the hub's own library has it: contents by their hash, and names that link to them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rappel_files::{FileError, Lock, LockError, move_over, parent, remove, replace};
-use sha2::{Digest, Sha256};
+use rappel_files::{
+    FileError, Lock, LockError, move_over, parent, remove, replace, sha256_of_file,
+};
 
 use crate::client::{Client, Opened, TRIES, is_hexadecimal};
 use crate::{HubError, Progress, Reference};
@@ -73,16 +74,14 @@ impl Place {
     }
 
     fn found(&self, reference: &Reference) -> Option<PathBuf> {
-        match &reference.file {
-            Some(file) => Some(self.snapshot.join(file)).filter(|path| path.exists()),
-            // Weights come last, so that a model that has them has the rest.
-            None => {
-                let there = |name: &str| self.snapshot.join(name).exists();
-                let is_whole = there("config.json")
-                    && (there("model.safetensors") || there("model.safetensors.index.json"));
-                is_whole.then(|| self.snapshot.clone())
-            }
+        if let Some(file) = &reference.file {
+            return Some(self.snapshot.join(file)).filter(|path| path.exists());
         }
+        // Weights come last: a model that has them has the rest.
+        let there = |name: &str| self.snapshot.join(name).exists();
+        let is_whole = there("config.json")
+            && (there("model.safetensors") || there("model.safetensors.index.json"));
+        is_whole.then(|| self.snapshot.clone())
     }
 
     /// Brings a file here, if it is not yet.
@@ -103,7 +102,7 @@ impl Place {
         fs::create_dir_all(&blobs).map_err(FileError::new("create", &blobs))?;
         let mut tried = 0;
         let etag = loop {
-            match self.download(client, &url, reference, file, &blobs, progress) {
+            match download(client, &url, reference, file, &blobs, progress) {
                 // What was cut off continues where it ended.
                 Err(HubError::Damaged { .. } | HubError::Unreachable { .. })
                     if tried + 1 < TRIES =>
@@ -114,63 +113,6 @@ impl Place {
             }
         };
         self.link(&name, &blobs, &etag)
-    }
-
-    /// The name of the content, once it is in the folder of contents, checked.
-    fn download(
-        &self,
-        client: &Client,
-        url: &str,
-        reference: &Reference,
-        file: &str,
-        blobs: &Path,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<String, HubError> {
-        let partial = |etag: &str| blobs.join(format!("{etag}.incomplete"));
-        let have = |etag: &str| fs::metadata(partial(etag)).map_or(0, |found| found.len());
-        let Opened { etag, size, from, mut body } = client.open(url, reference, &have)?;
-        let (blob, partial) = (blobs.join(&etag), partial(&etag));
-        if blob.exists() {
-            return Ok(etag);
-        }
-        let io = |action| FileError::new(action, &partial);
-        let mut out = OpenOptions::new();
-        let out = out.create(true).write(true).append(from > 0).truncate(from == 0);
-        let mut out = out.open(&partial).map_err(io("write"))?;
-        let (mut piece, mut bytes) = (vec![0; 1 << 18], from);
-        let cut = loop {
-            match body.read(&mut piece) {
-                Ok(0) => break None,
-                Ok(n) => {
-                    out.write_all(&piece[..n]).map_err(io("write"))?;
-                    bytes += n as u64;
-                    progress(Progress { file, bytes, total: size.unwrap_or(bytes) });
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Some(error),
-            }
-        };
-        out.sync_all().map_err(io("write"))?;
-        let damaged = |reason: String| HubError::Damaged { file: file.to_owned(), reason };
-        if let Some(size) = size.filter(|size| *size != bytes) {
-            if bytes > size {
-                remove(&partial)?;
-            }
-            let why = cut.map_or(String::new(), |error| format!(" ({error})"));
-            return Err(damaged(format!("{bytes} of {size} bytes came{why}")));
-        }
-        if let Some(error) = cut {
-            return Err(damaged(error.to_string()));
-        }
-        if is_hexadecimal(&etag, 64) {
-            let found = hash(&partial).map_err(io("read"))?;
-            if !found.eq_ignore_ascii_case(&etag) {
-                remove(&partial)?;
-                return Err(damaged(format!("its SHA-256 is {found}, not {etag}")));
-            }
-        }
-        move_over(&partial, &blob)?;
-        Ok(etag)
     }
 
     /// Gives a content its name in the snapshot.
@@ -204,14 +146,58 @@ impl Place {
     }
 }
 
-fn hash(path: &Path) -> io::Result<String> {
-    let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 18]);
-    let mut file = File::open(path)?;
-    loop {
-        match file.read(&mut piece)? {
-            0 => break,
-            n => hasher.update(&piece[..n]),
+/// The name of the content, once it is in the folder of contents, checked.
+fn download(
+    client: &Client,
+    url: &str,
+    reference: &Reference,
+    file: &str,
+    blobs: &Path,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<String, HubError> {
+    let partial = |etag: &str| blobs.join(format!("{etag}.incomplete"));
+    let have = |etag: &str| fs::metadata(partial(etag)).map_or(0, |found| found.len());
+    let Opened { etag, size, from, mut body } = client.open(url, reference, &have)?;
+    let (blob, partial) = (blobs.join(&etag), partial(&etag));
+    if blob.exists() {
+        return Ok(etag);
+    }
+    let io = |action| FileError::new(action, &partial);
+    let mut out = OpenOptions::new();
+    let out = out.create(true).write(true).append(from > 0).truncate(from == 0);
+    let mut out = out.open(&partial).map_err(io("write"))?;
+    let (mut piece, mut bytes) = (vec![0; 1 << 18], from);
+    let cut = loop {
+        match body.read(&mut piece) {
+            Ok(0) => break None,
+            Ok(n) => {
+                out.write_all(&piece[..n]).map_err(io("write"))?;
+                bytes += n as u64;
+                progress(Progress { file, bytes, total: size.unwrap_or(bytes) });
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Some(error),
+        }
+    };
+    out.sync_all().map_err(io("write"))?;
+    let damaged = |reason: String| HubError::Damaged { file: file.to_owned(), reason };
+    if let Some(size) = size.filter(|size| *size != bytes) {
+        if bytes > size {
+            remove(&partial)?;
+        }
+        let why = cut.map_or(String::new(), |error| format!(" ({error})"));
+        return Err(damaged(format!("{bytes} of {size} bytes came{why}")));
+    }
+    if let Some(error) = cut {
+        return Err(damaged(error.to_string()));
+    }
+    if is_hexadecimal(&etag, 64) {
+        let (found, _) = sha256_of_file(&partial).map_err(io("read"))?;
+        if !found.eq_ignore_ascii_case(&etag) {
+            remove(&partial)?;
+            return Err(damaged(format!("its SHA-256 is {found}, not {etag}")));
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    move_over(&partial, &blob)?;
+    Ok(etag)
 }

@@ -1,6 +1,7 @@
 //! Names of models.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::HubError;
 
@@ -13,6 +14,11 @@ pub struct Reference {
     pub revision: String,
     /// The one file that is meant, such as a GGUF file; else the folder.
     pub file: Option<String>,
+}
+
+/// Whether a file is named as GGUF files are.
+fn is_gguf(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
 /// Files that a folder's model has beside its weights.
@@ -55,7 +61,7 @@ impl Reference {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             !part.is_empty() && !part.starts_with('.') && part.chars().all(plain)
         };
-        let is_file = |file: &str| file.split('/').all(is_name) && file.ends_with(".gguf");
+        let is_file = |file: &str| file.split('/').all(is_name) && is_gguf(file);
         let fits = is_name(organisation) && is_name(name) && is_name(revision);
         (fits && file.is_none_or(is_file)).then(|| Self {
             repository: format!("{organisation}/{name}"),
@@ -71,7 +77,7 @@ impl Reference {
             model: self.to_string(),
             file: file.to_owned(),
             there: {
-                let ggufs = files.iter().filter(|file| file.ends_with(".gguf"));
+                let ggufs = files.iter().filter(|file| is_gguf(file));
                 ggufs.cloned().collect()
             },
         };

@@ -49,7 +49,7 @@ fn files() -> BTreeMap<&'static str, Vec<u8>> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    rappel_files::hex(&Sha256::digest(bytes))
 }
 
 impl Server {

@@ -40,7 +40,7 @@ fn weights_are_those_that_transformers_reads() {
 
 fn hash(tensor: &Tensor) -> String {
     let bytes: Vec<u8> = tensor.to_vec::<f32>().into_iter().flat_map(f32::to_le_bytes).collect();
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    rappel_files::hex(&Sha256::digest(bytes))
 }
 
 #[test]

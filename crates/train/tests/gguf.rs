@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rappel_data::{Conversation, GgufTokenizer, Tokenizer};
+use rappel_data::{Conversation, GgufTokenizer, RenderOptions, Tokenizer};
 use rappel_testkit::Golden;
 use rappel_train::{Pretrained, convert};
 
@@ -55,7 +55,7 @@ fn special_tokens_and_the_template_come_along() {
     let conversation = r#"{"messages": [{"role": "user", "content": "Hello"}]}"#;
     let conversation: Conversation = Conversation::from_json(conversation).unwrap();
     let template = tokenizer.chat_template(None, &conversation).unwrap();
-    let text = template.render(&conversation, &Default::default()).unwrap().text;
+    let text = template.render(&conversation, &RenderOptions::default()).unwrap().text;
     assert_eq!(text, "Hello");
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use rappel_data::TokenCache;
+use rappel_data::{CachedText, TokenCache};
 use serde_json::json;
 
 use crate::output::print;
@@ -48,20 +48,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else if args.clear {
         format!("removed {} of {} texts from {folder}\n", megabytes(bytes), entries.len())
     } else {
-        let mut text = format!("{folder}: {} texts, {}\n", entries.len(), megabytes(bytes));
-        for entry in &entries {
+        let line = |entry: &CachedText| {
             let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
-            text += &format!(
-                "  {:.12}  {:>10}  {} tokens of {} of text, tokenizer {}, used {} days ago\n",
-                name,
+            format!(
+                "  {name:.12}  {:>10}  {} tokens of {} of text, tokenizer {}, used {} days ago\n",
                 megabytes(entry.bytes),
                 entry.tokens,
                 megabytes(entry.text_bytes),
                 entry.tokenizer,
                 seconds_since(entry.used) / 86_400,
-            );
-        }
-        text
+            )
+        };
+        let lines: String = entries.iter().map(line).collect();
+        format!("{folder}: {} texts, {}\n{lines}", entries.len(), megabytes(bytes))
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,11 @@
 //! Rows of a table as a model reads them.
 
+use rappel_files::hex;
 use rappel_tensor::{DType, Element, Tensor};
 use sha2::{Digest, Sha256};
 
 use super::Table;
 use super::preprocessing::{Encoded, Preprocessing, Value};
-use crate::mix::hex;
 use crate::{DataError, Dataset};
 
 /// Rows that are encoded, with their targets.

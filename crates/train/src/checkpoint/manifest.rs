@@ -1,12 +1,10 @@
 //! The list of a checkpoint's files with their checksums.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
-use rappel_files::create;
+use rappel_files::{create, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -117,28 +115,11 @@ fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn sum(path: &Path) -> io::Result<Sum> {
-    let mut file = File::open(path)?;
-    let (mut hash, mut piece, mut bytes) = (Sha256::new(), vec![0; PIECE], 0);
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(Sum { bytes, sha256: hex(&hash.finalize()) }),
-            n => {
-                hash.update(&piece[..n]);
-                bytes += n as u64;
-            }
-        }
-    }
+    let (sha256, bytes) = rappel_files::sha256_of_file(path)?;
+    Ok(Sum { bytes, sha256 })
 }
 
 /// The SHA-256 of a text, in hexadecimal digits.
 pub(crate) fn sha256(text: &str) -> String {
     hex(&Sha256::digest(text))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
-        text
-    })
 }

@@ -150,10 +150,9 @@ fn hash(path: &Path, files: &ModelFiles) -> Result<String, TrainError> {
     let tokenizer = path.join("tokenizer.json");
     paths.extend(tokenizer.exists().then_some(tokenizer));
     paths.sort();
-    let mut lines = String::new();
-    for path in paths {
+    let line = |path: &PathBuf| -> Result<String, TrainError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        lines += &format!("{}  {name}\n", sha256_of_file(&path)?);
-    }
-    Ok(sha256(&lines))
+        Ok(format!("{}  {name}\n", sha256_of_file(path)?))
+    };
+    Ok(sha256(&paths.iter().map(line).collect::<Result<String, _>>()?))
 }

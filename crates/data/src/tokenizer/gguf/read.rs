@@ -121,9 +121,8 @@ impl GgufTokenizer {
     fn added_tokens(&self) -> Vec<Value> {
         let kinds = self.token_type.iter().enumerate();
         let added = kinds.filter_map(|(id, kind)| match *kind {
-            TokenType::CONTROL => Some((id, true)),
-            // SentencePiece's unknown token is never read from a text.
-            TokenType::UNKNOWN => Some((id, true)),
+            // SentencePiece's unknown token is never read from a text, either.
+            TokenType::CONTROL | TokenType::UNKNOWN => Some((id, true)),
             TokenType::USER_DEFINED => Some((id, false)),
             _ => None,
         });

@@ -93,7 +93,7 @@ fn architecture(metadata: &Metadata) -> Result<&'static Described, String> {
     let has = |mark: &&str| metadata.int(&format!("{name}.{mark}")).is_some_and(|count| count > 0);
     let fits = |entry: &&&Described| {
         let dialect = &entry.build.gguf;
-        dialect.name == name && dialect.marks.iter().all(|mark| has(mark))
+        dialect.name == name && dialect.marks.iter().all(&has)
     };
     let entries = ARCHITECTURES.entries.iter().collect::<Vec<_>>();
     entries

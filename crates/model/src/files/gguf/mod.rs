@@ -112,7 +112,10 @@ impl GgufFile {
         let tensor = &self.tensors[name];
         assert!(first + out.len() <= tensor.shape.count(), "numbers of `{name}`");
         let (block, size) = (tensor.quantization.block(), tensor.quantization.block_bytes());
-        assert!(first % block == 0 && out.len() % block == 0, "whole blocks of `{name}`");
+        assert!(
+            first.is_multiple_of(block) && out.len().is_multiple_of(block),
+            "whole blocks of `{name}`"
+        );
         // Pieces bound what is held twice.
         let mut piece = vec![0.0_f32; out.len().min(1 << 18).next_multiple_of(block)];
         let mut at = tensor.bytes.start + first / block * size;

@@ -98,7 +98,6 @@ impl Place {
     pub fn read_into<T: Element>(&self, file: &GgufFile, shape: Shape, out: &mut [T]) {
         let row = shape[1..].iter().product::<usize>();
         match self.form {
-            Form::Same => file.read_into(&self.tensor, out),
             Form::Part { index } => file.read_part(&self.tensor, index * shape.count(), out),
             Form::Interleaved { heads } if heads > 0 && shape[0].is_multiple_of(2 * heads) => {
                 let stored = |ours: usize| interleaved(ours, shape[0] / heads);
@@ -116,7 +115,7 @@ impl Place {
                     file.release(&self.tensor);
                 }
             }
-            Form::Interleaved { .. } => file.read_into(&self.tensor, out),
+            Form::Same | Form::Interleaved { .. } => file.read_into(&self.tensor, out),
             Form::PlusOne => {
                 let mut numbers = vec![0.0_f32; out.len()];
                 file.read_into(&self.tensor, &mut numbers);
@@ -141,7 +140,6 @@ impl Place {
     pub fn stored(&self, shape: Shape, numbers: Vec<f32>) -> Vec<f32> {
         let row = shape[1..].iter().product::<usize>();
         match self.form {
-            Form::Same | Form::Part { .. } => numbers,
             Form::PlusOne => numbers.into_iter().map(|number| number + 1.0).collect(),
             Form::Interleaved { heads } if heads > 0 && shape[0].is_multiple_of(2 * heads) => {
                 let mut stored = vec![0.0; numbers.len()];
@@ -151,7 +149,7 @@ impl Place {
                 }
                 stored
             }
-            Form::Interleaved { .. } => numbers,
+            Form::Same | Form::Part { .. } | Form::Interleaved { .. } => numbers,
             Form::Transposed => {
                 let column = |i: usize| numbers.iter().skip(i).step_by(row).copied();
                 (0..row).flat_map(column).collect()

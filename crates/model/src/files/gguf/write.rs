@@ -7,6 +7,9 @@ use rappel_tensor::Shape;
 
 use super::{DEFAULT_ALIGNMENT, MAGIC, MetaValue, Metadata, Quantization, VERSIONS};
 
+/// Hands a tensor's numbers on, part after part.
+pub type MakeNumbers<'a> = dyn Fn(&mut dyn FnMut(&[f32]) -> io::Result<()>) -> io::Result<()> + 'a;
+
 /// A tensor that is written: its numbers are asked for once, when their turn comes.
 pub struct NewTensor<'a> {
     /// Its name.
@@ -16,7 +19,7 @@ pub struct NewTensor<'a> {
     /// How its numbers are stored; its rows must be whole blocks.
     pub quantization: Quantization,
     /// Makes its numbers, part after part.
-    pub numbers: Box<dyn Fn(&mut dyn FnMut(&[f32]) -> io::Result<()>) -> io::Result<()> + 'a>,
+    pub numbers: Box<MakeNumbers<'a>>,
 }
 
 impl fmt::Debug for NewTensor<'_> {
@@ -113,16 +116,15 @@ fn value(out: &mut Vec<u8>, value: &MetaValue) {
         out.extend((count as u64).to_le_bytes());
     };
     match value {
-        MetaValue::Int(value) => match u32::try_from(*value) {
-            Ok(value) => {
+        MetaValue::Int(value) => {
+            if let Ok(value) = u32::try_from(*value) {
                 kind(out, U32);
                 out.extend(value.to_le_bytes());
-            }
-            Err(_) => {
+            } else {
                 kind(out, I64);
                 out.extend(value.to_le_bytes());
             }
-        },
+        }
         MetaValue::Float(value) => {
             kind(out, F32);
             out.extend((*value as f32).to_le_bytes());
@@ -137,7 +139,9 @@ fn value(out: &mut Vec<u8>, value: &MetaValue) {
         }
         MetaValue::Texts(values) => {
             array(out, TEXT, values.len());
-            values.iter().for_each(|value| text(out, value));
+            for value in values {
+                text(out, value);
+            }
         }
         MetaValue::Ints(values) => {
             let small = values.iter().all(|value| i32::try_from(*value).is_ok());
@@ -152,7 +156,9 @@ fn value(out: &mut Vec<u8>, value: &MetaValue) {
         }
         MetaValue::Floats(values) => {
             array(out, F32, values.len());
-            values.iter().for_each(|value| out.extend(value.to_le_bytes()));
+            for value in values {
+                out.extend(value.to_le_bytes());
+            }
         }
         MetaValue::Bools(values) => {
             array(out, BOOL, values.len());
