@@ -9,16 +9,16 @@ use serde_json::json;
 
 use crate::output::print;
 
-/// Show what the cache of encoded texts holds, or clear it
+/// Show the cache of tokenized texts, or clear it
 ///
-/// Large texts are encoded once: their tokens are kept in $RAPPEL_CACHE, or in rappel in $XDG_CACHE_HOME or ~/.cache, by
+/// Large texts are tokenized once: their tokens are kept in $RAPPEL_CACHE, or in rappel in $XDG_CACHE_HOME or ~/.cache, by
 /// the content of the text and the tokenizer, and a later run or a resume reads them. `--set data.cache=false` keeps none.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel cache
   rappel cache --clear")]
 pub struct Args {
-    /// Remove all that the cache holds
+    /// Remove everything in the cache
     #[arg(long)]
     clear: bool,
     /// Print one JSON object

@@ -20,7 +20,7 @@ pub struct Args {
     /// A run, a folder with config.json and model.safetensors, or a GGUF file
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
-    /// What is written: FILE.gguf, or a folder; it must not be there yet
+    /// Output: FILE.gguf or a folder; it must not exist yet
     #[arg(long, value_name = "PATH")]
     to: PathBuf,
     /// Type of the matrices: F32, F16, BF16, Q8_0 or Q4_0 in a GGUF file; float32, bfloat16 or float64 in a folder.
