@@ -324,7 +324,7 @@ fn keys_of_released_configs_that_change_nothing_are_left_aside() {
         (
             "llama",
             json!({
-                "_name_or_path": "x", "is_llama_config": true, "rope_interleaved": false, "pretraining_tp": 2,
+                "_name_or_path": "x", "_model_name_or_path": "x.gguf", "unk_token_id": 0, "is_llama_config": true, "rope_interleaved": false, "pretraining_tp": 2,
                 "transformers.js_config": {"kv_cache_dtype": "fp16"}, "use_cache": false, "head_dim": null,
             }),
         ),

@@ -193,6 +193,7 @@ impl ModelFiles {
 /// Of [`IGNORED`], keys that are of the file and its class, not of the model.
 const OF_THE_FILE: &[&str] = &[
     "_attn_implementation_autoset",
+    "_model_name_or_path",
     "_name_or_path",
     "architectures",
     "attn_implementation",
@@ -261,6 +262,7 @@ pub(super) fn configure(
 /// transformers does not read. An option of the architecture is never looked up here.
 const IGNORED: &[&str] = &[
     "_attn_implementation_autoset",
+    "_model_name_or_path",
     "_name_or_path",
     "_num_labels",
     "architectures",
@@ -327,6 +329,7 @@ const IGNORED: &[&str] = &[
     "transformers.js_config",
     "transformers_version",
     "typical_p",
+    "unk_token_id",
     "unsloth_fixed",
     "unsloth_version",
     "use_bfloat16",
