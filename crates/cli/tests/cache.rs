@@ -26,14 +26,14 @@ const BPE: [&str; 10] = [
 ];
 
 fn train(place: &Place, out: &str, more: &[&str]) -> serde_json::Value {
-    place.json(&[&["train", "tiny.toml", "--out", out], &BPE[..], more].concat())
+    place.json(&[&["train", "tiny.toml", "--json", "--out", out], &BPE[..], more].concat())
 }
 
 #[test]
 fn a_second_run_reads_the_tokens_of_the_first_and_ends_on_the_same_bits() {
     let place = place();
     let first = train(&place, "a", &[]);
-    let cache = place.json(&["cache"]);
+    let cache = place.json(&["cache", "--json"]);
     let entries = cache["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 1, "{cache}");
     assert_eq!(entries[0]["tokenizer"], "bpe");
@@ -43,13 +43,13 @@ fn a_second_run_reads_the_tokens_of_the_first_and_ends_on_the_same_bits() {
     assert_eq!(first["validation_loss"], second["validation_loss"]);
     assert_eq!(place.model("a"), place.model("b"));
     assert_eq!(place.read("a/model/tokenizer.json"), place.read("b/model/tokenizer.json"));
-    assert_eq!(place.json(&["cache"])["entries"].as_array().unwrap().len(), 1);
+    assert_eq!(place.json(&["cache", "--json"])["entries"].as_array().unwrap().len(), 1);
 
     // Resumed without the cache, it is the same data.
     place.ok(&["train", "--resume", "a", "--set", "data.cache=false", "--set", "train.steps=4"]);
     let told = place.ok(&["cache", "--clear"]);
     assert!(told.starts_with("removed ") && told.contains(" of 1 texts from "), "{told}");
-    assert_eq!(place.json(&["cache"])["entries"].as_array().unwrap().len(), 0);
+    assert_eq!(place.json(&["cache", "--json"])["entries"].as_array().unwrap().len(), 0);
     train(&place, "c", &["--set", "data.cache=false"]);
-    assert_eq!(place.json(&["cache"])["bytes"], 0);
+    assert_eq!(place.json(&["cache", "--json"])["bytes"], 0);
 }

@@ -228,7 +228,7 @@ fn what_cannot_be_trained_further_says_why() {
     assert!(missing.contains("`model.pretrained`") && missing.contains("nowhere"), "{missing}");
     let pattern = told(&["model.freeze=[\"model.layer.0.*\"]"]);
     assert!(pattern.contains("`model.freeze`"), "{pattern}");
-    assert!(pattern.contains("fits no parameter"), "{pattern}");
+    assert!(pattern.contains("matches no parameter"), "{pattern}");
     let all = told(&["model.freeze=[\"*\"]"]);
     assert!(all.contains("leaves no parameter to train"), "{all}");
     let tokenizer = told(&["data.tokenizer=bpe"]);

@@ -177,7 +177,7 @@ fn what_cannot_be_is_refused_and_nothing_written() {
         (
             "{ name = \"dropout\", p = 1.0 }",
             "seed=7",
-            "`regularize[0].p`: 1.0 is out of range; wants",
+            "`regularize[0].p`: 1.0 is out of range; expected",
         ),
         (
             "{ name = \"dropout\", p = -0.1 }",

@@ -106,7 +106,7 @@ fn what_does_not_fit_is_named_and_nothing_is_written() {
     };
     let cases = [
         (with("extra", one()), "tensor `extra`: expected `param.NAME` or `grad.STEP.NAME`"),
-        (with("grad.x.scale", one()), "tensor `grad.x.scale`: wants"),
+        (with("grad.x.scale", one()), "tensor `grad.x.scale`: expected"),
         (with("grad.3.other", one()), "holds `grad.3.other` without `param.other`"),
         (with("grad.3.scale", one()), "tensor `grad.3.scale` is f64 [2]; its parameter is f64 []"),
         (

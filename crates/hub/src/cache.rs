@@ -9,7 +9,19 @@ use rappel_files::{
 };
 
 use crate::client::{Client, Opened, TRIES, is_hexadecimal};
-use crate::{HubError, Progress, Reference};
+use crate::error::HubError;
+use crate::reference::Reference;
+
+/// How far a download is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// Bytes that are there.
+    pub bytes: u64,
+    /// Bytes of the whole file.
+    pub total: u64,
+}
 
 pub(crate) struct Cache {
     folder: PathBuf,

@@ -8,7 +8,8 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use crate::{HubError, Reference};
+use crate::error::HubError;
+use crate::reference::Reference;
 
 /// How often a request is tried, and how long the first pause between is.
 pub(crate) const TRIES: u32 = 5;

@@ -13,20 +13,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use cache::Cache;
+pub use cache::Progress;
 use client::Client;
 pub use error::HubError;
 pub use reference::Reference;
-
-/// How far a download is.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
-    /// The file.
-    pub file: &'a str,
-    /// Bytes that are there.
-    pub bytes: u64,
-    /// Bytes of the whole file.
-    pub total: u64,
-}
 
 /// The hub: where it is, and where its files are kept.
 pub struct Hub {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::HubError;
+use crate::error::HubError;
 
 /// A model on the hub: `org/name`, `org/name@revision`, `org/name@revision/file.gguf`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -81,7 +81,7 @@ fn patterns_that_get_nothing_are_errors() {
     assert_eq!(
         new_error(group(&["*.bias", "ln.*"])),
         "optimizer group 0: `ln.*` matches no trainable parameter; patterns are compared with \
-         whole names such as `h.0.weight`, first match wins; mend it or leave it out"
+         full names such as `h.0.weight`, first match wins; mend it or leave it out"
     );
     let shadowed = new_error(group(&["*.bias"]).group(["h.1.bias"], sgd(0.1)));
     assert!(shadowed.contains("group 1: `h.1.bias` matches only what earlier"), "{shadowed}");
@@ -94,12 +94,12 @@ fn patterns_that_get_nothing_are_errors() {
 fn options_out_of_range_are_errors() {
     assert_eq!(
         new_error(sgd(-1.0).into()),
-        "optimizer: option `lr`: -1 is out of range; wants [0, inf)"
+        "optimizer: option `lr`: -1 is out of range; expected [0, inf)"
     );
     let nesterov = Sgd { nesterov: true, ..sgd(0.1) };
     assert!(new_error(nesterov.into()).contains("`nesterov`: needs a momentum above 0"));
     let betas = AdamW { betas: [0.9.into(), 1.0.into()], ..Default::default() };
-    assert!(new_error(betas.into()).contains("`betas`: 1 is out of range; wants [0, 1)"));
+    assert!(new_error(betas.into()).contains("`betas`: 1 is out of range; expected [0, 1)"));
     for (config, option) in [
         (OptimizerConfig::new(sgd(0.1)).max_grad_norm(f64::NAN), "max_grad_norm"),
         (OptimizerConfig::new(sgd(0.1)).clip_value(-1.0), "clip_value"),

@@ -34,9 +34,9 @@ fn options_that_pytorch_refuses_are_errors() {
         assert!(got.contains(error), "{got}");
     }
     let got = invalid(SparseAdam { eps: 0.0.into(), ..Default::default() });
-    assert!(got.contains("`eps`: 0 is out of range; wants (0, inf)"), "{got}");
+    assert!(got.contains("`eps`: 0 is out of range; expected (0, inf)"), "{got}");
     let got = invalid(RmsProp { alpha: 1.5.into(), ..Default::default() });
-    assert!(got.contains("`alpha`: 1.5 is out of range; wants [0, 1]"), "{got}");
+    assert!(got.contains("`alpha`: 1.5 is out of range; expected [0, 1]"), "{got}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 /// let given = toml::from_str("lr = -1.0").unwrap();
 /// assert_eq!(
 ///     resolve("optimizer", &fields, &given).unwrap_err().to_string(),
-///     "config key `optimizer.lr`: -1.0 is out of range; wants float in (0, inf)",
+///     "config key `optimizer.lr`: -1.0 is out of range; expected float in (0, inf)",
 /// );
 /// # Ok::<(), rappel_registry::ConfigError>(())
 /// ```

@@ -221,7 +221,7 @@ fn sets_made_in_code_are_checked_by_the_same_ranges() {
     );
     assert_eq!(
         with(&|model| model.betas[1] = 1.0),
-        told("betas", "1 is out of range; wants [0, 1)")
+        told("betas", "1 is out of range; expected [0, 1)")
     );
     assert_eq!(
         with(&|model| model.n_inner = Some(0)),

@@ -369,7 +369,12 @@ mod tests {
         assert_eq!(column(ReadAs::Date, &["1970-01-03"]).number(0), Some(Ok(2.0)));
         assert_eq!(column(ReadAs::Nothing, &["x"]).number(0), None);
         let format = Format::default();
-        assert!(Builder::new(ReadAs::Number, &format).push("x").unwrap_err().contains("no number"));
+        assert!(
+            Builder::new(ReadAs::Number, &format)
+                .push("x")
+                .unwrap_err()
+                .contains("is not a number")
+        );
         assert!(Builder::new(ReadAs::Date, &format).push("x").unwrap_err().contains("no date"));
     }
 

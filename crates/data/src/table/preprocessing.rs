@@ -372,7 +372,7 @@ fn role(table: &Table, column: &Column, config: &TableConfig) -> Result<Role, Da
         Holds::Texts => Ok(Role::Categories { asked: false }),
         Holds::Both { row, others, text } => {
             let cell = column.text(row).unwrap_or_default();
-            let kinds = if text { ["no number", "numbers"] } else { ["a number", "text"] };
+            let kinds = if text { ["not a number", "numbers"] } else { ["a number", "text"] };
             let reason = format!(
                 "`{cell}` is {}, while {others} other cells are {}; correct it, or name the column in \
                  data.categorical",

@@ -43,7 +43,7 @@ pub struct Sgd {
     /// added to the gradient, times the parameter
     #[option(default = 0.0, range = 0.0..)]
     pub weight_decay: Schedule,
-    /// look ahead along the buffer; wants a momentum and no dampening
+    /// look ahead along the buffer; needs a momentum and no dampening
     #[option(default = false)]
     pub nesterov: bool,
     /// go up the gradient, not down

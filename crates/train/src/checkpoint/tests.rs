@@ -88,12 +88,12 @@ fn every_way_of_being_torn_is_noticed_and_an_older_one_is_taken() {
 }
 
 #[test]
-fn with_none_whole_nothing_is_begun_anew() {
+fn without_a_complete_checkpoint_nothing_is_begun_again() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path().to_owned(), 1);
     fs::write(save(&checkpoints, 3).join(STATE), "").unwrap();
     let error = checkpoints.newest_whole(&mut ()).unwrap_err().to_string();
-    assert!(error.starts_with("no checkpoint in") && error.contains("is whole"), "{error}");
+    assert!(error.starts_with("no checkpoint in") && error.contains("is complete"), "{error}");
 }
 
 #[test]

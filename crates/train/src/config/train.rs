@@ -38,10 +38,10 @@ pub struct TrainOptions {
     #[option(default = MatmulPrecision::Highest, with = PrecisionName, aka("float32_matmul_precision"))]
     pub matmul_precision: MatmulPrecision,
     /// each parameter is updated as soon as its gradient is whole, which then is freed: memory for
-    /// the largest gradient instead of all, and the same result; wants max_grad_norm = 0
+    /// the largest gradient instead of all, and the same result; needs max_grad_norm = 0
     #[option(default = false, changeable)]
     pub update_in_backward: bool,
-    /// measure the gradient noise scale: the samples beyond which larger batches save few steps; wants
+    /// measure the gradient noise scale: the samples beyond which larger batches save few steps; needs
     /// gradient_accumulation_steps >= 2, and memory for two more gradients
     #[option(default = false, aka("gradient_noise_scale"))]
     pub noise_scale: bool,

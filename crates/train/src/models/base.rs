@@ -130,7 +130,7 @@ impl Base {
             }
             let example = names.first().map_or("", String::as_str);
             Err(invalid(format!(
-                "`{glob}` fits no parameter; the pattern is of whole names such as `{example}`"
+                "`{glob}` matches no parameter; patterns are compared with full names such as `{example}`"
             )))
         };
         let patterns = self.options.freeze.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
