@@ -48,6 +48,22 @@ fn blocks_are_written_as_the_gguf_package_writes_them() {
     }
 }
 
+/// Numbers that lie near the middle of two digits: what `gguf.quants.quantize` (0.19) makes of them shows in which
+/// precision they are rounded.
+#[test]
+fn halves_are_rounded_as_the_gguf_package_rounds_them() {
+    const BY_1024: [i16; 32] = [
+        -19, -19, -28, 26, -10, 35, -10, -1, 8, -28, 8, -1, -37, -10, 26, 35, -19, -10, -10, -19,
+        -1, -1, 80, -28, -1, -46, -10, -28, -55, 17, -10, 8,
+    ];
+    const BYTES: [u8; 18] =
+        [0, 161, 170, 154, 155, 165, 137, 133, 9, 184, 135, 219, 151, 184, 236, 105, 149, 117];
+    let mut bytes = Vec::new();
+    let numbers = BY_1024.map(|number| f32::from(number) / 1024.0);
+    Quantization::from_name("Q4_0").unwrap().encode(&numbers, &mut bytes);
+    assert_eq!(bytes, BYTES);
+}
+
 #[test]
 fn keys_of_every_type_are_read() {
     let file = GgufFile::open(golden()).unwrap();

@@ -375,7 +375,12 @@ mod tests {
                 .unwrap_err()
                 .contains("is not a number")
         );
-        assert!(Builder::new(ReadAs::Date, &format).push("x").unwrap_err().contains("no date"));
+        assert!(
+            Builder::new(ReadAs::Date, &format)
+                .push("x")
+                .unwrap_err()
+                .contains("is not an ISO 8601 date")
+        );
     }
 
     #[test]

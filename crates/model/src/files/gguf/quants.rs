@@ -152,9 +152,8 @@ impl Quantization {
                     let far = |far: f32, x: &f32| if x.abs() > far.abs() { *x } else { far };
                     let scale = block.iter().fold(0.0, far) / -8.0;
                     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-                    // In double precision, as the `gguf` package has it, so that halves round alike.
-                    let digit =
-                        |x: f32| (f64::from(x) * f64::from(inverse) + 8.5).clamp(0.0, 15.0) as u8;
+                    // In single precision, as the `gguf` package has it, so that halves round alike.
+                    let digit = |x: f32| (x * inverse + 8.5).clamp(0.0, 15.0) as u8;
                     bytes.extend(f16::from_f32(scale).to_le_bytes());
                     let (low, high) = block.split_at(16);
                     bytes.extend(low.iter().zip(high).map(|(l, h)| digit(*l) | digit(*h) << 4));
