@@ -1,6 +1,6 @@
 //! Operations: one file each, with shapes, forward, backward and samples for the gradient check.
 //!
-//! Adding one is a file, its `mod` line and its line in [`OPERATIONS`]; a test compares the folder
+//! Adding one is a file, its `mod` line and its line in `OPERATIONS`; a test compares the folder
 //! with the list, and differentiates every sample numerically.
 
 mod attention;

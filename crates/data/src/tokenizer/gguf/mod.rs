@@ -25,7 +25,7 @@ pub struct GgufTokenizer {
     pub tokens: Vec<String>,
     /// Of each token, from which the order of merges follows where there are no merges.
     pub scores: Vec<f32>,
-    /// The type of each token; see [`TokenType`].
+    /// The type of each token; see llama.cpp's `llama_token_type`.
     pub token_type: Vec<i64>,
     /// Pairs of tokens with a space between, those merged first at the beginning.
     pub merges: Vec<String>,
