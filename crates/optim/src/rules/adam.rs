@@ -1,8 +1,8 @@
 //! Adam.
 
 use crate::rule::{
-    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Adam>(

@@ -4,7 +4,8 @@ use rappel_tensor::{DType, Shape};
 
 use crate::lbfgs::Descent;
 use crate::rule::{
-    Algorithm, Descends, Engine, Options, RuleEntry, Schedule, Slot, StepArgs, Stepper, Words, entry,
+    Algorithm, Descends, Engine, Options, RuleEntry, Schedule, Slot, StepArgs, Stepper, Words,
+    entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Lbfgs>(

@@ -1,8 +1,8 @@
 //! Lion.
 
 use crate::rule::{
-    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Lion>(

@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, BETA, Descends, Kind, Options, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    TwoPass, entry, two_pass,
+    Algorithm, BETA, Descends, Kind, Options, Real, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, TwoPass, entry, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Mars>(

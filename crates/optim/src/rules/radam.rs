@@ -1,8 +1,8 @@
 //! Adam with a rectified adaptive rate.
 
 use crate::rule::{
-    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext, Stepper,
-    elementwise, entry, lerp,
+    Algorithm, BETA, Descends, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
+    Stepper, elementwise, entry, lerp,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<RAdam>(

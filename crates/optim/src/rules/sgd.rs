@@ -1,8 +1,8 @@
 //! Stochastic gradient descent.
 
 use crate::rule::{
-    Algorithm, Descends, InvalidOption, Options, Real, Rule, RuleEntry, Schedule, Slot, StepContext,
-    Stepper, elementwise, entry,
+    Algorithm, Descends, InvalidOption, Options, Real, Rule, RuleEntry, Schedule, Slot,
+    StepContext, Stepper, elementwise, entry,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Sgd>(
