@@ -48,7 +48,7 @@ fn a_second_run_reads_the_tokens_of_the_first_and_ends_on_the_same_bits() {
     // Resumed without the cache, it is the same data.
     place.ok(&["train", "--resume", "a", "--set", "data.cache=false", "--set", "train.steps=4"]);
     let told = place.ok(&["cache", "--clear"]);
-    assert!(told.starts_with("removed ") && told.contains(" of 1 texts from "), "{told}");
+    assert!(told.starts_with("removed ") && told.contains(" of 1 text from "), "{told}");
     assert_eq!(place.json(&["cache", "--json"])["entries"].as_array().unwrap().len(), 0);
     train(&place, "c", &["--set", "data.cache=false"]);
     assert_eq!(place.json(&["cache", "--json"])["bytes"], 0);

@@ -16,7 +16,7 @@ use cache::Cache;
 pub use cache::Progress;
 use client::Client;
 pub use error::HubError;
-pub use reference::Reference;
+pub use reference::{MODEL_FILES, Reference};
 
 /// The hub: where it is, and where its files are kept.
 pub struct Hub {

@@ -21,18 +21,16 @@ fn is_gguf(file: &str) -> bool {
     Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
-/// Files that a folder's model has beside its weights.
-const SMALL: &[&str] = &[
+/// Files that a model may have beside its config, its weights and its tokenizer.json: what tools that use it look for.
+pub const MODEL_FILES: &[&str] = &[
     "LICENSE",
     "LICENSE.txt",
     "NOTICE",
     "added_tokens.json",
     "chat_template.jinja",
-    "config.json",
     "generation_config.json",
     "merges.txt",
     "special_tokens_map.json",
-    "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
     "vocab.json",
@@ -84,10 +82,8 @@ impl Reference {
         if let Some(file) = &self.file {
             return Ok(vec![named(file).ok_or_else(|| missing(file))?]);
         }
-        let mut wanted: Vec<&str> = SMALL.iter().filter_map(|name| named(name)).collect();
-        if !wanted.contains(&"config.json") {
-            return Err(missing("config.json"));
-        }
+        let mut wanted = vec![named("config.json").ok_or_else(|| missing("config.json"))?];
+        wanted.extend(["tokenizer.json"].iter().chain(MODEL_FILES).filter_map(|name| named(name)));
         match (named(WEIGHTS), named(INDEX)) {
             (Some(weights), _) => wanted.push(weights),
             (None, Some(index)) => {

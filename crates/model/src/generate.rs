@@ -172,14 +172,6 @@ pub fn generate_together<'a>(
 ) -> Result<Generations<'a>, GenerateError> {
     options.sampling.check()?;
     let tokens = prompts.first().expect("generate: no prompts").0.len();
-    let positions = model.config().max_positions();
-    let vocab_size = model.config().vocab_size();
-    if tokens == 0 {
-        return Err(GenerateError::EmptyPrompt);
-    }
-    if tokens > positions {
-        return Err(GenerateError::LongPrompt { tokens, positions });
-    }
     let stop = (options.max_new_tokens == 0).then_some(Stop::MaxNewTokens);
     let (mut unread, mut rows) = (Vec::new(), Vec::new());
     for (prompt, seed) in prompts {
@@ -188,16 +180,33 @@ pub fn generate_together<'a>(
             "generate: prompts of {tokens} and {} tokens",
             prompt.len()
         );
-        if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(GenerateError::UnknownToken { id, vocab_size });
-        }
+        check_prompt(model, prompt)?;
         unread.extend_from_slice(prompt);
         let sampling = Sampling { seed: *seed, ..options.sampling };
         rows.push(Row { sampling, said: Said::new(prompt), produced: 0, stop });
     }
-    let room = tokens.saturating_add(options.max_new_tokens).min(positions);
+    let room = tokens.saturating_add(options.max_new_tokens).min(model.config().max_positions());
     let cache = model.new_cache(rows.len(), room);
     Ok(Generations { model, options, cache, unread, rows, failed: false })
+}
+
+/// Checks that a model can continue a prompt, before anything is computed.
+///
+/// # Errors
+/// A prompt that is empty, too long or not of the model's vocabulary.
+pub fn check_prompt(model: &dyn LanguageModel, prompt: &[u32]) -> Result<(), GenerateError> {
+    let (tokens, positions) = (prompt.len(), model.config().max_positions());
+    let vocab_size = model.config().vocab_size();
+    if tokens == 0 {
+        return Err(GenerateError::EmptyPrompt);
+    }
+    if tokens > positions {
+        return Err(GenerateError::LongPrompt { tokens, positions });
+    }
+    match prompt.iter().find(|id| **id as usize >= vocab_size) {
+        Some(&id) => Err(GenerateError::UnknownToken { id, vocab_size }),
+        None => Ok(()),
+    }
 }
 
 impl Generations<'_> {

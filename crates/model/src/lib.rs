@@ -49,7 +49,7 @@ pub use files::{
     FilesError, ModelFiles, Pretrained, load_pretrained, load_weights, save_pretrained,
 };
 pub use generate::{
-    Chosen, GenerateError, GenerateOptions, Generation, Generations, Stop, generate,
+    Chosen, GenerateError, GenerateOptions, Generation, Generations, Stop, check_prompt, generate,
     generate_together,
 };
 pub use gguf_dialect::GgufDialect;

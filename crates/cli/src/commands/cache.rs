@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             json!({ "folder": cache.folder(), "bytes": bytes, "cleared": args.clear, "entries": entries })
         )
     } else if args.clear {
-        format!("removed {} of {} texts from {folder}\n", megabytes(bytes), entries.len())
+        format!("removed {} of {} from {folder}\n", megabytes(bytes), texts(entries.len()))
     } else {
         let line = |entry: &CachedText| {
             let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
@@ -60,10 +60,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             )
         };
         let lines: String = entries.iter().map(line).collect();
-        format!("{folder}: {} texts, {}\n{lines}", entries.len(), megabytes(bytes))
+        format!("{folder}: {}, {}\n{lines}", texts(entries.len()), megabytes(bytes))
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn texts(count: usize) -> String {
+    if count == 1 { "1 text".to_owned() } else { format!("{count} texts") }
 }
 
 fn seconds_since(time: SystemTime) -> u64 {

@@ -17,7 +17,7 @@ use crate::output::print;
   rappel convert runs/finetune-1 --to model.gguf --dtype q8_0
   rappel convert model.gguf --to folder --dtype bfloat16")]
 pub struct Args {
-    /// A run, a folder with config.json and model.safetensors, or a GGUF file
+    /// A run, a folder with config.json and model.safetensors, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// Output: FILE.gguf or a folder; it must not exist yet
@@ -37,10 +37,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         convert(&args.source, &args.to, args.dtype.as_deref())?;
     let to = args.to.display();
     print(&if args.json {
-        let told = json!({
+        let report = json!({
             "model": architecture, "parameters": parameters, "dtype": dtype, "out": args.to,
         });
-        format!("{told}\n")
+        format!("{report}\n")
     } else {
         format!("{architecture}, {parameters} parameters as {dtype}, written to {to}\n")
     })?;

@@ -19,7 +19,7 @@ use crate::output::{in_model, print, say};
   rappel eval --model runs/quickstart-1/model --file src/main.rs --json
   rappel eval --model runs/tabular-1/model --file test.csv")]
 pub struct Args {
-    /// A run, a folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json, or a GGUF file
+    /// A run, a folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// The text, or the table: .csv, .tsv or .parquet

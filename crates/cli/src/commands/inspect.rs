@@ -43,7 +43,7 @@ use crate::output::{print, say};
   rappel inspect runs/quickstart-1 --json"
 )]
 pub struct Args {
-    /// A run, a folder with config.json and model.safetensors, or a GGUF file
+    /// A run, a folder with config.json and model.safetensors, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// A table with the target's column, to measure the importance of columns on

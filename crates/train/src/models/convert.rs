@@ -47,12 +47,10 @@ pub fn convert(source: &Path, to: &Path, dtype: Option<&str>) -> Result<Converte
     };
     let read = load(&source, wanted)?;
     sound::check_finite(&source, &read.params)?;
-    let has_tokenizer = source.join("tokenizer.json").exists() || GgufFile::is_named(&source);
     let vocab_size = read.model.config().vocab_size();
-    let tokenizer =
-        has_tokenizer.then(|| text::tokenizer(&source, vocab_size, None)).transpose()?;
+    let tokenizer = text::tokenizer_if_any(&source, vocab_size)?;
     let stored = read.model.config().dtype();
-    let told = |dtype: String| Converted {
+    let converted = |dtype: String| Converted {
         architecture: read.model.config().model_type().to_owned(),
         parameters: read.params.count(),
         dtype,
@@ -72,7 +70,7 @@ pub fn convert(source: &Path, to: &Path, dtype: Option<&str>) -> Result<Converte
             let name = to.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             keys.set("general.name", MetaValue::Text(name));
             save_gguf(to, read.model.as_ref(), &read.params, kind, &keys)?;
-            Ok(told(kind.name().to_owned()))
+            Ok(converted(kind.name().to_owned()))
         }
         Kind::Folder(_) => {
             let kept = KeptFile::all(&source)?;
@@ -91,7 +89,7 @@ pub fn convert(source: &Path, to: &Path, dtype: Option<&str>) -> Result<Converte
                 let _ = remove(&beside);
                 return Err(error);
             }
-            Ok(told(stored.to_string()))
+            Ok(converted(stored.to_string()))
         }
     }
 }

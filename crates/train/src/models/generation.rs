@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use rappel_data::{Conversation, RenderOptions, StreamDecoder};
-use rappel_model::{Chosen, GenerateError, GenerateOptions, Stop, generate_together};
+use rappel_model::{Chosen, GenerateOptions, Stop, check_prompt, generate_together};
 
 use super::Pretrained;
 use crate::TrainError;
@@ -121,21 +121,6 @@ impl Pretrained {
         Ok(self.tokenizer().encode_chat(&rendered)?.ids)
     }
 
-    /// Checks a prompt before anything is computed.
-    ///
-    /// # Errors
-    /// One without tokens, or too long for the model.
-    pub fn check_prompt(&self, ids: &[u32]) -> Result<(), GenerateError> {
-        let (tokens, positions) = (ids.len(), self.model().config().max_positions());
-        if tokens == 0 {
-            return Err(GenerateError::EmptyPrompt);
-        }
-        if tokens > positions {
-            return Err(GenerateError::LongPrompt { tokens, positions });
-        }
-        Ok(())
-    }
-
     /// A text for each prompt, in their order; prompts of one length are computed together. Each text is the same, bit
     /// for bit, whatever the others are.
     ///
@@ -148,7 +133,7 @@ impl Pretrained {
         out: &mut Output<'_>,
     ) -> Result<(Vec<GeneratedText>, Speed), TrainError> {
         for prompt in prompts {
-            self.check_prompt(&prompt.ids)?;
+            check_prompt(self.model(), &prompt.ids)?;
         }
         let mut tokens = options.tokens.clone();
         tokens.eos_token_id.push(self.tokenizer().end_of_document());

@@ -5,23 +5,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use rappel_files::replace;
+use rappel_hub::MODEL_FILES;
 
 use crate::TrainError;
-
-/// Beside config.json, the weights and tokenizer.json: what tools that use the model look for.
-const KEPT: &[&str] = &[
-    "LICENSE",
-    "LICENSE.txt",
-    "NOTICE",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "generation_config.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-];
 
 /// A file that is written again as it was.
 #[derive(Debug)]
@@ -34,7 +20,7 @@ impl KeptFile {
     /// Those of a folder. A GGUF file has none.
     pub fn all(folder: &Path) -> Result<Vec<Self>, TrainError> {
         let mut all = Vec::new();
-        for name in KEPT {
+        for name in MODEL_FILES {
             let path = folder.join(name);
             match fs::read(&path) {
                 Ok(bytes) => all.push(Self { name, bytes }),

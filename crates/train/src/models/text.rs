@@ -256,6 +256,15 @@ pub(super) fn model(
     Ok(read)
 }
 
+/// The tokenizer of a folder or a GGUF file, if it has one; see [`tokenizer`].
+pub(super) fn tokenizer_if_any(
+    path: &Path,
+    model_size: usize,
+) -> Result<Option<Tokenizer>, TrainError> {
+    let is_there = path.join("tokenizer.json").exists() || GgufFile::is_named(path);
+    is_there.then(|| tokenizer(path, model_size, None)).transpose()
+}
+
 /// The tokenizer of a folder or a GGUF file, all of whose tokens a model of `model_size` tokens knows; the byte tokenizer
 /// is recognised, so that it takes any bytes again.
 pub(super) fn tokenizer(

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use rappel_model::ModelFiles;
-use rappel_model::gguf::GgufFile;
 use rappel_tensor::{DType, Shape};
 use serde_json::Value;
 
-use super::text::{model, tokenizer};
+use super::text::{model, tokenizer_if_any};
 use crate::TrainError;
 
 /// A language model in figures.
@@ -57,9 +56,7 @@ impl LanguageSummary {
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
         let files = ModelFiles::open(folder)?;
         let read = model(folder, None)?;
-        let has_tokenizer = folder.join("tokenizer.json").exists() || GgufFile::is_named(folder);
-        let model_size = read.model.config().vocab_size();
-        let tokenizer = has_tokenizer.then(|| tokenizer(folder, model_size, None)).transpose()?;
+        let tokenizer = tokenizer_if_any(folder, read.model.config().vocab_size())?;
         let mut tensors: Vec<TensorGroup> = Vec::new();
         for (name, tensor) in read.params.tensors() {
             let stored = files.stored_as(&name).unwrap_or_default();

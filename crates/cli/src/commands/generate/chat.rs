@@ -5,17 +5,16 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use rappel_data::{Conversation, Message, RenderOptions};
-use rappel_model::Stop;
-use rappel_train::{Pretrained, Prompt};
+use rappel_model::{Stop, check_prompt};
+use rappel_train::{Pretrained, Prompt, TextOptions};
 
 use super::note_end;
-use super::options::Chosen;
 use crate::output::say;
 use crate::signals::Interrupts;
 
 pub(super) fn run(
     model: &Pretrained,
-    chosen: &Chosen,
+    options: &TextOptions,
     render: &RenderOptions,
     system: Option<&str>,
 ) -> anyhow::Result<ExitCode> {
@@ -39,10 +38,11 @@ pub(super) fn run(
             continue;
         }
         talk.messages.push(Message::new("user", question));
-        let prompt = Prompt { ids: model.chat_ids(&talk, render)?, seed: chosen.seed() };
-        model.check_prompt(&prompt.ids)?;
+        let prompt =
+            Prompt { ids: model.chat_ids(&talk, render)?, seed: options.tokens.sampling.seed };
+        check_prompt(model.model(), &prompt.ids)?;
         let answer = interrupts.during(|interrupted| {
-            model.generate_texts(&[prompt], &chosen.text, &mut |_, text| {
+            model.generate_texts(&[prompt], options, &mut |_, text| {
                 out.write_all(text.as_bytes())?;
                 out.flush()?;
                 Ok(if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -53,7 +53,7 @@ pub(super) fn run(
         match texts[0].stop {
             Stop::Interrupted => say("note: the answer was ended; Ctrl-C again ends the talk"),
             Stop::MaxNewTokens => {
-                let most = chosen.text.tokens.max_new_tokens;
+                let most = options.tokens.max_new_tokens;
                 say(format_args!(
                     "note: the answer ends after {most} tokens; see --max-new-tokens"
                 ));

@@ -13,9 +13,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rappel_model::Stop;
-use rappel_train::{Pretrained, Prompt, load_language_model};
+use rappel_train::{Pretrained, Prompt, TextOptions, load_language_model};
 
-use self::options::{Chosen, SamplingArgs};
+use self::options::SamplingArgs;
 use self::record::Record;
 use crate::output::{in_model, print, say};
 
@@ -31,7 +31,7 @@ use crate::output::{in_model, print, say};
   rappel generate --model DIR --prompts questions.jsonl --temperature 0.7 --num-return-sequences 4
   rappel generate --model DIR --chat --system 'Answer briefly.'")]
 pub struct Args {
-    /// A run, a folder with config.json, model.safetensors and tokenizer.json, or a GGUF file
+    /// A run, a folder with config.json, model.safetensors and tokenizer.json, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// Type that weights are rounded to: bfloat16 takes half of the memory of float32, and of the time where that
@@ -80,27 +80,27 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(template) = template {
         model.set_chat_template(template);
     }
-    let chosen = args.sampling.resolve(&model, args.json, args.batch_size as usize)?;
+    let options = args.sampling.resolve(&model, args.json, args.batch_size as usize)?;
     let render = rappel_data::RenderOptions {
         variables: variables.unwrap_or_default(),
         ..Default::default()
     };
     if args.chat {
-        return chat::run(&model, &chosen, &render, args.system.as_deref());
+        return chat::run(&model, &options, &render, args.system.as_deref());
     }
     if let Some(path) = &args.prompts {
-        return prompts::run(&model, &chosen, &render, path, args);
+        return prompts::run(&model, &options, &render, path, args);
     }
-    one(&model, &chosen, args)
+    one(&model, &options, args)
 }
 
 /// Continues the prompt of the command line.
-fn one(model: &Pretrained, chosen: &Chosen, args: &Args) -> anyhow::Result<ExitCode> {
+fn one(model: &Pretrained, options: &TextOptions, args: &Args) -> anyhow::Result<ExitCode> {
     let ids = model.prompt_ids(&args.prompt)?;
-    let prompts = several(&ids, chosen.seed(), args.num_return_sequences);
+    let prompts = several(&ids, options.tokens.sampling.seed, args.num_return_sequences);
     if args.json || prompts.len() > 1 {
         let quiet = &mut |_: usize, _: &str| Ok(ControlFlow::Continue(()));
-        let (texts, speed) = model.generate_texts(&prompts, &chosen.text, quiet)?;
+        let (texts, speed) = model.generate_texts(&prompts, options, quiet)?;
         let mut shown = String::new();
         for (n, text) in texts.iter().enumerate() {
             if args.json {
@@ -118,7 +118,7 @@ fn one(model: &Pretrained, chosen: &Chosen, args: &Args) -> anyhow::Result<ExitC
     let mut out = stdout().lock();
     // With the first text, for before that the prompt may be refused.
     let mut prompt = Some(args.prompt.as_str());
-    let (texts, _) = model.generate_texts(&prompts, &chosen.text, &mut |_, text| {
+    let (texts, _) = model.generate_texts(&prompts, options, &mut |_, text| {
         out.write_all(prompt.take().unwrap_or_default().as_bytes())?;
         out.write_all(text.as_bytes())?;
         out.flush()?;

@@ -45,18 +45,6 @@ pub(super) struct SamplingArgs {
     seed: u64,
 }
 
-/// What the command line and the model come to.
-pub(super) struct Chosen {
-    pub text: TextOptions,
-}
-
-impl Chosen {
-    /// The seed of the first text.
-    pub fn seed(&self) -> u64 {
-        self.text.tokens.sampling.seed
-    }
-}
-
 impl SamplingArgs {
     /// Checks the options that were given, before a model is read.
     pub fn check(&self) -> anyhow::Result<()> {
@@ -73,7 +61,7 @@ impl SamplingArgs {
         model: &Pretrained,
         log_probs: bool,
         batch_size: usize,
-    ) -> anyhow::Result<Chosen> {
+    ) -> anyhow::Result<TextOptions> {
         let config = model.generation_config();
         let not_followed = config.map(GenerationConfig::not_followed).unwrap_or_default();
         if !not_followed.is_empty() {
@@ -91,7 +79,7 @@ impl SamplingArgs {
         let max_new_tokens = self.max_new_tokens.or(of_model).unwrap_or(MAX_NEW_TOKENS);
         let tokens =
             GenerateOptions { max_new_tokens, sampling, log_probs, eos_token_id: Vec::new() };
-        Ok(Chosen { text: TextOptions { tokens, stop_strings, batch_size } })
+        Ok(TextOptions { tokens, stop_strings, batch_size })
     }
 
     /// The options that were given in place of those of `sampling`. One that only matters where tokens are drawn has

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use rappel_data::{ChatValue, Conversation, RenderOptions};
-use rappel_train::{Pretrained, Prompt};
+use rappel_model::check_prompt;
+use rappel_train::{Pretrained, Prompt, TextOptions};
 
-use super::options::Chosen;
 use super::record::Record;
 use super::{Args, several};
 use crate::output::print;
@@ -20,7 +20,7 @@ const WINDOW: usize = 32;
 
 pub(super) fn run(
     model: &Pretrained,
-    chosen: &Chosen,
+    options: &TextOptions,
     render: &RenderOptions,
     path: &Path,
     args: &Args,
@@ -37,10 +37,10 @@ pub(super) fn run(
     for (w, asked) in asked.chunks(window).enumerate() {
         let prompts: Vec<Prompt> = asked
             .iter()
-            .flat_map(|ids| several(ids, chosen.seed(), args.num_return_sequences))
+            .flat_map(|ids| several(ids, options.tokens.sampling.seed, args.num_return_sequences))
             .collect();
         let quiet = &mut |_: usize, _: &str| Ok(ControlFlow::Continue(()));
-        let (texts, speed) = model.generate_texts(&prompts, &chosen.text, quiet)?;
+        let (texts, speed) = model.generate_texts(&prompts, options, quiet)?;
         let mut shown = String::new();
         for (i, text) in texts.iter().enumerate() {
             let (i, n) =
@@ -76,6 +76,6 @@ fn read(model: &Pretrained, render: &RenderOptions, line: &str) -> anyhow::Resul
         let conversation = Conversation::from_value(&value).map_err(|reason| anyhow!(reason))?;
         model.chat_ids(&conversation, render)?
     };
-    model.check_prompt(&ids)?;
+    check_prompt(model.model(), &ids)?;
     Ok(ids)
 }

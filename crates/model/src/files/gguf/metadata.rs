@@ -31,8 +31,14 @@ pub struct Metadata {
     values: BTreeMap<String, MetaValue>,
 }
 
-const TEXT: u32 = 8;
-const ARRAY: u32 = 9;
+/// The numbers of the types of values that files are written with; narrower and unsigned ones are only read.
+pub(super) const U32: u32 = 4;
+pub(super) const I32: u32 = 5;
+pub(super) const F32: u32 = 6;
+pub(super) const BOOL: u32 = 7;
+pub(super) const TEXT: u32 = 8;
+pub(super) const ARRAY: u32 = 9;
+pub(super) const I64: u32 = 11;
 
 impl Metadata {
     /// Reads `count` keys with their values.
@@ -113,9 +119,9 @@ fn value(cursor: &mut Cursor<'_>, kind: u32) -> Result<MetaValue, String> {
             let count = cursor.u64()?;
             return array(cursor, kind, count);
         }
-        6 => MetaValue::Float(f64::from(f32::from_bits(cursor.u32()?))),
+        F32 => MetaValue::Float(f64::from(f32::from_bits(cursor.u32()?))),
         12 => MetaValue::Float(f64::from_bits(cursor.u64()?)),
-        7 => MetaValue::Bool(cursor.bool()?),
+        BOOL => MetaValue::Bool(cursor.bool()?),
         _ => MetaValue::Int(int(cursor, kind)?),
     })
 }
@@ -124,9 +130,9 @@ fn value(cursor: &mut Cursor<'_>, kind: u32) -> Result<MetaValue, String> {
 fn array(cursor: &mut Cursor<'_>, kind: u32, count: u64) -> Result<MetaValue, String> {
     // The fewest bytes of an element.
     let least = match kind {
-        0 | 1 | 7 => 1,
+        0 | 1 | BOOL => 1,
         2 | 3 => 2,
-        4..=6 => 4,
+        U32..=F32 => 4,
         TEXT | 10..=12 => 8,
         ARRAY => return Err("arrays of arrays are not supported".to_owned()),
         _ => return Err(format!("has the type {kind}, which is none")),
@@ -136,7 +142,7 @@ fn array(cursor: &mut Cursor<'_>, kind: u32, count: u64) -> Result<MetaValue, St
     }
     Ok(match kind {
         TEXT => MetaValue::Texts((0..count).map(|_| cursor.text()).collect::<Result<_, _>>()?),
-        6 => MetaValue::Floats(
+        F32 => MetaValue::Floats(
             (0..count).map(|_| cursor.u32().map(f32::from_bits)).collect::<Result<_, _>>()?,
         ),
         12 => MetaValue::Floats(
@@ -144,7 +150,7 @@ fn array(cursor: &mut Cursor<'_>, kind: u32, count: u64) -> Result<MetaValue, St
                 .map(|_| cursor.u64().map(|bits| f64::from_bits(bits) as f32))
                 .collect::<Result<_, _>>()?,
         ),
-        7 => MetaValue::Bools((0..count).map(|_| cursor.bool()).collect::<Result<_, _>>()?),
+        BOOL => MetaValue::Bools((0..count).map(|_| cursor.bool()).collect::<Result<_, _>>()?),
         _ => MetaValue::Ints((0..count).map(|_| int(cursor, kind)).collect::<Result<_, _>>()?),
     })
 }
@@ -155,13 +161,13 @@ fn int(cursor: &mut Cursor<'_>, kind: u32) -> Result<i64, String> {
         1 => i64::from(i8::from_le_bytes(cursor.array()?)),
         2 => i64::from(u16::from_le_bytes(cursor.array()?)),
         3 => i64::from(i16::from_le_bytes(cursor.array()?)),
-        4 => i64::from(cursor.u32()?),
-        5 => i64::from(i32::from_le_bytes(cursor.array()?)),
+        U32 => i64::from(cursor.u32()?),
+        I32 => i64::from(i32::from_le_bytes(cursor.array()?)),
         10 => {
             let value = cursor.u64()?;
             i64::try_from(value).map_err(|_| format!("{value} is larger than any size"))?
         }
-        11 => i64::from_le_bytes(cursor.array()?),
+        I64 => i64::from_le_bytes(cursor.array()?),
         _ => return Err(format!("has the type {kind}, which is none")),
     })
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use rappel_tensor::Shape;
 
+use super::metadata::{ARRAY, BOOL, F32, I32, I64, TEXT, U32};
 use super::{DEFAULT_ALIGNMENT, MAGIC, MetaValue, Metadata, Quantization, VERSIONS};
 
 /// Hands a tensor's numbers on, part after part.
@@ -102,13 +103,6 @@ fn text(out: &mut Vec<u8>, text: &str) {
 
 /// A value with its type. Integers are of 32 bits where they fit, floats of single precision, as readers expect.
 fn value(out: &mut Vec<u8>, value: &MetaValue) {
-    const U32: u32 = 4;
-    const I32: u32 = 5;
-    const F32: u32 = 6;
-    const BOOL: u32 = 7;
-    const TEXT: u32 = 8;
-    const ARRAY: u32 = 9;
-    const I64: u32 = 11;
     let kind = |out: &mut Vec<u8>, kind: u32| out.extend(kind.to_le_bytes());
     let array = |out: &mut Vec<u8>, of: u32, count: usize| {
         kind(out, ARRAY);
