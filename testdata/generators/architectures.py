@@ -174,8 +174,8 @@ def loss_of(model, ids):
     return result.loss, result.logits
 
 
-def check_directional_derivative(model, ids):
-    """Fails if anything inside was computed in single precision: that noise would be far above 1e-7."""
+def check_directional_derivative(model, loss):
+    """`loss` is a function without arguments. Fails if anything inside was computed in single precision: that noise would be far above 1e-7."""
     gen, h = generator(7), 1e-6
     parameters = list(model.parameters())
     directions = [normal(gen, *p.shape) for p in parameters]
@@ -185,7 +185,7 @@ def check_directional_derivative(model, ids):
         for shift in (h, -2 * h):
             for p, d in zip(parameters, directions):
                 p.add_(d, alpha=shift)
-            losses.append(loss_of(model, ids)[0])
+            losses.append(loss())
         for p, d in zip(parameters, directions):
             p.add_(d, alpha=h)
     error = abs((losses[0] - losses[1]) / (2 * h) - slope) / abs(slope)
@@ -201,7 +201,7 @@ def case(model_type, name, options, seed, ids, out):
         loss, logits = loss_of(model, ids)
         assert loss.dtype == logits.dtype == torch.float64
         loss.backward()
-        check_directional_derivative(model, ids)
+        check_directional_derivative(model, lambda: loss_of(model, ids)[0])
     weights = [p.detach().clone() for p in model.parameters()]
     single = AutoModelForCausalLM.from_config(config_of(model_type, options)).train()
     stored, config = on_disk(single, weights)
@@ -226,4 +226,5 @@ def main():
         save(f"architectures/{model_type}.safetensors", out, {"configs": configs}, modules=[transformers])
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -49,6 +49,7 @@ mod text_file;
 mod text_samples;
 mod tokenizer;
 mod trigram;
+mod vectors;
 mod walk;
 
 pub use baseline::{Surprise, byte_trigram, token_trigram};
@@ -71,7 +72,8 @@ pub use table::{
 pub use table::{Decimal, Preprocessing, ReadAs, Reading, Table, TableConfig, Target, TargetKind};
 pub use table::{TableBatch, TableRows, Value, Wanted, write_csv};
 pub use text::Text;
-pub use text_file::read_documents;
+pub use text_file::{read_documents, read_texts};
 pub use text_samples::{Batch, TextSamples};
 pub use tokenizer::{ChatTokens, END_OF_DOCUMENT, GgufTokenizer, StreamDecoder, Tokenizer};
 pub use trigram::Trigram;
+pub use vectors::{write_npy, write_parquet};

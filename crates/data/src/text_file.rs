@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::corpus::{self, Document};
+use crate::table::{Format, ReadAs, Reading, Table};
 use crate::{DataError, records};
 
 /// Reads the documents of one file: the file itself, or, of `.jsonl` and `.ndjson`, the string in
@@ -16,7 +17,43 @@ pub fn read_documents(path: &Path, text_field: &str) -> Result<Vec<Document>, Da
     read(path, &path.display().to_string(), text_field, u64::MAX)
 }
 
-/// The same, of at most `limit` bytes of text; little more is read.
+/// Reads the texts of one file, in order: the lines of a text file, or what `column` holds: of the records of `.jsonl` and
+/// `.ndjson`, of the rows of `.csv`, `.tsv` and `.parquet`. A cell without a value is an empty text.
+///
+/// # Errors
+/// A file that cannot be read or is binary; a record without that field, a table without that column.
+pub fn read_texts(path: &Path, column: &str) -> Result<Vec<Document>, DataError> {
+    let name = path.display();
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    if ["csv", "tsv", "parquet"].iter().any(|known| extension == *known) {
+        let reading = Reading {
+            format: Format { missing_values: Vec::new(), ..Format::default() },
+            columns: [(column.to_owned(), ReadAs::Text)].into(),
+            ..Reading::default()
+        };
+        let table = Table::read_as(path, &reading)?;
+        let cells = table.column(column)?;
+        let row = |row: usize| Document {
+            name: format!("{name}, {}", table.place(row)),
+            bytes: cells.text(row).unwrap_or_default().into_owned().into_bytes(),
+        };
+        return Ok((0..table.rows()).map(row).collect());
+    }
+    if records::is_jsonl(path) {
+        return read_documents(path, column);
+    }
+    let bytes = read_text(path, u64::MAX)?;
+    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    // A newline ends a line and begins none.
+    lines.pop_if(|last| last.is_empty());
+    let line = |(i, line): (usize, &&[u8])| Document {
+        name: format!("{name}:{}", i + 1),
+        bytes: line.strip_suffix(b"\r").unwrap_or(line).to_vec(),
+    };
+    Ok(lines.iter().enumerate().map(line).collect())
+}
+
+/// [`read_documents`] of at most `limit` bytes of text; little more is read.
 pub(crate) fn read(
     path: &Path,
     name: &str,

@@ -29,11 +29,14 @@ mod activations;
 mod architectures;
 mod cache;
 mod decoder;
+mod encoder;
+mod encoders;
 mod files;
 mod generate;
 mod gguf_dialect;
 mod language_model;
 mod predictors;
+mod rope;
 mod sampling;
 
 pub use activations::{activation_bytes, product_size};
@@ -43,10 +46,18 @@ pub use architectures::{
     Qwen2Config, Qwen3Config, Qwen3MoeConfig, SmolLm3Config,
 };
 pub use cache::Cache;
-pub use decoder::{RopeOptions, RopeParameters, RopeTable, RopeType};
+pub use encoder::{
+    Encoder, EncoderArchitecture, EncoderConfig, EncoderTask, EncoderTexts, Labels, Pooling,
+    Problem,
+};
+pub use encoders::{
+    BertConfig, ClassifierPooling, DistilBertConfig, ENCODERS, ModernBertConfig, RobertaConfig,
+    XlmRobertaConfig,
+};
 pub use files::gguf;
 pub use files::{
-    FilesError, ModelFiles, Pretrained, load_pretrained, load_weights, save_pretrained,
+    EncoderFiles, FilesError, ModelFiles, Pretrained, PretrainedEncoder, SentenceLayout,
+    load_pretrained, load_weights, save_pretrained,
 };
 pub use generate::{
     Chosen, GenerateError, GenerateOptions, Generation, Generations, Stop, check_prompt, generate,
@@ -55,6 +66,7 @@ pub use generate::{
 pub use gguf_dialect::GgufDialect;
 pub use language_model::{LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
+pub use rope::{RopeOptions, RopeParameters, RopeTable, RopeType};
 pub use sampling::{Sampling, SamplingError};
 /// The crate whose objects `config.json` is written from.
 pub use serde_json;

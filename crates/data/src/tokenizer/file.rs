@@ -8,7 +8,8 @@ use super::{Tokenizer, special};
 use crate::DataError;
 
 /// Tokens that close a document in well-known vocabularies, asked in this order.
-const KNOWN_ENDS: [&str; 5] = ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>"];
+const KNOWN_ENDS: [&str; 6] =
+    ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]"];
 
 /// Reads a `tokenizer.json` and what stands beside it.
 pub(super) fn load(path: &Path, end_of_document: Option<&str>) -> Result<Tokenizer, DataError> {

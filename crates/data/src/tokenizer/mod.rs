@@ -18,6 +18,7 @@ use std::sync::OnceLock;
 use rappel_files::{FileError, replace};
 use rayon::prelude::*;
 use serde_json::{Value, json};
+use tokenizers::{PostProcessor, TruncationDirection};
 
 pub use gguf::GgufTokenizer;
 pub use stream_decoder::StreamDecoder;
@@ -277,6 +278,33 @@ impl Tokenizer {
             }
             _ => self.encode(text.as_bytes()),
         }
+    }
+
+    /// The ids of a text for an encoder, with the tokens that the tokenizer's post-processor puts around every text, and
+    /// whether its end was left out, so that they are at most `most`.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_within(&self, text: &[u8], most: usize) -> Result<(Vec<u32>, bool), DataError> {
+        let post_processor = match &self.kind {
+            Kind::Text { inner, .. } => inner.get_post_processor().map(|post| (inner, post)),
+            Kind::Bytes => None,
+        };
+        let Some((inner, post)) = post_processor else {
+            let mut ids = self.encode(text)?;
+            let cut = ids.len() > most;
+            ids.truncate(most);
+            return Ok((ids, cut));
+        };
+        let text = utf8(text, "the text")?;
+        let mut encoding = guarded(&self.name, || inner.encode_fast(text, false))?;
+        let room = most.saturating_sub(post.added_tokens(false));
+        let cut = encoding.get_ids().len() > room;
+        if cut {
+            encoding.truncate(room, 0, TruncationDirection::Right);
+        }
+        let encoding = guarded(&self.name, || inner.post_process(encoding, None, true))?;
+        Ok((encoding.get_ids().to_vec(), cut))
     }
 
     /// A text with the special tokens that it spells, and none around it.

@@ -5,8 +5,9 @@ use rappel_registry::{Entry, InvalidOption, Range};
 use super::Architecture;
 use crate::GgufDialect;
 use crate::decoder::{
-    DecoderOptions, DecoderShape, RopeDefaults, Shared, decoder_config, entry, slide, unless_zero,
+    DecoderOptions, DecoderShape, Shared, decoder_config, entry, slide, unless_zero,
 };
+use crate::rope::RopeDefaults;
 
 pub(super) const ENTRY: Entry<Architecture> = entry::<Phi3Config>(
     "llama with fused matrices, positions in a share of the channels, and dropout",

@@ -5,6 +5,7 @@ use rappel_tensor::{AttentionOptions, Init, Scope, Tensor, attention, rotary};
 
 use super::shape::{AttentionShape, DecoderShape, LayerShape, Norms, QkNorm};
 use crate::cache::{Cache, Layer};
+use crate::rope::Angles;
 
 /// Grouped heads with rotary positions.
 #[derive(Debug, Clone)]
@@ -23,9 +24,6 @@ enum Projections {
     /// Queries, then keys, then values.
     Fused(Linear),
 }
-
-/// Cosines and sines of positions, `[time, turned]`.
-pub(super) type Angles = [Tensor; 2];
 
 impl Attention {
     pub fn new(

@@ -3,10 +3,11 @@
 use rappel_nn::{Dropout, Forward, GatedMlp, RmsNorm, Values};
 use rappel_tensor::{Scope, Tensor};
 
-use super::attention::{Angles, Attention};
+use super::attention::Attention;
 use super::experts::{Experts, Load};
 use super::shape::{DecoderShape, LayerShape, MlpShape, Norms};
 use crate::cache::Cache;
+use crate::rope::Angles;
 
 /// `x + attention(x)`, then `x + mlp(x)`, with norms before or after each, or both.
 #[derive(Debug, Clone)]

@@ -6,21 +6,20 @@ mod attention;
 mod block;
 mod experts;
 mod options;
-mod rope;
 mod shape;
 
-use rappel_nn::{Dropout, Embedding, Forward, Head, Linear, Output, RmsNorm, Rope, Values};
+use rappel_nn::{Dropout, Embedding, Forward, Head, Linear, Output, RmsNorm, Values};
 use rappel_tensor::{DType, Param, Params, Tensor, checkpoint, concat, is_recording, no_grad};
 
+use crate::rope::{Angles, Ropes};
 use crate::{Cache, LanguageModel, ModelConfig};
-use attention::Angles;
 use block::Block;
 use experts::{Load, imbalance};
 use shape::AttentionShape;
 
-pub(crate) use options::{DecoderOptions, Shared, decoder_config, entry, slide, unless_zero};
-pub(crate) use rope::{RopeDefaults, one_dialect};
-pub use rope::{RopeOptions, RopeParameters, RopeTable, RopeType};
+pub(crate) use options::{
+    DecoderOptions, Shared, decoder_config, entry, slide, sliding, unless_zero,
+};
 pub(crate) use shape::{DecoderShape, ExpertsShape, Norms, QkNorm};
 
 /// The parameter of a head that is not tied.
@@ -39,35 +38,6 @@ pub(crate) struct Decoder {
     head: Param,
     dropout: Dropout,
     ropes: Ropes,
-}
-
-/// The kinds of positions that layers have, each once, and which kind each layer has.
-#[derive(Debug)]
-struct Ropes {
-    kinds: Vec<Rope>,
-    of_layer: Vec<Option<usize>>,
-}
-
-impl Ropes {
-    fn new(shape: &DecoderShape) -> Self {
-        let mut kinds: Vec<Rope> = Vec::new();
-        let mut kind = |rope: &Rope| {
-            kinds.iter().position(|kind| kind == rope).unwrap_or_else(|| {
-                kinds.push(rope.clone());
-                kinds.len() - 1
-            })
-        };
-        let of_layer =
-            shape.layers.iter().map(|layer| layer.rope.as_ref().map(&mut kind)).collect();
-        Self { kinds, of_layer }
-    }
-
-    /// The angles of each layer at `time` positions from `start` on.
-    fn angles(&self, start: usize, time: usize, shape: &DecoderShape) -> Vec<Option<Angles>> {
-        let kinds: Vec<Angles> =
-            self.kinds.iter().map(|rope| rope.angles(start, time, shape.dtype)).collect();
-        self.of_layer.iter().map(|kind| kind.map(|kind| kinds[kind].clone())).collect()
-    }
 }
 
 impl Decoder {
@@ -96,7 +66,7 @@ impl Decoder {
             Linear::from_init(&mut scope, width, vocab, init, false).weight().clone()
         };
         let dropout = Dropout::new(shape.dropouts[0]);
-        let ropes = Ropes::new(&shape);
+        let ropes = Ropes::new(shape.layers.iter().map(|layer| layer.rope.as_ref()), shape.dtype);
         // As exact as the embeddings that it multiplies, which is how models with a scale were trained.
         let shape = DecoderShape {
             embedding_scale: shape.embedding_scale.map(|scale| rounded(scale, shape.dtype)),
@@ -171,7 +141,7 @@ impl LanguageModel for Decoder {
     }
 
     fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output {
-        let angles = self.ropes.angles(0, ids.size(1), &self.shape);
+        let angles = self.ropes.angles(0, ids.size(1));
         let embedded = self.embed(ids, 0, forward);
         let mut x = self.dropout.forward(embedded, &forward.layer("embed_tokens"));
         let forward = forward.layer("layers");
@@ -194,7 +164,7 @@ impl LanguageModel for Decoder {
     fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor {
         no_grad(|| {
             let (past, time) = (cache.len(), ids.size(1));
-            let angles = self.ropes.angles(past, time, &self.shape);
+            let angles = self.ropes.angles(past, time);
             let mut x = self.embed(ids, past, &Forward::evaluation());
             for (i, (block, angles)) in self.blocks.iter().zip(&angles).enumerate() {
                 x = block.decode(&x, angles.as_ref(), i, cache);

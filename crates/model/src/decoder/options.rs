@@ -7,10 +7,10 @@ use rappel_registry::{Entry, InvalidOption, OptionSet};
 use rappel_tensor::{DType, Params};
 use serde_json::{Map, Value};
 
-use super::rope::{RopeDefaults, RopeOptions, RopeType};
 use super::shape::{AttentionShape, DecoderShape, LayerShape, MlpShape, Norms, QkNorm};
 use super::{Decoder, EMBEDDING, HEAD};
 use crate::architectures::{Architecture, Common, MOST_PARAMETERS, configure, hugging_face};
+use crate::rope::{RopeDefaults, RopeOptions, RopeType};
 use crate::{GgufDialect, LanguageModel, ModelConfig};
 
 /// The options of a decoder's architecture: how they become a model, and what Hugging Face calls that.
@@ -203,26 +203,38 @@ pub(crate) fn slide(
     types: Option<&Vec<String>>,
     slides: impl Fn(usize) -> bool,
 ) -> Result<(), InvalidOption> {
-    if let Some(types) = types {
-        let invalid = |reason| Err(InvalidOption::new("layer_types", reason));
-        if types.len() != layers.len() {
-            let (found, wanted) = (types.len(), layers.len());
-            return invalid(format!("{found} types for {wanted} layers; give one for each"));
-        }
-        if let Some(other) = types.iter().find(|name| !LAYER_TYPES.contains(&name.as_str())) {
-            let known = LAYER_TYPES.join(", ");
-            return invalid(format!("`{other}` is not supported (known: {known})"));
-        }
-        if window.is_none() && types.iter().any(|name| name == LAYER_TYPES[1]) {
-            let reason = "layer_types has layers with a window, whose size is missing";
-            return Err(InvalidOption::new("sliding_window", reason));
-        }
+    let chosen = sliding(layers.len(), types, slides)?;
+    if types.is_some() && window.is_none() && chosen.contains(&true) {
+        let reason = "layer_types has layers with a window, whose size is missing";
+        return Err(InvalidOption::new("sliding_window", reason));
     }
-    for (i, layer) in layers.iter_mut().enumerate() {
-        let slides = types.map_or_else(|| slides(i), |types| types[i] == LAYER_TYPES[1]);
+    for (layer, slides) in layers.iter_mut().zip(chosen) {
         layer.window = window.filter(|_| slides);
     }
     Ok(())
+}
+
+/// Which of `count` layers have a window: those that `types` names `sliding_attention`, or without types those that
+/// `slides` picks.
+///
+/// # Errors
+/// Types that are not one for each layer, or unknown.
+pub(crate) fn sliding(
+    count: usize,
+    types: Option<&Vec<String>>,
+    slides: impl Fn(usize) -> bool,
+) -> Result<Vec<bool>, InvalidOption> {
+    let Some(types) = types else { return Ok((0..count).map(slides).collect()) };
+    let invalid = |reason| Err(InvalidOption::new("layer_types", reason));
+    if types.len() != count {
+        let found = types.len();
+        return invalid(format!("{found} types for {count} layers; give one for each"));
+    }
+    if let Some(other) = types.iter().find(|name| !LAYER_TYPES.contains(&name.as_str())) {
+        let known = LAYER_TYPES.join(", ");
+        return invalid(format!("`{other}` is not supported (known: {known})"));
+    }
+    Ok(types.iter().map(|name| name == LAYER_TYPES[1]).collect())
 }
 
 impl<C: DecoderOptions> ModelConfig for C {
@@ -351,7 +363,7 @@ macro_rules! decoder_config {
             $($own)*
             /// rotary positions
             #[option(flatten)]
-            pub rope: crate::decoder::RopeOptions,
+            pub rope: crate::RopeOptions,
             /// what every architecture takes
             #[option(flatten)]
             pub common: crate::architectures::Common,

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use rappel_nn::Values;
-use rappel_registry::table_from_json;
+use rappel_registry::{Field, table_from_json};
 use rappel_tensor::{Arenas, DType, Element, Entry, Params, Shape};
 use serde_json::{Map, Value};
+use toml::Table;
 
 use super::gguf::{GgufFile, describe};
 use super::weights::{Folder, Places, Weights};
 use super::{CONFIG, FilesError};
-use crate::decoder::one_dialect;
+use crate::rope::one_dialect;
 use crate::{ARCHITECTURES, Architecture, LanguageModel, ModelConfig};
 
 /// A model with its values.
@@ -99,7 +100,7 @@ impl ModelFiles {
             return Ok(Self { path, json, entry, weights: Weights::Gguf(Box::new(file)) });
         }
         let (json, entry) = read_config(&path.join(CONFIG))?;
-        let weights = Weights::Folder(Folder::open(&path, &entry.build)?);
+        let weights = Weights::Folder(Folder::open(&path, &entry.build.canonical)?);
         Ok(Self { path, json, entry, weights })
     }
 
@@ -153,14 +154,10 @@ impl ModelFiles {
         }
         params.freeze(frozen)?;
         let convert = convert || self.gguf().is_some();
-        fill(&mut params, &mut self.weights, &self.entry.build, config, convert)?;
+        let places = places(&params, &mut self.weights, &self.entry.build, config)?;
+        fill(&mut params, &places, convert)?;
         let eos_token_id = token_ids(self.json.get("eos_token_id"));
-        let kept = |(key, value): &(String, Value)| {
-            IGNORED.contains(&key.as_str())
-                && !OF_THE_FILE.contains(&key.as_str())
-                && !value.is_null()
-        };
-        let extra = self.json.into_iter().filter(kept).collect();
+        let extra = further(self.json);
         Ok(Pretrained { model, params, eos_token_id, extra })
     }
 
@@ -237,24 +234,48 @@ pub(super) fn configure(
     entry: &Described,
     dtype: DType,
 ) -> Result<Box<dyn ModelConfig>, FilesError> {
-    let mut json = json.clone();
-    one_dialect(&mut json);
-    for key in entry.build.off {
-        if let Some(value) = json.get_mut(*key).filter(|value| value.is_null()) {
-            *value = 0.into();
-        }
-    }
-    let (mut options, unknown) = table_from_json(entry.fields, &json);
-    if let Some((key, value)) = unknown.iter().find_map(|key| changes(key, &json)) {
-        let (key, value) = (key.to_owned(), value.to_string());
-        return Err(FilesError::Unsupported { path: path.to_owned(), key, value });
-    }
+    let mut options = options(path, json, entry.fields, entry.build.off, &[])?;
     options.insert("name".to_owned(), entry.name.into());
     options.insert("dtype".to_owned(), dtype.to_string().into());
     let configured = ARCHITECTURES
         .resolve("", &options)
         .and_then(|(_, options)| (entry.build.configure)(&options, None));
     configured.map_err(|source| FilesError::config(path.to_owned(), source))
+}
+
+/// The options that config.json at `path` gives. Where the key of one of `off` is null, there is nothing of the kind;
+/// those `ignored` say nothing of what is computed, beside [`IGNORED`].
+pub(super) fn options(
+    path: &Path,
+    json: &Map<String, Value>,
+    fields: &[Field],
+    off: &[&str],
+    ignored: &[&str],
+) -> Result<Table, FilesError> {
+    let mut json = json.clone();
+    one_dialect(&mut json);
+    for key in off {
+        if let Some(value) = json.get_mut(*key).filter(|value| value.is_null()) {
+            *value = 0.into();
+        }
+    }
+    let (options, unknown) = table_from_json(fields, &json);
+    let unknown = unknown.iter().filter(|key| !ignored.contains(&key.as_str()));
+    match unknown.into_iter().find_map(|key| changes(key, &json)) {
+        None => Ok(options),
+        Some((key, value)) => {
+            let (key, value) = (key.to_owned(), value.to_string());
+            Err(FilesError::Unsupported { path: path.to_owned(), key, value })
+        }
+    }
+}
+
+/// The further keys of a config.json that say nothing of what the model computes, and are of the model, not of its files.
+pub(super) fn further(json: Map<String, Value>) -> Map<String, Value> {
+    let kept = |(key, value): &(String, Value)| {
+        IGNORED.contains(&key.as_str()) && !OF_THE_FILE.contains(&key.as_str()) && !value.is_null()
+    };
+    json.into_iter().filter(kept).collect()
 }
 
 /// Keys of Hugging Face's configs that say nothing of what a model computes: what it was made with and for, how its
@@ -366,9 +387,10 @@ pub fn load_weights(
     let mut weights = if GgufFile::is_named(path) {
         Weights::Gguf(Box::new(GgufFile::open(path)?))
     } else {
-        Weights::Folder(Folder::open(path, &entry.build)?)
+        Weights::Folder(Folder::open(path, &entry.build.canonical)?)
     };
-    fill(params, &mut weights, &entry.build, config, true)
+    let places = places(params, &mut weights, &entry.build, config)?;
+    fill(params, &places, true)
 }
 
 /// A file's JSON object.
@@ -382,7 +404,7 @@ pub(super) fn read_json(path: &Path) -> Result<Map<String, Value>, FilesError> {
 }
 
 /// One id, a list of them, or none.
-fn token_ids(value: Option<&Value>) -> Vec<u32> {
+pub(super) fn token_ids(value: Option<&Value>) -> Vec<u32> {
     let id = |value: &Value| u32::try_from(value.as_u64()?).ok();
     match value {
         Some(Value::Array(ids)) => ids.iter().filter_map(id).collect(),
@@ -391,29 +413,37 @@ fn token_ids(value: Option<&Value>) -> Vec<u32> {
     }
 }
 
-/// Reads the tensors into the arenas, once all are known to fit: each number is converted once, and held once.
-fn fill(
-    params: &mut Params,
-    weights: &mut Weights,
+/// Where the numbers of all parameters are.
+fn places<'a>(
+    params: &Params,
+    weights: &'a mut Weights,
     architecture: &Architecture,
     config: &dyn ModelConfig,
-    convert: bool,
-) -> Result<(), FilesError> {
+) -> Result<Places<'a>, FilesError> {
     let entries = params.entries().into_iter();
     let wanted: Vec<(String, Shape)> = entries.map(|entry| (entry.name, entry.shape)).collect();
-    let places = weights.places(&wanted, architecture, &config.to_json())?;
+    weights.places(&wanted, architecture, &config.to_json())
+}
+
+/// Reads the tensors into the arenas, once all are known to fit: each number is converted once, and held once. A
+/// parameter that `places` has nothing for keeps what it holds.
+pub(super) fn fill(
+    params: &mut Params,
+    places: &Places<'_>,
+    convert: bool,
+) -> Result<(), FilesError> {
     let layout = params.layout();
     params.update(|arenas| {
-        for entry in layout.entries() {
+        for entry in layout.entries().iter().filter(|entry| places.has(&entry.name)) {
             let stored = places.dtype(&entry.name)?;
             if let Some(other) = stored.filter(|stored| *stored != entry.dtype && !convert) {
                 let (dir, name) = (places.origin().to_owned(), entry.name.clone());
                 return Err(FilesError::Mixed { dir, name, one: entry.dtype, other });
             }
             match entry.dtype {
-                DType::F64 => put::<f64>(arenas, entry, &places),
-                DType::BF16 => put::<half::bf16>(arenas, entry, &places),
-                _ => put::<f32>(arenas, entry, &places),
+                DType::F64 => put::<f64>(arenas, entry, places),
+                DType::BF16 => put::<half::bf16>(arenas, entry, places),
+                _ => put::<f32>(arenas, entry, places),
             }?;
         }
         Ok(())

@@ -3,15 +3,19 @@
 //! A directory holds `config.json` and `model.safetensors`, or several files of tensors under
 //! `model.safetensors.index.json`.
 
+mod encoder;
 mod error;
 pub mod gguf;
 mod load;
 mod save;
+mod sentence;
 mod weights;
 
+pub use encoder::{EncoderFiles, PretrainedEncoder};
 pub use error::FilesError;
 pub use load::{ModelFiles, Pretrained, load_pretrained, load_weights};
 pub use save::save_pretrained;
+pub use sentence::SentenceLayout;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";

@@ -45,7 +45,6 @@ fn save(
     eos_token_id: &[u32],
     extra: &Map<String, Value>,
 ) -> Result<(), FilesError> {
-    std::fs::create_dir_all(dir).map_err(FileError::new("create", dir))?;
     let mut config = model.config().to_json();
     let eos = match eos_token_id {
         [] => Value::Null,
@@ -54,8 +53,23 @@ fn save(
     };
     config.insert("eos_token_id".to_owned(), eos);
     config.extend(extra.clone());
-    let text = format!("{:#}\n", Value::Object(config));
-    replace(&dir.join(CONFIG), |out| out.write_all(text.as_bytes()))?;
+    write(dir, config, params)
+}
+
+/// Writes a JSON file and its folder.
+pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), FilesError> {
+    let dir = path.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(dir).map_err(FileError::new("create", dir))?;
+    Ok(replace(path, |out| out.write_all(format!("{value:#}\n").as_bytes()))?)
+}
+
+/// Writes config.json and model.safetensors into `dir`, which it makes.
+pub(super) fn write(
+    dir: &Path,
+    config: Map<String, Value>,
+    params: &Params,
+) -> Result<(), FilesError> {
+    write_json(&dir.join(CONFIG), &Value::Object(config))?;
     // transformers refuses files that do not say which framework's layout they have.
     let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     replace(&dir.join(WEIGHTS), |out| write_tensors_to(out, params.merged(), &format))?;

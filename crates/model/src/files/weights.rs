@@ -73,6 +73,14 @@ impl Places<'_> {
         }
     }
 
+    /// Whether there are numbers of this parameter.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Folder(folder) => folder.has(name),
+            Self::Gguf(_, places) => places.contains_key(name),
+        }
+    }
+
     /// The type that a parameter is stored in, where that is one of tensors.
     pub fn dtype(&self, name: &str) -> Result<Option<DType>, FilesError> {
         match self {
@@ -130,8 +138,11 @@ fn gguf_places(
 }
 
 impl Folder {
-    /// Opens every file of tensors in `dir`.
-    pub fn open(dir: &Path, architecture: &Architecture) -> Result<Self, FilesError> {
+    /// Opens every file of tensors in `dir`; `canonical` is the parameter's name for a name there, if it is one.
+    pub fn open(
+        dir: &Path,
+        canonical: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, FilesError> {
         let files = if dir.join(WEIGHTS).exists() {
             vec![TensorFile::open(dir.join(WEIGHTS))?]
         } else if dir.join(INDEX).exists() {
@@ -142,7 +153,7 @@ impl Folder {
         let mut places = BTreeMap::new();
         for (i, file) in files.iter().enumerate() {
             for stored in file.names() {
-                let Some(name) = (architecture.canonical)(&stored) else { continue };
+                let Some(name) = canonical(&stored) else { continue };
                 if places.insert(name.clone(), (i, stored)).is_some() {
                     return Err(FilesError::Twice { dir: dir.to_owned(), name });
                 }
@@ -159,13 +170,19 @@ impl Folder {
         files.chain(is_sharded.then_some(index)).collect()
     }
 
+    /// Whether there are numbers of this parameter.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
     /// How the file names the type of a parameter.
     pub fn stored_as(&self, name: &str) -> Option<String> {
         let (file, stored) = self.places.get(name)?;
         self.files[*file].stored_as(stored)
     }
 
-    fn check(
+    /// Makes sure that there are numbers of the right shape for each parameter, and none beside.
+    pub fn check(
         &mut self,
         wanted: &[(String, Shape)],
         tied: &[(&str, &str)],
@@ -211,7 +228,8 @@ impl Folder {
         Err(FilesError::NotTied { dir: self.dir.clone(), alias, name })
     }
 
-    fn dtype(&self) -> Result<DType, FilesError> {
+    /// The type that all tensors have, judged by the smallest.
+    pub fn dtype(&self) -> Result<DType, FilesError> {
         let count = |(file, stored): &(usize, String)| {
             self.files[*file].shape(stored).map_or(0, |shape| shape.count())
         };

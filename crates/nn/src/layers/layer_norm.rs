@@ -18,7 +18,7 @@ use rappel_tensor::{Init, Param, Scope, Tensor, layer_norm};
 #[derive(Debug, Clone)]
 pub struct LayerNorm {
     weight: Param,
-    bias: Param,
+    bias: Option<Param>,
     eps: f64,
 }
 
@@ -28,14 +28,21 @@ impl LayerNorm {
     pub fn new(scope: &mut Scope<'_>, features: usize, eps: f64) -> Self {
         Self {
             weight: scope.add("weight", [features], Init::ONES),
-            bias: scope.add("bias", [features], Init::ZEROS),
+            bias: Some(scope.add("bias", [features], Init::ZEROS)),
             eps,
         }
+    }
+
+    /// A layer that adds nothing: `bias` is not there.
+    #[track_caller]
+    pub fn without_bias(scope: &mut Scope<'_>, features: usize, eps: f64) -> Self {
+        Self { weight: scope.add("weight", [features], Init::ONES), bias: None, eps }
     }
 
     /// `[.., features]` to the same shape.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        layer_norm(x, &self.weight.tensor(), Some(&self.bias.tensor()), self.eps)
+        let bias = self.bias.as_ref().map(Param::tensor);
+        layer_norm(x, &self.weight.tensor(), bias.as_ref(), self.eps)
     }
 }

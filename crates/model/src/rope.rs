@@ -1,7 +1,8 @@
-//! Options of rotary positions, in both dialects of Hugging Face's configs.
+//! Rotary positions: their options in both dialects of Hugging Face's configs, and the angles of a model's layers.
 
 use rappel_nn::{Rope, RopeScaling};
 use rappel_registry::{InvalidOption, OptionSet, Options, Range, Words};
+use rappel_tensor::{DType, Tensor};
 use serde_json::{Map, Value};
 
 /// How frequencies are stretched beyond the lengths that a model was trained on.
@@ -345,5 +346,38 @@ impl RopeTable {
             (Some(a), Some(b)) if a != 0.0 && b != 0.0 => mscale(a) / mscale(b),
             _ => mscale(1.0),
         }
+    }
+}
+
+/// Cosines and sines of positions, `[time, turned]`.
+pub(crate) type Angles = [Tensor; 2];
+
+/// The kinds of positions that layers have, each once, and which kind each layer has.
+#[derive(Debug)]
+pub(crate) struct Ropes {
+    kinds: Vec<Rope>,
+    of_layer: Vec<Option<usize>>,
+    dtype: DType,
+}
+
+impl Ropes {
+    /// Those of layers, `None` for one that knows nothing of positions; angles get `dtype`.
+    pub fn new<'a>(layers: impl Iterator<Item = Option<&'a Rope>>, dtype: DType) -> Self {
+        let mut kinds: Vec<Rope> = Vec::new();
+        let mut kind = |rope: &Rope| {
+            kinds.iter().position(|kind| kind == rope).unwrap_or_else(|| {
+                kinds.push(rope.clone());
+                kinds.len() - 1
+            })
+        };
+        let of_layer = layers.map(|rope| rope.map(&mut kind)).collect();
+        Self { kinds, of_layer, dtype }
+    }
+
+    /// The angles of each layer at `time` positions from `start` on.
+    pub fn angles(&self, start: usize, time: usize) -> Vec<Option<Angles>> {
+        let angles = |rope: &Rope| rope.angles(start, time, self.dtype);
+        let kinds: Vec<Angles> = self.kinds.iter().map(angles).collect();
+        self.of_layer.iter().map(|kind| kind.map(|kind| kinds[kind].clone())).collect()
     }
 }
