@@ -2,80 +2,9 @@
 
 use std::borrow::Cow;
 
-use ahash::RandomState;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-
 use super::reading::Missing;
+use super::texts::Texts;
 use super::{Format, ReadAs};
-
-/// The number of no text: the cell is missing.
-const MISSING: u32 = u32::MAX;
-
-/// Texts by number, each once, and the number of each cell.
-#[derive(Debug, Clone, Default)]
-struct Texts {
-    different: Different,
-    cells: Vec<u32>,
-}
-
-impl Texts {
-    fn push(&mut self, text: &str) {
-        let number = self.different.number(text);
-        self.cells.push(number);
-    }
-
-    fn append(&mut self, other: &Self) {
-        let numbers: Vec<u32> =
-            other.different.iter().map(|text| self.different.number(text)).collect();
-        let number = |cell: &u32| if *cell == MISSING { MISSING } else { numbers[*cell as usize] };
-        self.cells.extend(other.cells.iter().map(number));
-    }
-}
-
-/// Texts, each once, in the order of their numbers; one after another, for a box each would take most of the time
-/// of a column where nearly all are different.
-#[derive(Debug, Clone, Default)]
-struct Different {
-    texts: String,
-    /// Where each ends.
-    ends: Vec<usize>,
-    hasher: RandomState,
-    numbers: HashTable<(u64, u32)>,
-}
-
-impl Different {
-    /// The number of a text, which is a new one where it was not there.
-    fn number(&mut self, text: &str) -> u32 {
-        let Self { texts, ends, hasher, numbers } = self;
-        let hash = hasher.hash_one(text);
-        let is = |known: &(u64, u32)| known.0 == hash && at(texts, ends, known.1 as usize) == text;
-        match numbers.entry(hash, is, |known| known.0) {
-            Entry::Occupied(known) => known.get().1,
-            Entry::Vacant(free) => {
-                let number = ends.len() as u32;
-                free.insert((hash, number));
-                texts.push_str(text);
-                ends.push(texts.len());
-                number
-            }
-        }
-    }
-
-    fn get(&self, number: u32) -> Option<&str> {
-        let number = number as usize;
-        (number < self.ends.len()).then(|| at(&self.texts, &self.ends, number))
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &str> {
-        (0..self.ends.len()).map(|number| at(&self.texts, &self.ends, number))
-    }
-}
-
-fn at<'a>(texts: &'a str, ends: &[usize], number: usize) -> &'a str {
-    let begin = if number == 0 { 0 } else { ends[number - 1] };
-    &texts[begin..ends[number]]
-}
 
 /// The cells of a column, in one copy.
 #[derive(Debug, Clone)]
@@ -128,7 +57,7 @@ impl Column {
         match &self.cells {
             Cells::Nothing => true,
             Cells::Numbers(numbers) => numbers[row].is_nan(),
-            Cells::Texts(texts) => texts.cells[row] == MISSING,
+            Cells::Texts(texts) => texts.is_missing(row),
         }
     }
 
@@ -137,7 +66,7 @@ impl Column {
     pub fn text(&self, row: usize) -> Option<Cow<'_, str>> {
         match &self.cells {
             Cells::Nothing => None,
-            Cells::Texts(texts) => texts.different.get(texts.cells[row]).map(Into::into),
+            Cells::Texts(texts) => texts.get(row).map(Into::into),
             Cells::Numbers(numbers) => {
                 (!numbers[row].is_nan()).then(|| Cow::Owned(numbers[row].to_string()))
             }
@@ -154,9 +83,9 @@ impl Column {
 
     /// The texts by number, each once, and the number of each cell; those that are missing have one that
     /// no text has. None where the column was not read as text.
-    pub(super) fn texts(&self) -> Option<(Vec<&str>, &[u32])> {
+    pub(super) fn texts(&self) -> Option<(Vec<&str>, Vec<u32>)> {
         let Cells::Texts(texts) = &self.cells else { return None };
-        Some((texts.different.iter().collect(), &texts.cells))
+        Some(texts.distinct())
     }
 
     pub(super) fn holds(&self) -> Holds {
@@ -238,7 +167,7 @@ impl<'a> Builder<'a> {
         match &mut self.cells {
             Cells::Nothing => {}
             Cells::Numbers(numbers) => numbers.push(f64::NAN),
-            Cells::Texts(texts) => texts.cells.push(MISSING),
+            Cells::Texts(texts) => texts.push_missing(),
         }
         self.rows += 1;
     }
@@ -271,7 +200,7 @@ impl<'a> Builder<'a> {
         let mut texts = Texts::default();
         for number in numbers {
             if number.is_nan() {
-                texts.cells.push(MISSING);
+                texts.push_missing();
             } else {
                 texts.push(&number.to_string());
             }
@@ -336,6 +265,7 @@ fn no_date(cell: &str, format: &Format) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::texts::MISSING;
 
     fn column(read_as: ReadAs, cells: &[&str]) -> Column {
         let format = Format::default();
@@ -360,7 +290,7 @@ mod tests {
         assert_eq!(cells.number(3), Some(Err("red".to_owned())));
         let (texts, numbers) = cells.texts().unwrap();
         assert_eq!(texts, ["0.001", "red"]);
-        assert_eq!(*numbers, [0, MISSING, MISSING, 1, MISSING, 1]);
+        assert_eq!(numbers, [0, MISSING, MISSING, 1, MISSING, 1]);
         let numbers = column(ReadAs::Either, &["3.0", "", "0.5"]);
         assert_eq!(numbers.text(0).unwrap(), "3");
         assert_eq!((numbers.text(1), numbers.number(2)), (None, Some(Ok(0.5))));

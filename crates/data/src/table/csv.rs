@@ -10,6 +10,7 @@ use std::path::Path;
 use std::str::Utf8Error;
 
 use csv::{ByteRecord, ErrorKind, ReaderBuilder, StringRecord};
+use memchr::{memchr, memchr_iter, memrchr};
 use rayon::prelude::*;
 
 use super::column::Builder;
@@ -29,7 +30,7 @@ const DELIMITERS: &[u8] = b",;\t|";
 
 pub(super) fn read(path: &Path, usual: u8, reading: &Reading) -> Result<Table, DataError> {
     let mut file = File::open(path).map_err(DataError::read(path))?;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut next) = (Vec::new(), Vec::new());
     let mut ended = fill(&mut file, &mut bytes, BLOCK).map_err(DataError::read(path))?;
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
@@ -41,26 +42,31 @@ pub(super) fn read(path: &Path, usual: u8, reading: &Reading) -> Result<Table, D
     let mut whole = shape.part(1 + line_breaks(&bytes[..header]));
     bytes.drain(..header);
     loop {
-        let cut = if ended { Some(bytes.len()) } else { after_break(&bytes) };
-        let block = &bytes[..cut.unwrap_or(0)];
-        let parts: Result<Vec<Part>, Wrong> =
-            pieces(block).into_par_iter().map(|piece| shape.read(piece)).collect();
+        let cut = if ended { bytes.len() } else { after_break(&bytes) };
+        next.clear();
+        next.extend_from_slice(&bytes[cut..]);
+        bytes.truncate(cut);
+        // Without a line break the block has to grow.
+        let more = next.len() + BLOCK;
+        let (parts, read): (Result<Vec<Part>, Wrong>, _) = rayon::join(
+            || pieces(&bytes).into_par_iter().map(|piece| shape.read(piece)).collect(),
+            || if ended { Ok(true) } else { fill(&mut file, &mut next, more) },
+        );
+        let all_read = read.map_err(DataError::read(path))?;
         if let Ok(parts) = parts {
             whole.append(parts);
-            bytes.drain(..cut.unwrap_or(0));
+            std::mem::swap(&mut bytes, &mut next);
         } else {
+            bytes.append(&mut next);
             file.read_to_end(&mut bytes).map_err(DataError::read(path))?;
-            ended = true;
             let rest = shape.read(&bytes).map_err(|wrong| wrong.after(&whole, path))?;
             whole.append(vec![rest]);
-            bytes.clear();
+            break;
         }
         if ended {
             break;
         }
-        // Without a line break the block has to grow.
-        let more = bytes.len() + BLOCK;
-        ended = fill(&mut file, &mut bytes, more).map_err(DataError::read(path))?;
+        ended = all_read;
     }
     let columns = names.iter().zip(whole.columns);
     let columns = columns.map(|(name, cells)| cells.finish(name)).collect();
@@ -132,25 +138,41 @@ fn ends_in_quotes(record: &[u8], delimiter: u8) -> bool {
 }
 
 fn line_breaks(bytes: &[u8]) -> u64 {
-    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+    memchr_iter(b'\n', bytes).count() as u64
 }
 
-fn after_break(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1)
+/// Where the last line begins.
+fn after_break(bytes: &[u8]) -> usize {
+    memrchr(b'\n', bytes).map_or(0, |at| at + 1)
 }
 
 /// Cuts a block after line breaks.
 fn pieces(mut block: &[u8]) -> Vec<&[u8]> {
     let mut pieces = Vec::new();
     while !block.is_empty() {
-        let long = block.len() > PIECE;
-        let cut =
-            if long { after_break(&block[..PIECE]).unwrap_or(block.len()) } else { block.len() };
+        let cut = match block.get(..PIECE).map_or(0, after_break) {
+            0 => block.len(),
+            cut => cut,
+        };
         let (piece, rest) = block.split_at(cut);
         pieces.push(piece);
         block = rest;
     }
     pieces
+}
+
+/// The text of a piece in which every cell stands as it is and every line ends in the same way as others do: without
+/// quotes, and a carriage return only before a line break.
+fn plain(piece: &[u8]) -> Option<&str> {
+    let ends_a_line = |at: usize| piece.get(at + 1) == Some(&b'\n');
+    let plain = memchr(b'"', piece).is_none() && memchr_iter(b'\r', piece).all(ends_a_line);
+    if plain { std::str::from_utf8(piece).ok() } else { None }
+}
+
+/// What stands between bytes that are ASCII; `str::split` begins its search anew for each.
+fn cut(text: &str, at: u8) -> impl Iterator<Item = &str> {
+    let ends = memchr_iter(at, text.as_bytes()).chain(std::iter::once(text.len()));
+    ends.scan(0, |begin, end| Some(&text[std::mem::replace(begin, end + 1)..end]))
 }
 
 /// What all parts of a file have in common.
@@ -213,6 +235,29 @@ impl<'a> Shape<'a> {
 
     /// The rows of a piece that begins with one; its first line is 0.
     fn read(&self, bytes: &[u8]) -> Result<Part<'a>, Wrong> {
+        match plain(bytes) {
+            Some(text) => self.read_plain(text),
+            None => self.read_records(bytes),
+        }
+    }
+
+    /// Lines whose cells stand as they are: most files are nothing else, and are read twice as fast.
+    fn read_plain(&self, text: &str) -> Result<Part<'a>, Wrong> {
+        let mut part = self.part(0);
+        for (at, line) in (0..).zip(cut(text, b'\n')) {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            // As the reader of records does.
+            if line.is_empty() {
+                continue;
+            }
+            self.check(1 + memchr_iter(self.delimiter, line.as_bytes()).count(), at)?;
+            self.add(&mut part, cut(line, self.delimiter).map(Ok), at)?;
+        }
+        part.next_line = line_breaks(text.as_bytes());
+        Ok(part)
+    }
+
+    fn read_records(&self, bytes: &[u8]) -> Result<Part<'a>, Wrong> {
         let mut reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -319,4 +364,38 @@ pub fn write_csv(
         writer.write_record(row).map_err(refused)?;
     }
     writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All that a reading of rows says: how many, each cell, where each row stands, or what is wrong.
+    fn summary(part: Result<Part, Wrong>) -> String {
+        let part = match part {
+            Ok(part) => part,
+            Err(wrong) => return format!("{} {:?} {}", wrong.line, wrong.column, wrong.reason),
+        };
+        let lines: Vec<u64> = (0..part.rows).map(|row| part.lines.place(row)).collect();
+        let columns: Vec<_> = part.columns.into_iter().map(|cells| cells.finish("c")).collect();
+        let row = |row| columns.iter().map(|c| (c.text(row), c.number(row))).collect::<Vec<_>>();
+        let rows: Vec<_> = (0..part.rows).map(row).collect();
+        format!("{rows:?} {lines:?} {}", part.next_line)
+    }
+
+    proptest! {
+        #[test]
+        fn plain_lines_are_what_the_reader_of_records_makes_of_them(
+            text in "([a0é. -]{0,3}(,|,|\n|\r\n)){0,12}[a0,]{0,4}",
+        ) {
+            let names = ["a".to_owned(), "b".to_owned()];
+            let reading = Reading::default();
+            let shape = Shape { delimiter: b',', names: &names, reading: &reading };
+            let text = plain(text.as_bytes()).unwrap();
+            let (plain, records) = (shape.read_plain(text), shape.read_records(text.as_bytes()));
+            prop_assert_eq!(summary(plain), summary(records));
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod reading;
 mod rows;
 mod section;
 mod target;
+mod texts;
 
 use std::path::{Path, PathBuf};
 
@@ -193,7 +194,7 @@ impl Table {
     pub(crate) fn texts<'a>(
         &self,
         column: &'a Column,
-    ) -> Result<(Vec<&'a str>, &'a [u32]), DataError> {
+    ) -> Result<(Vec<&'a str>, Vec<u32>), DataError> {
         column.texts().ok_or_else(|| {
             self.error(format!(
                 "column `{}` holds names and was not read as text; read the table with TableConfig::read \

