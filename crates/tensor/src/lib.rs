@@ -37,6 +37,7 @@ pub use memory::{MappedFile, PoolStats, pool_stats, release_unused_memory};
 pub use ops::linear_cross_entropy_bytes;
 pub use ops::{AttentionOptions, attention, attention_packed, layer_norm};
 pub use ops::{Comparand, concat, select, stack};
+pub use ops::{Conv2dOptions, conv_transpose2d, conv2d};
 pub use ops::{CrossEntropy, cross_entropy, dropout, embedding, linear_cross_entropy};
 pub use ops::{WeightLayout, linear, mse, one_hot_linear};
 pub use ops::{gated_gelu, gated_gelu_tanh, gated_silu, rms_norm, rms_norm_plus_one, rotary};

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attention;
+pub(crate) mod conv;
 pub(crate) mod copy;
 pub(crate) mod cross_entropy;
 pub(crate) mod cross_entropy_linear;
@@ -21,5 +22,6 @@ pub(crate) mod pair;
 pub(crate) mod parallel;
 pub(crate) mod reduce;
 pub(crate) mod rotary;
+mod scratch;
 pub(crate) mod softmax;
 pub(crate) mod update;

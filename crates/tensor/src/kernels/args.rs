@@ -61,6 +61,54 @@ pub(crate) struct Norm {
     pub plus_one: bool,
 }
 
+/// Sizes and options of one convolution: heights before widths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Convolution {
+    pub batch: usize,
+    pub groups: usize,
+    /// Channels of the input, all groups together.
+    pub inputs: usize,
+    /// Channels of the output, all groups together.
+    pub outputs: usize,
+    /// Of the input.
+    pub size: [usize; 2],
+    pub kernel: [usize; 2],
+    /// Of the output.
+    pub out: [usize; 2],
+    pub stride: [usize; 2],
+    /// Zeros before the first row and column.
+    pub padding: [usize; 2],
+    pub dilation: [usize; 2],
+    pub precision: MatmulPrecision,
+}
+
+impl Convolution {
+    /// Input channels of a group.
+    pub fn group_inputs(&self) -> usize {
+        self.inputs / self.groups
+    }
+
+    /// Output channels of a group.
+    pub fn group_outputs(&self) -> usize {
+        self.outputs / self.groups
+    }
+
+    /// Places of the kernel.
+    pub fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Pixels of a channel of the input.
+    pub fn pixels(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    /// Pixels of a channel of the output.
+    pub fn places(&self) -> usize {
+        self.out[0] * self.out[1]
+    }
+}
+
 /// What is made of the rows of one or two matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowKind {

@@ -10,6 +10,9 @@ pub(crate) mod args;
 pub(crate) mod attention {
     pub(crate) use crate::cpu::attention::{backward, backward_packed, forward};
 }
+pub(crate) mod conv {
+    pub(crate) use crate::cpu::conv::{forward, input_gradient, weight_gradient};
+}
 pub(crate) mod copy {
     pub(crate) use crate::cpu::copy::{accumulate, contiguous, convert, embed, place};
 }

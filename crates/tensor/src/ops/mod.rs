@@ -6,6 +6,8 @@
 mod attention;
 mod compare;
 mod concat;
+mod conv2d;
+mod conv_transpose2d;
 mod cross_entropy;
 mod dropout;
 mod elementwise;
@@ -32,6 +34,8 @@ use crate::tensor::Tensor;
 pub use attention::{AttentionOptions, attention, attention_packed};
 pub use compare::{Comparand, select};
 pub use concat::{concat, stack};
+pub use conv_transpose2d::conv_transpose2d;
+pub use conv2d::{Conv2dOptions, conv2d};
 pub use cross_entropy::{
     CrossEntropy, cross_entropy, linear_cross_entropy, linear_cross_entropy_bytes,
 };
@@ -62,6 +66,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     attention::OPERATION,
     compare::OPERATION,
     concat::OPERATION,
+    conv2d::OPERATION,
+    conv_transpose2d::OPERATION,
     cross_entropy::OPERATION,
     dropout::OPERATION,
     elementwise::OPERATION,

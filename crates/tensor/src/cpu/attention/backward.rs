@@ -1,7 +1,7 @@
 //! The backward pass: tasks are heads of keys and values, with all queries that read them.
 
 use super::rows::{Block, cap, dots, scaled, slopes};
-use super::scratch::{Scratch, padded};
+use crate::cpu::scratch::{Scratch, padded};
 use super::{Heads, KEYS, Number};
 use crate::cpu::gemm::{Float, How, Operand, View, gemm};
 use crate::cpu::parallel::for_pieces;

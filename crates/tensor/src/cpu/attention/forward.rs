@@ -1,7 +1,7 @@
 //! The forward pass: tasks are blocks of queries of one head.
 
 use super::rows::{Block, Running, cap, exponentials, scaled};
-use super::scratch::{Scratch, padded};
+use crate::cpu::scratch::{Scratch, padded};
 use super::{Heads, KEYS, Number};
 use crate::cpu::gemm::{Float, View, gemm};
 use crate::cpu::parallel::{Shared, for_pieces};

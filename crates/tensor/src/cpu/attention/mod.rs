@@ -11,7 +11,7 @@ mod backward;
 mod forward;
 mod mask;
 mod rows;
-mod scratch;
+
 #[cfg(test)]
 mod tests;
 

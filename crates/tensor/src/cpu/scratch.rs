@@ -1,4 +1,4 @@
-//! This thread's memory for a block of scores, kept between tasks.
+//! This thread's memory for what one task computes in pieces, kept between tasks.
 
 use std::cell::Cell;
 
@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// Memory that grows to the largest use and goes back to the thread when dropped.
-pub(super) struct Scratch {
+pub(in crate::cpu) struct Scratch {
     buffer: Option<Buffer>,
     used: usize,
 }
@@ -39,6 +39,6 @@ impl Drop for Scratch {
 }
 
 /// Bytes that a part takes.
-pub(super) fn padded<T: Element>(count: usize) -> usize {
+pub(in crate::cpu) fn padded<T: Element>(count: usize) -> usize {
     (count * size_of::<T>()).next_multiple_of(ALIGNMENT)
 }
