@@ -4,76 +4,14 @@ use rappel_tensor::{
     AttentionOptions, DType, Tensor, attention, attention_packed, gated_gelu, gated_gelu_tanh,
     layer_norm, rms_norm, rms_norm_plus_one, rotary,
 };
-use rappel_testkit::{Golden, assert_close};
+use rappel_testkit::Golden;
 
-/// What a case computes, from its inputs; outputs in the order of their names.
-type Function = dyn Fn(&Golden, &str, &[Tensor]) -> Vec<Tensor>;
+mod parity;
+use parity::{Function, argument, tensor};
 
-/// The agreement that double precision reaches; the softmax of huge scores loses digits.
-fn tolerance(case: &str, dtype: DType) -> f64 {
-    match (dtype, case) {
-        (DType::F64, "attention/causal_large_scores") => 1e-8,
-        (DType::F64, _) => 1e-10,
-        (_, "attention/causal_large_scores") => 2e-1,
-        _ => 1e-3,
-    }
-}
-
-/// The cases of an operation.
-fn cases(golden: &Golden, op: &str) -> Vec<String> {
-    let prefix = format!("{op}/");
-    let mut cases: Vec<String> = golden
-        .names(&prefix)
-        .map(|name| name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/"))
-        .collect();
-    cases.dedup();
-    assert!(cases.len() > 2, "{op} has cases");
-    cases
-}
-
-fn tensor(golden: &Golden, name: &str, dtype: DType) -> Tensor {
-    let (shape, values) = golden.f64(name);
-    Tensor::from_slice(&values, &shape[..]).to_dtype(dtype)
-}
-
-/// An option of a case, from the metadata.
-fn argument(golden: &Golden, case: &str, name: &str) -> Option<f64> {
-    let cases: serde_json::Value = golden.meta("cases");
-    let case = cases.as_array().unwrap().iter().find(|c| c["name"] == case).unwrap();
-    let value = &case["args"][name];
-    value.as_bool().map(|b| f64::from(u8::from(b))).or_else(|| value.as_f64())
-}
-
-/// Runs every case of `op` with the `inputs` it has, and compares outputs and all gradients.
+/// Compares every case of an operation.
 fn check(op: &str, inputs: &[&str], outputs: &[&str], function: &Function) {
-    let golden = Golden::load("ops_torch");
-    for case in cases(&golden, op) {
-        for dtype in [DType::F64, DType::F32] {
-            let name = |kind: &str, what: &str| format!("{case}/{kind}/{what}");
-            let given: Vec<&str> =
-                inputs.iter().copied().filter(|i| golden.contains(&name("in", i))).collect();
-            let leaves: Vec<Tensor> = given
-                .iter()
-                .map(|input| tensor(&golden, &name("in", input), dtype).requires_grad())
-                .collect();
-            let results = function(&golden, &case, &leaves);
-            let rtol = tolerance(&case, dtype);
-            let mut loss = Tensor::scalar(0.0, dtype);
-            for (result, output) in results.iter().zip(outputs) {
-                let (shape, want) = golden.f64(&name("out", output));
-                assert_eq!(result.shape()[..], shape[..], "{case}");
-                let what = format!("{case} {output} {dtype}");
-                assert_close(&result.to_f64_vec(), &want, rtol, &what);
-                loss = loss + (result * tensor(&golden, &name("grad_out", output), dtype)).sum();
-            }
-            let grads = loss.backward();
-            for (leaf, input) in leaves.iter().zip(&given) {
-                let (_, want) = golden.f64(&name("grad_in", input));
-                let got = grads.of(leaf).unwrap().to_f64_vec();
-                assert_close(&got, &want, rtol, &format!("{case} gradient of {input} {dtype}"));
-            }
-        }
-    }
+    parity::check("ops_torch", op, inputs, outputs, function);
 }
 
 /// The weight, or ones where the case has none.

@@ -203,3 +203,63 @@ pub(crate) struct Saved {
     /// The logarithm of the sum of exponentials of each query.
     pub lse: Tensor,
 }
+
+/// Windows of an image whose largest element is taken: heights before widths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    /// Of the input.
+    pub size: [usize; 2],
+    pub kernel: [usize; 2],
+    /// Of the output.
+    pub out: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+    pub dilation: [usize; 2],
+}
+
+/// A linear map along one dimension, of few elements for each result.
+#[derive(Clone, Debug)]
+pub(crate) struct Taps {
+    /// Where the elements of each result end; they begin where those of the one before end.
+    pub ends: Vec<usize>,
+    /// Which elements.
+    pub index: Vec<usize>,
+    /// What each is multiplied by.
+    pub weight: Vec<f64>,
+}
+
+impl Taps {
+    /// The map whose result `i` is the sum of `taps(i)`, elements with what they are multiplied by.
+    pub fn new<I: IntoIterator<Item = (usize, f64)>>(
+        results: usize,
+        taps: impl Fn(usize) -> I,
+    ) -> Self {
+        let mut map = Self { ends: Vec::new(), index: Vec::new(), weight: Vec::new() };
+        for i in 0..results {
+            for (index, weight) in taps(i) {
+                map.index.push(index);
+                map.weight.push(weight);
+            }
+            map.ends.push(map.index.len());
+        }
+        map
+    }
+
+    /// The elements of result `i`, with what they are multiplied by.
+    pub fn of(&self, i: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        let range = start..self.ends[i];
+        self.index[range.clone()].iter().copied().zip(self.weight[range].iter().copied())
+    }
+
+    /// The map back, from results to `elements`.
+    pub fn transposed(&self, elements: usize) -> Self {
+        let mut lists = vec![Vec::new(); elements];
+        for result in 0..self.ends.len() {
+            for (index, weight) in self.of(result) {
+                lists[index].push((result, weight));
+            }
+        }
+        Self::new(elements, |i| lists[i].iter().copied())
+    }
+}

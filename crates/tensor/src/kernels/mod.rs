@@ -46,11 +46,20 @@ pub(crate) mod norm {
 pub(crate) mod one_hot {
     pub(crate) use crate::cpu::one_hot::{add_to_columns, sum_columns};
 }
+pub(crate) mod planes {
+    pub(crate) use crate::cpu::planes::{affine, combine, moments, products};
+}
+pub(crate) mod pool {
+    pub(crate) use crate::cpu::pool::{max, spread};
+}
 pub(crate) mod reduce {
     pub(crate) use crate::cpu::reduce::{squares_of, sum_middle, sum_of_rows, sum_of_squares};
 }
 pub(crate) mod rotary {
     pub(crate) use crate::cpu::rotary::rotate;
+}
+pub(crate) mod separable {
+    pub(crate) use crate::cpu::separable::apply;
 }
 pub(crate) mod softmax {
     pub(crate) use crate::cpu::softmax::rows;

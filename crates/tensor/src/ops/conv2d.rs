@@ -179,8 +179,7 @@ mod tests {
                 for place in 0..height * width {
                     let mut sum = 0.0;
                     for tap in 0..sw[1] * sw[2] * sw[3] {
-                        let (i, ky, kx) =
-                            (tap / (sw[2] * sw[3]), tap / sw[3] % sw[2], tap % sw[3]);
+                        let (i, ky, kx) = (tap / (sw[2] * sw[3]), tap / sw[3] % sw[2], tap % sw[3]);
                         let at = |axis: usize, out: usize, k: usize| {
                             (out * options.stride[axis] + k * options.dilation[axis])
                                 .checked_sub(options.padding[axis])
@@ -214,8 +213,7 @@ mod tests {
     fn large_convolutions_are_what_the_definition_says() {
         for (sx, sw, groups) in LARGE {
             for (stride, padding) in [([1, 1], [0, 0]), ([2, 3], [1, 2])] {
-                let options =
-                    Conv2dOptions { stride, padding, groups, ..Conv2dOptions::default() };
+                let options = Conv2dOptions { stride, padding, groups, ..Conv2dOptions::default() };
                 let x = Tensor::randn(sx, DType::F64, Key::new(1));
                 let w = Tensor::randn(sw, DType::F64, Key::new(2));
                 let found = conv2d(&x, &w, None, &options).to_f64_vec();

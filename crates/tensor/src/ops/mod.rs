@@ -4,6 +4,8 @@
 //! with the list, and differentiates every sample numerically.
 
 mod attention;
+mod avg_pool2d;
+mod batch_norm;
 mod compare;
 mod concat;
 mod conv2d;
@@ -15,9 +17,12 @@ mod embedding;
 mod extrema;
 mod gated;
 mod gather;
+mod group_norm;
+mod interpolate;
 mod layer_norm;
 mod linear;
 mod matmul;
+mod max_pool2d;
 mod mse;
 mod one_hot_linear;
 mod rms_norm;
@@ -32,6 +37,8 @@ mod unary;
 use crate::tensor::Tensor;
 
 pub use attention::{AttentionOptions, attention, attention_packed};
+pub use avg_pool2d::{Pool2dOptions, adaptive_avg_pool2d, avg_pool2d};
+pub use batch_norm::{BatchMoments, batch_norm, batch_norm_training};
 pub use compare::{Comparand, select};
 pub use concat::{concat, stack};
 pub use conv_transpose2d::conv_transpose2d;
@@ -42,8 +49,11 @@ pub use cross_entropy::{
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use gated::{gated_gelu, gated_gelu_tanh, gated_silu};
+pub use group_norm::group_norm;
+pub use interpolate::{Interpolation, interpolate};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
+pub use max_pool2d::max_pool2d;
 pub use mse::mse;
 pub use one_hot_linear::one_hot_linear;
 pub use rms_norm::{rms_norm, rms_norm_plus_one};
@@ -64,6 +74,8 @@ pub(crate) struct Operation {
 #[cfg(test)]
 pub(crate) const OPERATIONS: &[Operation] = &[
     attention::OPERATION,
+    avg_pool2d::OPERATION,
+    batch_norm::OPERATION,
     compare::OPERATION,
     concat::OPERATION,
     conv2d::OPERATION,
@@ -75,9 +87,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     extrema::OPERATION,
     gated::OPERATION,
     gather::OPERATION,
+    group_norm::OPERATION,
+    interpolate::OPERATION,
     layer_norm::OPERATION,
     linear::OPERATION,
     matmul::OPERATION,
+    max_pool2d::OPERATION,
     mse::OPERATION,
     one_hot_linear::OPERATION,
     rms_norm::OPERATION,

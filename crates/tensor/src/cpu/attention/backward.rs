@@ -1,10 +1,10 @@
 //! The backward pass: tasks are heads of keys and values, with all queries that read them.
 
 use super::rows::{Block, cap, dots, scaled, slopes};
-use crate::cpu::scratch::{Scratch, padded};
 use super::{Heads, KEYS, Number};
 use crate::cpu::gemm::{Float, How, Operand, View, gemm};
 use crate::cpu::parallel::for_pieces;
+use crate::cpu::scratch::{Scratch, padded};
 use crate::dtype::Element;
 use crate::kernels::args::{Problem, Saved};
 use crate::profile::timed;

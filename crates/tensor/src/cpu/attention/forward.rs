@@ -1,10 +1,10 @@
 //! The forward pass: tasks are blocks of queries of one head.
 
 use super::rows::{Block, Running, cap, exponentials, scaled};
-use crate::cpu::scratch::{Scratch, padded};
 use super::{Heads, KEYS, Number};
 use crate::cpu::gemm::{Float, View, gemm};
 use crate::cpu::parallel::{Shared, for_pieces};
+use crate::cpu::scratch::{Scratch, padded};
 use crate::dtype::DType;
 use crate::kernels::args::Problem;
 use crate::profile::timed;

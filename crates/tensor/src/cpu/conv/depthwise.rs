@@ -132,7 +132,8 @@ impl<T: Number> Forward<'_, T> {
                     }
                 },
                 |i, n| {
-                    let old = std::array::from_fn(|r| T::load_partial::<S>(y.add(r * width + i), n));
+                    let old =
+                        std::array::from_fn(|r| T::load_partial::<S>(y.add(r * width + i), n));
                     for (r, sum) in sums(i, old).into_iter().enumerate() {
                         T::store_partial::<S>(sum, y.add(r * width + i), n);
                     }
@@ -192,7 +193,10 @@ impl<T: Number> Kernel for InputGradient<'_, T> {
                         width,
                         |i| {
                             let sum = T::load::<S>(to.add(i));
-                            T::store::<S>(T::load::<S>(grad.add(i)).mul_add(factor, sum), to.add(i));
+                            T::store::<S>(
+                                T::load::<S>(grad.add(i)).mul_add(factor, sum),
+                                to.add(i),
+                            );
                         },
                         |i, n| {
                             let sum = T::load_partial::<S>(to.add(i), n);
@@ -254,7 +258,8 @@ impl<T: Number> Kernel for WeightGradient<'_, T> {
             for (sums, at) in groups.zip(self.taps.at.chunks(SIDE_BY_SIDE)) {
                 let mut lanes = [T::Wide::<S>::of(0.0); SIDE_BY_SIDE];
                 // A missing tap reads what the first does, for nothing.
-                let at: [usize; SIDE_BY_SIDE] = std::array::from_fn(|t| *at.get(t).unwrap_or(&at[0]));
+                let at: [usize; SIDE_BY_SIDE] =
+                    std::array::from_fn(|t| *at.get(t).unwrap_or(&at[0]));
                 for (r, grad) in self.grad.chunks_exact(width).enumerate() {
                     let (grad, from) = (grad.as_ptr(), padded.add(r * plane.step()));
                     let mut add = |i: usize, grad: T::Wide<S>| {

@@ -132,7 +132,11 @@ impl Plane {
                         let (from, end, column) = self.inside(remainder);
                         let plane = plane.add(remainder * self.width);
                         if stride == 1 {
-                            add::<T, S>(plane.wrapping_add(from), x.wrapping_add(column), end - from);
+                            add::<T, S>(
+                                plane.wrapping_add(from),
+                                x.wrapping_add(column),
+                                end - from,
+                            );
                         } else {
                             for i in from..end {
                                 let to = x.add(column + (i - from) * stride);

@@ -186,8 +186,7 @@ pub(super) fn input_gradient<T: Number>(
     bias: Option<&Tensor>,
     dx: &mut Tensor,
 ) {
-    let tasks =
-        |blocks: &Blocks| conv.groups * blocks.image_blocks() * blocks.channel_blocks(conv);
+    let tasks = |blocks: &Blocks| conv.groups * blocks.image_blocks() * blocks.channel_blocks(conv);
     let work = Work::new(conv, tasks);
     let (blocks, outputs) = (work.blocks, conv.group_outputs());
     let channel_blocks = blocks.channel_blocks(conv);
@@ -295,7 +294,8 @@ fn add_transposed<T: Number>(
         let chosen = line * LINE..outputs.min((line + 1) * LINE);
         for row in 0..depth {
             for o in chosen.clone() {
-                let part = |part: usize| sums[((part * groups + group) * depth + row) * outputs + o];
+                let part =
+                    |part: usize| sums[((part * groups + group) * depth + row) * outputs + o];
                 let sum = (1..parts).fold(part(0), |sum, i| sum + part(i));
                 // SAFETY: tasks write the rows of different outputs.
                 unsafe {
