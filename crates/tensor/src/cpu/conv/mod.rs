@@ -29,10 +29,13 @@ fn count(conv: &Convolution, dtype: DType) -> Timer {
     timed("convolution", flops, dtype.size() as f64 * (moved + outputs * taps))
 }
 
+/// Outputs of one input channel up to which gradients are added up tap by tap: of more, products are faster.
+const MOST_OUTPUTS: usize = 8;
+
 /// Runs a function of [`product`] or [`depthwise`] in the type of the numbers.
 macro_rules! choose {
-    ($conv:expr, $dtype:expr, $function:ident($($argument:expr),*)) => {
-        match ($dtype, $conv.group_inputs() == 1) {
+    ($conv:expr, $dtype:expr, $most:expr, $function:ident($($argument:expr),*)) => {
+        match ($dtype, $conv.group_inputs() == 1 && $conv.group_outputs() <= $most) {
             (DType::F32, false) => product::$function::<f32>($conv, $($argument),*),
             (DType::F64, false) => product::$function::<f64>($conv, $($argument),*),
             (DType::F32, true) => depthwise::$function::<f32>($conv, $($argument),*),
@@ -48,7 +51,7 @@ pub(crate) fn forward(conv: &Convolution, x: &Tensor, w: &Tensor, bias: Option<&
     let _timer = count(conv, x.dtype());
     let shape = [conv.batch, conv.outputs, conv.out[0], conv.out[1]];
     let mut out = Tensor::uninit(shape.into(), x.dtype());
-    choose!(conv, x.dtype(), forward(x, w, bias, &mut out));
+    choose!(conv, x.dtype(), usize::MAX, forward(x, w, bias, &mut out));
     out
 }
 
@@ -63,7 +66,7 @@ pub(crate) fn input_gradient(
     let _timer = count(conv, grad.dtype());
     let shape = [conv.batch, conv.inputs, conv.size[0], conv.size[1]];
     let mut dx = Tensor::uninit(shape.into(), grad.dtype());
-    choose!(conv, grad.dtype(), input_gradient(grad, w, bias, &mut dx));
+    choose!(conv, grad.dtype(), MOST_OUTPUTS, input_gradient(grad, w, bias, &mut dx));
     dx
 }
 
@@ -75,7 +78,7 @@ pub(crate) fn weight_gradient(
     target: &mut Target<'_>,
 ) {
     let _timer = count(conv, grad.dtype());
-    choose!(conv, grad.dtype(), weight_gradient(grad, x, target));
+    choose!(conv, grad.dtype(), MOST_OUTPUTS, weight_gradient(grad, x, target));
 }
 
 /// Writes each channel's bias, or zero, to a whole channel.
