@@ -30,6 +30,14 @@ pub enum DataError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Images that cannot be read or do not fit.
+    #[error("{path}: {reason}")]
+    Image {
+        /// The image, or the file or folder that says which there are.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A file that cannot be written.
     #[error(transparent)]
     Write(#[from] FileError),

@@ -36,6 +36,7 @@ mod corpus;
 mod counts;
 mod dataset;
 mod error;
+mod image;
 mod mix;
 mod modular_arithmetic;
 mod order;
@@ -61,6 +62,10 @@ pub use config::{DATA, DataConfig, DataSection, TextOptions, TokenizerChoice};
 pub use corpus::{Corpus, Document};
 pub use dataset::{Dataset, HeldOut};
 pub use error::DataError;
+pub use image::{
+    Augmentation, AutoAugment, Image, ImageBatch, ImageConfig, ImageProcessing, ImageSet,
+    Normalization, OnBadRow, ReadImages, Resampling,
+};
 pub use modular_arithmetic::{ModularArithmetic, ModularArithmeticOptions, Operation, Pairs};
 pub use order::{BatchSize, Drawing, Order};
 pub use permutation::Permutation;

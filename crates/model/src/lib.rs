@@ -34,6 +34,7 @@ mod encoders;
 mod files;
 mod generate;
 mod gguf_dialect;
+mod image_models;
 mod language_model;
 mod predictors;
 mod rope;
@@ -59,11 +60,15 @@ pub use files::{
     EncoderFiles, FilesError, ModelFiles, Pretrained, PretrainedEncoder, SentenceLayout,
     load_pretrained, load_weights, save_pretrained,
 };
+pub use files::{ImageModelFiles, PretrainedImageModel};
 pub use generate::{
     Chosen, GenerateError, GenerateOptions, Generation, Generations, Stop, check_prompt, generate,
     generate_together,
 };
 pub use gguf_dialect::GgufDialect;
+pub use image_models::{
+    ConfigureImageModel, IMAGE_MODELS, ImageModel, ImageModelConfig, ImageShape, image_model_dtype,
+};
 pub use language_model::{LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
 pub use rope::{RopeOptions, RopeParameters, RopeTable, RopeType};

@@ -28,8 +28,8 @@ mod values;
 pub use forward::Forward;
 pub use head::Head;
 pub use layers::{
-    Activation, Dropout, Embedding, Features, GatedMlp, LayerNorm, Linear, Mlp, RmsNorm,
-    TransposedLinear,
+    Activation, BatchNorm2d, Conv2d, Dropout, Embedding, Features, GatedMlp, GroupNorm, LayerNorm,
+    Linear, Mlp, RmsNorm, TransposedLinear,
 };
 pub use output::Output;
 pub use regularized::regularized_cross_entropy;

@@ -82,7 +82,7 @@ impl Labels {
         Ok(Self { names, problem })
     }
 
-    fn to_json(&self) -> Map<String, Value> {
+    pub(crate) fn to_json(&self) -> Map<String, Value> {
         let names = self.names.iter().enumerate();
         let id2label: Map<String, Value> =
             names.clone().map(|(i, name)| (i.to_string(), name.clone().into())).collect();

@@ -6,6 +6,7 @@
 mod encoder;
 mod error;
 pub mod gguf;
+mod image;
 mod load;
 mod save;
 mod sentence;
@@ -13,6 +14,7 @@ mod weights;
 
 pub use encoder::{EncoderFiles, PretrainedEncoder};
 pub use error::FilesError;
+pub use image::{ImageModelFiles, PretrainedImageModel};
 pub use load::{ModelFiles, Pretrained, load_pretrained, load_weights};
 pub use save::save_pretrained;
 pub use sentence::SentenceLayout;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rappel_files::{FileError, replace};
-use rappel_tensor::{Params, write_tensors_to};
+use rappel_tensor::{Params, Tensor, write_tensors_to};
 use serde_json::{Map, Value};
 
 use super::{CONFIG, FilesError, Pretrained, WEIGHTS};
@@ -69,9 +69,18 @@ pub(super) fn write(
     config: Map<String, Value>,
     params: &Params,
 ) -> Result<(), FilesError> {
+    write_tensors(dir, config, params.merged())
+}
+
+/// Writes config.json and these tensors as model.safetensors into `dir`, which it makes.
+pub(super) fn write_tensors(
+    dir: &Path,
+    config: Map<String, Value>,
+    tensors: Vec<(String, Tensor)>,
+) -> Result<(), FilesError> {
     write_json(&dir.join(CONFIG), &Value::Object(config))?;
     // transformers refuses files that do not say which framework's layout they have.
     let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-    replace(&dir.join(WEIGHTS), |out| write_tensors_to(out, params.merged(), &format))?;
+    replace(&dir.join(WEIGHTS), |out| write_tensors_to(out, tensors, &format))?;
     Ok(())
 }

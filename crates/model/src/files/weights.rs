@@ -175,6 +175,17 @@ impl Folder {
         self.places.contains_key(name)
     }
 
+    /// A whole number that a file holds under this name, where one does.
+    pub fn whole_number(&self, stored: &str) -> Result<Option<i64>, FilesError> {
+        let holds = |file: &&TensorFile| {
+            file.dtype(stored) == Some(DType::I64)
+                && file.shape(stored).is_some_and(|shape| shape.count() == 1)
+        };
+        let file = self.files.iter().find(holds);
+        let tensor = file.map(|file| file.tensor(stored)).transpose()?;
+        Ok(tensor.map(|tensor| tensor.to_vec::<i64>()[0]))
+    }
+
     /// How the file names the type of a parameter.
     pub fn stored_as(&self, name: &str) -> Option<String> {
         let (file, stored) = self.places.get(name)?;

@@ -1,6 +1,6 @@
 //! Weights that are functions of other parameters.
 
-use super::{Arenas, Built, Init, Params, ParamsError, read, write};
+use super::{Arenas, Built, Init, Params, ParamsError, read, running, write};
 use crate::autograd::no_grad;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -202,7 +202,7 @@ impl Params {
     }
 
     /// Moves what forms keep beside what is trained after that has changed: a step of power iteration
-    /// for each spectral norm. For a training loop to call after each step.
+    /// for each spectral norm, and the moves of [`Running`](crate::Running) numbers. For a training loop to call after each step.
     ///
     /// # Errors
     /// [`ParamsError::InUse`] while a tensor made from a parameter is alive.
@@ -210,11 +210,15 @@ impl Params {
         let formed = read(&self.shared).formed.clone();
         let mut iterated =
             formed.iter().filter(|formed| formed.form == Form::SpectralNorm).peekable();
-        if iterated.peek().is_none() {
+        let moved = self.take_moves();
+        if iterated.peek().is_none() && moved.is_empty() {
             return Ok(());
         }
         self.update(|arenas| {
             iterated.for_each(|formed| formed.iterate(arenas.built, 1));
+            for (index, moves) in &moved {
+                running::make(arenas, *index, moves);
+            }
         })
     }
 }

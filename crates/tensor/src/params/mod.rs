@@ -10,6 +10,7 @@ mod init;
 mod layout;
 #[allow(unsafe_code)]
 mod open;
+mod running;
 mod scope;
 mod stream;
 
@@ -34,6 +35,7 @@ pub use init::Init;
 pub use layout::{ArenaLayout, Entry};
 pub(crate) use layout::{FLOATS, Slot, float_index};
 pub use open::{Arenas, OpenParam};
+pub use running::Running;
 pub use scope::Scope;
 pub(crate) use stream::Streamed;
 
@@ -80,6 +82,8 @@ struct State {
     /// Which weights have a form, and those that have one.
     choose: Option<Choose>,
     formed: Vec<Formed>,
+    /// Positions of numbers that passes move, and the moves that are to be made.
+    running: Vec<(usize, running::Moves)>,
     built: Option<Built>,
 }
 
@@ -244,6 +248,7 @@ impl Params {
             entries: Vec::new(),
             choose: None,
             formed: Vec::new(),
+            running: Vec::new(),
             built: None,
         };
         Self { shared: Arc::new(RwLock::new(state)) }

@@ -47,4 +47,17 @@ impl<'a> Scope<'a> {
         let entry = Entry::new(self.path(name), shape.into(), self.dtype, init);
         self.params.register(entry)
     }
+
+    /// Registers what is not trained: in single precision at least.
+    #[track_caller]
+    pub(super) fn add_constant(
+        &mut self,
+        name: &str,
+        shape: Shape,
+        init: Init,
+    ) -> (Param, &Params) {
+        let mut entry = Entry::new(self.path(name), shape, self.dtype.accumulator(), init);
+        entry.trainable = false;
+        (self.params.register(entry), self.params)
+    }
 }
