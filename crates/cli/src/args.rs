@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    cache, completions, convert, eval, generate, inspect, list, lr_find, man, predict, replay,
-    schedule, surface, train,
+    cache, completions, convert, embed, eval, generate, inspect, list, lr_find, man, predict,
+    replay, schedule, surface, train,
 };
 use crate::environment::MOST_THREADS;
 
@@ -19,6 +19,7 @@ Examples:
   rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-new-tokens 100
   rappel eval --model runs/quickstart-1/model --file src/main.rs
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv
+  rappel embed --model all-MiniLM-L6-v2 --file texts.txt --out embeddings.npy
   rappel inspect runs/tabular-1 --file test.csv
   rappel convert runs/quickstart-1 --to model.gguf --dtype q8_0
   rappel list optimizers adamw
@@ -53,6 +54,7 @@ enum Command {
     Convert(convert::Args),
     List(list::Args),
     LrFind(lr_find::Args),
+    Embed(embed::Args),
     Predict(predict::Args),
     Replay(replay::Args),
     Schedule(schedule::Args),
@@ -75,6 +77,7 @@ impl Cli {
             Command::Convert(args) => convert::run(&args),
             Command::List(args) => list::run(&args),
             Command::LrFind(args) => lr_find::run(&args, self.quiet),
+            Command::Embed(args) => embed::run(&args, self.quiet),
             Command::Predict(args) => predict::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Schedule(args) => schedule::run(&args),

@@ -11,6 +11,7 @@ const COMMANDS: &[&[&str]] = &[
     &["eval"],
     &["inspect"],
     &["convert"],
+    &["embed"],
     &["predict"],
     &["list"],
     &["lr-find"],

@@ -29,7 +29,7 @@ pub fn read_texts(path: &Path, column: &str) -> Result<Vec<Document>, DataError>
         let reading = Reading {
             format: Format { missing_values: Vec::new(), ..Format::default() },
             columns: [(column.to_owned(), ReadAs::Text)].into(),
-            ..Reading::default()
+            others: ReadAs::Nothing,
         };
         let table = Table::read_as(path, &reading)?;
         let cells = table.column(column)?;

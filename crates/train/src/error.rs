@@ -230,6 +230,22 @@ pub enum TrainError {
         /// Of the text.
         tokens: usize,
     },
+    /// A text for an encoder that has no tokens.
+    #[error("{text}: an empty text, for which the tokenizer makes no token; leave it out")]
+    EmptyText {
+        /// Where it stands.
+        text: String,
+    },
+    /// An encoder without a way to make embeddings.
+    #[error(
+        "{}: has no modules.json, which says how embeddings are made of the states of tokens; choose with --pooling \
+         mean or --pooling cls",
+        folder.display()
+    )]
+    NoPooling {
+        /// The model.
+        folder: PathBuf,
+    },
     /// A metric that the task does not measure, or that is not defined for the rows of a table.
     #[error("{reason}")]
     Metric {

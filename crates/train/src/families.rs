@@ -1,5 +1,6 @@
 //! Every registry that a config can name entries of.
 
+use rappel_model::ENCODERS;
 use rappel_optim::{AVERAGES, OPTIMIZERS};
 use rappel_registry::{Family, Field, Kind};
 use rappel_regularize::REGULARIZERS;
@@ -19,8 +20,8 @@ pub fn families() -> Vec<(String, &'static dyn Family)> {
             families.push(family);
         }
     }
-    let shared: [&'static dyn Family; 6] =
-        [&OPTIMIZERS, &SCHEDULES, &REGULARIZERS, &AVERAGES, &SINKS, &FUNCTIONS];
+    let shared: [&'static dyn Family; 7] =
+        [&ENCODERS, &OPTIMIZERS, &SCHEDULES, &REGULARIZERS, &AVERAGES, &SINKS, &FUNCTIONS];
     let named = |family: &'static dyn Family| (format!("{}s", family.kind()), family);
     families.into_iter().chain(shared).map(named).collect()
 }

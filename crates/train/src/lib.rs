@@ -60,10 +60,10 @@ pub use lr_find::{LrFind, LrFound, RangePoint, Trial, lr_find};
 pub use memory::{Needs, Shortage};
 pub use metrics::{Metric, Validation};
 pub use models::{
-    Converted, Equation, EvaluateOptions, Evaluation, GeneratedText, GenerationConfig, Importance,
-    Importances, KINDS, LanguageSummary, ModelKind, Output, Permuting, Predictions, Pretrained,
-    Prompt, Scores, Speed, TabularModel, TensorGroup, TextOptions, TrainedModel, convert,
-    load_language_model, load_model, model_folder,
+    Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary, Equation, EvaluateOptions,
+    Evaluation, GeneratedText, GenerationConfig, Importance, Importances, KINDS, LanguageSummary,
+    ModelKind, Output, Permuting, Predictions, Pretrained, Prompt, Scores, Speed, TabularModel,
+    TensorGroup, TextOptions, TrainedModel, convert, load_language_model, load_model, model_folder,
 };
 pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, Show, TableTarget};
 pub use observer::{Notes, Observer};

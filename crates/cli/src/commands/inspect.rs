@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use rappel_model::EncoderTask;
 use rappel_train::{
-    Equation, Importance, Importances, LanguageSummary, Permuting, TabularModel, TensorGroup,
-    model_folder,
+    EncoderSummary, Equation, Importance, Importances, LanguageSummary, Permuting, TabularModel,
+    TensorGroup, model_folder,
 };
 use serde_json::{Value, json};
 
@@ -32,8 +33,8 @@ use crate::output::{print, say};
 /// metric gets, as in scikit-learn's permutation_importance. 0: the model does not use the column. Correlated
 /// columns share their importance: each may be near 0. Use rows that the model was not trained on.
 ///
-/// A language model: its architecture, parameters, shapes and types as stored, tokenizer, chat template, and how much
-/// memory it takes.
+/// A language model or an encoder of texts: its architecture, parameters, shapes and types as stored, tokenizer, chat
+/// template or head, and how much memory it takes.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -66,8 +67,13 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = model_folder(&args.model)?;
-    let told =
-        if TabularModel::is_in(&folder) { table(args, &folder)? } else { language(args, &folder)? };
+    let told = if TabularModel::is_in(&folder) {
+        table(args, &folder)?
+    } else if EncoderSummary::is_in(&folder) {
+        encoder(args, &folder)?
+    } else {
+        language(args, &folder)?
+    };
     print(&told)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -191,12 +197,7 @@ fn task(model: &TabularModel) -> &'static str {
 }
 
 fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
-    if args.file.is_some() {
-        anyhow::bail!(
-            "{} is a language model, which reads no table: leave out --file",
-            args.model.display()
-        );
-    }
+    reads_no_table(args, "a language model")?;
     let LanguageSummary {
         architecture,
         dtype,
@@ -210,7 +211,6 @@ fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
         training_bytes,
     } = LanguageSummary::read(folder)?;
     if args.json {
-        let tensor = |TensorGroup { name, shape, stored, count }: &TensorGroup| json!({ "name": name, "shape": shape.to_vec(), "stored": stored, "count": count });
         let tokenizer = tokenizer.map(|(kind, size)| json!({ "kind": kind, "vocab_size": size }));
         let object = json!({
             "model": architecture,
@@ -222,17 +222,10 @@ fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
             "chat_template": chat_template,
             "inference_bytes": inference_bytes,
             "training_bytes": training_bytes,
-            "tensors": tensors.iter().map(tensor).collect::<Vec<_>>(),
+            "tensors": tensors_json(&tensors),
         });
         return Ok(format!("{object}\n"));
     }
-    let tokenizer = tokenizer
-        .map_or_else(|| "none".to_owned(), |(kind, size)| format!("{kind}, {size} tokens"));
-    let heads = ["parameter", "shape", "stored", "count", "numbers"].map(str::to_owned).to_vec();
-    let row = |TensorGroup { name, shape, stored, count }: &TensorGroup| {
-        let numbers = (shape.count() * count).to_string();
-        vec![name.clone(), shape.to_string(), stored.clone(), count.to_string(), numbers]
-    };
     let template = chat_template
         .map_or("none".to_owned(), |template| format!("{} characters", template.chars().count()));
     let [inference, training] =
@@ -241,8 +234,111 @@ fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
         "model       {architecture}\nparameters  {parameters}, {dtype}\nvocabulary  {vocab_size} tokens\n\
          positions   {max_positions}\ntokenizer   {}\ntemplate    {template}\n\
          memory      {inference} to generate with all positions, {training} to train with AdamW, and activations\n\n{}",
-        one_line(&tokenizer),
-        aligned([heads].into_iter().chain(tensors.iter().map(row)).collect())
+        tokenizer_text(tokenizer.as_ref()),
+        tensors_text(&tensors)
+    ))
+}
+
+fn reads_no_table(args: &Args, is: &str) -> anyhow::Result<()> {
+    let model = args.model.display();
+    anyhow::ensure!(args.file.is_none(), "{model} is {is}, which reads no table: leave out --file");
+    Ok(())
+}
+
+fn tokenizer_text(tokenizer: Option<&(String, usize)>) -> String {
+    let text = tokenizer.map(|(kind, size)| format!("{kind}, {size} tokens"));
+    one_line(&text.unwrap_or_else(|| "none".to_owned())).into_owned()
+}
+
+fn tensors_json(tensors: &[TensorGroup]) -> Value {
+    let tensor = |TensorGroup { name, shape, stored, count }: &TensorGroup| json!({ "name": name, "shape": shape.to_vec(), "stored": stored, "count": count });
+    tensors.iter().map(tensor).collect()
+}
+
+fn tensors_text(tensors: &[TensorGroup]) -> String {
+    let heads = ["parameter", "shape", "stored", "count", "numbers"].map(str::to_owned).to_vec();
+    let row = |TensorGroup { name, shape, stored, count }: &TensorGroup| {
+        let numbers = (shape.count() * count).to_string();
+        vec![name.clone(), shape.to_string(), stored.clone(), count.to_string(), numbers]
+    };
+    aligned([heads].into_iter().chain(tensors.iter().map(row)).collect())
+}
+
+fn encoder(args: &Args, folder: &Path) -> anyhow::Result<String> {
+    reads_no_table(args, "an encoder of texts")?;
+    let EncoderSummary {
+        architecture,
+        task,
+        embedding,
+        dtype,
+        parameters,
+        tensors,
+        vocab_size,
+        max_positions,
+        max_length,
+        hidden_size,
+        tokenizer,
+        inference_bytes,
+        training_bytes,
+    } = EncoderSummary::read(folder)?;
+    let (head, labels) = match &task {
+        EncoderTask::Embedding => ("none", None),
+        EncoderTask::MaskedLanguageModel => ("masked language model", None),
+        EncoderTask::SequenceClassification(labels) => ("sequence classification", Some(labels)),
+        EncoderTask::TokenClassification(labels) => ("token classification", Some(labels)),
+    };
+    if args.json {
+        let tokenizer = tokenizer.map(|(kind, size)| json!({ "kind": kind, "vocab_size": size }));
+        let labels =
+            labels.map(|labels| json!({ "names": labels.names, "problem": labels.problem.name() }));
+        let embedding = embedding.map(|layout| {
+            json!({
+                "pooling": layout.pooling.name(), "normalize": layout.normalize,
+                "max_length": max_length, "prompt": layout.prompt,
+            })
+        });
+        let object = json!({
+            "model": architecture,
+            "parameters": parameters,
+            "dtype": dtype.to_string(),
+            "head": head,
+            "labels": labels,
+            "embedding": embedding,
+            "hidden_size": hidden_size,
+            "vocab_size": vocab_size,
+            "max_positions": max_positions,
+            "tokenizer": tokenizer,
+            "inference_bytes": inference_bytes,
+            "training_bytes": training_bytes,
+            "tensors": tensors_json(&tensors),
+        });
+        return Ok(format!("{object}\n"));
+    }
+    let head = labels.map_or_else(
+        || head.to_owned(),
+        |labels| {
+            let names: Vec<_> = labels.names.iter().map(|name| one_line(name)).collect();
+            format!("{head}, {}: {}", labels.problem.name(), names.join(", "))
+        },
+    );
+    let embedding = embedding.map_or_else(
+        || format!("{hidden_size} numbers, with --pooling"),
+        |layout| {
+            let normalized = if layout.normalize { ", normalized" } else { "" };
+            format!(
+                "{hidden_size} numbers, {} of up to {max_length} tokens{normalized}",
+                layout.pooling.name()
+            )
+        },
+    );
+    let [inference, training] =
+        [inference_bytes, training_bytes].map(|bytes| megabytes(bytes as u64));
+    Ok(format!(
+        "model       {architecture}, encoder of texts\nparameters  {parameters}, {dtype}\nhead        {head}\n\
+         embedding   {embedding}\nvocabulary  {vocab_size} tokens\npositions   {max_positions}\n\
+         tokenizer   {}\nmemory      {inference} for its parameters, {training} to train with AdamW, and activations\n\n{}",
+        tokenizer_text(tokenizer.as_ref()),
+        tensors_text(&tensors)
     ))
 }
 

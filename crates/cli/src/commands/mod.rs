@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod completions;
 pub mod convert;
+pub mod embed;
 pub mod eval;
 pub mod generate;
 pub mod inspect;

@@ -281,11 +281,16 @@ impl Tokenizer {
     }
 
     /// The ids of a text for an encoder, with the tokens that the tokenizer's post-processor puts around every text, and
-    /// whether its end was left out, so that they are at most `most`.
+    /// whether its end was left out, so that they are at most `most`. `name` is what errors call the text.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
-    pub fn encode_within(&self, text: &[u8], most: usize) -> Result<(Vec<u32>, bool), DataError> {
+    pub fn encode_within(
+        &self,
+        text: &[u8],
+        most: usize,
+        name: &str,
+    ) -> Result<(Vec<u32>, bool), DataError> {
         let post_processor = match &self.kind {
             Kind::Text { inner, .. } => inner.get_post_processor().map(|post| (inner, post)),
             Kind::Bytes => None,
@@ -296,7 +301,7 @@ impl Tokenizer {
             ids.truncate(most);
             return Ok((ids, cut));
         };
-        let text = utf8(text, "the text")?;
+        let text = utf8(text, name)?;
         let mut encoding = guarded(&self.name, || inner.encode_fast(text, false))?;
         let room = most.saturating_sub(post.added_tokens(false));
         let cut = encoding.get_ids().len() > room;

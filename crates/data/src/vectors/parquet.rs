@@ -26,30 +26,20 @@ const ROWS: usize = 1 << 14;
 /// Where there are not `width` numbers for each text.
 #[track_caller]
 pub fn write_parquet(
-    out: &mut (dyn Write + Send),
+    out: &mut dyn Write,
     texts: &[&str],
     width: usize,
     numbers: &[f32],
 ) -> io::Result<()> {
     assert!(width > 0 && numbers.len() == texts.len() * width, "write_parquet: rows of {width}");
-    write(out, texts, width, numbers).map_err(|error| match error {
-        ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(error) => *error,
-            Err(source) => io::Error::other(source),
-        },
-        other => io::Error::other(other),
-    })
+    let file = file(texts, width, numbers).map_err(io::Error::other)?;
+    out.write_all(&file)
 }
 
-fn write(
-    out: &mut (dyn Write + Send),
-    texts: &[&str],
-    width: usize,
-    numbers: &[f32],
-) -> Result<(), ParquetError> {
+fn file(texts: &[&str], width: usize, numbers: &[f32]) -> Result<Vec<u8>, ParquetError> {
     let schema = Arc::new(parse_message_type(SCHEMA)?);
     let properties = Arc::new(WriterProperties::builder().build());
-    let mut file = SerializedFileWriter::new(out, schema, properties)?;
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, properties)?;
     for (texts, numbers) in texts.chunks(ROWS).zip(numbers.chunks(ROWS * width)) {
         let mut group = file.next_row_group()?;
         let values: Vec<ByteArray> = texts.iter().map(|text| ByteArray::from(*text)).collect();
@@ -66,6 +56,5 @@ fn write(
         }
         group.close()?;
     }
-    file.close()?;
-    Ok(())
+    file.into_inner()
 }

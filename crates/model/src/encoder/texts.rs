@@ -109,6 +109,16 @@ pub enum Pooling {
     Cls,
 }
 
+impl Pooling {
+    /// Its name, `mean` or `cls`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+        }
+    }
+}
+
 /// Rows of `[batch, width]` divided by their length, at least 1e-12, as PyTorch's `normalize`.
 #[track_caller]
 pub(super) fn unit_length(x: &Tensor) -> Tensor {

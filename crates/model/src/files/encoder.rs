@@ -133,18 +133,17 @@ impl EncoderFiles {
         Ok(paths)
     }
 
-    /// How the files store the numbers of each of these parameters of a model for `task`, such as `F16`.
+    /// How the files store the numbers of parameters of a model for `task`, by their names, such as `F16`.
     ///
     /// # Errors
     /// Files of tensors that are missing or damaged.
     pub fn stored_as(
         &self,
         task: &EncoderTask,
-        names: &[String],
-    ) -> Result<Vec<String>, FilesError> {
+    ) -> Result<impl Fn(&str) -> Option<String> + use<>, FilesError> {
         let config = self.config(DType::F32)?;
         let folder = self.folder(&|name| canonical(&config.shape, task, task, name))?;
-        Ok(names.iter().map(|name| folder.stored_as(name).unwrap_or_default()).collect())
+        Ok(move |name: &str| folder.stored_as(name))
     }
 
     /// The model of `config` with its values, in `params`, which is empty, and with the head for `task`. A head that the

@@ -50,7 +50,14 @@ impl SentenceLayout {
         let kinds: Vec<&str> = modules.iter().map(|(kind, _)| kind.as_str()).collect();
         let (encoder, pooling, normalize) = match (&kinds[..], &modules[..]) {
             (["Transformer", "Pooling"], [encoder, pooling]) => (encoder, pooling, false),
-            (["Transformer", "Pooling", "Normalize"], [encoder, pooling, _]) => {
+            (["Transformer", "Pooling", "Normalize"], [encoder, pooling, normalize]) => {
+                let path = dir.join(&normalize.1).join(CONFIG);
+                if path.exists() {
+                    let json = read_json(&path)?;
+                    for key in ["module_input_name", "module_output_name"] {
+                        only(&path, &json, key, &json!("sentence_embedding"))?;
+                    }
+                }
                 (encoder, pooling, true)
             }
             _ => {
@@ -127,6 +134,7 @@ fn modules(path: &Path) -> Result<Vec<(String, String)>, FilesError> {
 /// The one pooling that is switched on.
 fn read_pooling(path: &Path) -> Result<Pooling, FilesError> {
     let json = read_json(path)?;
+    only(path, &json, "include_prompt", &json!(true))?;
     let wrong = |reason: String| Err(FilesError::Json { path: path.to_owned(), reason });
     let known = POOLINGS.map(|(_, name, _)| name).join(", ");
     if let Some(named) = json.get("pooling_mode").filter(|named| !named.is_null()) {
@@ -155,10 +163,9 @@ fn read_max_length(path: &Path) -> Result<Option<usize>, FilesError> {
         return Ok(None);
     }
     let json = read_json(path)?;
-    if json.get("do_lower_case") == Some(&Value::Bool(true)) {
-        let (path, key) = (path.to_owned(), "do_lower_case".to_owned());
-        return Err(FilesError::Unsupported { path, key, value: "true".to_owned() });
-    }
+    only(path, &json, "do_lower_case", &json!(false))?;
+    only(path, &json, "transformer_task", &json!("feature-extraction"))?;
+    only(path, &json, "module_output_name", &json!("token_embeddings"))?;
     let Some(given) = json.get("max_seq_length").filter(|given| !given.is_null()) else {
         return Ok(None);
     };
@@ -167,6 +174,23 @@ fn read_max_length(path: &Path) -> Result<Option<usize>, FilesError> {
         FilesError::Json { path: path.to_owned(), reason }
     })?;
     Ok(Some(most as usize))
+}
+
+/// Refuses another value of a key than this one.
+fn only(
+    path: &Path,
+    json: &Map<String, Value>,
+    key: &str,
+    supported: &Value,
+) -> Result<(), FilesError> {
+    match json.get(key).filter(|value| !value.is_null() && *value != supported) {
+        None => Ok(()),
+        Some(value) => {
+            let reason =
+                format!("`{key}` is {value}, which is not supported; it must be {supported}");
+            Err(FilesError::Json { path: path.to_owned(), reason })
+        }
+    }
 }
 
 /// The prompt that is put before each text where nobody asks for another.

@@ -5,6 +5,9 @@
 
 mod base;
 mod convert;
+mod embedder;
+mod encoder;
+mod encoder_summary;
 mod generation;
 mod generation_config;
 mod gguf;
@@ -24,6 +27,8 @@ use crate::{Metric, TrainError};
 
 pub(crate) use base::Base;
 pub use convert::{Converted, convert};
+pub use embedder::{Embedder, EmbedderOptions, Embeddings};
+pub use encoder_summary::EncoderSummary;
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
 pub(crate) use section::MODELS;
@@ -104,7 +109,7 @@ pub struct ModelKind {
 
 /// Every kind of model; the first one that recognises a folder reads it, and the last takes any, so that
 /// its error says what is missing.
-pub static KINDS: &[ModelKind] = &[table::KIND, text::KIND];
+pub static KINDS: &[ModelKind] = &[table::KIND, encoder::KIND, text::KIND];
 
 /// Reads the model of a folder, or of the run there.
 ///

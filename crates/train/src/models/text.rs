@@ -287,7 +287,7 @@ pub(super) fn tokenizer(
     Ok(read)
 }
 
-fn within(what: &'static str, value: usize, most: usize) -> Result<usize, TrainError> {
+pub(super) fn within(what: &'static str, value: usize, most: usize) -> Result<usize, TrainError> {
     if (1..=most).contains(&value) {
         Ok(value)
     } else {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use rappel_data::Tokenizer;
 use rappel_model::ModelFiles;
-use rappel_tensor::{DType, Shape};
+use rappel_tensor::{DType, Params, Shape};
 use serde_json::Value;
 
 use super::text::{model, tokenizer_if_any};
@@ -57,42 +58,56 @@ impl LanguageSummary {
         let files = ModelFiles::open(folder)?;
         let read = model(folder, None)?;
         let tokenizer = tokenizer_if_any(folder, read.model.config().vocab_size())?;
-        let mut tensors: Vec<TensorGroup> = Vec::new();
-        for (name, tensor) in read.params.tensors() {
-            let stored = files.stored_as(&name).unwrap_or_default();
-            let numbered = |part| if str::parse::<usize>(part).is_ok() { "*" } else { part };
-            let name = name.split('.').map(numbered).collect::<Vec<_>>().join(".");
-            let shape = tensor.shape();
-            let same = |group: &&mut TensorGroup| {
-                group.name == name && group.shape == shape && group.stored == stored
-            };
-            match tensors.iter_mut().find(same) {
-                Some(group) => group.count += 1,
-                None => tensors.push(TensorGroup { name, shape, stored, count: 1 }),
-            }
-        }
+        let tensors = groups(&read.params, |name| files.stored_as(name).unwrap_or_default());
         let config = read.model.config();
         let (numbers, dtype) = (read.params.count(), config.dtype());
         let cache = read.model.new_cache(1, config.max_positions()).bytes();
-        let of_training = 2 * dtype.accumulator().size() + dtype.accumulator().size();
         Ok(Self {
             chat_template: tokenizer
                 .as_ref()
                 .and_then(|tokenizer| tokenizer.chat_template_source().map(str::to_owned)),
             inference_bytes: numbers * dtype.size() + cache,
-            training_bytes: numbers * (dtype.size() + of_training),
+            training_bytes: training_bytes(numbers, dtype),
             architecture: config.model_type().to_owned(),
             dtype: config.dtype(),
             parameters: tensors.iter().map(|group| group.count * group.shape.count()).sum(),
             tensors,
             vocab_size: config.vocab_size(),
             max_positions: config.max_positions(),
-            tokenizer: tokenizer.map(|tokenizer| {
-                let json: Value = serde_json::from_str(tokenizer.json()).unwrap_or_default();
-                let kind = json["model"]["type"].as_str().unwrap_or("unnamed kind");
-                let kind = if tokenizer.takes_any_bytes() { "byte" } else { kind };
-                (kind.to_owned(), tokenizer.vocab_size())
-            }),
+            tokenizer: tokenizer.as_ref().map(kind_of),
         })
     }
+}
+
+/// The kind of a tokenizer and how many tokens it has.
+pub(super) fn kind_of(tokenizer: &Tokenizer) -> (String, usize) {
+    let json: Value = serde_json::from_str(tokenizer.json()).unwrap_or_default();
+    let kind = json["model"]["type"].as_str().unwrap_or("unnamed kind");
+    let kind = if tokenizer.takes_any_bytes() { "byte" } else { kind };
+    (kind.to_owned(), tokenizer.vocab_size())
+}
+
+/// Parameters by what they are called but for numbers; `stored_as` is how the files store a parameter.
+pub(super) fn groups(params: &Params, stored_as: impl Fn(&str) -> String) -> Vec<TensorGroup> {
+    let mut groups: Vec<TensorGroup> = Vec::new();
+    for (name, tensor) in params.tensors() {
+        let stored = stored_as(&name);
+        let numbered = |part| if str::parse::<usize>(part).is_ok() { "*" } else { part };
+        let name = name.split('.').map(numbered).collect::<Vec<_>>().join(".");
+        let shape = tensor.shape();
+        let same = |group: &&mut TensorGroup| {
+            group.name == name && group.shape == shape && group.stored == stored
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.count += 1,
+            None => groups.push(TensorGroup { name, shape, stored, count: 1 }),
+        }
+    }
+    groups
+}
+
+/// Bytes that so many numbers of this type take in training with AdamW, beside activations: parameters, gradients, two
+/// numbers of state for each.
+pub(super) fn training_bytes(numbers: usize, dtype: DType) -> usize {
+    numbers * (dtype.size() + 3 * dtype.accumulator().size())
 }
