@@ -73,6 +73,29 @@ pub enum DataError {
         /// What is wrong with it and what to do.
         reason: String,
     },
+    /// A row that cannot be trained.
+    #[error("{path}, {place}: {reason}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Where the row is in it.
+        place: crate::Place,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+    /// Rows that train no token which ends a text.
+    #[error(
+        "no row trains a token that ends a text ({stops}), so the model would never stop{}; name the token that ends \
+         what the model says in data.eos_token, put it within {{% generation %}} of the chat template, or raise \
+         data.max_length if every row is cut",
+        last.as_ref().map_or(String::new(), |last| format!(": what is trained ends in `{last}`"))
+    )]
+    NeverStops {
+        /// The tokens that end a text.
+        stops: String,
+        /// The last token that is trained of a row that was not cut.
+        last: Option<String>,
+    },
     /// A corpus without a byte of text.
     #[error(
         "the corpus is empty: {documents} files with 0 bytes in all; give others in data.files"

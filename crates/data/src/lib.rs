@@ -41,7 +41,9 @@ mod mix;
 mod modular_arithmetic;
 mod order;
 mod permutation;
+mod place;
 mod records;
+mod sft;
 pub mod sources;
 mod stream;
 mod table;
@@ -64,11 +66,13 @@ pub use dataset::{Dataset, HeldOut};
 pub use error::DataError;
 pub use image::{
     Augmentation, AutoAugment, Image, ImageBatch, ImageConfig, ImageProcessing, ImageSet,
-    Normalization, OnBadRow, ReadImages, Resampling,
+    Normalization, ReadImages, Resampling,
 };
 pub use modular_arithmetic::{ModularArithmetic, ModularArithmeticOptions, Operation, Pairs};
 pub use order::{BatchSize, Drawing, Order};
 pub use permutation::Permutation;
+pub use place::{OnBadRow, Place};
+pub use sft::{PackingStrategy, Sft, SftBatch, SftConfig, SftFormat, SftModel, SftRow, SftSamples};
 pub use sources::{SOURCES, Source};
 pub use stream::{TokenStream, Tokens};
 pub use table::{

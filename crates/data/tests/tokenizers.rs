@@ -250,7 +250,8 @@ fn files_beside_a_tokenizer_mean_what_they_mean_to_transformers() {
             let rendered = template.unwrap().render(&chat, &RenderOptions::default()).unwrap();
             let tokens = tokenizer.encode_chat(&rendered).unwrap();
             assert_eq!(tokens.ids, numbers(&case["chat_ids"]), "{name}");
-            let mask: Vec<u32> = tokens.generated.iter().map(|&said| u32::from(said)).collect();
+            let mask: Vec<u32> =
+                tokens.parts.iter().map(|part| u32::from(part.is_some())).collect();
             assert_eq!(mask, numbers(&case["assistant_masks"]), "{name}");
         }
     }

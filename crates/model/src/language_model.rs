@@ -54,6 +54,16 @@ pub trait ModelConfig: Debug + Send + Sync {
     fn max_positions(&self) -> usize;
 }
 
+/// How rows of tokens are divided into documents.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    /// i64 `[batch, time]`: the document of each token.
+    pub ids: Tensor,
+    /// i64 `[batch, time]`: the position of each token. Unset: they continue counting across documents, as in
+    /// transformers without position ids.
+    pub positions: Option<Tensor>,
+}
+
 /// A model that predicts the next token.
 ///
 /// Ids are i64 `[batch, time]`, each in `0..vocab_size`, `time` at most `max_positions`: the model
@@ -65,12 +75,11 @@ pub trait LanguageModel: Debug + Send + Sync {
     /// The states that the head reads, `[batch, time, width]`, and in a pass that trains the loss that the model has
     /// of its own.
     ///
-    /// With `documents` (i64 `[batch, time]`) a token attends only to those of its own document;
-    /// positions continue counting across documents, as in transformers without position ids.
-    fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output;
+    /// With `documents` a token attends only to those of its own document.
+    fn output(&self, ids: &Tensor, documents: Option<&Documents>, forward: &Forward) -> Output;
 
     /// The states of [`output`](LanguageModel::output) alone.
-    fn hidden(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Tensor {
+    fn hidden(&self, ids: &Tensor, documents: Option<&Documents>, forward: &Forward) -> Tensor {
         self.output(ids, documents, forward).hidden
     }
 
@@ -93,7 +102,7 @@ pub trait LanguageModel: Debug + Send + Sync {
         &self,
         ids: &Tensor,
         targets: &Tensor,
-        documents: Option<&Tensor>,
+        documents: Option<&Documents>,
         options: &CrossEntropy,
         forward: &Forward,
     ) -> Tensor {

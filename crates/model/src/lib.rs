@@ -69,7 +69,7 @@ pub use gguf_dialect::GgufDialect;
 pub use image_models::{
     ConfigureImageModel, IMAGE_MODELS, ImageModel, ImageModelConfig, ImageShape, image_model_dtype,
 };
-pub use language_model::{LanguageModel, ModelConfig};
+pub use language_model::{Documents, LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
 pub use rope::{RopeOptions, RopeParameters, RopeTable, RopeType};
 pub use sampling::{Sampling, SamplingError};

@@ -376,7 +376,24 @@ impl Ropes {
 
     /// The angles of each layer at `time` positions from `start` on.
     pub fn angles(&self, start: usize, time: usize) -> Vec<Option<Angles>> {
-        let angles = |rope: &Rope| rope.angles(start, time, self.dtype);
+        self.of_layers(|rope| rope.angles(start, time, self.dtype))
+    }
+
+    /// The angles of each layer at these positions, `[batch, time]`, and one more than the last of them.
+    pub fn angles_at(&self, positions: &Tensor) -> (Vec<Option<Angles>>, usize) {
+        let last = positions.to_vec::<i64>().into_iter().max();
+        let end = last.map_or(0, |last| last as usize + 1);
+        let (sizes, all) = (positions.shape(), positions.reshape([positions.count()]));
+        let angles = self.of_layers(|rope| {
+            rope.angles(0, end, self.dtype).map(|angles| {
+                let dim = angles.size(1);
+                angles.index_select(0, &all).reshape([sizes[0], sizes[1], dim])
+            })
+        });
+        (angles, end)
+    }
+
+    fn of_layers(&self, angles: impl Fn(&Rope) -> Angles) -> Vec<Option<Angles>> {
         let kinds: Vec<Angles> = self.kinds.iter().map(angles).collect();
         self.of_layer.iter().map(|kind| kind.map(|kind| kinds[kind].clone())).collect()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use rappel_model::gguf::{Metadata, Quantization, save_gguf};
-use rappel_model::{Pretrained, save_pretrained};
+use rappel_model::{Documents, Pretrained, save_pretrained};
 use rappel_nn::Forward;
 use rappel_regularize::{Mixup, Noise};
 use rappel_tensor::{CrossEntropy, DType, Key, Tensor, write_tensors};
@@ -132,8 +132,9 @@ impl Case<'_> {
 
     fn keeps_documents_apart(&self) {
         let read = self.load(DType::F64);
-        let documents = Tensor::from_slice(&[7_i64, 7, 7, 8, 8, 8], [1, 6]);
-        let second = |first: [i64; 3], documents: Option<&Tensor>| {
+        let numbers = Tensor::from_slice(&[7_i64, 7, 7, 8, 8, 8], [1, 6]);
+        let documents = Documents { ids: numbers, positions: None };
+        let second = |first: [i64; 3], documents: Option<&Documents>| {
             let ids = Tensor::from_slice(&[&first[..], &[5, 9, 2]].concat(), [1, 6]);
             let hidden = read.model.hidden(&ids, documents, &Forward::evaluation());
             hidden.narrow(1, 3, 3).to_vec::<f64>()
@@ -141,6 +142,12 @@ impl Case<'_> {
         let apart = [[3, 1, 4], [8, 8, 8]].map(|first| second(first, Some(&documents)));
         assert_eq!(apart[0], apart[1], "{}", self.name);
         assert_ne!(second([3, 1, 4], None), second([8, 8, 8], None), "{}", self.name);
+        // With positions of its own a document is what it is alone.
+        let positions = Some(Tensor::from_slice(&[0_i64, 1, 2, 0, 1, 2], [1, 6]));
+        let restarted = second([3, 1, 4], Some(&Documents { positions, ..documents }));
+        let alone = Tensor::from_slice(&[5_i64, 9, 2], [1, 3]);
+        let alone = read.model.hidden(&alone, None, &Forward::evaluation()).to_vec::<f64>();
+        assert_close(&restarted, &alone, 1e-12, &self.name);
     }
 
     fn is_made_random_by_regularizers(&self) {

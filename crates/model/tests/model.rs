@@ -4,8 +4,8 @@ mod common;
 
 use common::small;
 use rappel_model::{
-    ARCHITECTURES, GenerateError, GenerateOptions, Gpt2Config, ModelConfig, Sampling, Stop,
-    generate, generate_together,
+    ARCHITECTURES, Documents, GenerateError, GenerateOptions, Gpt2Config, ModelConfig, Sampling,
+    Stop, generate, generate_together,
 };
 use rappel_nn::Forward;
 use rappel_tensor::{DType, Key, Params, Tensor};
@@ -48,13 +48,20 @@ fn documents_do_not_see_each_other() {
     let config = small().with_dtype(DType::F64);
     let mut params = Params::with_dtype(1, DType::F64);
     let model = config.build(&mut params);
-    let documents = Tensor::from_slice(&[7_i64, 7, 7, 8, 8, 8], [1, 6]);
-    let second = |first: [i64; 3], documents: Option<&Tensor>| {
+    let numbers = Tensor::from_slice(&[7_i64, 7, 7, 8, 8, 8], [1, 6]);
+    let documents = Documents { ids: numbers, positions: None };
+    let second = |first: [i64; 3], documents: Option<&Documents>| {
         let ids = Tensor::from_slice(&[&first[..], &[5, 9, 2]].concat(), [1, 6]);
         model.hidden(&ids, documents, &Forward::evaluation()).narrow(1, 3, 3).to_vec::<f64>()
     };
     assert_eq!(second([3, 1, 4], Some(&documents)), second([8, 8, 8], Some(&documents)));
     assert_ne!(second([3, 1, 4], None), second([8, 8, 8], None));
+    // With positions of its own a document is what it is alone.
+    let positions = Some(Tensor::from_slice(&[0_i64, 1, 2, 0, 1, 2], [1, 6]));
+    let restarted = second([3, 1, 4], Some(&Documents { positions, ..documents }));
+    let alone = Tensor::from_slice(&[5_i64, 9, 2], [1, 3]);
+    let alone = model.hidden(&alone, None, &Forward::evaluation()).to_vec::<f64>();
+    rappel_testkit::assert_close(&restarted, &alone, 1e-12, "alone");
 }
 
 #[test]

@@ -65,7 +65,9 @@ pub use models::{
     ModelKind, Output, Permuting, Predictions, Pretrained, Prompt, Scores, Speed, TabularModel,
     TensorGroup, TextOptions, TrainedModel, convert, load_language_model, load_model, model_folder,
 };
-pub use objectives::{Answer, BatchOf, NextToken, Objective, Sample, Show, TableTarget};
+pub use objectives::{
+    Answer, BatchOf, NextToken, Objective, Sample, Show, Supervised, TableTarget,
+};
 pub use observer::{Notes, Observer};
 pub use pass::Pass;
 

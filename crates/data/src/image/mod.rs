@@ -15,5 +15,5 @@ mod set;
 
 pub use augment::{Augmentation, AutoAugment};
 pub use processing::{ImageProcessing, Normalization};
-pub use section::{ImageConfig, OnBadRow, ReadImages, Resampling};
+pub use section::{ImageConfig, ReadImages, Resampling};
 pub use set::{Image, ImageBatch, ImageSet};

@@ -13,16 +13,7 @@ use super::idx::Idx;
 use super::listing::{Columns, Listing, tests_in};
 use super::processing::{ImageProcessing, Normalization};
 use super::set::{Image, ImageSet};
-use crate::{DataError, Drawing};
-
-/// What becomes of an image that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
-pub enum OnBadRow {
-    /// The run does not begin.
-    Error,
-    /// It is left out, and counted.
-    Skip,
-}
+use crate::{DataError, Drawing, OnBadRow};
 
 /// How images get their size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]

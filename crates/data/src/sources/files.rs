@@ -63,7 +63,7 @@ impl Source for Files {
 }
 
 /// The files that one entry of `data.files` stands for: at least one.
-fn expand(pattern: &str) -> Result<Vec<PathBuf>, DataError> {
+pub(crate) fn expand(pattern: &str) -> Result<Vec<PathBuf>, DataError> {
     let fail = |reason: String| Err(DataError::NoFiles { pattern: pattern.to_owned(), reason });
     // A name that exists is that file, whatever glob characters it has.
     let literal = Path::new(pattern);

@@ -1,7 +1,7 @@
 //! Where text comes from: one file and one line here each.
 
 mod cargo;
-mod files;
+pub(crate) mod files;
 
 use std::path::PathBuf;
 

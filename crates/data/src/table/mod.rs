@@ -5,7 +5,7 @@ mod csv;
 mod date;
 mod encoding;
 mod lines;
-mod parquet;
+pub(crate) mod parquet;
 mod preprocessing;
 mod reading;
 mod rows;
@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use rappel_registry::suggest;
 
-use crate::DataError;
 use crate::contain::contain;
+use crate::{DataError, Place};
 
 pub use self::csv::write_csv;
 pub use column::Column;
@@ -164,10 +164,16 @@ impl Table {
 
     /// Where a row stands, in words: its line, or its number.
     pub fn place(&self, row: usize) -> String {
+        self.row_place(row).to_string()
+    }
+
+    /// Where a row stands.
+    pub(crate) fn row_place(&self, row: usize) -> Place {
         if self.lines.is_empty() {
-            return format!("row {}", row + 1);
+            Place::Row(row + 1)
+        } else {
+            Place::Line(self.lines.place(row) as usize)
         }
-        format!("line {}", self.lines.place(row))
     }
 
     /// The number in a cell; `None` where it is missing.

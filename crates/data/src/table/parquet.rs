@@ -1,6 +1,6 @@
 //! Parquet files with flat columns, read a column at a time.
 
-mod zstd;
+pub(crate) mod zstd;
 
 use std::fs::File;
 use std::path::Path;

@@ -312,9 +312,15 @@ impl Tokenizer {
         Ok((encoding.get_ids().to_vec(), cut))
     }
 
-    /// A text with the special tokens that it spells, and none around it.
-    fn encode_spelled(&self, text: &str) -> Result<tokenizers::Encoding, DataError> {
-        guarded(&self.name, || self.spelled().encode(text, false))
+    /// A text with the special tokens that it spells, and with those around it that every text gets where `around`.
+    fn encode_spelled(&self, text: &str, around: bool) -> Result<tokenizers::Encoding, DataError> {
+        guarded(&self.name, || self.spelled().encode(text, around))
+    }
+
+    /// How special tokens are spelled.
+    pub(crate) fn specials(&self) -> Vec<String> {
+        let tokens = self.spelled().get_added_tokens_decoder().into_values();
+        tokens.filter(|token| token.special).map(|token| token.content).collect()
     }
 
     /// The tokenizer that finds special tokens in texts.

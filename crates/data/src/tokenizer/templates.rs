@@ -1,5 +1,6 @@
 //! The chat templates that come with a tokenizer.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::Value;
@@ -32,8 +33,9 @@ pub(super) struct Templates {
 pub struct ChatTokens {
     /// The ids.
     pub ids: Vec<u32>,
-    /// For each, whether `{% generation %}` encloses it: what a model is trained to say.
-    pub generated: Vec<bool>,
+    /// For each, the number of the part that `{% generation %}` encloses and that it is in or overlaps: what a model is
+    /// trained to say.
+    pub parts: Vec<Option<usize>>,
 }
 
 impl Templates {
@@ -166,7 +168,27 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Chat`] where the text begins with two tokens that begin a text.
     pub fn encode_chat(&self, rendered: &Rendered) -> Result<ChatTokens, DataError> {
-        let encoding = self.encode_spelled(&rendered.text)?;
+        self.chat_tokens(&self.encode_spelled(&rendered.text, false)?, &rendered.generated)
+    }
+
+    /// The ids of a text to train on, and whether parts of it overlap each. Special tokens that the text spells are
+    /// special tokens, and those are added that the tokenizer's post-processor puts around every text.
+    ///
+    /// # Errors
+    /// As [`encode_chat`](Self::encode_chat).
+    pub(crate) fn encode_example(
+        &self,
+        text: &str,
+        parts: &[Range<usize>],
+    ) -> Result<ChatTokens, DataError> {
+        self.chat_tokens(&self.encode_spelled(text, true)?, parts)
+    }
+
+    fn chat_tokens(
+        &self,
+        encoding: &tokenizers::Encoding,
+        parts: &[Range<usize>],
+    ) -> Result<ChatTokens, DataError> {
         let ids = encoding.get_ids().to_vec();
         let bos = self.special_tokens.get("bos_token");
         if let Some(bos) = bos
@@ -179,10 +201,10 @@ impl Tokenizer {
             );
             return Err(DataError::chat(&self.name, reason));
         }
-        let overlaps = |&(start, end): &(usize, usize)| {
-            rendered.generated.iter().any(|span| start < span.end && span.start < end)
+        let overlapped = |&(start, end): &(usize, usize)| {
+            parts.iter().position(|part| start < part.end && part.start < end)
         };
-        let generated = encoding.get_offsets().iter().map(overlaps).collect();
-        Ok(ChatTokens { ids, generated })
+        let parts = encoding.get_offsets().iter().map(overlapped).collect();
+        Ok(ChatTokens { ids, parts })
     }
 }

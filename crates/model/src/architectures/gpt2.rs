@@ -8,7 +8,7 @@ use rappel_registry::{Entry, OptionSet};
 use rappel_tensor::{Param, Params, Tensor, checkpoint, is_recording, no_grad};
 
 use super::{Architecture, Common, configure};
-use crate::{Cache, GgufDialect, LanguageModel, ModelConfig};
+use crate::{Cache, Documents, GgufDialect, LanguageModel, ModelConfig};
 use block::Block;
 pub use config::Gpt2Config;
 
@@ -88,11 +88,21 @@ impl Gpt2 {
 
     /// Tokens and positions from `past` on, `[batch, time, width]`.
     #[track_caller]
-    fn embed(&self, ids: &Tensor, past: usize, forward: &Forward) -> Tensor {
+    fn embed(
+        &self,
+        ids: &Tensor,
+        past: usize,
+        positions: Option<&Tensor>,
+        forward: &Forward,
+    ) -> Tensor {
         assert!(ids.rank() == 2, "gpt2: ids are [batch, time], got {}", ids.shape());
+        let words = forward.embeddings(self.wte.forward(ids));
+        if let Some(positions) = positions {
+            return words + self.wpe.forward(positions);
+        }
         let (time, most) = (ids.size(1), self.config.n_positions);
         assert!(past + time <= most, "gpt2: {} tokens, positions for {most}", past + time);
-        forward.embeddings(self.wte.forward(ids)) + self.wpe.weight().tensor().narrow(0, past, time)
+        words + self.wpe.weight().tensor().narrow(0, past, time)
     }
 }
 
@@ -101,9 +111,11 @@ impl LanguageModel for Gpt2 {
         &self.config
     }
 
-    fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output {
+    fn output(&self, ids: &Tensor, documents: Option<&Documents>, forward: &Forward) -> Output {
         let recompute = self.config.common.gradient_checkpointing && is_recording();
-        let embedded = self.embed(ids, 0, forward);
+        let positions = documents.and_then(|documents| documents.positions.as_ref());
+        let embedded = self.embed(ids, 0, positions, forward);
+        let documents = documents.map(|documents| &documents.ids);
         let mut x = self.dropout.forward(embedded, &forward.layer("drop"));
         let forward = forward.layer("h");
         for (i, block) in self.blocks.iter().enumerate() {
@@ -124,7 +136,7 @@ impl LanguageModel for Gpt2 {
 
     fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor {
         no_grad(|| {
-            let mut x = self.embed(ids, cache.len(), &Forward::evaluation());
+            let mut x = self.embed(ids, cache.len(), None, &Forward::evaluation());
             for (i, block) in self.blocks.iter().enumerate() {
                 x = block.decode(&x, i, cache);
             }

@@ -12,7 +12,7 @@ use rappel_nn::{Dropout, Embedding, Forward, Head, Linear, Output, RmsNorm, Valu
 use rappel_tensor::{DType, Param, Params, Tensor, checkpoint, concat, is_recording, no_grad};
 
 use crate::rope::{Angles, Ropes};
-use crate::{Cache, LanguageModel, ModelConfig};
+use crate::{Cache, Documents, LanguageModel, ModelConfig};
 use block::Block;
 use experts::{Load, imbalance};
 use shape::AttentionShape;
@@ -75,13 +75,13 @@ impl Decoder {
         Self { config, shape, embedding, blocks, norm, head, dropout, ropes }
     }
 
-    /// Tokens as `[batch, time, width]`.
+    /// Tokens as `[batch, time, width]`, whose positions end before `end`.
     #[track_caller]
-    fn embed(&self, ids: &Tensor, past: usize, forward: &Forward) -> Tensor {
+    fn embed(&self, ids: &Tensor, end: usize, forward: &Forward) -> Tensor {
         let name = self.config.model_type();
         assert!(ids.rank() == 2, "{name}: ids are [batch, time], got {}", ids.shape());
-        let (time, most) = (ids.size(1), self.shape.positions);
-        assert!(past + time <= most, "{name}: {} tokens, positions for {most}", past + time);
+        let most = self.shape.positions;
+        assert!(end <= most, "{name}: {end} tokens, positions for {most}");
         let x = self.embedding.forward(ids);
         forward.embeddings(self.shape.embedding_scale.map_or_else(|| x.clone(), |scale| &x * scale))
     }
@@ -140,9 +140,14 @@ impl LanguageModel for Decoder {
         self.config.as_ref()
     }
 
-    fn output(&self, ids: &Tensor, documents: Option<&Tensor>, forward: &Forward) -> Output {
-        let angles = self.ropes.angles(0, ids.size(1));
-        let embedded = self.embed(ids, 0, forward);
+    fn output(&self, ids: &Tensor, documents: Option<&Documents>, forward: &Forward) -> Output {
+        let positions = documents.and_then(|documents| documents.positions.as_ref());
+        let (angles, end) = match positions {
+            None => (self.ropes.angles(0, ids.size(1)), ids.size(1)),
+            Some(positions) => self.ropes.angles_at(positions),
+        };
+        let embedded = self.embed(ids, end, forward);
+        let documents = documents.map(|documents| &documents.ids);
         let mut x = self.dropout.forward(embedded, &forward.layer("embed_tokens"));
         let forward = forward.layer("layers");
         let mut loads = Vec::new();
@@ -165,7 +170,7 @@ impl LanguageModel for Decoder {
         no_grad(|| {
             let (past, time) = (cache.len(), ids.size(1));
             let angles = self.ropes.angles(past, time);
-            let mut x = self.embed(ids, past, &Forward::evaluation());
+            let mut x = self.embed(ids, past + time, &Forward::evaluation());
             for (i, (block, angles)) in self.blocks.iter().zip(&angles).enumerate() {
                 x = block.decode(&x, angles.as_ref(), i, cache);
             }

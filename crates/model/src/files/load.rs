@@ -127,6 +127,11 @@ impl ModelFiles {
         }
     }
 
+    /// The tokens that end a text, by config.json.
+    pub fn eos_token_id(&self) -> Vec<u32> {
+        token_ids(self.json.get("eos_token_id"))
+    }
+
     /// The model's config, with parameters of `dtype`.
     ///
     /// # Errors
@@ -156,7 +161,7 @@ impl ModelFiles {
         let convert = convert || self.gguf().is_some();
         let places = places(&params, &mut self.weights, &self.entry.build, config)?;
         fill(&mut params, &places, convert)?;
-        let eos_token_id = token_ids(self.json.get("eos_token_id"));
+        let eos_token_id = self.eos_token_id();
         let extra = further(self.json);
         Ok(Pretrained { model, params, eos_token_id, extra })
     }

@@ -185,6 +185,8 @@ pub(crate) struct Problem {
     pub key_padding: Option<Tensor>,
     /// `[batch, time]` of `i64`; contiguous.
     pub documents: Option<Tensor>,
+    /// `[batch, time]` of `i64`: the place where the document of each place begins, where each document is one piece.
+    pub starts: Option<Vec<i64>>,
     /// A query sees only keys fewer places away than this.
     pub window: Option<usize>,
     /// Scores are `softcap tanh(score / softcap)`.

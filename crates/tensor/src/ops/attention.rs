@@ -155,6 +155,7 @@ fn problem(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Pr
         dropout.is_none_or(|(p, _)| (0.0..1.0).contains(&p)),
         "attention: dropout {dropout:?} is not in 0..1"
     );
+    let starts = documents.as_ref().and_then(|documents| starts(documents.as_slice(), time));
     let scale = options.scale.unwrap_or(1.0 / (dim as f64).sqrt());
     let (heads, kv_heads, causal) = (sq[2], sk[2], options.causal);
     Problem {
@@ -169,10 +170,29 @@ fn problem(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Pr
         precision: matmul_precision(),
         key_padding,
         documents,
+        starts,
         window: options.window,
         softcap: options.softcap,
         dropout,
     }
+}
+
+/// Where the document of each place begins in its row, if documents come one after another.
+fn starts(documents: &[i64], time: usize) -> Option<Vec<i64>> {
+    let mut starts = Vec::with_capacity(documents.len());
+    for row in documents.chunks(time.max(1)) {
+        if row.windows(2).any(|pair| pair[1] < pair[0]) {
+            return None;
+        }
+        let mut start = 0;
+        for (place, document) in row.iter().enumerate() {
+            if place > 0 && *document != row[place - 1] {
+                start = place as i64;
+            }
+            starts.push(start);
+        }
+    }
+    Some(starts)
 }
 
 #[cfg(test)]
@@ -190,6 +210,10 @@ pub(super) const OPERATION: Operation = Operation {
         let (near, around, capped) = (inputs(t + more), inputs(t), inputs(t));
         let real = draw.indices([b, t], 2).to_dtype(DType::U8);
         let documents = draw.indices([b, t], 2);
+        let pieces: Vec<i64> = (0..b * t).map(|place| (place % t) as i64 * 2 / t as i64).collect();
+        let pieces = Tensor::from_slice(&pieces, [b, t]);
+        let (row, both) = (split.clone(), split.clone());
+        let pieces_too = pieces.clone();
         let key = draw.key();
         let packed = draw.normal([b, t, 3 * kv * d]);
         let causal = |x: &[Tensor]| {
@@ -211,6 +235,16 @@ pub(super) const OPERATION: Operation = Operation {
             Sample::new("documents", split, move |x| {
                 let documents = Some(&documents);
                 let options = AttentionOptions { documents, causal: true, ..Default::default() };
+                attention(&x[0], &x[1], &x[2], &options)
+            }),
+            Sample::new("documents one after another", row, move |x| {
+                let documents = Some(&pieces);
+                let options = AttentionOptions { documents, causal: true, ..Default::default() };
+                attention(&x[0], &x[1], &x[2], &options)
+            }),
+            Sample::new("documents around", both, move |x| {
+                let documents = Some(&pieces_too);
+                let options = AttentionOptions { documents, ..Default::default() };
                 attention(&x[0], &x[1], &x[2], &options)
             }),
             Sample::new("dropout", dropped, move |x| {

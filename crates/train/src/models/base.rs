@@ -9,7 +9,7 @@ use rappel_nn::Values;
 use rappel_registry::{ConfigError, OptionSet, Options};
 use rappel_tensor::Params;
 
-use super::{Pretrained, model_folder, sound, text};
+use super::{GenerationConfig, Pretrained, model_folder, sound, text};
 use crate::TrainError;
 use crate::checkpoint::{sha256, sha256_of_file};
 
@@ -86,6 +86,23 @@ impl Base {
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Gives it another template for conversations.
+    pub fn set_chat_template(&mut self, source: String) {
+        self.tokenizer.set_chat_template(source);
+    }
+
+    /// The tokens that end a text, by its config.json and its generation_config.json.
+    ///
+    /// # Errors
+    /// Files that are not sound.
+    pub fn eos_token_id(&self) -> Result<Vec<u32>, TrainError> {
+        let mut ids = ModelFiles::open(&self.path)?.eos_token_id();
+        if let Some(config) = GenerationConfig::load(&self.path)? {
+            ids.extend(config.eos_token_id());
+        }
+        Ok(ids)
     }
 
     /// A hash of its files.

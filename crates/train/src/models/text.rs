@@ -103,6 +103,11 @@ impl Pretrained {
         ids
     }
 
+    /// Gives it another token that ends a text.
+    pub fn set_eos(&mut self, id: u32) {
+        self.inner.eos_token_id = vec![id];
+    }
+
     /// Gives it another template for conversations.
     pub fn set_chat_template(&mut self, source: impl Into<String>) {
         self.tokenizer.set_chat_template(source);

@@ -4,6 +4,7 @@
 
 mod answer;
 mod next_token;
+mod supervised;
 mod target;
 mod target_loss;
 mod target_pictures;
@@ -18,6 +19,7 @@ use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
 
 pub use answer::Answer;
 pub use next_token::{NextToken, Sample};
+pub use supervised::Supervised;
 pub use target::TableTarget;
 pub(crate) use target_loss::{CLASSIFICATION, REGRESSION};
 

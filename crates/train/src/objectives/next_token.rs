@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use rappel_data::{Batch, HeldOut, TextSamples, byte_trigram};
-use rappel_model::{GenerateOptions, activation_bytes};
+use rappel_model::{Documents, GenerateOptions, activation_bytes};
 use rappel_nn::{Forward, regularized_cross_entropy};
 use rappel_regularize::ActsOn;
 use rappel_tensor::Tensor;
@@ -32,9 +32,10 @@ pub struct Sample {
 
 impl NextToken {
     /// Input ids `[batch, time]`, and where attention stays within documents their numbers.
-    fn inputs(&self, batch: &Batch) -> (Tensor, Option<Tensor>) {
+    fn inputs(&self, batch: &Batch) -> (Tensor, Option<Documents>) {
         let shape = [batch.batch, batch.time];
-        let documents = || Tensor::from_slice(&batch.segment_ids, shape);
+        let documents =
+            || Documents { ids: Tensor::from_slice(&batch.segment_ids, shape), positions: None };
         let ids = Tensor::from_slice(&batch.input_ids, shape);
         (ids, self.document_attention.then(documents))
     }

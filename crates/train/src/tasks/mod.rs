@@ -4,6 +4,7 @@ mod classification;
 mod language_model;
 mod modular_arithmetic;
 mod regression;
+pub(crate) mod sft;
 mod table;
 
 use std::fmt;
@@ -59,6 +60,7 @@ pub static TASKS: Registry<Prepare> = Registry {
     common: &[],
     entries: &[
         language_model::ENTRY,
+        sft::ENTRY,
         regression::ENTRY,
         classification::ENTRY,
         modular_arithmetic::ENTRY,

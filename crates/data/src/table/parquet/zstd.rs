@@ -15,7 +15,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 /// The pages of a column of a row group.
-pub(super) fn pages(
+pub(crate) fn pages(
     file: &Arc<File>,
     chunk: &ColumnChunkMetaData,
     rows: usize,

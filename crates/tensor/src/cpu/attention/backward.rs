@@ -195,16 +195,16 @@ impl<T: Number> Task<'_, T> {
                 dv.clear(p.keys);
                 return;
             }
-            if p.window.is_some() {
+            if p.skips() {
                 dk.zero(p.keys);
                 dv.zero(p.keys);
             }
             for h in kv * group..(kv + 1) * group {
-                // Without a window the last block sees all keys, so it can write what the others add to.
+                // Where nothing is skipped the last block sees all keys, so it can write what the others add to.
                 for block in (0..p.time.div_ceil(QUERIES)).rev() {
                     let t = block * QUERIES;
                     let last = h == kv * group && t + QUERIES >= p.time;
-                    let fresh = last && p.window.is_none();
+                    let fresh = last && !p.skips();
                     self.block(h, t..p.time.min(t + QUERIES), &memory, (&dk, &dv), fresh);
                 }
             }
@@ -228,7 +228,7 @@ impl<T: Number> Task<'_, T> {
     ) {
         let (p, b) = (self.p, self.b);
         let (rows, t) = (queries.len(), queries.start);
-        let (lowest, reach) = (p.lowest(t), p.visible(queries.end - 1));
+        let (lowest, reach) = (p.first(b, t), p.visible(queries.end - 1));
         let (to, stride) = (self.dq.row(b, t, h), self.dq.strides[1]);
         let dq = Sums { to, stride, scratch: memory.dq, dim: p.dim, how: p.how() };
         let (mut delta, mut seeds) = ([0.0; QUERIES], [0; QUERIES]);

@@ -57,7 +57,7 @@ impl<T: Number> Task<'_, T> {
     unsafe fn run(&self, queries: std::ops::Range<usize>, out: Heads<T>, lse: &mut [f64]) {
         let (p, b, h) = (self.p, self.b, self.h);
         let (rows, t) = (queries.len(), queries.start);
-        let (lowest, reach) = (p.lowest(t), p.visible(queries.end - 1));
+        let (lowest, reach) = (p.first(b, t), p.visible(queries.end - 1));
         let stride = Block::<T::Sum>::stride((reach - lowest).min(KEYS));
         let bytes = padded::<T::Sum>(QUERIES * stride)
             + padded::<T::Sum>(QUERIES * p.dim)

@@ -21,6 +21,17 @@ impl Problem {
         self.window.map_or(0, |window| (t + 1 + self.keys).saturating_sub(self.time + window))
     }
 
+    /// The first key that any of the queries from `t` on may see by their places and documents.
+    pub(super) fn first(&self, b: usize, t: usize) -> usize {
+        let start = self.starts.as_ref().map_or(0, |starts| starts[b * self.time + t] as usize);
+        start.max(self.lowest(t))
+    }
+
+    /// Whether queries may skip keys before the first that they see.
+    pub(super) fn skips(&self) -> bool {
+        self.window.is_some() || self.starts.is_some()
+    }
+
     /// How many places from its own on a query sees.
     fn beyond(&self) -> Option<usize> {
         if self.causal { Some(1) } else { self.window }

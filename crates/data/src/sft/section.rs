@@ -1,0 +1,93 @@
+//! The section `data` of supervised fine-tuning.
+
+use std::path::PathBuf;
+
+use rappel_registry::{InvalidOption, Kind, Options, Words};
+
+use super::Format;
+use crate::{Drawing, OnBadRow};
+
+/// How rows share samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum PackingStrategy {
+    /// The longest rows first, each where it fills a sample best; longer ones are cut.
+    Bfd,
+    /// The same, but what is cut off is a row of its own.
+    BfdSplit,
+    /// One row after another, cut every `max_length` tokens.
+    Wrapped,
+}
+
+/// The section `data` of supervised fine-tuning, under TRL's names.
+#[derive(Debug, Clone, PartialEq, Options)]
+#[options(check = Self::check)]
+pub struct SftConfig {
+    /// rows to train on: .json, .jsonl, .csv, .tsv or .parquet; paths, folders or globs
+    #[option(kind = Kind::Paths, changeable)]
+    #[option(aka(
+        "file",
+        "path",
+        "train_file",
+        "dataset",
+        "dataset_name",
+        "datasets",
+        "data_files"
+    ))]
+    pub files: Vec<String>,
+    /// what the columns mean; unset: told from their names
+    #[option(aka("type", "formatting", "dataset_type"))]
+    pub format: Option<Format>,
+    /// the column of the format `text`
+    #[option(default = "text", aka("dataset_text_field", "text_column", "field"))]
+    pub text_field: String,
+    /// tokens of a sample at most: the end of a longer row is cut off; unset: 1024, or the model's positions where those
+    /// are fewer
+    #[option(range = 2.., aka("cutoff_len", "sequence_len", "max_seq_length", "sequence_length", "max_seq_len"))]
+    pub max_length: Option<usize>,
+    /// several rows in a sample, none of which sees the others
+    #[option(default = false, aka("sample_packing", "neat_packing", "pack"))]
+    pub packing: bool,
+    /// how rows share samples
+    #[option(default = PackingStrategy::Bfd, aka("packing_method"))]
+    pub packing_strategy: PackingStrategy,
+    /// train what the model says, and not what it is told; unset: false for `messages`, true for `sharegpt` and `alpaca`,
+    /// as the tools do that these formats come from
+    #[option(aka("train_on_inputs", "train_on_responses_only", "roles_to_train", "mask_history"))]
+    pub assistant_only_loss: Option<bool>,
+    /// train completions, and not their prompts; unset: true where there are any
+    #[option(aka("train_on_prompt", "train_on_completion_only", "completions_only"))]
+    pub completion_only_loss: Option<bool>,
+    /// the token that ends what the model says; unset: that of its tokenizer
+    #[option(aka("end_of_document"))]
+    pub eos_token: Option<String>,
+    /// file of another chat template than the model's, which is saved with it
+    #[option(aka("chat_template_path", "chat_template_jinja", "template"))]
+    pub chat_template: Option<PathBuf>,
+    /// what happens to a row of which nothing can be trained
+    #[option(default = OnBadRow::Error, aka("excess_length_strategy"))]
+    pub on_bad_row: OnBadRow,
+    /// rows to validate on
+    #[option(kind = Kind::Paths, default, changeable)]
+    #[option(aka("validation_file", "eval_file", "eval_dataset", "test_datasets"))]
+    pub validation_files: Vec<String>,
+    /// share of the rows, drawn by the seed, to validate on; unset: 0.05, or 0 with validation_files
+    #[option(unset = if validation_files.is_empty() { 0.05 } else { 0.0 }, range = 0.0..1.0)]
+    #[option(aka("val_size", "val_set_size", "val_fraction", "validation_split", "test_size"))]
+    pub validation_fraction: f64,
+    /// How samples are drawn.
+    #[option(flatten)]
+    pub drawing: Drawing,
+}
+
+impl SftConfig {
+    fn check(&self) -> Result<(), InvalidOption> {
+        if self.files.is_empty() {
+            return Err(InvalidOption::new("files", "an empty list; name at least one file"));
+        }
+        if !self.validation_files.is_empty() && self.validation_fraction > 0.0 {
+            let reason = "there are validation_files too; give one of them";
+            return Err(InvalidOption::new("validation_fraction", reason));
+        }
+        Ok(())
+    }
+}
