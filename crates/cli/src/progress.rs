@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rappel_telemetry::{Event, Moment, Sink, Started, Step, TelemetryError, Values};
 use rappel_train::Observer;
 
@@ -20,14 +20,16 @@ const LINES_EVERY: Duration = Duration::from_secs(2);
 /// Of a bar before the first step and from then on.
 const READY: &str = "{wide_bar} step {pos}/{len}  {msg}";
 const GOING: &str = "{wide_bar} step {pos}/{len}  {msg}  {eta} left";
+/// Of a file that comes from elsewhere.
+const DOWNLOAD: &str = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {msg}";
 /// Of what takes time and has no steps.
 const STAGE: &str = "{spinner} {msg}  {elapsed}";
 /// How often that is drawn again, so that it is seen to live.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Watches a run, and asks it to stop when a signal came.
+/// Watches a run, and asks it to stop when a signal came; or what else takes long.
 pub struct Progress<'a> {
-    signals: &'a Signals,
+    signals: Option<&'a Signals>,
     show: Show,
     profiler: Option<Profiler>,
     /// Whether a console sink writes lines of steps and validations itself.
@@ -46,29 +48,33 @@ impl<'a> Progress<'a> {
     /// A bar if standard error is a terminal that can draw one, lines otherwise;
     /// nothing where `quiet`.
     pub fn new(signals: &'a Signals, profile: bool, quiet: bool) -> Self {
-        if quiet {
-            let show = Show::Bar { bar: ProgressBar::hidden(), ready: false };
-            return Self::with(show, signals, profile);
-        }
-        Self::on(ProgressDrawTarget::stderr(), signals, profile)
+        let profiler = profile.then(Profiler::new);
+        Self { signals: Some(signals), profiler, ..Self::outside_a_run(quiet) }
     }
 
-    fn on(target: ProgressDrawTarget, signals: &'a Signals, profile: bool) -> Self {
-        let show = if target.is_hidden() {
+    /// The same for what is no run: a signal ends the program.
+    pub fn outside_a_run(quiet: bool) -> Self {
+        if quiet {
+            return Self::with(Show::Bar { bar: ProgressBar::hidden(), ready: false });
+        }
+        Self::on(ProgressDrawTarget::stderr())
+    }
+
+    fn on(target: ProgressDrawTarget) -> Self {
+        Self::with(if target.is_hidden() {
             Show::Lines { last: None }
         } else {
             let bar = ProgressBar::with_draw_target(None, target);
             bar.set_style(style(STAGE));
             Show::Bar { bar, ready: false }
-        };
-        Self::with(show, signals, profile)
+        })
     }
 
-    fn with(show: Show, signals: &'a Signals, profile: bool) -> Self {
+    fn with(show: Show) -> Self {
         Self {
-            signals,
+            signals: None,
             show,
-            profiler: profile.then(Profiler::new),
+            profiler: None,
             console: Cell::default(),
             since: Instant::now(),
             prepared: Duration::ZERO,
@@ -118,6 +124,7 @@ impl Sink for Progress<'_> {
     fn log(&mut self, at: Moment, event: &Event) -> Result<(), TelemetryError> {
         match event {
             Event::Stage(what) => self.stage(what),
+            Event::Download { file, bytes, total } => self.download(file, *bytes, *total),
             Event::Note(text) => self.line(&format!("note: {}", one_line(text))),
             Event::Started(started) => self.started(at.step, started),
             Event::Step(step) => self.step(at.step, step),
@@ -135,7 +142,7 @@ impl Observer for Progress<'_> {
     }
 
     fn should_stop(&self) -> bool {
-        self.signals.came()
+        self.signals.is_some_and(Signals::came)
     }
 
     /// Above the bar, if there is one.
@@ -159,6 +166,34 @@ impl Progress<'_> {
                 bar.enable_steady_tick(TICK);
             }
             Show::Lines { .. } => self.line(what),
+        }
+    }
+
+    fn download(&mut self, file: &str, bytes: u64, total: u64) {
+        match &mut self.show {
+            Show::Bar { bar, .. } => {
+                // One bar a file.
+                if bar.length() != Some(total) || bar.message() != file {
+                    bar.disable_steady_tick();
+                    bar.set_length(total);
+                    bar.set_style(style(DOWNLOAD));
+                    bar.set_message(one_line(file).into_owned());
+                    bar.reset();
+                }
+                bar.set_position(bytes);
+                if bytes == total {
+                    // What follows may take long, too, and is another thing.
+                    bar.set_style(style(STAGE));
+                    bar.unset_length();
+                }
+            }
+            Show::Lines { last } => {
+                if bytes == total || last.is_none_or(|last| last.elapsed() >= LINES_EVERY) {
+                    *last = Some(Instant::now());
+                    let (bytes, total) = (HumanBytes(bytes), HumanBytes(total));
+                    self.line(&format!("downloading {}  {bytes} of {total}", one_line(file)));
+                }
+            }
         }
     }
 
@@ -304,9 +339,8 @@ mod tests {
     }
 
     fn drawn(watch: impl FnOnce(&mut Progress)) -> String {
-        let (signals, terminal) = (Signals::catch().unwrap(), Drawn::default());
-        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-        let mut progress = Progress::on(target, &signals, false);
+        let terminal = Drawn::default();
+        let mut progress = Progress::on(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
         watch(&mut progress);
         progress.finish();
         terminal.0.lock().unwrap().clone()
@@ -337,6 +371,20 @@ mod tests {
             text.contains(r"run         runs/a\u{1b}[2J\n") && text.contains("prepared    in 0."),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_download_is_a_bar_of_bytes() {
+        let text = drawn(|progress| {
+            for bytes in [0, 3 << 20, 4 << 20] {
+                let event = Event::Download { file: "model.safetensors", bytes, total: 4 << 20 };
+                progress.log(Moment::now(0), &event).unwrap();
+                std::thread::sleep(TICK);
+            }
+            progress.log(Moment::now(0), &Event::Stage("loading the model")).unwrap();
+        });
+        let shown = ["3.00 MiB/4.00 MiB", "model.safetensors", "loading the model"];
+        assert!(shown.iter().all(|part| text.contains(part)), "{text}");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{Place, sha256_hex, stderr};
-use rappel_testkit::Random;
+use common::{Place, stderr};
+use rappel_testkit::{Random, hex_sha256};
 use serde_json::json;
 
 /// Cases of each kind unless the environment says otherwise: all kinds together take half a minute.
@@ -46,6 +46,16 @@ const NUMBERS: [&str; 14] = [
     "0.5",
     "null",
 ];
+
+/// A chat template with what templates have: loops, conditions, filters, slices and refusals.
+const TEMPLATE: &str = "{%- set ns = namespace(n=0) -%}
+{%- for message in messages[0:64] -%}
+{%- if message.role not in ['system', 'user', 'assistant'] -%}{{ raise_exception('role ' ~ message.role) }}{%- endif -%}
+{%- for i in range(3) -%}{%- set ns.n = ns.n + 2 * i -%}{%- endfor -%}
+{{- '<|' ~ message.role ~ '|>' ~ message.content | trim ~ eos_token * 2 -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ 'answer ' ~ ns.n ~ tools | default([]) | tojson(indent=4) }}{%- endif -%}
+";
 
 /// A file like `bytes`, changed at one to four places.
 fn mutated(bytes: &[u8], seed: u64) -> Vec<u8> {
@@ -184,6 +194,32 @@ fn models_of_text() {
 }
 
 #[test]
+fn models_of_others() {
+    let place = place();
+    let gguf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/gguf/smollm.gguf");
+    fs::copy(gguf, place.at("tiny.gguf")).unwrap();
+    place.ok(&["convert", "tiny.gguf", "--to", "base"]);
+    let generate = |model: &'static str| {
+        ["generate", "--model", model, "--prompts", "asked.jsonl", "--max-tokens", "2"]
+    };
+    place.write("asked.jsonl", "{\"prompt\": \"a\"}\n");
+    attack(&place, "tiny.gguf", &["inspect", "tiny.gguf"], &|| ());
+    attack(&place, "tiny.gguf", &generate("tiny.gguf"), &|| ());
+    for file in ["config.json", "generation_config.json", "model.safetensors"] {
+        if !place.at("base").join(file).exists() {
+            place.write(
+                &format!("base/{file}"),
+                "{\"temperature\": 0.7, \"top_k\": 20, \"top_p\": 0.9}",
+            );
+        }
+        attack(&place, &format!("base/{file}"), &generate("base"), &|| ());
+    }
+    place.write("asked.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"a 12\"}]}\n");
+    place.write("base/chat_template.jinja", TEMPLATE);
+    attack(&place, "base/chat_template.jinja", &generate("base"), &|| ());
+}
+
+#[test]
 fn models_of_tables() {
     let place = place();
     let predict = ["predict", "--model", "table/model", "--file", "rows.csv", "--out", "told.csv"];
@@ -231,7 +267,7 @@ fn checkpoints() {
     let agree = || {
         let sum = |name: &&str| {
             let bytes = fs::read(folder.join(name)).unwrap();
-            ((*name).to_owned(), json!({ "bytes": bytes.len(), "sha256": sha256_hex(&bytes) }))
+            ((*name).to_owned(), json!({ "bytes": bytes.len(), "sha256": hex_sha256(&bytes) }))
         };
         let files: serde_json::Map<_, _> = names.iter().map(sum).collect();
         fs::write(folder.join("manifest.json"), json!({ "files": files }).to_string()).unwrap();

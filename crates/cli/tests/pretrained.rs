@@ -148,10 +148,10 @@ fn a_run_holds_on_to_the_model_that_it_began_at() {
     let lines: String = ["config.json", "model.safetensors", "tokenizer.json"]
         .map(|name| {
             let bytes = fs::read(place.at("base").join(name)).unwrap();
-            format!("{}  {name}\n", common::sha256_hex(&bytes))
+            format!("{}  {name}\n", rappel_testkit::hex_sha256(&bytes))
         })
         .concat();
-    assert_eq!(hash, common::sha256_hex(lines.as_bytes()));
+    assert_eq!(hash, rappel_testkit::hex_sha256(lines.as_bytes()));
 
     // Elsewhere it is the same model; another one is refused.
     fs::rename(place.at("base"), place.at("moved")).unwrap();

@@ -31,6 +31,15 @@ pub type Values<'a> = &'a [(&'a str, f64)];
 pub enum Event<'a> {
     /// Something is about to take time, such as reading the corpus.
     Stage(&'a str),
+    /// Bytes of a file came from elsewhere: how many are there, and how many it has.
+    Download {
+        /// The file's name.
+        file: &'a str,
+        /// Bytes that are there.
+        bytes: u64,
+        /// Bytes that it has.
+        total: u64,
+    },
     /// Something that the user should know.
     Note(&'a str),
     /// The run is ready for its first step.

@@ -87,6 +87,7 @@ fn validations_are_lines_and_other_events_are_not() {
     let at = Moment { step: 3, wall_time: 1.5 };
     for event in [
         Event::Stage("reading"),
+        Event::Download { file: "config.json", bytes: 1, total: 2 },
         Event::Validation(&[("loss", 2.0)]),
         Event::Ended(&[("loss", 2.0)]),
     ] {

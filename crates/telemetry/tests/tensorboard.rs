@@ -96,6 +96,7 @@ fn log_rich(sink: &mut TensorBoard) {
         Event::Ended(&[("loss", 1.25)]),
         // Not for TensorBoard.
         Event::Stage("reading"),
+        Event::Download { file: "config.json", bytes: 1, total: 2 },
         Event::Note("careful"),
         Event::Saved(Path::new("runs/a/checkpoints/step-9")),
     ];

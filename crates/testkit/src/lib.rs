@@ -8,6 +8,7 @@
 //! - [`import_circles`]: files of a crate that import one another in circles.
 //! - [`c`]: functions compiled by the system's C compiler, to compare with ours.
 //! - [`assert_folder_matches`], [`assert_sound`]: what every registry must hold.
+//! - [`HubServer`]: a server with the paths of the Hugging Face Hub, which can be made to fail.
 //! - [`Random`]: small seeded random numbers, independent of the library's own generator.
 //!
 //! A helper here panics where a test should fail, at the caller's line.
@@ -28,6 +29,7 @@ pub mod c;
 mod close;
 pub mod functions;
 mod golden;
+mod hub_server;
 mod imports;
 mod random;
 mod registries;
@@ -35,6 +37,7 @@ pub mod strd;
 
 pub use close::{Mismatch, SCALE_FLOOR, assert_close, assert_close_floor, compare, widen};
 pub use golden::Golden;
+pub use hub_server::{COMMIT, HubServer, Request, hex_sha256};
 pub use imports::import_circles;
 pub use random::Random;
 pub use registries::{assert_folder_matches, assert_sound};

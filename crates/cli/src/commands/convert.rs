@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use rappel_train::{Converted, convert};
 use serde_json::json;
 
+use super::local_model;
 use crate::output::print;
 
 /// Write a language model as a GGUF file or as a folder
@@ -32,9 +33,9 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let Converted { architecture, parameters, dtype } =
-        convert(&args.source, &args.to, args.dtype.as_deref())?;
+        convert(&local_model(&args.source, quiet)?, &args.to, args.dtype.as_deref())?;
     let to = args.to.display();
     print(&if args.json {
         let report = json!({

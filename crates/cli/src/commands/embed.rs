@@ -12,6 +12,7 @@ use rappel_model::Pooling;
 use rappel_train::{Embedder, EmbedderOptions, Embeddings};
 use serde_json::json;
 
+use super::local_model;
 use crate::output::{destination, report, say};
 
 /// Write an embedding of each text: a vector that is near to those of texts with a like meaning
@@ -112,7 +113,7 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
         normalize: args.normalize,
         max_length: args.max_length,
     };
-    let model = Embedder::load(&args.model, &options)?;
+    let model = Embedder::load(&local_model(&args.model, quiet)?, &options)?;
     let mut progress = Progress::new(texts.len(), quiet);
     let start = Instant::now();
     let made = model.embed(&texts, args.batch_size as usize, &mut |done| progress.tell(done))?;

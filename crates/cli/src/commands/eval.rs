@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use rappel_train::{EvaluateOptions, Metric, Scores, load_model};
 use serde_json::{Value, json};
 
+use super::local_model;
 use crate::output::{in_model, print, say};
 
 /// Evaluate a model on a text or a table
@@ -39,8 +40,8 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let model = load_model(&args.model)?;
+pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
+    let model = load_model(&local_model(&args.model, quiet)?)?;
     let options = EvaluateOptions {
         window: args.window,
         stride: args.stride,

@@ -7,10 +7,11 @@ use anyhow::Context;
 use rappel_model::EncoderTask;
 use rappel_train::{
     EncoderSummary, Equation, Importance, Importances, LanguageSummary, Permuting, TabularModel,
-    TensorGroup, model_folder,
+    TensorGroup,
 };
 use serde_json::{Value, json};
 
+use super::local_model;
 use crate::escape::one_line;
 use crate::output::{print, say};
 
@@ -65,8 +66,8 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let folder = model_folder(&args.model)?;
+pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
+    let folder = local_model(&args.model, quiet)?;
     let told = if TabularModel::is_in(&folder) {
         table(args, &folder)?
     } else if EncoderSummary::is_in(&folder) {

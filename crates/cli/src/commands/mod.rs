@@ -15,3 +15,17 @@ pub mod replay;
 pub mod schedule;
 pub mod surface;
 pub mod train;
+
+use std::path::{Path, PathBuf};
+
+use rappel_train::model_folder;
+
+use crate::progress::Progress;
+
+/// Where the model that an argument names is on this machine: one of the hub is downloaded, with a bar.
+fn local_model(model: &Path, quiet: bool) -> anyhow::Result<PathBuf> {
+    let mut progress = Progress::outside_a_run(quiet);
+    let found = model_folder(model, &mut progress);
+    progress.finish();
+    Ok(found?)
+}

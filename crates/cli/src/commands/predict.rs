@@ -7,6 +7,7 @@ use rappel_data::write_csv;
 use rappel_train::load_model;
 use serde_json::json;
 
+use super::local_model;
 use crate::output::{destination, in_model, report, say};
 
 /// Write a table model's predictions, one row each
@@ -34,9 +35,9 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let out = destination(&args.out)?;
-    let model = load_model(&args.model)?;
+    let model = load_model(&local_model(&args.model, quiet)?)?;
     if let (Ok(from), Ok(to)) = (args.file.canonicalize(), args.out.canonicalize())
         && from == to
     {

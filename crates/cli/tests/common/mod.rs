@@ -134,12 +134,6 @@ pub fn sha256(path: impl AsRef<Path>) -> String {
     format!("{:x?}", Sha256::digest(bytes))
 }
 
-/// The SHA-256 of bytes, in hexadecimal digits.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    let hex: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.concat()
-}
-
 /// Sends a signal by its name to a child.
 #[cfg(unix)]
 pub fn signal(name: &str, id: u32) {

@@ -10,8 +10,8 @@ use rappel_registry::{ConfigError, OptionSet, Options};
 use rappel_tensor::Params;
 
 use super::{GenerationConfig, Pretrained, model_folder, sound, text};
-use crate::TrainError;
 use crate::checkpoint::{sha256, sha256_of_file};
+use crate::{Observer, TrainError};
 
 /// The name of the entry, and the key that stands for it.
 pub(super) const PRETRAINED: &str = "pretrained";
@@ -55,9 +55,13 @@ impl Base {
     ///
     /// # Errors
     /// What is missing or does not fit together; a hash that is another one than the section's.
-    pub fn open(section: &Options, end_of_document: Option<&str>) -> Result<Self, TrainError> {
+    pub fn open(
+        section: &Options,
+        end_of_document: Option<&str>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
         let options = PretrainedOptions::from_options(section)?;
-        let path = model_folder(Path::new(&options.pretrained))?;
+        let path = model_folder(Path::new(&options.pretrained), observer)?;
         if !path.exists() {
             let reason = format!("there is no folder and no file `{}`", path.display());
             return Err(section.invalid(PRETRAINED, reason).into());

@@ -32,7 +32,7 @@ pub struct Converted {
 /// # Errors
 /// A source that is not whole; a type that is not known; something at `to` already; what the form has no way to hold.
 pub fn convert(source: &Path, to: &Path, dtype: Option<&str>) -> Result<Converted, TrainError> {
-    let source = model_folder(source)?;
+    let source = model_folder(source, &mut ())?;
     if fs::symlink_metadata(to).is_ok() {
         return Err(TrainError::Exists { path: to.to_owned() });
     }

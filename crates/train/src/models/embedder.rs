@@ -66,7 +66,7 @@ impl Embedder {
     /// # Errors
     /// What is missing, torn or does not fit together; no pooling, where neither the folder nor `options` say one.
     pub fn load(path: &Path, options: &EmbedderOptions) -> Result<Self, TrainError> {
-        let folder = model_folder(path)?;
+        let folder = model_folder(path, &mut ())?;
         let layout = SentenceLayout::read(&folder)?;
         let dir = layout.as_ref().map_or(folder.as_path(), |layout| &layout.encoder);
         let files = EncoderFiles::open(dir)?;

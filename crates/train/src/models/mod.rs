@@ -20,10 +20,11 @@ mod text_summary;
 
 use std::path::{Path, PathBuf};
 
-use rappel_hub::{Hub, Reference};
+use rappel_hub::{Hub, Progress, Reference};
+use rappel_telemetry::{Event, Moment};
 use rappel_tensor::DType;
 
-use crate::{Metric, TrainError};
+use crate::{Metric, Observer, TrainError};
 
 pub(crate) use base::Base;
 pub use convert::{Converted, convert};
@@ -116,7 +117,7 @@ pub static KINDS: &[ModelKind] = &[table::KIND, encoder::KIND, text::KIND];
 /// # Errors
 /// What is missing, torn or does not fit together.
 pub fn load_model(path: &Path) -> Result<Box<dyn TrainedModel>, TrainError> {
-    let folder = model_folder(path)?;
+    let folder = model_folder(path, &mut ())?;
     let kind = KINDS.iter().find(|kind| (kind.is_in)(&folder));
     (kind.unwrap_or(&text::KIND).load)(&folder)
 }
@@ -127,7 +128,7 @@ pub fn load_model(path: &Path) -> Result<Box<dyn TrainedModel>, TrainError> {
 /// # Errors
 /// As [`load_model`], and a model that is not a language model.
 pub fn load_language_model(path: &Path, dtype: Option<DType>) -> Result<Pretrained, TrainError> {
-    let folder = model_folder(path)?;
+    let folder = model_folder(path, &mut ())?;
     match KINDS.iter().find(|kind| (kind.is_in)(&folder)) {
         Some(kind) if kind.name != text::KIND.name => (kind.load)(&folder)?.into_language_model(),
         _ => Pretrained::load_as(&folder, dtype),
@@ -135,14 +136,21 @@ pub fn load_language_model(path: &Path, dtype: Option<DType>) -> Result<Pretrain
 }
 
 /// The folder of the model that `path` means: itself, or `model/` of the run there; the file, if it is one; where nothing
-/// is there, and it can be one's name, a model of the Hugging Face Hub, which is downloaded into its cache.
+/// is there, and it can be one's name, a model of the Hugging Face Hub, which is downloaded into its cache while the
+/// observer is told how much came.
 ///
 /// # Errors
-/// A run that has not written its model yet; a model that the hub does not give.
-pub fn model_folder(path: &Path) -> Result<PathBuf, TrainError> {
+/// A run that has not written its model yet; a model that the hub does not give; those of the observer.
+pub fn model_folder(path: &Path, observer: &mut dyn Observer) -> Result<PathBuf, TrainError> {
     if let Some(reference) = on_the_hub(path) {
         let name = path.to_string_lossy().into_owned();
-        let found = Hub::from_env().model(&reference, &mut |_| ());
+        let mut told = Ok(());
+        let found = Hub::from_env().model(&reference, &mut |Progress { file, bytes, total }| {
+            if told.is_ok() {
+                told = observer.log(Moment::now(0), &Event::Download { file, bytes, total });
+            }
+        });
+        told?;
         return found.map_err(|source| TrainError::Hub { name, source: Box::new(source) });
     }
     if path.join("config.json").exists() || !path.join("config.toml").exists() {

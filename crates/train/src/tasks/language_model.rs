@@ -68,7 +68,7 @@ fn continued(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, T
         return Err(config.section("data").invalid("tokenizer", reason).into());
     }
     observer.stage("reading the pretrained model")?;
-    let base = Base::open(config.section("model"), data.end_of_document.as_deref())?;
+    let base = Base::open(config.section("model"), data.end_of_document.as_deref(), observer)?;
     check_length(config, base.config().max_positions())?;
     let completed = config.with("model", "sha256", base.sha256())?;
     let completed = completed.with("model", "pretrained", base.absolute_path()?)?;

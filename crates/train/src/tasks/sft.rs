@@ -60,7 +60,7 @@ pub(crate) fn open(
     }
     let data = SftConfig::from_options(config.section("data"))?;
     observer.stage("reading the pretrained model")?;
-    let mut base = Base::open(section, None)?;
+    let mut base = Base::open(section, None, observer)?;
     let positions = base.config().max_positions();
     if let Some(length) = data.max_length.filter(|length| *length > positions) {
         let reason = format!(

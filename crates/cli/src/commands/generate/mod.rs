@@ -17,6 +17,7 @@ use rappel_train::{Pretrained, Prompt, TextOptions, load_language_model};
 
 use self::options::SamplingArgs;
 use self::record::Record;
+use super::local_model;
 use crate::output::{in_model, print, say};
 
 /// Generate text with a trained model
@@ -70,13 +71,14 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     args.sampling.check()?;
     let variables = args.chat_template_kwargs.as_deref().map(variables).transpose()?;
     let template = args.chat_template.as_deref().map(read_template).transpose()?;
     let dtype = args.dtype.as_deref().and_then(|name| name.parse().ok());
+    let local = local_model(&args.model, quiet)?;
     let mut model =
-        load_language_model(&args.model, dtype).map_err(|error| in_model(&args.model, error))?;
+        load_language_model(&local, dtype).map_err(|error| in_model(&args.model, error))?;
     if let Some(template) = template {
         model.set_chat_template(template);
     }
