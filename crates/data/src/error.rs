@@ -52,6 +52,14 @@ pub enum DataError {
         /// Where its first byte stands that is not part of UTF-8 text.
         offset: usize,
     },
+    /// Texts or labels that cannot be learned from.
+    #[error("{place}: {reason}")]
+    Labels {
+        /// The file, and where in it.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
     /// A file that is not text, whatever the tokenizer.
     #[error(
         "{path}: not text: byte {offset} is a control character that no text has; leave the file out of \

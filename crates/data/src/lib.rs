@@ -37,6 +37,7 @@ mod counts;
 mod dataset;
 mod error;
 mod image;
+mod labelled_texts;
 mod mix;
 mod modular_arithmetic;
 mod order;
@@ -67,6 +68,9 @@ pub use error::DataError;
 pub use image::{
     Augmentation, AutoAugment, Image, ImageBatch, ImageConfig, ImageProcessing, ImageSet,
     Normalization, ReadImages, Resampling,
+};
+pub use labelled_texts::{
+    LabelledBatch, LabelledText, LabelledTexts, LabelledTextsConfig, labels_of, read_labelled_texts,
 };
 pub use modular_arithmetic::{ModularArithmetic, ModularArithmeticOptions, Operation, Pairs};
 pub use order::{BatchSize, Drawing, Order};

@@ -2,7 +2,7 @@
 
 use rappel_tensor::{Entry, Params, linear_cross_entropy_bytes};
 
-use crate::ModelConfig;
+use crate::{EncoderConfig, ModelConfig};
 
 /// Copies of the logits that R-Drop keeps for its backward pass and makes on it, at most.
 const LOGITS: usize = 6;
@@ -55,6 +55,28 @@ pub fn activation_bytes(
         return of_tokens.saturating_add(logits.saturating_mul(tokens)).saturating_mul(2);
     }
     of_tokens.saturating_add(linear_cross_entropy_bytes(tokens, width, vocab, dtype))
+}
+
+/// The same of `tokens` tokens through an encoder, whose head is small beside it.
+pub fn encoder_activation_bytes(config: &EncoderConfig, params: &Params, tokens: usize) -> usize {
+    let mut blocks: Vec<(String, usize)> = Vec::new();
+    for entry in &params.entries() {
+        let Some((block, size)) = block(&entry.name).zip(product_size(entry)) else { continue };
+        match blocks.iter_mut().find(|(name, _)| name == block) {
+            Some((_, sum)) => *sum = sum.saturating_add(size),
+            None => blocks.push((block.to_owned(), size)),
+        }
+    }
+    let width = config.hidden_size();
+    let largest = blocks.iter().map(|(_, size)| *size).max().unwrap_or(0);
+    let kept = if config.gradient_checkpointing() {
+        width.saturating_mul(blocks.len()).saturating_add(largest)
+    } else {
+        blocks.iter().fold(0, |sum: usize, (_, size)| sum.saturating_add(*size))
+    };
+    // The embeddings, the last states, their gradients; and what the head makes of some of them.
+    let numbers = kept.saturating_add(largest).saturating_add(width.saturating_mul(8));
+    numbers.saturating_mul(tokens).saturating_mul(config.dtype().size())
 }
 
 /// A parameter's name up to the number of its block, such as `transformer.h.0`; none where it is in none.

@@ -40,7 +40,7 @@ mod predictors;
 mod rope;
 mod sampling;
 
-pub use activations::{activation_bytes, product_size};
+pub use activations::{activation_bytes, encoder_activation_bytes, product_size};
 pub use architectures::{
     ARCHITECTURES, Architecture, Common, Configure, Gemma2Config, Gemma3TextConfig, Gpt2Config,
     LlamaConfig, MistralConfig, MixtralConfig, Olmo2Config, Olmo3Config, OlmoeConfig, Phi3Config,

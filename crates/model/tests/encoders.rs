@@ -6,6 +6,7 @@ use std::fs;
 
 use rappel_model::{
     ENCODERS, EncoderFiles, EncoderTask, EncoderTexts, Labels, Pooling, PretrainedEncoder, Problem,
+    SentenceLayout,
 };
 use rappel_nn::Forward;
 use rappel_regularize::{Mixup, Noise};
@@ -399,6 +400,21 @@ fn what_no_model_computes_is_an_error_that_names_it() {
             .ends_with(&format!("`model_type` is \"llama\", expected an encoder (known: {known})")),
         "{error}"
     );
+}
+
+#[test]
+fn folders_of_sentence_transformers_are_written_and_read_again() {
+    let folder = TempDir::new().unwrap();
+    assert_eq!(SentenceLayout::read(folder.path()).unwrap(), None);
+    for (pooling, normalize, max_length, prompt) in [
+        (Pooling::Mean, true, Some(128), String::new()),
+        (Pooling::Cls, false, None, "query: ".to_owned()),
+    ] {
+        let encoder = folder.path().join("");
+        let layout = SentenceLayout { encoder, pooling, normalize, max_length, prompt };
+        layout.write(folder.path(), 8).unwrap();
+        assert_eq!(SentenceLayout::read(folder.path()).unwrap(), Some(layout));
+    }
 }
 
 macro_rules! encoders {

@@ -63,10 +63,11 @@ pub use models::{
     Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary, Equation, EvaluateOptions,
     Evaluation, GeneratedText, GenerationConfig, Importance, Importances, KINDS, LanguageSummary,
     ModelKind, Output, Permuting, Predictions, Pretrained, Prompt, Scores, Speed, TabularModel,
-    TensorGroup, TextOptions, TrainedModel, convert, load_language_model, load_model, model_folder,
+    TensorGroup, TextClassifier, TextOptions, TrainedModel, convert, load_language_model,
+    load_model, model_folder,
 };
 pub use objectives::{
-    Answer, BatchOf, NextToken, Objective, Sample, Show, Supervised, TableTarget,
+    Answer, BatchOf, NextToken, Objective, Sample, Show, Supervised, TableTarget, TextLabel,
 };
 pub use observer::{Notes, Observer};
 pub use pass::Pass;

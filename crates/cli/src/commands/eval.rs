@@ -14,7 +14,8 @@ use crate::output::{in_model, print, say};
 /// Language models: nats per token, perplexity, tokens. The text is read in overlapping windows, each scored on
 /// the tokens that the one before did not cover; the first token is not predicted.
 ///
-/// Table models: RMSE, MAE and R2 for regression; accuracy, log-loss, F1 and AUC for classification.
+/// Table models: RMSE, MAE and R2 for regression; accuracy, log-loss, F1 and AUC for classification. Classifiers of texts:
+/// the same for the labels of the texts of a .jsonl file or a table.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel eval --model runs/quickstart-1/model --file src/main.rs --json
@@ -23,7 +24,7 @@ pub struct Args {
     /// A run, a folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// The text, or the table: .csv, .tsv or .parquet
+    /// The text, or the table: .csv, .tsv or .parquet; of a classifier of texts also .jsonl
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
     /// Tokens of a window. Default: the model's positions
@@ -32,9 +33,12 @@ pub struct Args {
     /// Tokens from one window to the next. Default: half a window
     #[arg(long, value_name = "N")]
     stride: Option<usize>,
-    /// Field of a .jsonl record that holds its text. Default: `text`
+    /// Field of a .jsonl record, or column, that holds the text. Default: `text`
     #[arg(long, value_name = "NAME")]
     text_field: Option<String>,
+    /// Field or column that holds the label of a text. Default: `label`
+    #[arg(long, value_name = "NAME")]
+    label_field: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -46,6 +50,7 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
         window: args.window,
         stride: args.stride,
         text_field: args.text_field.clone(),
+        label_field: args.label_field.clone(),
     };
     let Scores { values, unit, count, notes } =
         model.evaluate_on(&args.file, &options).map_err(|error| in_model(&args.model, error))?;

@@ -10,18 +10,18 @@ use serde_json::json;
 use super::local_model;
 use crate::output::{destination, in_model, report, say};
 
-/// Write a table model's predictions, one row each
+/// Write the predictions of a model of tables or a classifier of texts, one row each
 ///
 /// The output has the columns of --id, `prediction`, and for classes a column `probability of CLASS` each.
-/// The table must have the model's features by name; it need not have the target.
+/// The table must have the model's features by name, or the column of the text; it need not have the target.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv --id customer")]
 pub struct Args {
-    /// A run, or a folder with config.json, model.safetensors and preprocessing.json
+    /// A run, or a folder with config.json, model.safetensors, and preprocessing.json or tokenizer.json
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// The table: .csv, .tsv or .parquet
+    /// The table: .csv, .tsv or .parquet; of a classifier of texts also .jsonl
     #[arg(long, value_name = "TABLE")]
     file: PathBuf,
     /// Where the predictions are written; `-` is standard output
@@ -30,6 +30,9 @@ pub struct Args {
     /// A column of the table to copy before the predictions; can be repeated
     #[arg(long, value_name = "COLUMN")]
     id: Vec<String>,
+    /// The column, or field of records, that holds the text. Default: `text`
+    #[arg(long, value_name = "NAME")]
+    text_field: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -43,8 +46,9 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     {
         anyhow::bail!("{}: --out is the table itself; give another", args.out.display());
     }
-    let told =
-        model.predict_on(&args.file, &args.id).map_err(|error| in_model(&args.model, error))?;
+    let told = model
+        .predict_on(&args.file, &args.id, args.text_field.as_deref())
+        .map_err(|error| in_model(&args.model, error))?;
     out.write(|out| write_csv(out, &told.columns, &told.rows))?;
     for note in &told.notes {
         say(format_args!("note: {note}"));

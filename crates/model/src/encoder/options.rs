@@ -125,6 +125,11 @@ impl EncoderConfig {
         self.shape.dtype
     }
 
+    /// Whether layers are computed again in the backward pass, so that only their inputs are kept.
+    pub fn gradient_checkpointing(&self) -> bool {
+        self.shape.gradient_checkpointing
+    }
+
     /// How many different tokens there are.
     pub fn vocab_size(&self) -> usize {
         self.shape.vocab_size

@@ -70,15 +70,12 @@ impl Base {
         let files = ModelFiles::open(&path)?.with("gradient_checkpointing", gradient_checkpointing);
         let config = files.config(dtype)?;
         let tokenizer = text::tokenizer(&path, config.vocab_size(), end_of_document)?;
-        let sha256 = hash(&path, &files)?;
-        if let Some(wanted) = options.sha256.as_ref().filter(|wanted| **wanted != sha256) {
-            let reason = format!(
-                "{} is not the model that the run begins at: its SHA-256 is {sha256}, not {wanted}; bring that \
-                 one back from a copy, or begin a new run",
-                path.display()
-            );
-            return Err(section.invalid("sha256", reason).into());
-        }
+        let sha256 = if files.gguf().is_some() {
+            sha256_of_file(&path)?
+        } else {
+            hash(&path, files.paths())?
+        };
+        check_hash(section, options.sha256.as_ref(), &path, &sha256)?;
         Ok(Self { path, config, options, section: section.clone(), tokenizer, sha256 })
     }
 
@@ -119,9 +116,7 @@ impl Base {
     /// # Errors
     /// A path that a config cannot hold.
     pub fn absolute_path(&self) -> Result<String, TrainError> {
-        let path =
-            std::path::absolute(&self.path).map_err(TrainError::io("resolve", &self.path))?;
-        path.into_os_string().into_string().map_err(|path| TrainError::Name { path: path.into() })
+        absolute(&self.path)
     }
 
     /// The model with its values, in `params`, which is empty.
@@ -141,34 +136,63 @@ impl Base {
     fn frozen(&self) -> Result<Vec<Pattern>, TrainError> {
         let mut params = Params::new(0);
         self.config.build_with(&mut params, Values::Placeholders);
-        let names = params.names();
-        let invalid = |reason: String| self.section.invalid("freeze", reason);
-        let pattern = |glob: &String| -> Result<Pattern, ConfigError> {
-            let pattern = Pattern::new(glob)
-                .map_err(|error| invalid(format!("`{glob}` is not a pattern: {error}")))?;
-            if names.iter().any(|name| pattern.matches(name)) {
-                return Ok(pattern);
-            }
-            let example = names.first().map_or("", String::as_str);
-            Err(invalid(format!(
-                "`{glob}` matches no parameter; patterns are compared with full names such as `{example}`"
-            )))
-        };
-        let patterns = self.options.freeze.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
-        if names.iter().all(|name| patterns.iter().any(|pattern| pattern.matches(name))) {
-            return Err(invalid("leaves no parameter to train".to_owned()).into());
-        }
-        Ok(patterns)
+        patterns(&self.section, &self.options.freeze, &params.names())
     }
 }
 
-/// The SHA-256 of a GGUF file, or of the lines `HASH  NAME` of a folder's files.
-fn hash(path: &Path, files: &ModelFiles) -> Result<String, TrainError> {
-    if files.gguf().is_some() {
-        return sha256_of_file(path);
+/// The patterns of `freeze`, each of which fits one of these names, and some name none.
+///
+/// # Errors
+/// A pattern that fits no parameter; patterns that leave none to train.
+pub(super) fn patterns(
+    section: &Options,
+    globs: &[String],
+    names: &[String],
+) -> Result<Vec<Pattern>, TrainError> {
+    let invalid = |reason: String| section.invalid("freeze", reason);
+    let pattern = |glob: &String| -> Result<Pattern, ConfigError> {
+        let pattern = Pattern::new(glob)
+            .map_err(|error| invalid(format!("`{glob}` is not a pattern: {error}")))?;
+        if names.iter().any(|name| pattern.matches(name)) {
+            return Ok(pattern);
+        }
+        let example = names.first().map_or("", String::as_str);
+        Err(invalid(format!(
+            "`{glob}` matches no parameter; patterns are compared with full names such as `{example}`"
+        )))
+    };
+    let patterns = globs.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
+    if names.iter().all(|name| patterns.iter().any(|pattern| pattern.matches(name))) {
+        return Err(invalid("leaves no parameter to train".to_owned()).into());
     }
-    let mut paths = files.paths();
-    let tokenizer = path.join("tokenizer.json");
+    Ok(patterns)
+}
+
+/// Refuses another hash than that which a section wants.
+pub(super) fn check_hash(
+    section: &Options,
+    wanted: Option<&String>,
+    path: &Path,
+    found: &str,
+) -> Result<(), TrainError> {
+    let Some(wanted) = wanted.filter(|wanted| *wanted != found) else { return Ok(()) };
+    let reason = format!(
+        "{} is not the model that the run begins at: its SHA-256 is {found}, not {wanted}; bring that \
+         one back from a copy, or begin a new run",
+        path.display()
+    );
+    Err(section.invalid("sha256", reason).into())
+}
+
+/// A path in full.
+pub(super) fn absolute(path: &Path) -> Result<String, TrainError> {
+    let path = std::path::absolute(path).map_err(TrainError::io("resolve", path))?;
+    path.into_os_string().into_string().map_err(|path| TrainError::Name { path: path.into() })
+}
+
+/// The SHA-256 of the lines `HASH  NAME` of a folder's files, tokenizer.json among them.
+pub(super) fn hash(folder: &Path, mut paths: Vec<PathBuf>) -> Result<String, TrainError> {
+    let tokenizer = folder.join("tokenizer.json");
     paths.extend(tokenizer.exists().then_some(tokenizer));
     paths.sort();
     let line = |path: &PathBuf| -> Result<String, TrainError> {

@@ -7,6 +7,7 @@ mod base;
 mod convert;
 mod embedder;
 mod encoder;
+mod encoder_base;
 mod encoder_summary;
 mod generation;
 mod generation_config;
@@ -16,6 +17,7 @@ mod section;
 mod sound;
 mod table;
 mod text;
+mod text_classifier;
 mod text_summary;
 
 use std::path::{Path, PathBuf};
@@ -26,9 +28,10 @@ use rappel_tensor::DType;
 
 use crate::{Metric, Observer, TrainError};
 
-pub(crate) use base::Base;
+pub(crate) use base::{Base, PretrainedOptions};
 pub use convert::{Converted, convert};
 pub use embedder::{Embedder, EmbedderOptions, Embeddings};
+pub(crate) use encoder_base::EncoderBase;
 pub use encoder_summary::EncoderSummary;
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
@@ -38,6 +41,7 @@ pub use table::{Equation, Importance, Importances, Permuting, Predictions, Tabul
 pub(crate) use table::{classification, regression, values};
 pub(crate) use table::{likeliest, logits};
 pub use text::{Evaluation, Pretrained};
+pub use text_classifier::TextClassifier;
 pub use text_summary::{LanguageSummary, TensorGroup};
 
 /// A model in a folder.
@@ -51,12 +55,19 @@ pub trait TrainedModel {
     /// A file that it cannot read; options that it does not have.
     fn evaluate_on(&self, file: &Path, options: &EvaluateOptions) -> Result<Scores, TrainError>;
 
-    /// What it predicts for each row of a table, after the columns `ids` of the same rows.
+    /// What it predicts for each row of a table or each record with a text, after the columns `ids` of the same rows. The
+    /// column `text_field` holds the text, of a model that reads texts; unset: `text`.
     ///
     /// # Errors
-    /// A column that is missing, cells that cannot be read; a model that reads no tables.
-    fn predict_on(&self, _file: &Path, _ids: &[String]) -> Result<Predictions, TrainError> {
-        Err(self.cannot("predict the rows of a table", "a model of tables"))
+    /// A column that is missing, cells that cannot be read; a model that predicts nothing of rows.
+    fn predict_on(
+        &self,
+        _file: &Path,
+        _ids: &[String],
+        _text_field: Option<&str>,
+    ) -> Result<Predictions, TrainError> {
+        Err(self
+            .cannot("predict the rows of a table", "a model of tables or a classifier of texts"))
     }
 
     /// The model as one that writes text.
@@ -80,8 +91,10 @@ pub struct EvaluateOptions {
     pub window: Option<usize>,
     /// Tokens from one window to the next. Unset: half a window.
     pub stride: Option<usize>,
-    /// The field of a JSON record that holds its text. Unset: `text`.
+    /// The field of a JSON record, or the column, that holds its text. Unset: `text`.
     pub text_field: Option<String>,
+    /// The one that holds the label of a text. Unset: `label`.
+    pub label_field: Option<String>,
 }
 
 /// The metrics of a model on some data.
@@ -110,7 +123,7 @@ pub struct ModelKind {
 
 /// Every kind of model; the first one that recognises a folder reads it, and the last takes any, so that
 /// its error says what is missing.
-pub static KINDS: &[ModelKind] = &[table::KIND, encoder::KIND, text::KIND];
+pub static KINDS: &[ModelKind] = &[table::KIND, text_classifier::KIND, encoder::KIND, text::KIND];
 
 /// Reads the model of a folder, or of the run there.
 ///

@@ -234,7 +234,11 @@ impl TrainedModel for Pretrained {
     }
 
     fn evaluate_on(&self, file: &Path, options: &EvaluateOptions) -> Result<Scores, TrainError> {
-        let EvaluateOptions { window, stride, text_field } = options;
+        let EvaluateOptions { window, stride, text_field, label_field } = options;
+        if label_field.is_some() {
+            let advice = "leave out --label-field".to_owned();
+            return Err(TrainError::Kind { is: self.kind(), advice });
+        }
         let documents = read_documents(file, text_field.as_deref().unwrap_or("text"))?;
         let found = self.evaluate(&documents, *window, *stride);
         let found = found.map_err(|error| TrainError::in_file(file, error))?;

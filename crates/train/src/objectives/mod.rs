@@ -8,6 +8,7 @@ mod supervised;
 mod target;
 mod target_loss;
 mod target_pictures;
+mod text_label;
 
 use rappel_data::{Dataset, HeldOut};
 use rappel_nn::Forward;
@@ -22,6 +23,7 @@ pub use next_token::{NextToken, Sample};
 pub use supervised::Supervised;
 pub use target::TableTarget;
 pub(crate) use target_loss::{CLASSIFICATION, REGRESSION};
+pub use text_label::TextLabel;
 
 /// What an objective's dataset hands to a forward pass.
 pub type BatchOf<O> = <<O as Objective>::Data as Dataset>::Batch;

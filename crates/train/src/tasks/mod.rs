@@ -4,6 +4,7 @@ mod classification;
 mod language_model;
 mod modular_arithmetic;
 mod regression;
+mod sequence_classification;
 pub(crate) mod sft;
 mod table;
 
@@ -64,6 +65,7 @@ pub static TASKS: Registry<Prepare> = Registry {
         regression::ENTRY,
         classification::ENTRY,
         modular_arithmetic::ENTRY,
+        sequence_classification::ENTRY,
     ],
     more: no_more,
 };

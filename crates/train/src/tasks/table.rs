@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rappel_data::{BatchSize, Drawing, HeldOut, Order, Preprocessing, Table, TableConfig, Wanted};
+use rappel_data::{BatchSize, Drawing, HeldOut, Order, Preprocessing, TableConfig, Wanted};
 use rappel_registry::{ConfigError, OptionSet};
 use rappel_tensor::Key;
 
@@ -26,7 +26,7 @@ pub(super) fn prepare(
     }
     observer.stage("reading the table")?;
     let table = data.read(&data.file, wanted)?;
-    let (rows, held) = split(config, &table, data.validation_fraction)?;
+    let (rows, held) = split(config, table.rows(), data.validation_fraction)?;
     let preprocessing = Preprocessing::fit(&table, &rows, &data, wanted)?;
     let model = move |config: &Config| {
         let (section, preprocessing) = (config.section("model"), preprocessing.clone());
@@ -58,13 +58,12 @@ fn details(preprocessing: &Preprocessing) -> Vec<String> {
     [sizes].into_iter().chain(preprocessing.notes()).collect()
 }
 
-/// The rows to train on and those to validate on, drawn by the seed, each in the table's order.
-fn split(
+/// Of so many rows, those to train on and those to validate on, drawn by the seed, each in their order.
+pub(super) fn split(
     config: &Config,
-    table: &Table,
+    rows: usize,
     fraction: f64,
 ) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
-    let rows = table.rows();
     let held = (fraction * rows as f64).round() as usize;
     if held == rows || (fraction > 0.0 && held == 0) {
         let reason = format!(

@@ -23,6 +23,11 @@ pub(crate) const BINARY: &[Metric] =
 pub(crate) const MULTICLASS: &[Metric] =
     &[NATS, more("accuracy"), less("log_loss"), more("f1_macro"), more("auc")];
 
+/// The metrics of so many classes, the loss first.
+pub(crate) fn metrics_of(classes: usize) -> &'static [Metric] {
+    if classes == 2 { BINARY } else { MULTICLASS }
+}
+
 /// Root mean squared error, mean absolute error, and `1 - sum (t - y)^2 / sum (t - mean t)^2`; the
 /// latter is 1 or 0 where all targets are the same, as theirs is (`force_finite`).
 pub(crate) fn regression(predicted: &[f64], targets: &[f64]) -> [f64; 3] {

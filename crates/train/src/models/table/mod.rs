@@ -22,9 +22,9 @@ use crate::{Metric, Model, TrainError};
 
 pub use coefficients::Equation;
 pub use importance::{Importance, Importances, Permuting};
-pub(crate) use metrics::likeliest;
 #[cfg(test)]
-pub(crate) use metrics::{classification, regression};
+pub(crate) use metrics::regression;
+pub(crate) use metrics::{classification, likeliest, metrics_of};
 
 /// Recognised by its preprocessing.json.
 pub(super) const KIND: ModelKind = ModelKind {
@@ -219,11 +219,7 @@ impl TabularModel {
 
     /// The metrics but the loss.
     pub(crate) fn metrics(&self) -> &'static [Metric] {
-        match self.classes() {
-            None => metrics::REGRESSION,
-            Some([_, _]) => metrics::BINARY,
-            Some(_) => metrics::MULTICLASS,
-        }
+        self.classes().map_or(metrics::REGRESSION, |classes| metrics_of(classes.len()))
     }
 
     /// Their values for outputs, where `targets` are in the model's units.
@@ -312,13 +308,22 @@ impl TrainedModel for TabularModel {
 
     fn evaluate_on(&self, file: &Path, options: &EvaluateOptions) -> Result<Scores, TrainError> {
         if *options != EvaluateOptions::default() {
-            let advice = "leave out --window, --stride and --text-field".to_owned();
+            let advice = "leave out --window, --stride, --text-field and --label-field".to_owned();
             return Err(TrainError::Kind { is: self.kind(), advice });
         }
         self.evaluate(&self.read(file, true)?)
     }
 
-    fn predict_on(&self, file: &Path, ids: &[String]) -> Result<Predictions, TrainError> {
+    fn predict_on(
+        &self,
+        file: &Path,
+        ids: &[String],
+        text_field: Option<&str>,
+    ) -> Result<Predictions, TrainError> {
+        if text_field.is_some() {
+            let advice = "leave out --text-field".to_owned();
+            return Err(TrainError::Kind { is: self.kind(), advice });
+        }
         let table = self.read(file, false)?;
         if ids.is_empty() {
             return self.predict(&table, &[]);
