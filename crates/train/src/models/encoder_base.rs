@@ -11,7 +11,7 @@ use super::base::{PRETRAINED, PretrainedOptions, absolute, check_hash, hash, pat
 use super::embedder::max_length;
 use super::text::{tokenizer, within};
 use super::{TextClassifier, model_folder};
-use crate::TrainError;
+use crate::{Observer, TrainError};
 
 /// An encoder that training begins at, opened: its sizes and its tokenizer are known, its values not read.
 pub struct EncoderBase {
@@ -29,9 +29,13 @@ impl EncoderBase {
     ///
     /// # Errors
     /// What is missing or does not fit together; a hash that is another one than the section's.
-    pub fn open(section: &Options, most: Option<usize>) -> Result<Self, TrainError> {
+    pub fn open(
+        section: &Options,
+        most: Option<usize>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainError> {
         let options = PretrainedOptions::from_options(section)?;
-        let path = model_folder(Path::new(&options.pretrained))?;
+        let path = model_folder(Path::new(&options.pretrained), observer)?;
         if !path.exists() {
             let reason = format!("there is no folder `{}`", path.display());
             return Err(section.invalid(PRETRAINED, reason).into());

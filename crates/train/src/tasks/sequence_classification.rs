@@ -27,7 +27,7 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
 fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
     let data = LabelledTextsConfig::from_options(config.section("data"))?;
     observer.stage("reading the pretrained model")?;
-    let base = EncoderBase::open(config.section("model"), data.max_length)?;
+    let base = EncoderBase::open(config.section("model"), data.max_length, observer)?;
     let completed = config.with("model", "sha256", base.sha256())?;
     let completed = completed.with("model", "pretrained", base.absolute_path()?)?;
     observer.stage("reading the texts")?;
