@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! Data for training: text with its sources and tokenizers, tables, and samples as pure functions of the
+//! Data for training: text with its sources and tokenizers, tables, images, and samples as pure functions of the
 //! seed and the step.
 //!
 //! The way of the text: a [`Source`] lists documents; [`Corpus::read`] orders them by the seed, caps

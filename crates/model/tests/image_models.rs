@@ -106,5 +106,5 @@ fn what_does_not_fit_is_told() {
     let error = told("\"intermediate_size\": 20", "\"intermediate_size\": 21");
     assert!(error.contains("intermediate.dense"), "{error}");
     let error = told("\"model_type\": \"vit\"", "\"model_type\": \"dit\"");
-    assert!(error.contains("known: cnn, convnext, resnet, vit"), "{error}");
+    assert!(error.contains("known: cnn, convnext, mlp, resnet, vit"), "{error}");
 }

@@ -61,13 +61,14 @@ pub use memory::{Needs, Shortage};
 pub use metrics::{Metric, Validation};
 pub use models::{
     Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary, Equation, EvaluateOptions,
-    Evaluation, GeneratedText, GenerationConfig, Importance, Importances, KINDS, LanguageSummary,
-    ModelKind, Output, Permuting, Predictions, Pretrained, Prompt, Scores, Speed, TabularModel,
-    TensorGroup, TextClassifier, TextOptions, TrainedModel, convert, load_language_model,
-    load_model, model_folder,
+    Evaluation, GeneratedText, GenerationConfig, ImageClassifier, Importance, Importances, KINDS,
+    LanguageSummary, ModelKind, Output, Permuting, Predictions, Pretrained, Prompt, Scores, Speed,
+    TabularModel, TensorGroup, TextClassifier, TextOptions, TrainedModel, convert,
+    load_language_model, load_model, model_folder,
 };
 pub use objectives::{
-    Answer, BatchOf, NextToken, Objective, Sample, Show, Supervised, TableTarget, TextLabel,
+    Answer, BatchOf, ImageClass, NextToken, Objective, Sample, Show, Supervised, TableTarget,
+    TextLabel,
 };
 pub use observer::{Notes, Observer};
 pub use pass::Pass;

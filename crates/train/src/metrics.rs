@@ -14,6 +14,21 @@ pub struct Metric {
     pub greater_is_better: bool,
 }
 
+/// A metric of which less is better.
+pub(crate) const fn less(name: &'static str) -> Metric {
+    Metric { name, unit: "", greater_is_better: false }
+}
+
+/// A metric of which more is better.
+pub(crate) const fn more(name: &'static str) -> Metric {
+    Metric { name, unit: "", greater_is_better: true }
+}
+
+/// [`less`], counted in nats.
+pub(crate) const fn nats(name: &'static str) -> Metric {
+    Metric { unit: "nats", ..less(name) }
+}
+
 impl Metric {
     /// Whether `new` is better than `old` by more than `min_delta`. What is not finite is never
     /// better, and always worse than what is.

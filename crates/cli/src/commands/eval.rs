@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use super::local_model;
 use crate::output::{in_model, print, say};
 
-/// Evaluate a model on a text or a table
+/// Evaluate a model on a text, a table or images
 ///
 /// Language models: nats per token, perplexity, tokens. The text is read in overlapping windows, each scored on
 /// the tokens that the one before did not cover; the first token is not predicted.
 ///
 /// Table models: RMSE, MAE and R2 for regression; accuracy, log-loss, F1 and AUC for classification. Classifiers of texts:
 /// the same for the labels of the texts of a .jsonl file or a table.
+///
+/// Image models: accuracy, top 5, log-loss, F1 and AUC; how many images of each class are right.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel eval --model runs/quickstart-1/model --file src/main.rs --json
@@ -24,7 +26,7 @@ pub struct Args {
     /// A run, a folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// The text, or the table: .csv, .tsv or .parquet; of a classifier of texts also .jsonl
+    /// The text, the table (.csv, .tsv or .parquet; of a classifier of texts also .jsonl), or the images: a folder with a folder for each class, a .csv of `path` and `label`, or an idx file
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
     /// Tokens of a window. Default: the model's positions

@@ -10,18 +10,19 @@ use serde_json::json;
 use super::local_model;
 use crate::output::{destination, in_model, report, say};
 
-/// Write the predictions of a model of tables or a classifier of texts, one row each
+/// Write the predictions of a model of tables or images, or a classifier of texts, one row each
 ///
 /// The output has the columns of --id, `prediction`, and for classes a column `probability of CLASS` each.
-/// The table must have the model's features by name, or the column of the text; it need not have the target.
+/// A table must have the model's features by name, or the column of the text; it need not have the target. Images are told
+/// by their path, or their number in an idx file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv --id customer")]
 pub struct Args {
-    /// A run, or a folder with config.json, model.safetensors, and preprocessing.json or tokenizer.json
+    /// A run, or a folder with config.json, model.safetensors, and preprocessing.json, tokenizer.json or preprocessor_config.json
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// The table: .csv, .tsv or .parquet; of a classifier of texts also .jsonl
+    /// The table (.csv, .tsv or .parquet; of a classifier of texts also .jsonl), or the images: a folder, a .csv of `path`, an idx file or an image
     #[arg(long, value_name = "TABLE")]
     file: PathBuf,
     /// Where the predictions are written; `-` is standard output

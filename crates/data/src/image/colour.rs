@@ -86,7 +86,9 @@ impl Picture {
                     (low.min(*x), high.max(*x))
                 });
             if high > low {
-                channel.iter_mut().for_each(|x| *x = (*x - low) * 255.0 / (high - low));
+                for x in channel {
+                    *x = (*x - low) * 255.0 / (high - low);
+                }
             }
         }
     }
@@ -96,7 +98,9 @@ impl Picture {
         let count = self.pixels();
         for channel in self.values.chunks_mut(count) {
             let mut counts = [0_usize; 256];
-            channel.iter().for_each(|x| counts[*x as u8 as usize] += 1);
+            for x in channel.iter() {
+                counts[*x as u8 as usize] += 1;
+            }
             let last = counts.iter().rev().find(|count| **count > 0).copied().unwrap_or(0);
             let step = (count - last) / 255;
             if step == 0 {
@@ -108,7 +112,9 @@ impl Picture {
                 below += count;
                 level.min(255) as f32
             });
-            channel.iter_mut().for_each(|x| *x = table[*x as u8 as usize]);
+            for x in channel {
+                *x = table[*x as u8 as usize];
+            }
         }
     }
 }

@@ -3,49 +3,98 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageReader, Limits};
 use rappel_tensor::{Interpolation, Tensor, interpolate, no_grad};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
 
 use super::set::Image;
 use crate::DataError;
 
 /// A larger image is refused before it is allocated.
-const MOST_SIDE: u32 = 1 << 15;
-const MOST_BYTES: u64 = 1 << 29;
+const MOST_SIDE: usize = 1 << 15;
+const MOST_BYTES: usize = 1 << 29;
 
 /// Endings of files that are images.
 pub(super) const ENDINGS: &[&str] = &["jpeg", "jpg", "png", "webp"];
 
-/// Decodes a PNG, JPEG or WebP file, told by its content, into bytes: one channel, or red, green and blue.
+/// What a decoder makes: pixels of grey (1), grey and alpha (2), red, green and blue (3), and alpha (4).
+struct Interleaved {
+    size: [usize; 2],
+    samples: usize,
+    bytes: Vec<u8>,
+}
+
+/// Decodes a PNG, JPEG or WebP file, told by its content: one channel, or red, green and blue. Alpha is dropped.
 pub(super) fn decode(path: &Path, channels: Option<usize>) -> Result<Image, DataError> {
     let bytes =
         std::fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
-    let bad = |reason: String| DataError::Image { path: path.to_owned(), reason };
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let mut reader = reader.map_err(|error| bad(error.to_string()))?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MOST_SIDE);
-    limits.max_image_height = Some(MOST_SIDE);
-    limits.max_alloc = Some(MOST_BYTES);
-    reader.limits(limits);
-    let decoded = reader.decode().map_err(|error| bad(format!("not an image: {error}")))?;
-    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-    if width * height == 0 {
-        return Err(bad("an image without pixels".to_owned()));
-    }
-    let grey = !decoded.color().has_color();
-    Ok(match channels.unwrap_or(if grey { 1 } else { 3 }) {
-        1 => Image { channels: 1, height, width, pixels: decoded.into_luma8().into_raw() },
-        _ => Image { channels: 3, height, width, pixels: planes(&decoded) },
-    })
+    let decoded = match bytes.get(..12) {
+        Some([0x89, b'P', b'N', b'G', ..]) => png(&bytes),
+        Some([0xff, 0xd8, 0xff, ..]) => jpeg(&bytes),
+        Some([b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P']) => webp(&bytes),
+        _ => Err("it is neither a PNG, nor a JPEG, nor a WebP file".to_owned()),
+    };
+    let bad = |reason| DataError::Image { path: path.to_owned(), reason };
+    let Interleaved { size: [height, width], samples, bytes } =
+        decoded.map_err(|reason| bad(format!("not an image: {reason}")))?;
+    let own = if samples < 3 { 1 } else { 3 };
+    let plane = |c: usize| bytes.iter().skip(c).step_by(samples).copied();
+    let image = Image { channels: own, height, width, pixels: (0..own).flat_map(plane).collect() };
+    Ok(image.with_channels(channels.unwrap_or(own)))
 }
 
-/// Red, green and blue, one after another.
-fn planes(decoded: &DynamicImage) -> Vec<u8> {
-    let interleaved = decoded.to_rgb8().into_raw();
-    (0..3)
-        .flat_map(|c| interleaved.iter().skip(c).step_by(3).copied().collect::<Vec<_>>())
-        .collect()
+/// Whether an image of these sizes is worth trying.
+fn checked(height: usize, width: usize) -> Result<[usize; 2], String> {
+    let size = [height, width];
+    if size.contains(&0)
+        || size.iter().any(|side| *side > MOST_SIDE)
+        || height * width > MOST_BYTES / 4
+    {
+        return Err(format!("{height}x{width} pixels"));
+    }
+    Ok(size)
+}
+
+fn png(bytes: &[u8]) -> Result<Interleaved, String> {
+    let limits = png::Limits { bytes: MOST_BYTES };
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
+    let size = checked(reader.info().height as usize, reader.info().width as usize)?;
+    let room = reader.output_buffer_size().filter(|room| *room <= MOST_BYTES);
+    let mut bytes = vec![0; room.ok_or("too large")?];
+    let info = reader.next_frame(&mut bytes).map_err(|error| error.to_string())?;
+    bytes.truncate(info.buffer_size());
+    Ok(Interleaved { size, samples: info.color_type.samples(), bytes })
+}
+
+fn jpeg(bytes: &[u8]) -> Result<Interleaved, String> {
+    let options = DecoderOptions::default()
+        .set_max_width(MOST_SIDE)
+        .set_max_height(MOST_SIDE)
+        .set_strict_mode(true);
+    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(|error| error.to_string())?;
+    let info = decoder.info().ok_or("no header")?;
+    let size = checked(usize::from(info.height), usize::from(info.width))?;
+    let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    let (space, samples) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
+    decoder.set_options(options.jpeg_set_out_colorspace(space));
+    let bytes = decoder.decode().map_err(|error| error.to_string())?;
+    Ok(Interleaved { size, samples, bytes })
+}
+
+fn webp(bytes: &[u8]) -> Result<Interleaved, String> {
+    let decoder = image_webp::WebPDecoder::new(Cursor::new(bytes));
+    let mut decoder = decoder.map_err(|error| error.to_string())?;
+    decoder.set_memory_limit(MOST_BYTES);
+    let (width, height) = decoder.dimensions();
+    let size = checked(height as usize, width as usize)?;
+    let room = decoder.output_buffer_size().filter(|room| *room <= MOST_BYTES);
+    let mut bytes = vec![0; room.ok_or("too large")?];
+    decoder.read_image(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(Interleaved { size, samples: if decoder.has_alpha() { 4 } else { 3 }, bytes })
 }
 
 impl Image {
@@ -60,7 +109,7 @@ impl Image {
                     (0.2126 * r + 0.7152 * g + 0.0722 * b).round() as u8
                 };
                 let pixels = (0..count).map(luminance).collect();
-                Self { pixels, channels, ..self }
+                Self { channels, pixels, ..self }
             }
             _ => self,
         }

@@ -41,6 +41,18 @@ pub struct ImageBatch {
 }
 
 impl ImageSet {
+    /// The middle, of this size, of each image.
+    #[must_use]
+    pub fn middles(self, size: [usize; 2]) -> Self {
+        let middle = |image: Arc<Image>| {
+            if [image.height, image.width] == size {
+                return image;
+            }
+            Arc::new(Arc::unwrap_or_clone(image).middle(size))
+        };
+        Self { images: self.images.into_iter().map(middle).collect(), ..self }
+    }
+
     /// Some of the images, in this order.
     #[must_use]
     pub fn select(&self, chosen: &[usize]) -> Self {

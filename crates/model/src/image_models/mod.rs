@@ -4,6 +4,7 @@
 
 mod cnn;
 mod convnext;
+mod mlp;
 mod resnet;
 mod vit;
 
@@ -79,7 +80,7 @@ pub type ConfigureImageModel = fn(&Options) -> Result<Box<dyn ImageModelConfig>,
 pub static IMAGE_MODELS: Registry<ConfigureImageModel> = Registry {
     kind: "image model",
     common: COMMON,
-    entries: &[cnn::ENTRY, convnext::ENTRY, resnet::ENTRY, vit::ENTRY],
+    entries: &[cnn::ENTRY, convnext::ENTRY, mlp::ENTRY, resnet::ENTRY, vit::ENTRY],
     more: no_more,
 };
 

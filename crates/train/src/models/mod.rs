@@ -12,6 +12,7 @@ mod encoder_summary;
 mod generation;
 mod generation_config;
 mod gguf;
+mod image;
 mod kept;
 mod section;
 mod sound;
@@ -35,6 +36,7 @@ pub(crate) use encoder_base::EncoderBase;
 pub use encoder_summary::EncoderSummary;
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
+pub use image::ImageClassifier;
 pub(crate) use section::MODELS;
 pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
 #[cfg(test)]
@@ -123,7 +125,8 @@ pub struct ModelKind {
 
 /// Every kind of model; the first one that recognises a folder reads it, and the last takes any, so that
 /// its error says what is missing.
-pub static KINDS: &[ModelKind] = &[table::KIND, text_classifier::KIND, encoder::KIND, text::KIND];
+pub static KINDS: &[ModelKind] =
+    &[table::KIND, image::KIND, text_classifier::KIND, encoder::KIND, text::KIND];
 
 /// Reads the model of a folder, or of the run there.
 ///

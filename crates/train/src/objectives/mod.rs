@@ -3,6 +3,7 @@
 //! Adding one is a file here; a task wires it to a dataset and a model.
 
 mod answer;
+mod image_class;
 mod next_token;
 mod supervised;
 mod target;
@@ -19,6 +20,7 @@ use rappel_tensor::{Tensor, no_grad};
 use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
 
 pub use answer::Answer;
+pub use image_class::ImageClass;
 pub use next_token::{NextToken, Sample};
 pub use supervised::Supervised;
 pub use target::TableTarget;

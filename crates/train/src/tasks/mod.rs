@@ -1,6 +1,7 @@
 //! What can be learned: one file and one line here each.
 
 mod classification;
+mod image_classification;
 mod language_model;
 mod modular_arithmetic;
 mod regression;
@@ -66,6 +67,7 @@ pub static TASKS: Registry<Prepare> = Registry {
         classification::ENTRY,
         modular_arithmetic::ENTRY,
         sequence_classification::ENTRY,
+        image_classification::ENTRY,
     ],
     more: no_more,
 };

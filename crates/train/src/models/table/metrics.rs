@@ -1,16 +1,7 @@
 //! What predictions are worth: scikit-learn's definitions.
 
 use crate::Metric;
-
-const fn less(name: &'static str) -> Metric {
-    Metric { name, unit: "", greater_is_better: false }
-}
-
-const fn more(name: &'static str) -> Metric {
-    Metric { name, unit: "", greater_is_better: true }
-}
-
-const NATS: Metric = Metric { unit: "nats", ..less("loss") };
+use crate::metrics::{less, more, nats};
 
 /// Of predicted numbers, after the loss; in the target's own units.
 pub(crate) const REGRESSION: &[Metric] = &[less("loss"), less("rmse"), less("mae"), more("r2")];
@@ -21,7 +12,7 @@ pub(crate) const BINARY: &[Metric] =
 
 /// Of more classes; `auc` is the mean over classes, each against the rest.
 pub(crate) const MULTICLASS: &[Metric] =
-    &[NATS, more("accuracy"), less("log_loss"), more("f1_macro"), more("auc")];
+    &[nats("loss"), more("accuracy"), less("log_loss"), more("f1_macro"), more("auc")];
 
 /// The metrics of so many classes, the loss first.
 pub(crate) fn metrics_of(classes: usize) -> &'static [Metric] {

@@ -1,0 +1,96 @@
+//! Classes of images.
+
+use std::sync::Arc;
+
+use rappel_data::{BatchSize, Drawing, HeldOut, ImageConfig, ImageSet, Order, ReadImages};
+use rappel_model::{IMAGE_MODELS, ImageShape, PretrainedImageModel, image_model_dtype};
+use rappel_registry::{ConfigError, Field, Kind, OptionSet};
+use rappel_tensor::Key;
+
+use super::{Prepared, TaskEntry};
+use crate::models::ImageClassifier;
+use crate::objectives::ImageClass;
+use crate::{Config, Learner, Observer, TrainError};
+
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    name: "image_classification",
+    summary: "a class from an image: accuracy, top 5, log-loss, F1, AUC",
+    reference: "He et al., https://arxiv.org/abs/1512.03385",
+    fields: &[
+        Field::required("data", Kind::Table(ImageConfig::FIELDS), "what is learned from"),
+        Field::required("model", Kind::Section(&IMAGE_MODELS), "what learns"),
+    ],
+    build: prepare,
+};
+
+/// Images of a validation's batch.
+const VALIDATED: usize = 128;
+/// Share that is set apart where nothing says how much.
+const SHARE: f64 = 0.1;
+
+fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
+    let section = config.section("data");
+    let data = ImageConfig::from_options(section)?;
+    if let Some((key, reason)) = data.augmentation.fault() {
+        return Err(section.invalid(key, reason).into());
+    }
+    observer.stage("reading the images")?;
+    let ReadImages { training, validation, classes, processing } = data.read()?;
+    let share = data.validation_fraction.unwrap_or(if validation.is_some() { 0.0 } else { SHARE });
+    let (training, drawn) = split(config, training, share)?;
+    let drawn = drawn.map(|images| images.middles(processing.size));
+    let held_out = validation.or(drawn).map(|images| HeldOut::new(images, VALIDATED));
+    let held_out = match config.run().train.eval_batches {
+        Some(most) => held_out.map(|held_out| held_out.at_most(most)),
+        None => held_out,
+    };
+    let images =
+        ImageShape { channels: processing.channels, size: processing.size, classes: classes.len() };
+    let model = move |config: &Config| -> Result<ImageClassifier, TrainError> {
+        let section = config.section("model");
+        let entry = IMAGE_MODELS.lookup_at("model.name", section.str("name"))?;
+        let options = (entry.build)(section)?;
+        if let Some((key, reason)) = options.fault(images) {
+            return Err(section.invalid(key, reason).into());
+        }
+        let params = config.params(image_model_dtype(section))?;
+        let pretrained =
+            PretrainedImageModel::new(entry.name, options, params, images, classes.clone());
+        Ok(ImageClassifier { pretrained, processing: processing.clone() })
+    };
+    // What cannot be is told before the run begins.
+    model(config)?;
+    let (training, objective) = (Arc::new(training), ImageClass::new(data.augmentation));
+    Ok(Prepared::new(config.clone(), move |config| {
+        Ok(Learner::new(model(config)?, training.clone(), objective.clone())
+            .held_out(held_out.clone()))
+    }))
+}
+
+/// The images to train on, and those drawn by the seed to validate on, each in their order.
+fn split(
+    config: &Config,
+    images: ImageSet,
+    share: f64,
+) -> Result<(ImageSet, Option<ImageSet>), TrainError> {
+    let count = images.labels.len();
+    let held = (share * count as f64).round() as usize;
+    if share == 0.0 {
+        return Ok((images, None));
+    }
+    if held == count || held == 0 {
+        let reason = format!(
+            "{held} of {count} images; give more images, another share, or a data.validation_path"
+        );
+        return Err(ConfigError::invalid("data.validation_fraction", reason).into());
+    }
+    // The order in which an epoch of another seed would go through all images.
+    let seed = u64::from(Key::new(config.seed()).with_name("split").bits(0));
+    let drawing = Drawing { seed, ..Drawing::default() };
+    let order = Order::new(count, BatchSize::Fixed(count), drawing)?;
+    let mut drawn: Vec<usize> = order.samples(0).collect();
+    let mut held = drawn.split_off(count - held);
+    drawn.sort_unstable();
+    held.sort_unstable();
+    Ok((images.select(&drawn), Some(images.select(&held))))
+}
