@@ -1,5 +1,6 @@
 //! Matrices in few dimensions: what GaLore and APOLLO keep their state in.
 
+use rappel_registry::Words;
 use rappel_tensor::{DType, Key, Shape, Tensor};
 
 use super::linalg::singular_vectors;
@@ -15,11 +16,29 @@ pub(crate) enum Side {
     Both,
 }
 
-/// How a projection is chosen: by singular vectors, or at random.
-pub(crate) const PROJECTIONS: [&str; 2] = ["svd", "random"];
+/// What a projection's matrices are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum ProjectionKind {
+    /// The gradient's first singular vectors.
+    Svd,
+    /// Normal numbers.
+    Random,
+}
 
-/// Ways to choose a side.
-pub(crate) const SIDES: [&str; 5] = ["std", "reverse_std", "right", "left", "full"];
+/// Which sides of a gradient are projected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum ProjectionSide {
+    /// The right one where there are no fewer rows than columns, else the left one.
+    Std,
+    /// The other one.
+    ReverseStd,
+    /// The right one.
+    Right,
+    /// The left one.
+    Left,
+    /// Both.
+    Full,
+}
 
 /// How a matrix of one shape is made smaller.
 #[derive(Debug, Clone, Copy)]
@@ -32,13 +51,13 @@ pub(crate) struct Projection {
 
 impl Projection {
     /// To the given rank, or the least of `shape`'s dimensions; nothing where it is not a matrix.
-    pub fn new(way: &str, shape: Shape, rank: usize) -> Option<Self> {
+    pub fn new(way: ProjectionSide, shape: Shape, rank: usize) -> Option<Self> {
         let &[rows, cols] = &shape[..] else { return None };
         let side = match way {
-            "left" => Side::Left,
-            "right" => Side::Right,
-            "full" => Side::Both,
-            _ if (rows >= cols) == (way == "std") => Side::Right,
+            ProjectionSide::Left => Side::Left,
+            ProjectionSide::Right => Side::Right,
+            ProjectionSide::Full => Side::Both,
+            _ if (rows >= cols) == (way == ProjectionSide::Std) => Side::Right,
             _ => Side::Left,
         };
         Some(Self { side, rows, cols, rank: rank.min(rows).min(cols) })
@@ -108,7 +127,7 @@ mod tests {
 
     #[test]
     fn random_projections_keep_norms_on_average() {
-        for way in ["left", "right"] {
+        for way in [ProjectionSide::Left, ProjectionSide::Right] {
             let shape: Shape = [200, 300].into();
             let grad = Tensor::randn(shape, DType::F64, Key::new(1));
             let projection = Projection::new(way, shape, 50).unwrap();
@@ -116,7 +135,7 @@ mod tests {
             let small = projection.down(&grad, &matrices);
             assert_eq!(small.shape(), projection.small());
             let ratio = small.square().sum().item() / grad.square().sum().item();
-            assert!((ratio - 1.0).abs() < 0.05, "{way}: {ratio}");
+            assert!((ratio - 1.0).abs() < 0.05, "{way:?}: {ratio}");
         }
     }
 
@@ -125,11 +144,12 @@ mod tests {
         let factor = |rows, cols, seed| Tensor::randn([rows, cols], DType::F64, Key::new(seed));
         for shape in [[9, 4], [4, 9]] {
             let grad = factor(shape[0], 2, 1).matmul(&factor(2, shape[1], 2));
-            for way in SIDES {
+            for word in ProjectionSide::WORDS {
+                let way = ProjectionSide::by_word(word).unwrap();
                 let projection = Projection::new(way, shape.into(), 2).unwrap();
                 let matrices = projection.of(&grad);
                 let again = projection.up(&projection.down(&grad, &matrices), &matrices);
-                assert!((again - &grad).abs().max().item() < 1e-12, "{way}");
+                assert!((again - &grad).abs().max().item() < 1e-12, "{word}");
             }
         }
     }

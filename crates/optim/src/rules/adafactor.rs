@@ -6,8 +6,8 @@ use toml::Value;
 use crate::kernels::matrix::{average, lerp, rms};
 use crate::rule::{
     Algorithm, BETA, Checked, ConfigError, Descends, InvalidOption, Kind, OptionValue, Options,
-    ParamTensors, Place, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule, entry,
-    tensors,
+    ParamTensors, Place, Range, RuleEntry, Schedule, StepContext, Stepper, TensorRule, Words,
+    entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Adafactor>(
@@ -59,8 +59,8 @@ pub struct Adafactor {
     #[option(default = 0.0, range = 0.0..)]
     pub weight_decay: Schedule,
     /// which version of eps and learning rate
-    #[option(default = "torch", kind = Kind::OneOf(&VARIANTS))]
-    pub variant: String,
+    #[option(default = AdafactorVariant::Torch)]
+    pub variant: AdafactorVariant,
     /// scale the learning rate by the parameter's size
     #[option(default = true)]
     pub scale_parameter: bool,
@@ -78,7 +78,14 @@ pub struct Adafactor {
     pub maximize: bool,
 }
 
-const VARIANTS: [&str; 2] = ["torch", "transformers"];
+/// Whose [`Adafactor`] it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum AdafactorVariant {
+    /// PyTorch's.
+    Torch,
+    /// That of transformers.
+    Transformers,
+}
 
 /// What keeps squares and parameters from 0; the first is the type's epsilon where there is none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -189,7 +196,7 @@ fn mean_square(g: &Tensor, axis: usize) -> Tensor {
 
 impl Adafactor {
     fn is_torch(&self) -> bool {
-        self.variant == "torch"
+        self.variant == AdafactorVariant::Torch
     }
 
     fn rate(&self, t: &StepContext) -> f64 {

@@ -1,6 +1,6 @@
 //! AdaLOMO: Adafactor without momentum, meant to run as gradients come.
 
-use super::adafactor::{Adafactor, Epsilons};
+use super::adafactor::{Adafactor, AdafactorVariant, Epsilons};
 use crate::rule::{Algorithm, Descends, Options, Range, RuleEntry, Schedule, Stepper, entry};
 
 pub(crate) const ENTRY: RuleEntry = entry::<AdaLomo>(
@@ -64,7 +64,7 @@ impl Algorithm for AdaLomo {
             eps: Epsilons(Some(self.eps1), self.eps2),
             d: self.clip_threshold,
             weight_decay,
-            variant: "transformers".to_owned(),
+            variant: AdafactorVariant::Transformers,
             maximize,
             ..Default::default()
         }

@@ -4,8 +4,8 @@ use rappel_tensor::{Shape, Tensor};
 
 use crate::kernels::matrix::{average, lerp};
 use crate::rule::{
-    Algorithm, BETA, Descends, Kind, Options, ParamTensors, RuleEntry, Schedule, StepContext,
-    Stepper, TensorRule, entry, tensors,
+    Algorithm, BETA, Descends, Options, ParamTensors, RuleEntry, Schedule, StepContext, Stepper,
+    TensorRule, Words, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<AdamMini>(
@@ -35,8 +35,8 @@ pub(crate) const ENTRY: RuleEntry = entry::<AdamMini>(
 /// `partition = "heads"`, one for biases with `partition = "element"`, `weight_decay = 0.0`.
 ///
 /// ```
-/// use rappel_optim::AdamMini;
-/// let heads = AdamMini { partition: "heads".into(), n_heads: 12, ..Default::default() };
+/// use rappel_optim::{AdamMini, Partition};
+/// let heads = AdamMini { partition: Partition::Heads, n_heads: 12, ..Default::default() };
 /// assert!(heads.eps.is(1e-8));
 /// ```
 ///
@@ -56,8 +56,8 @@ pub struct AdamMini {
     #[option(default = 0.0, range = 0.0..)]
     pub weight_decay: Schedule,
     /// what shares an average of squares
-    #[option(default = "auto", kind = Kind::OneOf(&PARTITIONS))]
-    pub partition: String,
+    #[option(default = Partition::Auto)]
+    pub partition: Partition,
     /// heads that the rows of a parameter belong to, for partition = "heads"
     #[option(default = 1, range = 1..=1_u64 << 32)]
     pub n_heads: usize,
@@ -66,7 +66,20 @@ pub struct AdamMini {
     pub maximize: bool,
 }
 
-const PARTITIONS: [&str; 5] = ["auto", "rows", "heads", "tensor", "element"];
+/// What a block of [`AdamMini`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum Partition {
+    /// A row of a matrix, or a whole tensor of another rank.
+    Auto,
+    /// A row.
+    Rows,
+    /// The rows of a head.
+    Heads,
+    /// The tensor.
+    Tensor,
+    /// A number.
+    Element,
+}
 
 impl Algorithm for AdamMini {
     fn stepper(&self) -> Box<dyn Stepper> {
@@ -78,11 +91,11 @@ impl AdamMini {
     /// How many blocks there are, one after the other in memory.
     fn blocks(&self, shape: Shape) -> usize {
         let rows = shape.first().copied().unwrap_or(1);
-        match &*self.partition {
-            "rows" => rows,
-            "heads" => self.n_heads,
-            "element" => shape.count(),
-            "auto" if shape.rank() > 1 => rows,
+        match self.partition {
+            Partition::Rows => rows,
+            Partition::Heads => self.n_heads,
+            Partition::Element => shape.count(),
+            Partition::Auto if shape.rank() > 1 => rows,
             _ => 1,
         }
     }
@@ -91,7 +104,7 @@ impl AdamMini {
 impl TensorRule for AdamMini {
     fn state(&self, shape: Shape) -> Vec<(&'static str, Shape)> {
         let blocks = match self.blocks(shape) {
-            _ if self.partition == "element" => shape,
+            _ if self.partition == Partition::Element => shape,
             1 => ().into(),
             blocks => [blocks, 1].into(),
         };
@@ -100,7 +113,7 @@ impl TensorRule for AdamMini {
 
     fn refuses(&self, shape: Shape) -> Option<String> {
         let rows = shape.first().copied().unwrap_or(1);
-        (self.partition == "heads" && rows % self.n_heads != 0).then(|| {
+        (self.partition == Partition::Heads && rows % self.n_heads != 0).then(|| {
             format!(
                 "the rows of shape {shape} do not make {} heads of equal size; set `n_heads`, or \
                  give it a group with another `partition`",

@@ -3,10 +3,10 @@
 use rappel_tensor::{Key, Shape, Tensor};
 
 use crate::kernels::matrix::{average, norm, norms};
-use crate::kernels::projection::{PROJECTIONS, Projection};
+use crate::kernels::projection::{Projection, ProjectionKind, ProjectionSide};
 use crate::rule::{
-    Algorithm, BETA, Descends, Kind, Options, ParamTensors, RuleEntry, Schedule, StepContext,
-    Stepper, TensorRule, entry, tensors,
+    Algorithm, BETA, Descends, Options, ParamTensors, RuleEntry, Schedule, StepContext, Stepper,
+    TensorRule, Words, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Apollo>(
@@ -34,10 +34,10 @@ pub(crate) const ENTRY: RuleEntry = entry::<Apollo>(
 /// PyTorch's; here they come from `seed`, the parameter's name and the number of the projection.
 ///
 /// ```
-/// use rappel_optim::Apollo;
+/// use rappel_optim::{Apollo, ApolloScale};
 /// let mini = Apollo {
 ///     rank: 1,
-///     scale_type: "tensor".into(),
+///     scale_type: ApolloScale::Tensor,
 ///     scale: 128.0,
 ///     ..Default::default()
 /// };
@@ -78,11 +78,11 @@ pub struct Apollo {
     #[option(default = 1.0, range = 0.0..)]
     pub scale: f64,
     /// one factor for each channel, or for the tensor
-    #[option(default = "channel", kind = Kind::OneOf(&SCALES))]
-    pub scale_type: String,
+    #[option(default = ApolloScale::Channel)]
+    pub scale_type: ApolloScale,
     /// random numbers, or singular vectors of the gradient
-    #[option(default = "random", kind = Kind::OneOf(&PROJECTIONS))]
-    pub proj: String,
+    #[option(default = ProjectionKind::Random)]
+    pub proj: ProjectionKind,
     /// where random projections begin
     #[option(default = 0)]
     pub seed: u64,
@@ -91,7 +91,14 @@ pub struct Apollo {
     pub maximize: bool,
 }
 
-const SCALES: [&str; 2] = ["channel", "tensor"];
+/// What of a gradient has one scale in [`Apollo`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum ApolloScale {
+    /// Each row or column, along the longer side.
+    Channel,
+    /// All of it.
+    Tensor,
+}
 
 impl Algorithm for Apollo {
     fn stepper(&self) -> Box<dyn Stepper> {
@@ -101,7 +108,7 @@ impl Algorithm for Apollo {
 
 impl TensorRule for Apollo {
     fn state(&self, shape: Shape) -> Vec<(&'static str, Shape)> {
-        let Some(projection) = Projection::new("std", shape, self.rank) else {
+        let Some(projection) = Projection::new(ProjectionSide::Std, shape, self.rank) else {
             return vec![("exp_avg", shape), ("exp_avg_sq", shape)];
         };
         let small = projection.small();
@@ -121,7 +128,7 @@ impl TensorRule for Apollo {
             step *= t.bias_correction(beta2).sqrt() / t.bias_correction(beta1);
         }
         for whole in all {
-            let projection = Projection::new("std", whole.param.shape(), self.rank);
+            let projection = Projection::new(ProjectionSide::Std, whole.param.shape(), self.rank);
             let g = projection.map_or(whole.grad.clone(), |projection| {
                 self.project(t, projection, whole);
                 projection.down(&whole.grad, &whole.state[3..])
@@ -145,7 +152,7 @@ impl Apollo {
         if !before.is_multiple_of(self.update_proj_gap) {
             return;
         }
-        let matrices = if self.proj == "svd" {
+        let matrices = if self.proj == ProjectionKind::Svd {
             projection.of(&whole.grad)
         } else {
             let key = Key::new(self.seed).with_name("apollo").with_name(&whole.name);
@@ -164,7 +171,7 @@ impl Apollo {
         g: &Tensor,
     ) -> Tensor {
         let wide = whole.param.size(0) < whole.param.size(1);
-        let mut u = if self.scale_type == "tensor" {
+        let mut u = if self.scale_type == ApolloScale::Tensor {
             &whole.grad * (norm(small) / (norm(g) + 1e-8))
         } else {
             let axis = usize::from(!wide);

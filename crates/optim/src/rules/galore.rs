@@ -3,10 +3,11 @@
 use rappel_tensor::{Key, Shape};
 
 use crate::kernels::matrix::average;
-use crate::kernels::projection::{PROJECTIONS, Projection, SIDES};
+use crate::kernels::projection::Projection;
+pub use crate::kernels::projection::{ProjectionKind, ProjectionSide};
 use crate::rule::{
-    Algorithm, BETA, Descends, Kind, Options, ParamTensors, RuleEntry, Schedule, StepContext,
-    Stepper, TensorRule, entry, tensors,
+    Algorithm, BETA, Descends, Options, ParamTensors, RuleEntry, Schedule, StepContext, Stepper,
+    TensorRule, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Galore>(
@@ -69,11 +70,11 @@ pub struct Galore {
     #[option(default = 0.25, range = 0.0..)]
     pub scale: f64,
     /// which side is projected
-    #[option(default = "std", kind = Kind::OneOf(&SIDES))]
-    pub proj_type: String,
+    #[option(default = ProjectionSide::Std)]
+    pub proj_type: ProjectionSide,
     /// singular vectors of the gradient, or random numbers
-    #[option(default = "svd", kind = Kind::OneOf(&PROJECTIONS))]
-    pub proj: String,
+    #[option(default = ProjectionKind::Svd)]
+    pub proj: ProjectionKind,
     /// where random projections begin
     #[option(default = 0)]
     pub seed: u64,
@@ -90,7 +91,7 @@ impl Algorithm for Galore {
 
 impl TensorRule for Galore {
     fn state(&self, shape: Shape) -> Vec<(&'static str, Shape)> {
-        match Projection::new(&self.proj_type, shape, self.rank) {
+        match Projection::new(self.proj_type, shape, self.rank) {
             None => vec![("exp_avg", shape), ("exp_avg_sq", shape)],
             Some(projection) => {
                 let small = projection.small();
@@ -111,7 +112,7 @@ impl TensorRule for Galore {
             step *= t.bias_correction(beta2).sqrt() / t.bias_correction(beta1);
         }
         for whole in all {
-            let projection = Projection::new(&self.proj_type, whole.param.shape(), self.rank);
+            let projection = Projection::new(self.proj_type, whole.param.shape(), self.rank);
             let g = projection.map_or(whole.grad.clone(), |projection| {
                 self.project(t, projection, whole);
                 projection.down(&whole.grad, &whole.state[2..])
@@ -135,7 +136,7 @@ impl Galore {
         if !before.is_multiple_of(self.update_proj_gap) {
             return;
         }
-        let matrices = if self.proj == "svd" {
+        let matrices = if self.proj == ProjectionKind::Svd {
             projection.of(&whole.grad)
         } else {
             let key = Key::new(self.seed).with_name("galore").with_name(&whole.name);

@@ -3,8 +3,8 @@
 use rappel_tensor::Shape;
 
 use crate::rule::{
-    Algorithm, BETA, Descends, Kind, Options, Real, RuleEntry, Schedule, Slot, StepContext,
-    Stepper, TwoPass, entry, two_pass,
+    Algorithm, BETA, Descends, Options, Real, RuleEntry, Schedule, Slot, StepContext, Stepper,
+    TwoPass, Words, entry, two_pass,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Mars>(
@@ -13,8 +13,16 @@ pub(crate) const ENTRY: RuleEntry = entry::<Mars>(
     "AGI-Arena/MARS at 20c60c1; Yuan et al., https://arxiv.org/abs/2411.10438",
 );
 
-/// The values of `mars_type`.
-const TYPES: &[&str] = &["mars-adamw", "mars-lion"];
+/// What [`Mars`] makes of a corrected gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum MarsType {
+    /// A step of AdamW.
+    #[word("mars-adamw")]
+    AdamW,
+    /// A step of Lion.
+    #[word("mars-lion")]
+    Lion,
+}
 
 /// MARS: variance reduction before Adam or Lion; as its authors' code (AGI-Arena/MARS,
 /// `MARS/optimizers/mars.py` at 20c60c1).
@@ -60,8 +68,8 @@ pub struct Mars {
     #[option(default = 0.025, range = 0.0..)]
     pub gamma: Schedule,
     /// what is done with the corrected gradient
-    #[option(default = "mars-adamw", kind = Kind::OneOf(TYPES))]
-    pub mars_type: String,
+    #[option(default = MarsType::AdamW)]
+    pub mars_type: MarsType,
     /// correct the gradients of all tensors, not of matrices alone
     #[option(default = false)]
     pub optimize_1d: bool,
@@ -114,7 +122,7 @@ impl Mars {
     }
 
     fn is_lion(&self, found: Found) -> bool {
-        found.corrected && self.mars_type == "mars-lion"
+        found.corrected && self.mars_type == MarsType::Lion
     }
 
     fn betas(&self, t: &StepContext, found: Found) -> [f64; 2] {

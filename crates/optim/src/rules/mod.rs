@@ -20,31 +20,31 @@ macro_rules! rules {
 
 rules! {
     adadelta: Adadelta;
-    adafactor: Adafactor, Epsilons;
+    adafactor: Adafactor, AdafactorVariant, Epsilons;
     adagrad: Adagrad;
     adalomo: AdaLomo;
     adam: Adam;
-    adam_mini: AdamMini;
+    adam_mini: AdamMini, Partition;
     adamax: Adamax;
     adamw: AdamW;
     adan: Adan;
     ademamix: AdEmaMix;
     adopt: Adopt;
     #[cfg(feature = "decompositions")]
-    apollo: Apollo;
+    apollo: Apollo, ApolloScale;
     asgd: Asgd;
     came: Came;
     dadapt_adam: DAdaptAdam;
     dadapt_sgd: DAdaptSgd;
     #[cfg(feature = "decompositions")]
-    galore: Galore;
+    galore: Galore, ProjectionKind, ProjectionSide;
     lamb: Lamb;
     lars: Lars;
     lbfgs: Lbfgs, LineSearch;
     lion: Lion;
     lomo: Lomo;
-    mars: Mars;
-    muon: Muon, NsCoefficients;
+    mars: Mars, MarsType;
+    muon: AdjustLr, Muon, MuonVariant, NsCoefficients, NsDtype;
     nadam: NAdam;
     prodigy: Prodigy;
     radam: RAdam;

@@ -6,7 +6,7 @@ use toml::Value;
 use crate::kernels::matrix::{batch, identity, lerp, unbatch};
 use crate::rule::{
     Algorithm, Checked, ConfigError, Descends, Kind, OptionValue, Options, ParamTensors, Place,
-    RuleEntry, Schedule, StepContext, Stepper, TensorRule, entry, tensors,
+    RuleEntry, Schedule, StepContext, Stepper, TensorRule, Words, entry, tensors,
 };
 
 pub(crate) const ENTRY: RuleEntry = entry::<Muon>(
@@ -76,22 +76,53 @@ pub struct Muon {
     #[option(default = 5, range = 0..=99)]
     pub ns_steps: usize,
     /// what the step is scaled by; variant: the variant's own
-    #[option(default = "variant", kind = Kind::OneOf(&SCALES))]
-    pub adjust_lr_fn: String,
+    #[option(default = AdjustLr::Variant)]
+    pub adjust_lr_fn: AdjustLr,
     /// which version of momentum, division and scale
-    #[option(default = "torch", kind = Kind::OneOf(&VARIANTS))]
-    pub variant: String,
+    #[option(default = MuonVariant::Torch)]
+    pub variant: MuonVariant,
     /// what the iteration is computed in: full is the precision of the step
-    #[option(default = "full", kind = Kind::OneOf(&DTYPES))]
-    pub ns_dtype: String,
+    #[option(default = NsDtype::Full)]
+    pub ns_dtype: NsDtype,
     /// go up the gradient, not down
     #[option(default = false)]
     pub maximize: bool,
 }
 
-const SCALES: [&str; 5] = ["variant", "original", "match_rms_adamw", "spectral_unclamped", "none"];
-const VARIANTS: [&str; 3] = ["torch", "keller_jordan", "moonshot"];
-const DTYPES: [&str; 2] = ["full", "bfloat16"];
+/// What a step of [`Muon`] is scaled by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum AdjustLr {
+    /// What its variant is.
+    Variant,
+    /// The root of rows over columns, where that is above 1.
+    Original,
+    /// A fifth of the root of the longer side.
+    MatchRmsAdamw,
+    /// The root of rows over columns.
+    SpectralUnclamped,
+    /// Nothing.
+    None,
+}
+
+/// Whose [`Muon`] it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum MuonVariant {
+    /// PyTorch's.
+    Torch,
+    /// Keller Jordan's.
+    KellerJordan,
+    /// Moonshot AI's.
+    Moonshot,
+}
+
+/// What [`Muon`] makes matrices orthogonal in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+pub enum NsDtype {
+    /// The parameter's type.
+    Full,
+    /// Bfloat16.
+    Bfloat16,
+}
 
 /// The coefficients `[a, b, c]` of each step of Newton and Schulz's iteration; the last repeats.
 #[derive(Debug, Clone, PartialEq)]
@@ -211,7 +242,7 @@ impl Muon {
     /// Moves the momentum on, and gives what is to be made orthogonal.
     fn direction(&self, whole: &mut ParamTensors, momentum: f64) -> Tensor {
         let (b, g) = (&whole.state[0], &whole.grad);
-        let heavy = self.variant == "moonshot";
+        let heavy = self.variant == MuonVariant::Moonshot;
         let b = if heavy { b * momentum + g } else { lerp(b, g, 1.0 - momentum) };
         whole.state[0] = b.clone();
         match (self.nesterov, heavy) {
@@ -222,16 +253,13 @@ impl Muon {
     }
 
     fn scale(&self, rows: f64, cols: f64) -> f64 {
-        let named = match (&*self.adjust_lr_fn, &*self.variant) {
-            ("variant", "moonshot") => "match_rms_adamw",
-            ("variant", _) => "original",
-            (named, _) => named,
-        };
-        match named {
-            "original" => (rows / cols).max(1.0).sqrt(),
-            "match_rms_adamw" => 0.2 * rows.max(cols).sqrt(),
-            "spectral_unclamped" => (rows / cols).sqrt(),
-            _ => 1.0,
+        match (self.adjust_lr_fn, self.variant) {
+            (AdjustLr::MatchRmsAdamw, _) | (AdjustLr::Variant, MuonVariant::Moonshot) => {
+                0.2 * rows.max(cols).sqrt()
+            }
+            (AdjustLr::Original | AdjustLr::Variant, _) => (rows / cols).max(1.0).sqrt(),
+            (AdjustLr::SpectralUnclamped, _) => (rows / cols).sqrt(),
+            (AdjustLr::None, _) => 1.0,
         }
     }
 
@@ -240,11 +268,11 @@ impl Muon {
         let full = matrices.dtype();
         let tall = matrices.size(1) > matrices.size(2);
         let mut x = if tall { matrices.transpose(1, 2) } else { matrices.clone() };
-        if self.ns_dtype == "bfloat16" {
+        if self.ns_dtype == NsDtype::Bfloat16 {
             x = x.to_dtype(DType::BF16);
         }
         let norms = matrices.square().sum_axis(2).sum_axis(1).sqrt();
-        let norms = if self.variant == "torch" {
+        let norms = if self.variant == MuonVariant::Torch {
             norms.clamp(self.eps, f64::INFINITY)
         } else {
             norms + self.eps
