@@ -35,6 +35,18 @@ pub const MODEL_FILES: &[&str] = &[
     "tokenizer_config.json",
     "vocab.json",
 ];
+
+/// What a model of sentence-transformers says of its embeddings, beside the files of its modules.
+const EMBEDDER_FILES: &[&str] =
+    &["config_sentence_transformers.json", "modules.json", "sentence_bert_config.json"];
+
+/// Whether a file is the config of a module of sentence-transformers, such as `1_Pooling/config.json`.
+fn is_of_a_module(file: &str) -> bool {
+    file.split_once('/').is_some_and(|(folder, name)| {
+        folder.starts_with(|c: char| c.is_ascii_digit()) && name == "config.json"
+    })
+}
+
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -83,7 +95,9 @@ impl Reference {
             return Ok(vec![named(file).ok_or_else(|| missing(file))?]);
         }
         let mut wanted = vec![named("config.json").ok_or_else(|| missing("config.json"))?];
-        wanted.extend(["tokenizer.json"].iter().chain(MODEL_FILES).filter_map(|name| named(name)));
+        let beside = ["tokenizer.json"].iter().chain(MODEL_FILES).chain(EMBEDDER_FILES);
+        wanted.extend(beside.filter_map(|name| named(name)));
+        wanted.extend(files.iter().map(String::as_str).filter(|file| is_of_a_module(file)));
         match (named(WEIGHTS), named(INDEX)) {
             (Some(weights), _) => wanted.push(weights),
             (None, Some(index)) => {

@@ -19,6 +19,9 @@ fn weights() -> Vec<u8> {
 fn files() -> BTreeMap<String, Vec<u8>> {
     let files = [
         (".gitattributes", b"x".to_vec()),
+        ("1_Pooling/config.json", b"{\"pooling_mode_mean_tokens\": true}".to_vec()),
+        ("modules.json", b"[]".to_vec()),
+        ("onnx/config.json", b"{}".to_vec()),
         ("README.md", b"# tiny".to_vec()),
         ("config.json", b"{\"model_type\": \"llama\"}".to_vec()),
         ("model.safetensors", weights()),
@@ -62,6 +65,9 @@ fn is_whole(folder: &Path) {
     assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), weights());
     assert_eq!(fs::read(folder.join("config.json")).unwrap(), files()["config.json"]);
     assert_eq!(fs::read(folder.join("tokenizer.json")).unwrap(), b"{}");
+    let pooling = fs::read(folder.join("1_Pooling/config.json")).unwrap();
+    assert_eq!(pooling, files()["1_Pooling/config.json"]);
+    assert!(folder.join("modules.json").exists() && !folder.join("onnx").exists());
     assert!(!folder.join("README.md").exists() && !folder.join("quantized").exists());
 }
 
