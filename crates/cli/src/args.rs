@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    cache, completions, convert, embed, eval, generate, inspect, list, lr_find, man, predict,
-    replay, schedule, surface, train,
+    cache, completions, convert, data, embed, eval, generate, inspect, list, lr_find, man, merge,
+    predict, replay, schedule, surface, train,
 };
 use crate::environment::MOST_THREADS;
 
@@ -22,6 +22,8 @@ Examples:
   rappel embed --model all-MiniLM-L6-v2 --file texts.txt --out embeddings.npy
   rappel inspect runs/tabular-1 --file test.csv
   rappel convert runs/quickstart-1 --to model.gguf --dtype q8_0
+  rappel data configs/sft.toml --row 1
+  rappel merge --model SmolLM2-135M-Instruct --adapter runs/lora-1 --out merged
   rappel list optimizers adamw
   rappel schedule configs/quickstart.toml
   rappel lr-find configs/quickstart.toml
@@ -52,6 +54,8 @@ enum Command {
     Eval(eval::Args),
     Inspect(inspect::Args),
     Convert(convert::Args),
+    Data(data::Args),
+    Merge(merge::Args),
     List(list::Args),
     LrFind(lr_find::Args),
     Embed(embed::Args),
@@ -75,6 +79,8 @@ impl Cli {
             Command::Eval(args) => eval::run(&args, self.quiet),
             Command::Inspect(args) => inspect::run(&args, self.quiet),
             Command::Convert(args) => convert::run(&args, self.quiet),
+            Command::Data(args) => data::run(&args, self.quiet),
+            Command::Merge(args) => merge::run(&args, self.quiet),
             Command::List(args) => list::run(&args),
             Command::LrFind(args) => lr_find::run(&args, self.quiet),
             Command::Embed(args) => embed::run(&args, self.quiet),

@@ -17,6 +17,7 @@
 //! assert_eq!(params.names(), ["norm.weight", "up.weight", "down.weight"]);
 //! ```
 
+mod adapted;
 mod forward;
 mod head;
 mod layers;

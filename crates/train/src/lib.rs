@@ -61,10 +61,11 @@ pub use memory::{Needs, Shortage};
 pub use metrics::{Metric, Validation};
 pub use models::{
     Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary, Equation, EvaluateOptions,
-    Evaluation, GeneratedText, GenerationConfig, ImageClassifier, Importance, Importances, KINDS,
-    LanguageSummary, ModelKind, Output, Permuting, Predictions, Pretrained, Prompt, Scores, Speed,
-    TabularModel, TensorGroup, TextClassifier, TextOptions, TrainedModel, convert,
-    load_language_model, load_model, model_folder,
+    Evaluation, GeneratedText, GenerationConfig, ImageClassifier, Importance, Importances,
+    InitLora, KINDS, LanguageSummary, LoraOptions, Merged, ModelKind, Output, Permuting,
+    Predictions, Pretrained, Prompt, Scores, Speed, TabularModel, TensorGroup, TextClassifier,
+    TextOptions, TrainedModel, convert, load_adapted, load_language_model, load_model, merge,
+    model_folder,
 };
 pub use objectives::{
     Answer, BatchOf, ImageClass, NextToken, Objective, Sample, Show, Supervised, TableTarget,
@@ -82,4 +83,4 @@ pub use run_dir::RunDir;
 pub use scheduled::{Varied, scheduled};
 pub use surface::{Path, Surface};
 pub use task::Task;
-pub use tasks::{Prepare, Prepared, TASKS, TaskEntry};
+pub use tasks::{Prepare, Prepared, SftData, TASKS, TaskEntry, sft_data};

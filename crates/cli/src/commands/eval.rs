@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rappel_train::{EvaluateOptions, Metric, Scores, load_model};
+use rappel_train::{EvaluateOptions, Metric, Scores, TrainedModel, load_adapted, load_model};
 use serde_json::{Value, json};
 
 use super::local_model;
@@ -26,6 +26,9 @@ pub struct Args {
     /// A run, a folder with config.json, model.safetensors, and tokenizer.json or preprocessing.json, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
+    /// An adapter on the model, in peft's format: a run with model.lora, or a folder with adapter_config.json
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// The text, the table (.csv, .tsv or .parquet; of a classifier of texts also .jsonl), or the images: a folder with a folder for each class, a .csv of `path` and `label`, or an idx file
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
@@ -47,7 +50,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
-    let model = load_model(&local_model(&args.model, quiet)?)?;
+    let local = local_model(&args.model, quiet)?;
+    let model: Box<dyn TrainedModel> = match &args.adapter {
+        Some(adapter) => Box::new(load_adapted(&local, &local_model(adapter, quiet)?, None)?),
+        None => load_model(&local)?,
+    };
     let options = EvaluateOptions {
         window: args.window,
         stride: args.stride,

@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod completions;
 pub mod convert;
+pub mod data;
 pub mod embed;
 pub mod eval;
 pub mod generate;
@@ -10,6 +11,7 @@ pub mod inspect;
 pub mod list;
 pub mod lr_find;
 pub mod man;
+pub mod merge;
 pub mod predict;
 pub mod replay;
 pub mod schedule;

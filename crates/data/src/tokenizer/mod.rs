@@ -317,6 +317,23 @@ impl Tokenizer {
         guarded(&self.name, || self.spelled().encode(text, around))
     }
 
+    /// The text of ids, in which special tokens are spelled; bytes that are no character are replaced.
+    pub fn spell(&self, ids: &[u32]) -> String {
+        let specials = self.specials();
+        let special = |id: &u32| self.token(*id).filter(|token| specials.contains(token));
+        let mut text = String::new();
+        for run in ids.chunk_by(|a, b| special(a).is_none() && special(b).is_none()) {
+            match special(&run[0]) {
+                Some(token) => text += &token,
+                None => {
+                    let bytes = self.decode(run).unwrap_or_default();
+                    text += &String::from_utf8_lossy(&bytes);
+                }
+            }
+        }
+        text
+    }
+
     /// How special tokens are spelled.
     pub(crate) fn specials(&self) -> Vec<String> {
         let tokens = self.spelled().get_added_tokens_decoder().into_values();

@@ -67,13 +67,13 @@ impl Attention {
         documents: Option<&Tensor>,
         forward: &Forward,
     ) -> Tensor {
-        let [q, k, v] = self.heads(x, angles);
+        let [q, k, v] = self.heads(x, angles, forward);
         let options = AttentionOptions {
             documents,
             dropout: self.dropout.active(&forward.layer("dropout")),
             ..self.options()
         };
-        self.out(&attention(&q, &k, &v, &options))
+        self.out(&attention(&q, &k, &v, &options), forward)
     }
 
     /// The same for tokens that follow those of `cache`, which then holds them too.
@@ -84,9 +84,10 @@ impl Attention {
         layer: usize,
         cache: &mut Cache,
     ) -> Tensor {
-        let [q, k, v] = self.heads(x, angles);
+        let forward = Forward::evaluation();
+        let [q, k, v] = self.heads(x, angles, &forward);
         let Layer { keys, values } = cache.append(layer, &k, &v);
-        self.out(&attention(&q, &keys, &values, &self.options()))
+        self.out(&attention(&q, &keys, &values, &self.options()), &forward)
     }
 
     fn options(&self) -> AttentionOptions<'static> {
@@ -96,13 +97,13 @@ impl Attention {
     }
 
     /// Queries, keys and values `[batch, time, heads, dim]`, with their norms and positions.
-    fn heads(&self, x: &Tensor, angles: Option<&Angles>) -> [Tensor; 3] {
+    fn heads(&self, x: &Tensor, angles: Option<&Angles>, forward: &Forward) -> [Tensor; 3] {
         let AttentionShape { heads, kv_heads, dim, qk_norm, clip, .. } = self.shape;
         let sizes = [heads, kv_heads, kv_heads];
         let mut parts = match &self.projections {
-            Projections::Apart(parts) => parts.each_ref().map(|part| part.forward(x)),
+            Projections::Apart(parts) => parts.each_ref().map(|part| part.forward_in(x, forward)),
             Projections::Fused(all) => {
-                let all = all.forward(x);
+                let all = all.forward_in(x, forward);
                 let starts = [0, heads, heads + kv_heads];
                 [0, 1, 2].map(|i| all.narrow(2, starts[i] * dim, sizes[i] * dim))
             }
@@ -131,10 +132,10 @@ impl Attention {
     }
 
     /// `[batch, time, heads, dim]` back to `[batch, time, width]`.
-    fn out(&self, attended: &Tensor) -> Tensor {
+    fn out(&self, attended: &Tensor, forward: &Forward) -> Tensor {
         let AttentionShape { heads, dim, .. } = self.shape;
         let (batch, time) = (attended.size(0), attended.size(1));
-        self.out.forward(&attended.reshape([batch, time, heads * dim]))
+        self.out.forward_in(&attended.reshape([batch, time, heads * dim]), forward)
     }
 }
 

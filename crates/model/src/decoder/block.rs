@@ -105,7 +105,7 @@ impl Block {
         let x = add(x, attended, "attention");
         let inner = norm(2, x.clone());
         let (inner, load) = match &self.mlp {
-            Mlp::Dense(mlp) => (mlp.forward(&inner), None),
+            Mlp::Dense(mlp) => (mlp.forward_in(&inner, &forward.layer("mlp")), None),
             Mlp::Experts(experts) => experts.forward(&inner, &forward.layer("experts")),
         };
         (add(&x, norm(3, inner), "mlp"), load)

@@ -161,6 +161,7 @@ impl ModelFiles {
         let convert = convert || self.gguf().is_some();
         let places = places(&params, &mut self.weights, &self.entry.build, config)?;
         fill(&mut params, &places, convert)?;
+        params.complete()?;
         let eos_token_id = self.eos_token_id();
         let extra = further(self.json);
         Ok(Pretrained { model, params, eos_token_id, extra })
@@ -426,6 +427,9 @@ fn places<'a>(
     config: &dyn ModelConfig,
 ) -> Result<Places<'a>, FilesError> {
     let entries = params.entries().into_iter();
+    // What is trained beside a weight is in files of its own.
+    let adapters = params.adapters();
+    let entries = entries.filter(|entry| !adapters.contains(&entry.name));
     let wanted: Vec<(String, Shape)> = entries.map(|entry| (entry.name, entry.shape)).collect();
     weights.places(&wanted, architecture, &config.to_json())
 }

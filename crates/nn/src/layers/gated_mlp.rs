@@ -4,6 +4,7 @@ use rappel_tensor::{Init, Scope, Tensor};
 
 use super::activation::Activation;
 use super::linear::Linear;
+use crate::forward::Forward;
 
 /// `down(activation(gate(x)) up(x))`: with SiLU a SwiGLU layer, with GELU a GeGLU layer (Shazeer,
 /// <https://arxiv.org/abs/2002.05202>).
@@ -77,16 +78,24 @@ impl GatedMlp {
     /// `[.., width]` to the same.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        self.forward_in(x, &Forward::evaluation())
+    }
+
+    /// [`forward`](Self::forward) in a pass, where adapters of the weights may drop inputs.
+    #[track_caller]
+    pub fn forward_in(&self, x: &Tensor, forward: &Forward) -> Tensor {
         let inner = match &self.gate {
-            Gate::Apart { gate, up } => self.activation.gated(&gate.forward(x), &up.forward(x)),
+            Gate::Apart { gate, up } => {
+                self.activation.gated(&gate.forward_in(x, forward), &up.forward_in(x, forward))
+            }
             Gate::Fused(both) => {
-                let both = both.forward(x);
+                let both = both.forward_in(x, forward);
                 let last = both.rank() - 1;
                 let inner = both.size(last) / 2;
                 let half = |i: usize| both.narrow(last, i * inner, inner);
                 self.activation.gated(&half(0), &half(1))
             }
         };
-        self.down.forward(&inner)
+        self.down.forward_in(&inner, forward)
     }
 }

@@ -1,6 +1,9 @@
 //! The affine map.
 
-use rappel_tensor::{Init, Param, Scope, Tensor, WeightLayout, linear};
+use rappel_tensor::{Init, Param, Scope, Tensor, WeightLayout};
+
+use crate::adapted::adapted_linear;
+use crate::forward::Forward;
 
 /// `y = x W^T + b`, PyTorch's `torch.nn.Linear`.
 ///
@@ -49,7 +52,7 @@ impl Linear {
         init: Init,
         bias: bool,
     ) -> Self {
-        let weight = scope.add("weight", [out_features, in_features], init);
+        let weight = matrix(scope, in_features, out_features, init);
         Self { weight, bias: bias.then(|| scope.add("bias", [out_features], init)) }
     }
 
@@ -62,15 +65,21 @@ impl Linear {
         init: Init,
         bias: bool,
     ) -> Self {
-        let weight = scope.add("weight", [out_features, in_features], init);
+        let weight = matrix(scope, in_features, out_features, init);
         Self { weight, bias: bias.then(|| scope.add("bias", [out_features], Init::ZEROS)) }
     }
 
     /// `[.., in_features]` to `[.., out_features]`.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        self.forward_in(x, &Forward::evaluation())
+    }
+
+    /// [`forward`](Self::forward) in a pass, where an adapter of the weight may drop inputs.
+    #[track_caller]
+    pub fn forward_in(&self, x: &Tensor, forward: &Forward) -> Tensor {
         let bias = self.bias.as_ref().map(Param::tensor);
-        linear(x, &self.weight.tensor(), bias.as_ref(), WeightLayout::OutIn)
+        adapted_linear(x, &self.weight, bias.as_ref(), WeightLayout::OutIn, forward)
     }
 
     /// The matrix `[out_features, in_features]`.
@@ -82,6 +91,11 @@ impl Linear {
     pub fn bias(&self) -> Option<&Param> {
         self.bias.as_ref()
     }
+}
+
+#[track_caller]
+fn matrix(scope: &mut Scope<'_>, inputs: usize, outputs: usize, init: Init) -> Param {
+    scope.add_linear("weight", [outputs, inputs], init, WeightLayout::OutIn)
 }
 
 #[track_caller]

@@ -1,6 +1,9 @@
 //! The affine map with a transposed weight.
 
-use rappel_tensor::{Init, Param, Scope, Tensor, WeightLayout, linear};
+use rappel_tensor::{Init, Param, Scope, Tensor, WeightLayout};
+
+use crate::adapted::adapted_linear;
+use crate::forward::Forward;
 
 /// `y = x W + b`: the weight is the transpose of [`Linear`](super::Linear)'s, as GPT-2's checkpoints keep it.
 ///
@@ -25,7 +28,12 @@ impl TransposedLinear {
     #[track_caller]
     pub fn new(scope: &mut Scope<'_>, in_features: usize, out_features: usize, init: Init) -> Self {
         Self {
-            weight: scope.add("weight", [in_features, out_features], init),
+            weight: scope.add_linear(
+                "weight",
+                [in_features, out_features],
+                init,
+                WeightLayout::InOut,
+            ),
             bias: scope.add("bias", [out_features], Init::ZEROS),
         }
     }
@@ -33,6 +41,12 @@ impl TransposedLinear {
     /// `[.., in_features]` to `[.., out_features]`.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        linear(x, &self.weight.tensor(), Some(&self.bias.tensor()), WeightLayout::InOut)
+        self.forward_in(x, &Forward::evaluation())
+    }
+
+    /// [`forward`](Self::forward) in a pass, where an adapter of the weight may drop inputs.
+    #[track_caller]
+    pub fn forward_in(&self, x: &Tensor, forward: &Forward) -> Tensor {
+        adapted_linear(x, &self.weight, Some(&self.bias.tensor()), WeightLayout::InOut, forward)
     }
 }

@@ -1,6 +1,6 @@
 //! Weights that are functions of other parameters.
 
-use super::{Arenas, Built, Init, Params, ParamsError, read, running, write};
+use super::{Arenas, Built, Init, LowRank, Params, ParamsError, read, running, write};
 use crate::autograd::no_grad;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 /// The layer that registers the weight need not know: its [`Param::tensor`](super::Param::tensor) is the weight, and
 /// gradients flow on. What stands in the weight's place has the names that PyTorch's
 /// `torch.nn.utils.parametrizations` give it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Form {
     /// `w = g v / ||v||`, over each row (all but the first dimension), or each column (all but the
     /// last); `g` begins as the norms, so that `w` begins as it would without
@@ -29,6 +29,8 @@ pub enum Form {
     /// In the place of `weight`: `parametrizations.weight.original`, `v`, and
     /// `parametrizations.weight.0._u` and `._v`, `a` and `b`.
     SpectralNorm,
+    /// `w = w0 + scale b a`, of which `w0` is a constant; see [`LowRank`].
+    LowRank(LowRank),
 }
 
 /// Which weights have a form: asked with the name and the shape of each as it is registered.
@@ -39,8 +41,8 @@ pub(super) type Choose = Box<dyn Fn(&str, Shape) -> Option<Form> + Send + Sync>;
 pub(super) struct Formed {
     pub name: String,
     pub form: Form,
-    /// Positions of its parts: of `g` and `v`, or of `v`, `a` and `b`.
-    pub parts: [usize; 3],
+    /// Positions of its parts: of `g` and `v`; of `v`, `a` and `b`; or of `w0`, `a`, `b` and the magnitudes.
+    pub parts: [usize; 4],
 }
 
 /// Steps of power iteration before the first value is read, as in PyTorch.
@@ -50,8 +52,9 @@ const EPS: f64 = 1e-12;
 
 impl Form {
     /// What stands in the place of a weight.
-    pub(super) fn parts(self, shape: Shape, init: Init) -> Vec<Part> {
-        let weight = |name| Part { name, shape, init, trained: true, is_weight: true };
+    pub(super) fn parts(self, last: &str, shape: Shape, init: Init) -> Vec<Part> {
+        let named = |name: &str| format!("parametrizations.{last}.{name}");
+        let weight = |name| Part { name: named(name), shape, init, trained: true, is_weight: true };
         match self {
             Self::WeightNorm { columns } => {
                 let mut norms = shape;
@@ -71,7 +74,7 @@ impl Form {
             }
             Self::SpectralNorm => {
                 let vector = |name, n: usize| Part {
-                    name,
+                    name: named(name),
                     shape: Shape::from([n]),
                     init: Init::Normal { std: 1.0 },
                     trained: false,
@@ -80,14 +83,15 @@ impl Form {
                 let (rows, columns) = (shape[0], shape.count() / shape[0].max(1));
                 vec![weight("original"), vector("0._u", rows), vector("0._v", columns)]
             }
+            Self::LowRank(form) => form.parts(last, shape, init),
         }
     }
 }
 
 /// A parameter that stands in the place of a weight.
 pub(super) struct Part {
-    /// The end of its name.
-    pub name: &'static str,
+    /// The end of its name, within the layer.
+    pub name: String,
     pub shape: Shape,
     pub init: Init,
     pub trained: bool,
@@ -136,7 +140,7 @@ fn direction(m: &Tensor, x: &Tensor) -> Tensor {
 impl Formed {
     /// The weight, from its parts.
     pub(super) fn weight(&self, part: impl Fn(usize) -> Tensor) -> Tensor {
-        let [first, second, third] = self.parts;
+        let [first, second, third, fourth] = self.parts;
         let wide = |index: usize| wide(&part(index));
         match self.form {
             Form::WeightNorm { columns } => {
@@ -150,11 +154,48 @@ impl Formed {
                 let sigma = (matrix(&v).matmul(&b.unsqueeze(1)).squeeze(1) * a).sum();
                 (v / sigma).to_dtype(dtype)
             }
+            Form::LowRank(form) => {
+                let magnitude = form.magnitude.then(|| part(fourth));
+                form.weight(&part(first), &part(second), &part(third), magnitude.as_ref())
+            }
         }
     }
 }
 
 impl Params {
+    /// Gives the weights of linear layers that are registered from now on the form of a low rank that `choose` says, if
+    /// any, by name and shape.
+    pub fn adapt(
+        &mut self,
+        choose: impl Fn(&str, Shape) -> Option<LowRank> + Send + Sync + 'static,
+    ) {
+        let choose = move |name: &str, shape| choose(name, shape).map(Form::LowRank);
+        write(&self.shared).adapt = Some(Box::new(choose));
+    }
+
+    /// The names of what forms of a low rank train beside their weights, in the order of registration.
+    pub fn adapters(&self) -> Vec<String> {
+        let state = read(&self.shared);
+        let low_rank = state.formed.iter().filter(|formed| matches!(formed.form, Form::LowRank(_)));
+        let mut parts: Vec<usize> = low_rank
+            .flat_map(|formed| formed.parts.into_iter().filter(|part| formed.has(*part)).skip(1))
+            .collect();
+        parts.sort_unstable();
+        parts.into_iter().map(|part| state.entries()[part].name.clone()).collect()
+    }
+
+    /// Fills the magnitudes of low-rank forms from their weights, for whoever read those after they were built.
+    ///
+    /// # Errors
+    /// [`ParamsError::InUse`] while a tensor made from a parameter is alive.
+    pub fn complete(&mut self) -> Result<(), ParamsError> {
+        let formed = read(&self.shared).formed.clone();
+        self.update(|arenas| {
+            let low_rank = formed.iter().filter(|formed| matches!(formed.form, Form::LowRank(_)));
+            low_rank.for_each(|formed| formed.complete(arenas.built));
+        })
+    }
+
     /// Gives weights that are registered from now on the form that `choose` says, if any, by name and
     /// shape. A weight of less than two dimensions has none.
     ///
@@ -179,9 +220,11 @@ impl Params {
         write(&self.shared).choose = Some(Box::new(choose));
     }
 
-    /// The names of the weights with a form, in the order of registration.
+    /// The names of the weights with a form of [`set_form`](Self::set_form), in the order of registration.
     pub fn formed(&self) -> Vec<String> {
-        read(&self.shared).formed.iter().map(|formed| formed.name.clone()).collect()
+        let state = read(&self.shared);
+        let others = state.formed.iter().filter(|formed| !matches!(formed.form, Form::LowRank(_)));
+        others.map(|formed| formed.name.clone()).collect()
     }
 
     /// All weights by the names that layers registered them under, in order, without gradients: what
@@ -232,12 +275,19 @@ impl Formed {
                 open(built).put(self.parts[0], &norms);
             }
             Form::SpectralNorm => self.iterate(built, FIRST_ITERATIONS),
+            Form::LowRank(form) if form.magnitude => {
+                let [weight, a, b, magnitude] = self.parts;
+                let norms =
+                    no_grad(|| form.norms(&built.view(weight), &built.view(a), &built.view(b)));
+                open(built).put(magnitude, &norms);
+            }
+            Form::LowRank(_) => {}
         }
     }
 
     /// Steps of power iteration: `a <- v b / |v b|`, then `b <- v^T a / |v^T a|`.
     fn iterate(&self, built: &mut Built, iterations: usize) {
-        let [v, a, b] = self.parts;
+        let [v, a, b, _] = self.parts;
         let [to_a, to_b] = {
             let m = matrix(&wide(&built.view(v)));
             let mut to_b = wide(&built.view(b));
@@ -253,7 +303,11 @@ impl Formed {
     }
 
     fn has(&self, index: usize) -> bool {
-        let count = if self.form == Form::SpectralNorm { 3 } else { 2 };
+        let count = match self.form {
+            Form::WeightNorm { .. } => 2,
+            Form::LowRank(form) if form.magnitude => 4,
+            Form::SpectralNorm | Form::LowRank(_) => 3,
+        };
         self.parts[..count].contains(&index)
     }
 }

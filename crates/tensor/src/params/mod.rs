@@ -8,6 +8,7 @@ mod form;
 mod grads;
 mod init;
 mod layout;
+mod low_rank;
 #[allow(unsafe_code)]
 mod open;
 mod running;
@@ -25,7 +26,7 @@ use crate::random::Key;
 use crate::shape::{Layout, Shape};
 use crate::storage::{StorageError, TensorFile};
 use crate::tensor::Tensor;
-use crate::with_float;
+use crate::{WeightLayout, with_float};
 
 pub use form::Form;
 use form::{Choose, Formed};
@@ -34,6 +35,7 @@ pub use grads::Grads;
 pub use init::Init;
 pub use layout::{ArenaLayout, Entry};
 pub(crate) use layout::{FLOATS, Slot, float_index};
+pub use low_rank::{Adapted, LowRank};
 pub use open::{Arenas, OpenParam};
 pub use running::Running;
 pub use scope::Scope;
@@ -81,6 +83,8 @@ struct State {
     entries: Vec<Entry>,
     /// Which weights have a form, and those that have one.
     choose: Option<Choose>,
+    /// Which weights of linear layers have one of a low rank.
+    adapt: Option<Choose>,
     formed: Vec<Formed>,
     /// Positions of numbers that passes move, and the moves that are to be made.
     running: Vec<(usize, running::Moves)>,
@@ -212,6 +216,16 @@ impl Param {
         Tensor { node, ..built.view(self.index) }
     }
 
+    /// The parts of a weight that has the form of a low rank, for a layer that multiplies by them one after another.
+    pub fn adapted(&self) -> Option<Adapted> {
+        let formed = self.formed.as_ref()?;
+        let Form::LowRank(form) = formed.form else { return None };
+        let part = |index| Self { shared: self.shared.clone(), index, formed: None }.tensor();
+        let [weight, a, b, magnitude] = formed.parts;
+        let magnitude = form.magnitude.then(|| part(magnitude));
+        Some(Adapted { form, weight: part(weight), a: part(a), b: part(b), magnitude })
+    }
+
     /// The sizes of the dimensions.
     pub fn shape(&self) -> Shape {
         read(&self.shared).entries()[self.index].shape
@@ -247,6 +261,7 @@ impl Params {
             device: Device::default(),
             entries: Vec::new(),
             choose: None,
+            adapt: None,
             formed: Vec::new(),
             running: Vec::new(),
             built: None,
@@ -283,24 +298,34 @@ impl Params {
     }
 
     #[track_caller]
-    fn register(&mut self, entry: Entry) -> Param {
+    fn register(&mut self, entry: Entry, linear: Option<WeightLayout>) -> Param {
         let mut state = write(&self.shared);
         assert!(state.built.is_none(), "params: `{}` comes after a value was read", entry.name);
         let taken = state.entries.iter().any(|other| other.name == entry.name)
             || state.formed.iter().any(|other| other.name == entry.name);
         assert!(!taken, "params: `{}` is registered already", entry.name);
-        let form = state.choose.as_ref().filter(|_| entry.shape.rank() >= 2);
-        let Some(form) = form.and_then(|choose| choose(&entry.name, entry.shape)) else {
+        let ask = |choose: &Choose| choose(&entry.name, entry.shape);
+        let form = state.choose.as_ref().filter(|_| entry.shape.rank() >= 2).and_then(ask);
+        let form = form.or_else(|| {
+            let layout = linear?;
+            match ask(state.adapt.as_ref()?)? {
+                Form::LowRank(form) => Some(Form::LowRank(LowRank { layout, ..form })),
+                other => Some(other),
+            }
+        });
+        let Some(form) = form else {
             state.entries.push(entry);
             let index = state.entries.len() - 1;
             return Param { shared: self.shared.clone(), index, formed: None };
         };
         let (scope, last) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
         let scope = if scope.is_empty() { String::new() } else { format!("{scope}.") };
-        let (mut parts, mut index) = ([0; 3], 0);
-        for (i, part) in form.parts(entry.shape, entry.init).into_iter().enumerate() {
-            let name = format!("{scope}parametrizations.{last}.{}", part.name);
-            let mut of_part = Entry::new(name, part.shape, entry.dtype, part.init);
+        let (mut parts, mut index) = ([0; 4], 0);
+        for (i, part) in form.parts(last, entry.shape, entry.init).into_iter().enumerate() {
+            let name = format!("{scope}{}", part.name);
+            // What is added to weights of half precision is small: it is trained in single.
+            let dtype = if part.is_weight { entry.dtype } else { form.dtype(entry.dtype) };
+            let mut of_part = Entry::new(name, part.shape, dtype, part.init);
             of_part.trainable = part.trained;
             parts[i] = state.entries.len();
             if part.is_weight {

@@ -2,6 +2,7 @@
 
 use super::layout::Entry;
 use super::{Init, Param, Params};
+use crate::WeightLayout;
 use crate::dtype::DType;
 use crate::shape::Shape;
 
@@ -45,7 +46,23 @@ impl<'a> Scope<'a> {
     #[track_caller]
     pub fn add(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Param {
         let entry = Entry::new(self.path(name), shape.into(), self.dtype, init);
-        self.params.register(entry)
+        self.params.register(entry, None)
+    }
+
+    /// Registers the matrix of a linear layer, which may have the form of a low rank.
+    ///
+    /// # Panics
+    /// As [`add`](Self::add).
+    #[track_caller]
+    pub fn add_linear(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        init: Init,
+        layout: WeightLayout,
+    ) -> Param {
+        let entry = Entry::new(self.path(name), shape.into(), self.dtype, init);
+        self.params.register(entry, Some(layout))
     }
 
     /// Registers what is not trained: in single precision at least.
@@ -58,6 +75,6 @@ impl<'a> Scope<'a> {
     ) -> (Param, &Params) {
         let mut entry = Entry::new(self.path(name), shape, self.dtype.accumulator(), init);
         entry.trainable = false;
-        (self.params.register(entry), self.params)
+        (self.params.register(entry, None), self.params)
     }
 }

@@ -9,6 +9,7 @@ use rappel_nn::Values;
 use rappel_registry::{ConfigError, OptionSet, Options};
 use rappel_tensor::Params;
 
+use super::adapter::{Adapter, LoraOptions};
 use super::{GenerationConfig, Pretrained, model_folder, sound, text};
 use crate::checkpoint::{sha256, sha256_of_file};
 use crate::{Observer, TrainError};
@@ -29,6 +30,9 @@ pub struct PretrainedOptions {
     /// optimizer state
     #[option(default = [], aka("frozen", "freeze_layers"))]
     pub freeze: Vec<String>,
+    /// a low-rank adapter that is trained in place of the model's own parameters, and saved alone
+    #[option(aka("adapter", "peft"))]
+    pub lora: Option<LoraOptions>,
     /// what every architecture takes
     #[option(flatten)]
     pub common: Common,
@@ -76,6 +80,14 @@ impl Base {
             hash(&path, files.paths())?
         };
         check_hash(section, options.sha256.as_ref(), &path, &sha256)?;
+        if let Some(lora) = &options.lora {
+            if !options.freeze.is_empty() {
+                let reason = "with lora no parameter of the model is trained but those of modules_to_save; leave it out";
+                return Err(section.invalid("freeze", reason).into());
+            }
+            lora.check_against(config.as_ref())
+                .map_err(|(key, reason)| section.invalid(&format!("lora.{key}"), reason))?;
+        }
         Ok(Self { path, config, options, section: section.clone(), tokenizer, sha256 })
     }
 
@@ -123,7 +135,17 @@ impl Base {
     ///
     /// # Errors
     /// Tensors that do not fit; a pattern of `freeze` that fits no parameter, or patterns that leave none to train.
-    pub fn load(&self, params: Params) -> Result<Pretrained, TrainError> {
+    pub fn load(&self, mut params: Params) -> Result<Pretrained, TrainError> {
+        if let Some(lora) = &self.options.lora {
+            lora.adapt(&mut params);
+            let files = ModelFiles::open(&self.path)?;
+            let frozen = |name: &str| !lora.trains(name);
+            let inner = files.load(params, self.config(), true, &frozen)?;
+            sound::check_finite(&self.path, &inner.params)?;
+            let base = self.absolute_path()?.into();
+            let model = Pretrained::with_files(inner, self.tokenizer.clone(), &self.path)?;
+            return Ok(model.with_adapter(Adapter { options: lora.clone(), base }));
+        }
         let frozen = self.frozen()?;
         let is_frozen = |name: &str| frozen.iter().any(|pattern| pattern.matches(name));
         let files = ModelFiles::open(&self.path)?;

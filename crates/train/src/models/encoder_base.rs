@@ -35,6 +35,11 @@ impl EncoderBase {
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
         let options = PretrainedOptions::from_options(section)?;
+        if options.lora.is_some() {
+            let reason =
+                "encoders have no adapters yet; leave it out, or name what stays in model.freeze";
+            return Err(section.invalid("lora", reason).into());
+        }
         let path = model_folder(Path::new(&options.pretrained), observer)?;
         if !path.exists() {
             let reason = format!("there is no folder `{}`", path.display());

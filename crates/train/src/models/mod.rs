@@ -3,6 +3,7 @@
 //! Adding a kind is a file with its [`TrainedModel`] and a line in [`KINDS`]; the commands that load a
 //! model follow from it.
 
+mod adapter;
 mod base;
 mod convert;
 mod embedder;
@@ -29,6 +30,7 @@ use rappel_tensor::DType;
 
 use crate::{Metric, Observer, TrainError};
 
+pub use adapter::{InitLora, LoraOptions, Merged, merge};
 pub(crate) use base::{Base, PretrainedOptions};
 pub use convert::{Converted, convert};
 pub use embedder::{Embedder, EmbedderOptions, Embeddings};
@@ -145,10 +147,27 @@ pub fn load_model(path: &Path) -> Result<Box<dyn TrainedModel>, TrainError> {
 /// As [`load_model`], and a model that is not a language model.
 pub fn load_language_model(path: &Path, dtype: Option<DType>) -> Result<Pretrained, TrainError> {
     let folder = model_folder(path, &mut ())?;
+    if adapter::is_in(&folder) {
+        return Pretrained::load_adapter(&folder, dtype);
+    }
     match KINDS.iter().find(|kind| (kind.is_in)(&folder)) {
         Some(kind) if kind.name != text::KIND.name => (kind.load)(&folder)?.into_language_model(),
         _ => Pretrained::load_as(&folder, dtype),
     }
+}
+
+/// Reads a language model with the adapter of a folder, or of the run there, on it; each weight of the model is rounded to
+/// `dtype` where one is given.
+///
+/// # Errors
+/// As [`load_language_model`]; an adapter that is not whole or is of another model.
+pub fn load_adapted(
+    model: &Path,
+    adapter: &Path,
+    dtype: Option<DType>,
+) -> Result<Pretrained, TrainError> {
+    let [model, adapter] = [model, adapter].map(|path| model_folder(path, &mut ()));
+    Pretrained::load_adapted(&model?, &adapter?, dtype)
 }
 
 /// The folder of the model that `path` means: itself, or `model/` of the run there; the file, if it is one; where nothing
@@ -169,7 +188,8 @@ pub fn model_folder(path: &Path, observer: &mut dyn Observer) -> Result<PathBuf,
         told?;
         return found.map_err(|source| TrainError::Hub { name, source: Box::new(source) });
     }
-    if path.join("config.json").exists() || !path.join("config.toml").exists() {
+    let is_model = ["config.json", adapter::CONFIG].iter().any(|name| path.join(name).exists());
+    if is_model || !path.join("config.toml").exists() {
         return Ok(path.to_owned());
     }
     let model = path.join("model");

@@ -8,17 +8,28 @@ use rappel_model::gguf::GgufFile;
 use rappel_nn::Forward;
 use rappel_tensor::{CrossEntropy, DType, Params, Tensor, no_grad};
 
+use super::adapter::{self, Adapter};
 use super::gguf::gguf_tokenizer;
 use super::kept::KeptFile;
-use super::{EvaluateOptions, GenerationConfig, ModelKind, Scores, TrainedModel, sound};
+use super::{
+    EvaluateOptions, GenerationConfig, ModelKind, Scores, TrainedModel, model_folder, sound,
+};
 use crate::checkpoint::sha256;
 use crate::{Metric, Model, TrainError};
 
 /// Recognised by its config.json, which Hugging Face's models all have, or as a GGUF file.
 pub(super) const KIND: ModelKind = ModelKind {
     name: "language_model",
-    is_in: |path| path.join("config.json").exists() || GgufFile::is_named(path),
-    load: |folder| Ok(Box::new(Pretrained::load(folder)?)),
+    is_in: |path| {
+        path.join("config.json").exists() || GgufFile::is_named(path) || adapter::is_in(path)
+    },
+    load: |folder| {
+        Ok(Box::new(if adapter::is_in(folder) {
+            Pretrained::load_adapter(folder, None)?
+        } else {
+            Pretrained::load(folder)?
+        }))
+    },
 };
 
 /// A language model with its tokenizer, as `rappel train` or transformers' `save_pretrained` left
@@ -30,6 +41,8 @@ pub struct Pretrained {
     generation_config: Option<GenerationConfig>,
     /// Further files of the model that it began as.
     kept: Vec<KeptFile>,
+    /// What of it is trained and saved, where that is not all.
+    adapter: Option<Adapter>,
 }
 
 /// How well a model predicts a text.
@@ -56,7 +69,7 @@ impl Pretrained {
     pub fn new(model: Box<dyn LanguageModel>, params: Params, tokenizer: Tokenizer) -> Self {
         let eos_token_id = vec![tokenizer.end_of_document()];
         let inner = rappel_model::Pretrained::new(model, params, eos_token_id);
-        Self { inner, tokenizer, generation_config: None, kept: Vec::new() }
+        Self { inner, tokenizer, generation_config: None, kept: Vec::new(), adapter: None }
     }
 
     /// A model that is trained further, with the files that it comes with in `folder`.
@@ -66,7 +79,41 @@ impl Pretrained {
         folder: &Path,
     ) -> Result<Self, TrainError> {
         let generation_config = GenerationConfig::load(folder)?;
-        Ok(Self { inner, tokenizer, generation_config, kept: KeptFile::all(folder)? })
+        let kept = KeptFile::all(folder)?;
+        Ok(Self { inner, tokenizer, generation_config, kept, adapter: None })
+    }
+
+    /// The same model, of which an adapter is trained and saved.
+    pub(super) fn with_adapter(self, adapter: Adapter) -> Self {
+        Self { adapter: Some(adapter), ..self }
+    }
+
+    /// Reads the adapter of a folder with the model that it names.
+    pub(super) fn load_adapter(folder: &Path, dtype: Option<DType>) -> Result<Self, TrainError> {
+        let base = Adapter::read(folder)?.base;
+        let found = model_folder(&base, &mut ())?;
+        if base.as_os_str().is_empty() || !found.exists() {
+            let reason = format!(
+                "its model `{}` is not there; name the model and give this folder as --adapter",
+                base.display()
+            );
+            return Err(TrainError::File { path: folder.join(adapter::CONFIG), reason });
+        }
+        Self::load_adapted(&found, folder, dtype)
+    }
+
+    /// Reads a model with the adapter of a folder on it.
+    pub(super) fn load_adapted(
+        base: &Path,
+        folder: &Path,
+        dtype: Option<DType>,
+    ) -> Result<Self, TrainError> {
+        let inner = adapter::load_adapted(base, folder, dtype)?;
+        sound::check_finite(folder, &inner.params)?;
+        let size = inner.model.config().vocab_size();
+        let of_adapter = tokenizer_if_any(folder, size)?;
+        let tokenizer = of_adapter.map_or_else(|| tokenizer(base, size, None), Ok)?;
+        Self::with_files(inner, tokenizer, base)
     }
 
     /// Reads a folder with config.json, model.safetensors and tokenizer.json, and generation_config.json if there is
@@ -87,7 +134,8 @@ impl Pretrained {
         let generation_config = GenerationConfig::load(folder)?;
         let inner = model(folder, dtype)?;
         let tokenizer = tokenizer(folder, inner.model.config().vocab_size(), None)?;
-        Ok(Self { inner, tokenizer, generation_config, kept: KeptFile::all(folder)? })
+        let kept = KeptFile::all(folder)?;
+        Ok(Self { inner, tokenizer, generation_config, kept, adapter: None })
     }
 
     /// Its generation_config.json, if it has one.
@@ -204,6 +252,10 @@ impl Model for Pretrained {
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        if let Some(adapter) = &self.adapter {
+            adapter::save(adapter, &self.inner.params, folder)?;
+            return Ok(self.tokenizer.save(folder)?);
+        }
         self.inner.save(folder)?;
         self.tokenizer.save(folder)?;
         self.kept.iter().try_for_each(|file| file.write(folder))

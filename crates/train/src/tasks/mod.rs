@@ -9,6 +9,8 @@ mod sequence_classification;
 pub(crate) mod sft;
 mod table;
 
+pub use sft::{SftData, sft_data};
+
 use std::fmt;
 
 use rappel_data::Drawing;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rappel_data::{Dataset, Sft, SftConfig, SftModel, SftSamples};
-use rappel_registry::{Field, Kind, OptionSet};
+use rappel_data::{Dataset, Sft, SftConfig, SftModel, SftSamples, Tokenizer};
+use rappel_registry::{ConfigError, Field, Kind, OptionSet};
 
 use super::{Prepared, TaskEntry};
 use crate::models::{Base, MODELS};
@@ -48,11 +48,30 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
     }))
 }
 
+/// The rows of a config, and the tokenizer that made their tokens.
+#[derive(Debug)]
+pub struct SftData {
+    /// The rows.
+    pub sft: Sft,
+    /// The tokenizer of the model.
+    pub tokenizer: Tokenizer,
+}
+
+/// Reads the rows of a config whose task is `sft` as they are trained; the model's weights are not read.
+///
+/// # Errors
+/// A config of another task; what keeps its rows from being trained.
+pub fn sft_data(config: &Config, observer: &mut dyn Observer) -> Result<SftData, TrainError> {
+    if config.run().task != ENTRY.name {
+        let reason = format!("`{}` has no rows to show; expected \"sft\"", config.run().task);
+        return Err(ConfigError::invalid("task", reason).into());
+    }
+    let (base, data) = open(config, observer)?;
+    Ok(SftData { sft: base.rows(config, &data)?, tokenizer: base.tokenizer().clone() })
+}
+
 /// The base of a config and its section `data`, before any row is read.
-pub(crate) fn open(
-    config: &Config,
-    observer: &mut dyn Observer,
-) -> Result<(Base, SftConfig), TrainError> {
+fn open(config: &Config, observer: &mut dyn Observer) -> Result<(Base, SftConfig), TrainError> {
     let section = config.section("model");
     if !Base::is_in(section) {
         let reason = "fine-tuning begins at a model that was trained before; give model.pretrained in its place";

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rappel_model::Stop;
-use rappel_train::{Pretrained, Prompt, TextOptions, load_language_model};
+use rappel_train::{Pretrained, Prompt, TextOptions, load_adapted, load_language_model};
 
 use self::options::SamplingArgs;
 use self::record::Record;
@@ -35,6 +35,9 @@ pub struct Args {
     /// A run, a folder with config.json, model.safetensors and tokenizer.json, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
+    /// An adapter on the model, in peft's format: a run with model.lora, or a folder with adapter_config.json
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// Type that weights are rounded to: bfloat16 takes half of the memory of float32, and of the time where that
     /// bounds it. Default: that of the files
     #[arg(long, value_name = "TYPE", value_parser = ["float32", "bfloat16", "float64"])]
@@ -77,8 +80,11 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let template = args.chat_template.as_deref().map(read_template).transpose()?;
     let dtype = args.dtype.as_deref().and_then(|name| name.parse().ok());
     let local = local_model(&args.model, quiet)?;
-    let mut model =
-        load_language_model(&local, dtype).map_err(|error| in_model(&args.model, error))?;
+    let read = match &args.adapter {
+        Some(adapter) => load_adapted(&local, &local_model(adapter, quiet)?, dtype),
+        None => load_language_model(&local, dtype),
+    };
+    let mut model = read.map_err(|error| in_model(&args.model, error))?;
     if let Some(template) = template {
         model.set_chat_template(template);
     }

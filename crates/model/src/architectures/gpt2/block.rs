@@ -93,11 +93,12 @@ impl Block {
         forward: &Forward,
         attend: impl FnOnce(&Tensor) -> Tensor,
     ) -> Tensor {
-        let attended = self.attn_proj.forward(&attend(&self.c_attn.forward(&self.ln_1.forward(x))));
+        let attended = &attend(&self.c_attn.forward_in(&self.ln_1.forward(x), forward));
+        let attended = self.attn_proj.forward_in(attended, forward);
         let attended = self.resid_dropout.forward(attended, &forward.layer("attn.resid_dropout"));
         let x = forward.layer("attn").residual(x, attended);
-        let inner = self.activation.forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
-        let added = self.mlp_proj.forward(&inner);
+        let inner = self.activation.forward(&self.c_fc.forward_in(&self.ln_2.forward(&x), forward));
+        let added = self.mlp_proj.forward_in(&inner, forward);
         let added = self.resid_dropout.forward(added, &forward.layer("mlp.dropout"));
         forward.layer("mlp").residual(&x, added)
     }
