@@ -4,7 +4,6 @@ double precision.
 """
 
 import json
-import shutil
 
 import torch
 from peft import LoraConfig, get_peft_model

@@ -180,7 +180,7 @@ fn rows_are_shown_as_they_are_trained() {
     let one = ["data", "lora.toml", "--set", "data.validation_fraction=0.0", "--row", "2"];
     let told = place.ok(&one);
     let expected = "rows.jsonl, line 2: 51 tokens, 12 trained\n<user> let x1 = 1;\n<assistant>[[ x1 + 1<|endoftext|>]]\n\
-                    <user> fn main\n<assistant> [[(1) {}<|endoftext|>]]\n";
+                    <user> fn main\n<assistant>[[ (1) {}<|endoftext|>]]\n";
     assert!(told.ends_with(expected), "{told}");
     let told = place.json(&[&one[..], &["--json"]].concat());
     assert_eq!(told["place"], "line 2");

@@ -323,12 +323,11 @@ impl Tokenizer {
         let special = |id: &u32| self.token(*id).filter(|token| specials.contains(token));
         let mut text = String::new();
         for run in ids.chunk_by(|a, b| special(a).is_none() && special(b).is_none()) {
-            match special(&run[0]) {
-                Some(token) => text += &token,
-                None => {
-                    let bytes = self.decode(run).unwrap_or_default();
-                    text += &String::from_utf8_lossy(&bytes);
-                }
+            if let Some(token) = special(&run[0]) {
+                text += &token;
+            } else {
+                let bytes = self.decode(run).unwrap_or_default();
+                text += &String::from_utf8_lossy(&bytes);
             }
         }
         text
