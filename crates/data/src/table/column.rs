@@ -142,7 +142,7 @@ impl<'a> Builder<'a> {
 
     /// Adds a cell of a file of text; what is wrong with it where it is not what it should be.
     pub fn push(&mut self, cell: &str) -> Result<(), String> {
-        let cell = cell.trim();
+        let cell = trimmed(cell);
         if self.missing.has(cell) {
             self.push_missing();
             return Ok(());
@@ -233,6 +233,13 @@ impl<'a> Builder<'a> {
         let Self { cells, numbers, texts, .. } = self;
         Column { name: name.trim().to_owned(), cells, numbers, texts }
     }
+}
+
+/// A cell without the space around it; that there is none is seen by two bytes.
+fn trimmed(cell: &str) -> &str {
+    let bytes = cell.as_bytes();
+    let plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    if plain(bytes.first()) && plain(bytes.last()) { cell } else { cell.trim() }
 }
 
 fn count(kind: &mut Kind, row: usize) {

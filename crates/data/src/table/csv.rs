@@ -250,8 +250,13 @@ impl<'a> Shape<'a> {
             if line.is_empty() {
                 continue;
             }
-            self.check(1 + memchr_iter(self.delimiter, line.as_bytes()).count(), at)?;
-            self.add(&mut part, cut(line, self.delimiter).map(Ok), at)?;
+            let mut cells = cut(line, self.delimiter).map(Ok);
+            let added = self.add(&mut part, &mut cells, at);
+            // A row of too few or too many cells says more of what is wrong than a cell that stands in another's place.
+            if !matches!(added, Ok(added) if added == self.names.len()) || cells.next().is_some() {
+                self.check(cut(line, self.delimiter).count(), at)?;
+            }
+            added?;
         }
         part.next_line = line_breaks(text.as_bytes());
         Ok(part)
@@ -319,16 +324,18 @@ impl<'a> Shape<'a> {
         Err(Wrong { line, column: None, reason })
     }
 
-    /// Adds a row. A cell that is not text matters only where it is read.
+    /// Adds a row; how many cells. A cell that is not text matters only where it is read.
     fn add<'c>(
         &self,
         part: &mut Part<'a>,
         row: impl Iterator<Item = Result<&'c str, Utf8Error>>,
         line: u64,
-    ) -> Result<(), Wrong> {
+    ) -> Result<usize, Wrong> {
         part.lines.push(part.rows, line);
         part.rows += 1;
+        let mut added = 0;
         for (i, (column, cell)) in part.columns.iter_mut().zip(row).enumerate() {
+            added += 1;
             if !column.reads() {
                 column.push_missing();
                 continue;
@@ -340,7 +347,7 @@ impl<'a> Shape<'a> {
                 reason,
             })?;
         }
-        Ok(())
+        Ok(added)
     }
 }
 

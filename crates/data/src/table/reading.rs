@@ -101,7 +101,10 @@ impl Format {
     /// The number that a cell is, if it is one.
     pub(super) fn number(&self, cell: &str) -> Option<f64> {
         if self.decimal == '.' && self.thousands.is_none() {
-            return short_number(cell).or_else(|| cell.parse().ok());
+            // Names mostly begin as no number does, be it infinite or none.
+            let begins =
+                cell.bytes().next().is_some_and(|byte| b"+-.0123456789iInN".contains(&byte));
+            return short_number(cell).or_else(|| begins.then(|| cell.parse().ok())?);
         }
         let (whole, fraction) = match cell.split_once(self.decimal) {
             Some((whole, fraction)) => (whole, Some(fraction)),

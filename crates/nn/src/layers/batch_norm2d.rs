@@ -4,7 +4,7 @@ use rappel_tensor::{
     BatchMoments, Init, Param, Running, Scope, Tensor, batch_norm, batch_norm_training,
 };
 
-use crate::Forward;
+use crate::forward::Forward;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias`, channel by channel, PyTorch's `torch.nn.BatchNorm2d`; inputs
 /// are `[batch, channels, ..]`.
