@@ -3,14 +3,14 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::Place;
 use rappel_testkit::assert_close_floor;
 use serde_json::{Value, json};
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/sentences")
+    common::testdata("sentences")
 }
 
 /// A place with the folder `model`, and the texts of the golden file in `texts.txt`.

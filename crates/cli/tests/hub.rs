@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::Place;
+use common::{Place, testdata};
 use rappel_testkit::{COMMIT, HubServer};
 
 /// A server of the model in a folder.
@@ -31,7 +31,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn a_model_of_the_hub_is_downloaded_in_sight_and_used_by_every_command() {
     let place = Place::new();
-    let gguf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/gguf/smollm.gguf");
+    let gguf = testdata("gguf/smollm.gguf");
     place.ok(&["convert", gguf.to_str().unwrap(), "--to", "base"]);
     let server = server(&place.at("base"));
     // Cut off once, it goes on where it ended.

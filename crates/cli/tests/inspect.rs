@@ -4,14 +4,10 @@ mod common;
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::Place;
+use common::{Place, testdata};
 use serde_json::Value;
-
-fn testdata(name: &str) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata")).join(name)
-}
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
@@ -80,7 +76,7 @@ fn coefficients_are_those_of_scikit_learn_in_the_units_of_the_table() {
         let (table, target) = (text("table"), text("target"));
         let columns: Vec<String> =
             serde_json::from_value(golden["features"][table].clone()).unwrap();
-        let path = testdata(&format!("tabular/{table}.csv"));
+        let path = testdata(format!("tabular/{table}.csv"));
         let data = format!("target = '{target}'\nfeatures = {columns:?}");
         let lasso = case["model"] == "lasso";
         let (kind, more) = if lasso { ("l1", "proximal = true\n") } else { ("l2", "") };
@@ -148,7 +144,7 @@ fn importances_are_those_of_scikit_learn() {
     for case in cases {
         let text = |key: &str| case[key].as_str().unwrap();
         let (table, target, metric) = (text("table"), text("target"), text("metric"));
-        let path = testdata(&format!("tabular/{table}.csv"));
+        let path = testdata(format!("tabular/{table}.csv"));
         let columns: Vec<String> = serde_json::from_value(case["columns"].clone()).unwrap();
         let data = format!("target = '{target}'\nfeatures = {columns:?}");
         let (task, loss) = match target {

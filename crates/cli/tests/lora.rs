@@ -3,11 +3,8 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
 
-use common::{Place, sha256, stderr};
+use common::{Place, sha256, stderr, testdata};
 use rappel_tensor::TensorFile;
 use serde_json::Value;
 
@@ -37,10 +34,6 @@ batch_size = 4
 log_every = 1
 "#;
 
-fn testdata(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(path)
-}
-
 fn place() -> Place {
     let place = Place::new();
     place.ok(&["convert", testdata("gguf/llama.gguf").to_str().unwrap(), "--to", "base"]);
@@ -59,12 +52,6 @@ fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     args
 }
 
-fn losses(place: &Place, run: &str) -> Vec<f64> {
-    let text = place.read(&format!("{run}/metrics.jsonl"));
-    let value = |line: &str| serde_json::from_str::<Value>(line).unwrap()["train/loss"].as_f64();
-    text.lines().filter_map(value).collect()
-}
-
 fn adapter(place: &Place, run: &str) -> String {
     sha256(place.at(run).join("model/adapter_model.safetensors"))
 }
@@ -73,7 +60,7 @@ fn adapter(place: &Place, run: &str) -> String {
 fn an_adapter_is_trained_alone_and_saved_as_peft_has_it() {
     let place = place();
     place.ok(&train("run", &[]));
-    let found = losses(&place, "run");
+    let found = place.recorded("run", "train/loss");
     assert!(found[29] < found[0] - 1.0, "{found:?}");
     let names = place.names("run/model");
     assert!(names.contains(&"adapter_config.json".to_owned()), "{names:?}");
@@ -103,19 +90,7 @@ fn a_killed_run_resumes_to_the_same_bits_on_any_number_of_threads() {
     let whole = adapter(&place, "whole");
     for (i, threads) in ["1", "2"].into_iter().enumerate() {
         let run = format!("run-{i}");
-        let mut args = vec!["--threads", threads];
-        args.extend(train(&run, &settings));
-        let mut child = place.command(&args).spawn().unwrap();
-        let checkpoints = place.at(&run).join("checkpoints");
-        while fs::read_dir(&checkpoints).map_or(0, Iterator::count) < 2 + i {
-            if child.try_wait().unwrap().is_some() {
-                break;
-            }
-            sleep(Duration::from_millis(1));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        place.ok(&["--threads", threads, "train", "--resume", &run]);
+        place.kill_and_resume(&run, threads, &train(&run, &settings), 2 + i);
         assert_eq!(adapter(&place, &run), whole, "killed as number {i}");
     }
 }

@@ -10,10 +10,10 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use common::{Place, stderr};
+use common::{Place, stderr, testdata};
 use rappel_testkit::{Random, hex_sha256};
 use serde_json::json;
 
@@ -114,14 +114,12 @@ fn place() -> Place {
          [train]\nsteps = 3\nbatch_size = 8\n",
     );
     place.ok(&["train", "table.toml", "--out", "table"]);
-    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
     for (from, to) in
         [("tabular/snappy.parquet", "rows.parquet"), ("tabular/gzip.parquet", "gzip.parquet")]
     {
-        fs::copy(testdata.join(from), place.at(to)).unwrap();
+        fs::copy(testdata(from), place.at(to)).unwrap();
     }
-    fs::copy(testdata.join("tokenizers/metaspace/tokenizer.json"), place.at("unigram.json"))
-        .unwrap();
+    fs::copy(testdata("tokenizers/metaspace/tokenizer.json"), place.at("unigram.json")).unwrap();
     place
 }
 
@@ -196,8 +194,7 @@ fn models_of_text() {
 #[test]
 fn models_of_others() {
     let place = place();
-    let gguf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/gguf/smollm.gguf");
-    fs::copy(gguf, place.at("tiny.gguf")).unwrap();
+    fs::copy(testdata("gguf/smollm.gguf"), place.at("tiny.gguf")).unwrap();
     place.ok(&["convert", "tiny.gguf", "--to", "base"]);
     let generate = |model: &'static str| {
         ["generate", "--model", model, "--prompts", "asked.jsonl", "--max-tokens", "2"]

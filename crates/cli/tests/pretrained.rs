@@ -3,11 +3,9 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
+use std::path::PathBuf;
 
-use common::Place;
+use common::{Place, testdata};
 use rappel_tensor::TensorFile;
 
 const FINETUNE: &str = r#"
@@ -38,7 +36,7 @@ max_tokens = 8
 "#;
 
 fn gguf(case: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../testdata/gguf/{case}.gguf"))
+    testdata(format!("gguf/{case}.gguf"))
 }
 
 /// A folder with a small Llama `base`, with files that tools look for beside it, and a config that begins at it.
@@ -117,17 +115,7 @@ fn a_killed_run_resumes_to_the_same_bits() {
     let whole = place.model("whole");
     for i in 0..4 {
         let run = format!("run-{i}");
-        let mut child = place.command(&train(&run, &settings)).spawn().unwrap();
-        let checkpoints = place.at(&run).join("checkpoints");
-        while fs::read_dir(&checkpoints).map_or(0, Iterator::count) < 2 + i {
-            if child.try_wait().unwrap().is_some() {
-                break;
-            }
-            sleep(Duration::from_millis(1));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        place.ok(&["train", "--resume", &run]);
+        place.kill_and_resume(&run, "2", &train(&run, &settings), 2 + i);
         assert_eq!(place.model(&run), whole, "killed as number {i}");
     }
 }

@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
 use common::Place;
 use serde_json::{Value, json};
@@ -33,7 +32,7 @@ fn texts(seed: usize) -> Vec<(String, &'static str)> {
 
 fn place() -> Place {
     let place = Place::new();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/sentences");
+    let golden = common::testdata("sentences");
     fs::create_dir(place.at("base")).unwrap();
     for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
         fs::copy(golden.join(file), place.at("base").join(file)).unwrap();

@@ -3,11 +3,8 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
 
-use common::{Place, stderr};
+use common::{Place, stderr, testdata};
 use serde_json::Value;
 
 const SFT: &str = r#"
@@ -37,10 +34,6 @@ max_grad_norm = 0.0
 log_every = 1
 "#;
 
-fn testdata(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(path)
-}
-
 /// A folder with a small Llama `base`, conversations and their template.
 fn place() -> Place {
     let place = Place::new();
@@ -69,12 +62,6 @@ fn said(place: &Place, args: &[&str]) -> String {
     stderr(&output)
 }
 
-fn values(place: &Place, run: &str, key: &str) -> Vec<f64> {
-    let text = place.read(&format!("{run}/metrics.jsonl"));
-    let value = |line: &str| serde_json::from_str::<Value>(line).unwrap()[key].as_f64();
-    text.lines().filter_map(value).collect()
-}
-
 #[track_caller]
 fn assert_near(got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len());
@@ -92,9 +79,9 @@ fn losses_and_gradients_are_those_of_transformers() {
     };
     let place = place();
     place.ok(&train("run", &["data.validation_files=[\"rows.jsonl\"]"]));
-    assert_near(&values(&place, "run", "train/loss"), &column(0), 1e-4);
-    assert_near(&values(&place, "run", "train/grad_norm"), &column(1), 1e-4);
-    let validation = |key: &str| values(&place, "run", &format!("validation/{key}"));
+    assert_near(&place.recorded("run", "train/loss"), &column(0), 1e-4);
+    assert_near(&place.recorded("run", "train/grad_norm"), &column(1), 1e-4);
+    let validation = |key: &str| place.recorded("run", &format!("validation/{key}"));
     let wanted: Vec<f64> = golden["validation"]
         .as_array()
         .unwrap()
@@ -105,7 +92,7 @@ fn losses_and_gradients_are_those_of_transformers() {
     assert_near(&validation("token_accuracy"), &wanted[1..], 1e-12);
     // Whichever rows share a forward pass, the step is the same.
     place.ok(&train("one", &["train.batch_size=4", "train.gradient_accumulation_steps=1"]));
-    assert_near(&values(&place, "one", "train/loss"), &column(0), 1e-4);
+    assert_near(&place.recorded("one", "train/loss"), &column(0), 1e-4);
 }
 
 #[test]
@@ -113,7 +100,7 @@ fn the_model_keeps_its_files_and_speaks_its_template() {
     let place = place();
     let told = said(&place, &train("run", &["data.validation_fraction=0.2", "train.steps=40"]));
     assert!(told.contains("8 rows, ") && told.contains("tokens trained"), "{told}");
-    let losses = values(&place, "run", "train/loss");
+    let losses = place.recorded("run", "train/loss");
     assert!(losses[39] < losses[0] - 2.0, "{losses:?}");
     assert_eq!(place.read("run/model/LICENSE"), "terms");
     assert_eq!(place.read("run/model/chat_template.jinja"), place.read("template.jinja"));
@@ -131,19 +118,7 @@ fn a_killed_run_resumes_to_the_same_bits_on_any_number_of_threads() {
     let whole = place.model("whole");
     for (i, threads) in ["1", "2", "2"].into_iter().enumerate() {
         let run = format!("run-{i}");
-        let mut args = vec!["--threads", threads];
-        args.extend(train(&run, &settings));
-        let mut child = place.command(&args).spawn().unwrap();
-        let checkpoints = place.at(&run).join("checkpoints");
-        while fs::read_dir(&checkpoints).map_or(0, Iterator::count) < 2 + i {
-            if child.try_wait().unwrap().is_some() {
-                break;
-            }
-            sleep(Duration::from_millis(1));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        place.ok(&["--threads", threads, "train", "--resume", &run]);
+        place.kill_and_resume(&run, threads, &train(&run, &settings), 2 + i);
         assert_eq!(place.model(&run), whole, "killed as number {i}");
     }
 }
@@ -161,7 +136,7 @@ fn packed_rows_lose_what_they_lose_alone() {
         let told = said(&place, &train(&run, &[&all[..], &["data.packing=true", &name]].concat()));
         assert!(told.contains("10 rows, ") && told.contains(", packed into 8 samples"), "{told}");
         for key in ["train/loss", "train/grad_norm"] {
-            assert_near(&values(&place, &run, key), &values(&place, &apart, key), 1e-10);
+            assert_near(&place.recorded(&run, key), &place.recorded(&apart, key), 1e-10);
         }
     }
 }

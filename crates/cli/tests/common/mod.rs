@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -116,11 +118,40 @@ impl Place {
         text
     }
 
+    /// Begins a run by `args`, kills it once it has so many checkpoints, and resumes it with the same number of threads.
+    #[track_caller]
+    pub fn kill_and_resume(&self, run: &str, threads: &str, args: &[&str], checkpoints: usize) {
+        let threads = ["--threads", threads];
+        let mut child = self.command(&[&threads, args].concat()).spawn().unwrap();
+        let folder = self.at(run).join("checkpoints");
+        while fs::read_dir(&folder).map_or(0, Iterator::count) < checkpoints {
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        self.ok(&[&threads[..], &["train", "--resume", run]].concat());
+    }
+
+    /// A run's values of a key that were recorded, in their order.
+    pub fn recorded(&self, run: &str, key: &str) -> Vec<f64> {
+        let text = self.read(&format!("{run}/metrics.jsonl"));
+        let value = |line: &str| serde_json::from_str::<Value>(line).unwrap()[key].as_f64();
+        text.lines().filter_map(value).collect()
+    }
+
     /// The hash of a run's model.
     #[track_caller]
     pub fn model(&self, run: &str) -> String {
         sha256(self.at(run).join("model/model.safetensors"))
     }
+}
+
+/// A file of testdata/.
+pub fn testdata(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(path)
 }
 
 pub fn stderr(output: &Output) -> String {

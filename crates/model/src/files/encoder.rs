@@ -7,10 +7,10 @@ use rappel_registry::Entry;
 use rappel_tensor::{DType, Params, Shape};
 use serde_json::{Map, Value};
 
-use super::load::{fill, further, options, read_json};
+use super::load::{fill, further, options};
 use super::save::write;
 use super::weights::{Folder, Places};
-use super::{CONFIG, FilesError};
+use super::{CONFIG, FilesError, registered};
 use crate::encoder::{EncoderArchitecture, EncoderShape, HeadShape, is_within};
 use crate::{ENCODERS, Encoder, EncoderConfig, EncoderTask};
 
@@ -61,8 +61,7 @@ pub struct EncoderFiles {
 impl EncoderFiles {
     /// Whether a folder's config.json names an encoder.
     pub fn is_in(dir: impl AsRef<Path>) -> bool {
-        let json = read_json(&dir.as_ref().join(CONFIG));
-        json.is_ok_and(|json| entry_of(&json).is_some())
+        registered::is_in(&ENCODERS, dir.as_ref())
     }
 
     /// Opens a directory with config.json and model.safetensors.
@@ -71,14 +70,7 @@ impl EncoderFiles {
     /// A config.json that is missing or names no encoder.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, FilesError> {
         let dir = dir.as_ref().to_owned();
-        let path = dir.join(CONFIG);
-        let json = read_json(&path)?;
-        let Some(entry) = entry_of(&json) else {
-            let found = json.get("model_type").unwrap_or(&Value::Null);
-            let known = ENCODERS.names().join(", ");
-            let reason = format!("`model_type` is {found}, expected an encoder (known: {known})");
-            return Err(FilesError::Json { path, reason });
-        };
+        let (json, entry) = registered::open(&ENCODERS, &dir, "an encoder")?;
         Ok(Self { dir, json, entry })
     }
 
@@ -95,13 +87,8 @@ impl EncoderFiles {
     /// Options that are unknown, out of range or cannot be beside each other.
     pub fn config(&self, dtype: DType) -> Result<EncoderConfig, FilesError> {
         let (path, entry) = (self.dir.join(CONFIG), self.entry);
-        let mut options = options(&path, &self.json, entry.fields, &[], entry.build.ignored)?;
-        options.insert("name".to_owned(), entry.name.into());
-        options.insert("dtype".to_owned(), dtype.to_string().into());
-        let configured = ENCODERS
-            .resolve("", &options)
-            .and_then(|(_, options)| (entry.build.configure)(&options));
-        configured.map_err(|source| FilesError::config(path, source))
+        let options = options(&path, &self.json, entry.fields, &[], entry.build.ignored)?;
+        registered::configured(&ENCODERS, entry, options, dtype, &path, entry.build.configure)
     }
 
     /// What the model is for, by its config.json.
@@ -195,11 +182,6 @@ impl EncoderFiles {
 
 /// Keys of config.json that the task says anew.
 const OF_LABELS: &[&str] = &["_num_labels", "id2label", "label2id", "num_labels", "problem_type"];
-
-fn entry_of(json: &Map<String, Value>) -> Option<&'static Entry<EncoderArchitecture>> {
-    let name = json.get("model_type")?.as_str()?;
-    ENCODERS.entries.iter().find(|entry| entry.name == name)
-}
 
 fn head_of<'a>(shape: &'a EncoderShape, task: &EncoderTask) -> Option<&'a HeadShape> {
     match task {

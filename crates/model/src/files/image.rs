@@ -6,10 +6,10 @@ use rappel_registry::Entry;
 use rappel_tensor::{DType, Params, Shape, Tensor};
 use serde_json::{Map, Value};
 
-use super::load::{fill, further, options, read_json};
+use super::load::{fill, further, options};
 use super::save::write_tensors;
 use super::weights::{Folder, Places};
-use super::{CONFIG, FilesError};
+use super::{CONFIG, FilesError, registered};
 use crate::encoder::Labels;
 use crate::{ConfigureImageModel, IMAGE_MODELS, ImageModel, ImageModelConfig, ImageShape};
 
@@ -112,8 +112,7 @@ pub struct ImageModelFiles {
 impl ImageModelFiles {
     /// Whether a folder's config.json names a model of images.
     pub fn is_in(dir: impl AsRef<Path>) -> bool {
-        let json = read_json(&dir.as_ref().join(CONFIG));
-        json.is_ok_and(|json| entry_of(&json).is_some())
+        registered::is_in(&IMAGE_MODELS, dir.as_ref())
     }
 
     /// Opens a directory with config.json and model.safetensors.
@@ -122,15 +121,7 @@ impl ImageModelFiles {
     /// A config.json that is missing or names no model of images.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, FilesError> {
         let dir = dir.as_ref().to_owned();
-        let path = dir.join(CONFIG);
-        let json = read_json(&path)?;
-        let Some(entry) = entry_of(&json) else {
-            let found = json.get("model_type").unwrap_or(&Value::Null);
-            let known = IMAGE_MODELS.names().join(", ");
-            let reason =
-                format!("`model_type` is {found}, expected a model of images (known: {known})");
-            return Err(FilesError::Json { path, reason });
-        };
+        let (json, entry) = registered::open(&IMAGE_MODELS, &dir, "a model of images")?;
         Ok(Self { dir, json, entry })
     }
 
@@ -180,13 +171,9 @@ impl ImageModelFiles {
             Folder::open(&self.dir, &|name| (!name.ends_with(COUNT)).then(|| name.to_owned()))?;
         let stored = dtype.map_or_else(|| folder.dtype(), Ok)?;
         let (images, path) = (self.images()?, self.dir.join(CONFIG));
-        let mut options = options(&path, &self.json, self.entry.fields, &[], IGNORED)?;
-        options.insert("name".to_owned(), self.entry.name.into());
-        options.insert("dtype".to_owned(), stored.to_string().into());
-        let config = IMAGE_MODELS
-            .resolve("", &options)
-            .and_then(|(_, options)| (self.entry.build)(&options))
-            .map_err(|source| FilesError::config(path, source))?;
+        let (entry, build) = (self.entry, self.entry.build);
+        let options = options(&path, &self.json, entry.fields, &[], IGNORED)?;
+        let config = registered::configured(&IMAGE_MODELS, entry, options, stored, &path, build)?;
         if let Some((key, reason)) = config.fault(images) {
             return Err(self.wrong(format!("`{key}`: {reason}")));
         }
@@ -216,8 +203,3 @@ impl ImageModelFiles {
 
 /// A larger image is taken for a mistake.
 const MOST_PIXELS: u64 = 1 << 14;
-
-fn entry_of(json: &Map<String, Value>) -> Option<&'static Entry<ConfigureImageModel>> {
-    let name = json.get("model_type")?.as_str()?;
-    IMAGE_MODELS.entries.iter().find(|entry| entry.name == name)
-}

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use rappel_nn::Values;
-use rappel_registry::{Field, table_from_json};
+use rappel_registry::{Field, Options, table_from_json};
 use rappel_tensor::{Arenas, DType, Element, Entry, Params, Shape};
 use serde_json::{Map, Value};
 use toml::Table;
 
 use super::gguf::{GgufFile, describe};
 use super::weights::{Folder, Places, Weights};
-use super::{CONFIG, FilesError};
+use super::{CONFIG, FilesError, registered};
 use crate::rope::one_dialect;
 use crate::{ARCHITECTURES, Architecture, LanguageModel, ModelConfig};
 
@@ -240,13 +240,9 @@ pub(super) fn configure(
     entry: &Described,
     dtype: DType,
 ) -> Result<Box<dyn ModelConfig>, FilesError> {
-    let mut options = options(path, json, entry.fields, entry.build.off, &[])?;
-    options.insert("name".to_owned(), entry.name.into());
-    options.insert("dtype".to_owned(), dtype.to_string().into());
-    let configured = ARCHITECTURES
-        .resolve("", &options)
-        .and_then(|(_, options)| (entry.build.configure)(&options, None));
-    configured.map_err(|source| FilesError::config(path.to_owned(), source))
+    let options = options(path, json, entry.fields, entry.build.off, &[])?;
+    let configure = |options: &Options| (entry.build.configure)(options, None);
+    registered::configured(&ARCHITECTURES, entry, options, dtype, path, configure)
 }
 
 /// The options that config.json at `path` gives. Where the key of one of `off` is null, there is nothing of the kind;

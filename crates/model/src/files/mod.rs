@@ -8,6 +8,7 @@ mod error;
 pub mod gguf;
 mod image;
 mod load;
+mod registered;
 mod save;
 mod sentence;
 mod weights;

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 use super::{Operation, Sample};
+use crate::autograd::Target;
 use crate::dtype::DType;
 use crate::kernels::args::Convolution;
 use crate::kernels::conv::{forward, input_gradient, weight_gradient};
@@ -105,19 +106,13 @@ pub fn conv2d(
     };
     let (input, kernel) = (x.detach().contiguous(), weight.detach().contiguous());
     let y = forward(&conv, &input, &kernel, bias.map(|b| b.detach().contiguous()).as_ref());
-    let parents: &[&Tensor] = match bias {
-        Some(bias) => &[x, weight, bias],
-        None => &[x, weight],
-    };
-    let (biased, dtype) = (bias.is_some(), x.dtype());
-    y.record(parents, move |grad, sink| {
-        let grad = grad.contiguous();
-        if biased {
-            sink.add(2, || sum_of_channels(&grad));
-        }
-        sink.write(1, sw, dtype, |target| weight_gradient(&conv, &grad, &input, target));
-        sink.add(0, || input_gradient(&conv, &grad, &kernel, None));
-    })
+    record(
+        y,
+        [x, weight],
+        bias,
+        move |grad| input_gradient(&conv, grad, &kernel, None),
+        move |grad, target| weight_gradient(&conv, grad, &input, target),
+    )
 }
 
 #[track_caller]
@@ -131,8 +126,32 @@ pub(super) fn check_types(name: &str, x: &Tensor, weight: &Tensor, bias: Option<
     );
 }
 
+/// `y` as the result of a convolution, or of its transpose, of an input and a weight. From the gradient of `y` come that of the
+/// input, and that of the weight where it is wanted.
+pub(super) fn record(
+    y: Tensor,
+    [x, weight]: [&Tensor; 2],
+    bias: Option<&Tensor>,
+    of_input: impl FnOnce(&Tensor) -> Tensor + Send + 'static,
+    of_weight: impl FnOnce(&Tensor, &mut Target<'_>) + Send + 'static,
+) -> Tensor {
+    let parents: &[&Tensor] = match bias {
+        Some(bias) => &[x, weight, bias],
+        None => &[x, weight],
+    };
+    let (biased, shape, dtype) = (bias.is_some(), weight.shape(), x.dtype());
+    y.record(parents, move |grad, sink| {
+        let grad = grad.contiguous();
+        if biased {
+            sink.add(2, || sum_of_channels(&grad));
+        }
+        sink.write(1, shape, dtype, |target| of_weight(&grad, target));
+        sink.add(0, || of_input(&grad));
+    })
+}
+
 /// The sum of each channel of `[batch, channels, ..]`.
-pub(super) fn sum_of_channels(x: &Tensor) -> Tensor {
+fn sum_of_channels(x: &Tensor) -> Tensor {
     let (batch, channels) = (x.size(0), x.size(1));
     x.reshape([batch, channels, x.count() / (batch * channels)]).sum_axis(2).sum_axis(0)
 }

@@ -1,6 +1,6 @@
 //! Transposed convolutions of images.
 
-use super::conv2d::{Conv2dOptions, check_types, sum_of_channels};
+use super::conv2d::{Conv2dOptions, check_types, record};
 #[cfg(test)]
 use super::{Operation, Sample};
 use crate::dtype::DType;
@@ -83,19 +83,13 @@ pub fn conv_transpose2d(
     };
     let (input, kernel) = (x.detach().contiguous(), weight.detach().contiguous());
     let y = input_gradient(&conv, &input, &kernel, bias.map(|b| b.detach().contiguous()).as_ref());
-    let parents: &[&Tensor] = match bias {
-        Some(bias) => &[x, weight, bias],
-        None => &[x, weight],
-    };
-    let (biased, dtype) = (bias.is_some(), x.dtype());
-    y.record(parents, move |grad, sink| {
-        let grad = grad.contiguous();
-        if biased {
-            sink.add(2, || sum_of_channels(&grad));
-        }
-        sink.write(1, sw, dtype, |target| weight_gradient(&conv, &input, &grad, target));
-        sink.add(0, || forward(&conv, &grad, &kernel, None));
-    })
+    record(
+        y,
+        [x, weight],
+        bias,
+        move |grad| forward(&conv, grad, &kernel, None),
+        move |grad, target| weight_gradient(&conv, &input, grad, target),
+    )
 }
 
 #[cfg(test)]
