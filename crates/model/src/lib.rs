@@ -29,6 +29,7 @@ mod activations;
 mod architectures;
 mod cache;
 mod decoder;
+mod dtype;
 mod encoder;
 mod encoders;
 mod files;

@@ -59,7 +59,7 @@ fn parity<T: Element>(tolerance: f64) {
     for (case, section) in CASES {
         let options = AVERAGES.resolve_options("average", &toml::from_str(section).unwrap());
         let options = options.unwrap();
-        let average = (AVERAGES.lookup(options.str("name")).unwrap().build)(&options).unwrap();
+        let average = (AVERAGES.lookup(options.name()).unwrap().build)(&options).unwrap();
         let config = OptimizerConfig::new(Sgd { lr: 0.0.into(), ..Default::default() });
         let mut params = start::<T>();
         let mut optimizer = Optimizer::new(config.boxed_average(average), &params).unwrap();

@@ -1,6 +1,6 @@
 //! One option: its key, the values it takes, its default and its help.
 
-use toml::Value;
+use toml::{Table, Value};
 
 use crate::Kind;
 
@@ -11,8 +11,6 @@ pub enum Default {
     Required,
     /// It stays unset; a field of type `Option` is `None`.
     Absent,
-    /// This TOML literal, checked like a given value.
-    Toml(&'static str),
     /// This value, checked like a given one.
     Value {
         /// The value as its declaration writes it; empty where that is not a number.
@@ -32,7 +30,7 @@ impl Default {
                 Some(Value::Table(_)) => Some("{}".to_owned()),
                 value => value.map(|value| value.to_string()),
             },
-            Self::Toml(text) | Self::Value { text, .. } => Some(text.to_owned()),
+            Self::Value { text, .. } => Some(text.to_owned()),
         }
     }
 }
@@ -57,14 +55,10 @@ pub struct Field {
 }
 
 impl Field {
-    /// An option with a default, written as a TOML literal (`"1e-3"`, `"[0.9, 0.999]"`).
-    pub const fn new(
-        name: &'static str,
-        kind: Kind,
-        default: &'static str,
-        doc: &'static str,
-    ) -> Self {
-        Self { default: Default::Toml(default), ..Self::optional(name, kind, doc) }
+    /// A table whose options all have defaults, which they take where the config has no such table.
+    pub const fn table(name: &'static str, fields: &'static [Self], doc: &'static str) -> Self {
+        let default = Default::Value { text: "", value: || Some(Value::Table(Table::new())) };
+        Self { default, ..Self::optional(name, Kind::Table(fields), doc) }
     }
 
     /// An option that the config must give.
@@ -120,8 +114,8 @@ pub const fn count(lists: &[&[Field]]) -> usize {
 ///
 /// ```
 /// use rappel_registry::{Field, Kind, count, joined};
-/// const OWN: &[Field] = &[Field::new("k", Kind::int_from(1), "5", "how many")];
-/// const SHARED: &[Field] = &[Field::new("every", Kind::int_from(1), "1", "steps")];
+/// const OWN: &[Field] = &[Field::required("k", Kind::int_from(1), "how many")];
+/// const SHARED: &[Field] = &[Field::optional("every", Kind::int_from(1), "steps")];
 /// const LISTS: &[&[Field]] = &[OWN, SHARED];
 /// const ALL: &[Field] = &joined::<{ count(LISTS) }>(LISTS);
 /// assert_eq!(ALL.iter().map(|field| field.name).collect::<Vec<_>>(), ["k", "every"]);

@@ -7,9 +7,14 @@ use crate::{Default, Family, Field, Info, Kind};
 /// One line an option: key, values taken, default, what it is; nested tables follow with dotted keys.
 ///
 /// ```
-/// use rappel_registry::{Field, Kind, describe};
-/// let fields = [Field::new("nesterov", Kind::Bool, "false", "look ahead")];
-/// assert_eq!(describe(&fields), "nesterov  true or false  default false  look ahead\n");
+/// use rappel_registry::{OptionSet, Options, describe};
+/// #[derive(Options)]
+/// struct Sgd {
+///     /// look ahead
+///     #[option(default = false)]
+///     nesterov: bool,
+/// }
+/// assert_eq!(describe(Sgd::FIELDS), "nesterov  true or false  default false  look ahead\n");
 /// ```
 pub fn describe(fields: &[Field]) -> String {
     let mut rows = Vec::new();

@@ -7,27 +7,33 @@
 //! stand in a [`Registry`]. Nothing about an option is said twice.
 //!
 //! ```
-//! use rappel_registry::{no_more, ConfigError, Entry, Field, Kind, Options, Range, Registry};
+//! use rappel_registry::{no_more, ConfigError, Entry, OptionSet, Options, Range, Registry};
 //!
-//! type Build = fn(&Options) -> Result<f64, ConfigError>;
+//! #[derive(Options)]
+//! struct Sgd {
+//!     /// learning rate
+//!     #[option(range = Range::above(0.0), aka("learning_rate"))]
+//!     lr: f64,
+//!     /// momentum
+//!     #[option(default = 0.0, range = 0.0..1.0)]
+//!     momentum: f64,
+//! }
+//!
+//! type Build = fn(&Options) -> Result<Sgd, ConfigError>;
 //!
 //! const SGD: Entry<Build> = Entry {
 //!     name: "sgd",
 //!     summary: "p <- p - lr * g",
 //!     reference: "Robbins and Monro, 1951",
-//!     fields: &[
-//!         Field::required("lr", Kind::Float(Range::above(0.0)), "learning rate")
-//!             .aka(&["learning_rate"]),
-//!         Field::new("momentum", Kind::Float(Range::from(0.0).below(1.0)), "0.0", "momentum"),
-//!     ],
-//!     build: |options| Ok(options.f64("lr") * options.f64("momentum")),
+//!     fields: Sgd::FIELDS,
+//!     build: Sgd::from_options,
 //! };
 //! static OPTIMIZERS: Registry<Build> =
 //!     Registry { kind: "optimizer", common: &[], entries: &[SGD], more: no_more };
 //!
 //! let given = toml::from_str("name = 'sgd'\nlr = 1").unwrap();
 //! let (entry, options) = OPTIMIZERS.resolve("optimizer", &given)?;
-//! assert_eq!((entry.build)(&options)?, 0.0);
+//! assert_eq!((entry.build)(&options)?.lr, 1.0);
 //! assert_eq!(options.to_toml().to_string(), "name = \"sgd\"\nlr = 1.0\nmomentum = 0.0\n");
 //!
 //! let given = toml::from_str("name = 'sgd'\nlearning_rate = 1").unwrap();
@@ -59,7 +65,7 @@ pub use field::{Default, Field, count, joined};
 pub use help::{describe, list};
 pub use json::table_from_json;
 pub use kind::Kind;
-pub use options::{Checked, Options, Scheduled};
+pub use options::{Checked, Options};
 pub use paths::map_paths;
 pub use range::Range;
 /// Implements `rappel_optim::rule::Descends` by the fields `lr: Schedule` and `maximize: bool`.

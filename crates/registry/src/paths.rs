@@ -13,7 +13,7 @@ use crate::{Field, Kind, visit};
 ///
 /// ```
 /// use rappel_registry::{Field, Kind, map_paths};
-/// let fields = [Field::new("tokenizer", Kind::Path(&["byte"]), "\"byte\"", "which one")];
+/// let fields = [Field::required("tokenizer", Kind::Path(&["byte"]), "which one")];
 /// let mut given = toml::from_str("tokenizer = 'mine.json'").unwrap();
 /// let below = |path: &str| Ok::<_, ()>(format!("/home/{path}"));
 /// map_paths(&fields, &mut given, &below)?;

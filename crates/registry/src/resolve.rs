@@ -15,14 +15,11 @@ use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 /// The first of: an unknown key, in the order given; then per field, in the order declared, a
 /// missing value, a wrong type, or a value out of range.
 ///
-/// # Panics
-/// If the text of a default is not valid TOML.
-///
 /// ```
 /// use rappel_registry::{Field, Kind, Range, resolve};
-/// let fields = [Field::new("lr", Kind::Float(Range::above(0.0)), "1e-3", "learning rate")];
-/// let options = resolve("optimizer", &fields, &toml::Table::new())?;
-/// assert_eq!(options.f64("lr"), 1e-3);
+/// let fields = [Field::required("lr", Kind::Float(Range::above(0.0)), "learning rate")];
+/// let options = resolve("optimizer", &fields, &toml::from_str("lr = 1").unwrap())?;
+/// assert_eq!(options.get("lr")?, Some(1.0));
 ///
 /// let given = toml::from_str("lr = -1.0").unwrap();
 /// assert_eq!(
@@ -41,9 +38,6 @@ pub fn resolve(path: &str, fields: &[Field], given: &Table) -> Result<Options, C
         let key = join(path, name);
         let value = match (value, field.default) {
             (Some(value), _) => Some(check(&key, field.kind, value)?),
-            (None, Default::Toml(text)) => {
-                Some(check(&key, field.kind, &parse_default(&key, text))?)
-            }
             (None, Default::Value { value, .. }) => {
                 value().map(|value| check(&key, field.kind, &value)).transpose()?
             }
@@ -96,14 +90,6 @@ fn unknown_key(path: &str, fields: &[Field], key: &str) -> ConfigError {
         key: join(path, key),
         suggestion: suggestion.map(str::to_owned),
         known: fields.iter().map(|field| field.name.to_owned()).collect(),
-    }
-}
-
-fn parse_default(key: &str, text: &str) -> Value {
-    let table: Result<Table, _> = toml::from_str(&format!("value = {text}"));
-    match table.map(|mut table| table.remove("value")) {
-        Ok(Some(value)) => value,
-        _ => panic!("the default of `{key}` is not a valid TOML value: {text}"),
     }
 }
 

@@ -47,8 +47,8 @@ pub fn visit<E>(
 /// ```
 /// use rappel_registry::{Field, Kind, remove_changeable};
 /// let fields = [
-///     Field::new("log_every", Kind::int_from(1), "10", "steps between scalars").changeable(),
-///     Field::new("seed", Kind::int_from(0), "0", "chooses random numbers"),
+///     Field::optional("log_every", Kind::int_from(1), "steps between scalars").changeable(),
+///     Field::required("seed", Kind::int_from(0), "chooses random numbers"),
 /// ];
 /// let mut given = toml::from_str("log_every = 3\nseed = 4").unwrap();
 /// remove_changeable(&fields, &mut given);

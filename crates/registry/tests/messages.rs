@@ -1,17 +1,26 @@
 //! Every way a config can be wrong, with the text its user reads.
 
 use rappel_registry::{
-    ConfigError, Entry, Field, Kind, Options, Range, Registry, Scheduled, no_more, resolve,
+    Checked, ConfigError, Entry, Field, Kind, OptionSet, Options, Range, Registry, Words, no_more,
+    resolve,
 };
+use toml::Value;
 
 type Build = fn(&Options) -> Result<u64, ConfigError>;
+
+#[derive(Options)]
+struct Warmup {
+    /// steps of the ramp
+    #[option(default = 10)]
+    warmup_steps: u64,
+}
 
 const WARMUP: Entry<Build> = Entry {
     name: "warmup",
     summary: "a ramp",
     reference: "none",
-    fields: &[Field::new("warmup_steps", Kind::int_from(0), "10", "steps of the ramp")],
-    build: |options| Ok(options.u64("warmup_steps")),
+    fields: Warmup::FIELDS,
+    build: |options| Ok(Warmup::from_options(options)?.warmup_steps),
 };
 const FLAT: Entry<Build> = Entry {
     name: "flat",
@@ -23,36 +32,54 @@ const FLAT: Entry<Build> = Entry {
 static SHAPES: Registry<Build> =
     Registry { kind: "shape", common: &[], entries: &[WARMUP, FLAT], more: no_more };
 
-const DATA: &[Field] = &[
-    Field::new("files", Kind::Strings, "[]", "paths of the texts"),
-    Field::new("dtype", Kind::OneOf(&["f32", "bf16"]), "'f32'", "of the weights"),
-];
-const FIELDS: &[Field] = &[
-    Field::required("lr", Kind::Float(Range::above(0.0)), "learning rate").aka(&["step_size"]),
-    Field::new(
-        "betas",
-        Kind::Floats { len: Some(2), range: Range::from(0.0).below(1.0) },
-        "[0.9, 0.999]",
-        "decay of the moments",
-    ),
-    Field::new("nesterov", Kind::Bool, "false", "look ahead"),
-    Field::optional("steps", Kind::Int { min: 1, max: 9 }, "length of the run"),
-    Field::new(
-        "weight_decay",
-        Kind::Scheduled { range: Range::from(0.0), by: &SHAPES },
-        "0.0",
-        "shrinkage",
-    ),
-    Field::optional("shape", Kind::Section(&SHAPES), "the shape"),
-    Field::optional("data", Kind::Table(DATA), "the data"),
-    Field::optional("groups", Kind::Tables(DATA), "the groups"),
-    Field::optional("extra", Kind::Raw, "whatever"),
-];
+#[derive(Debug, Clone, Copy, PartialEq, Words)]
+enum DType {
+    F32,
+    Bf16,
+}
+
+#[derive(Options)]
+struct Data {
+    /// paths of the texts
+    #[option(default)]
+    files: Vec<String>,
+    /// of the weights
+    #[option(default = DType::F32)]
+    dtype: DType,
+}
+
+#[derive(Options)]
+struct Given {
+    /// learning rate
+    #[option(range = Range::above(0.0), aka("step_size"))]
+    lr: f64,
+    /// decay of the moments
+    #[option(default = [0.9, 0.999], range = 0.0..1.0)]
+    betas: [f64; 2],
+    /// look ahead
+    #[option(default = false)]
+    nesterov: bool,
+    /// length of the run
+    #[option(range = 1..=9)]
+    steps: Option<u64>,
+    /// shrinkage
+    #[option(default = 0.0, kind = Kind::Scheduled { range: Range::from(0.0), by: &SHAPES })]
+    weight_decay: Value,
+    /// the shape
+    #[option(kind = Kind::Section(&SHAPES))]
+    shape: Option<Options>,
+    /// the data
+    data: Option<Data>,
+    /// the groups
+    groups: Option<Vec<Data>>,
+    /// whatever
+    extra: Option<Value>,
+}
 
 #[track_caller]
 fn message(given: &str) -> String {
     let table = toml::from_str(given).expect("valid TOML");
-    resolve("optimizer", FIELDS, &table).expect_err("a wrong config").to_string()
+    resolve("optimizer", Given::FIELDS, &table).expect_err("a wrong config").to_string()
 }
 
 #[test]
@@ -182,33 +209,38 @@ fn one_value_is_a_list_of_one() {
 
 #[test]
 fn an_integer_literal_stands_for_a_float_and_nothing_else_is_coerced() {
-    let options =
-        resolve("", FIELDS, &toml::from_str("lr = 1\nbetas = [0, 0.5]").unwrap()).unwrap();
-    assert_eq!((options.f64("lr"), options.pair("betas")), (1.0, [0.0, 0.5]));
-    assert_eq!(options.opt_u64("steps"), None);
-    assert!(options.tables("groups").is_empty());
+    let given = toml::from_str("lr = 1\nbetas = [0, 0.5]\ngroups = [{ dtype = 'bf16' }]").unwrap();
+    let Given { lr, betas, nesterov, steps, weight_decay, shape, data, groups, extra } =
+        Given::from_toml("", &given).unwrap();
+    assert_eq!((lr, betas, nesterov, steps), (1.0, [0.0, 0.5], false, None));
+    assert_eq!((weight_decay, shape, extra), (Value::Float(0.0), None, None));
+    assert!(data.is_none());
+    let groups: Vec<_> = groups.into_iter().flatten().map(|one| (one.files, one.dtype)).collect();
+    assert_eq!(groups, [(Vec::new(), DType::Bf16)]);
 }
 
 #[test]
-#[should_panic(expected = "`lr` is not declared as a string")]
+#[should_panic(expected = "`lr` is declared as another kind than its field's")]
 fn asking_for_another_kind_is_a_mistake_of_the_code() {
-    let options = resolve("", FIELDS, &toml::from_str("lr = 1").unwrap()).unwrap();
-    let _ = options.str("lr");
+    let options = resolve("", Given::FIELDS, &toml::from_str("lr = 1").unwrap()).unwrap();
+    let _ = options.get::<String>("lr");
 }
 
 #[test]
 fn counts_are_numbers_words_or_curves() {
     let count = Kind::Count { min: 1, words: &["all"], by: &SHAPES };
-    let fields: &[Field] = &[Field::new("batch_size", count, "8", "samples")];
-    let resolved = |given: &str| resolve("train", fields, &toml::from_str(given).unwrap());
-    let number = resolved("").unwrap();
-    assert_eq!(number.word("batch_size"), None);
-    assert_eq!(number.scheduled("batch_size"), Scheduled::Number(8.0));
-    assert_eq!(resolved("batch_size = 'all'").unwrap().word("batch_size"), Some("all"));
-    let curve = resolved("batch_size = { name = 'warmup' }").unwrap();
-    assert_eq!(curve.word("batch_size"), None);
-    let Scheduled::Table(table, range) = curve.scheduled("batch_size") else { panic!("{curve:?}") };
-    assert_eq!((table.u64("warmup_steps"), range.contains(1.0)), (10, true));
+    let fields: &[Field] = &[Field::required("batch_size", count, "samples")];
+    let resolved = |given: &str| {
+        let given = toml::from_str(&format!("batch_size = {given}")).unwrap();
+        let options = resolve("train", fields, &given)?;
+        options.value("batch_size", None, |value, _| Ok(value.clone()))
+    };
+    assert_eq!(resolved("8").unwrap(), Checked::Value(8.into()));
+    assert_eq!(resolved("'all'").unwrap(), Checked::Value("all".into()));
+    let Checked::Curve(table, range) = resolved("{ name = 'warmup' }").unwrap() else {
+        panic!("a table is a curve");
+    };
+    assert_eq!((table.get("warmup_steps").unwrap(), range.contains(1.0)), (Some(10_u64), true));
     assert!(!range.contains(0.5));
     let wants = "integer >= 1, \"all\", or a shape table";
     for (given, expected) in [
@@ -216,7 +248,7 @@ fn counts_are_numbers_words_or_curves() {
         ("'some'", format!("\"some\" is out of range; expected {wants}")),
         ("1.5", format!("expected {wants}, got the float 1.5")),
     ] {
-        let told = resolved(&format!("batch_size = {given}")).unwrap_err().to_string();
+        let told = resolved(given).unwrap_err().to_string();
         assert_eq!(told, format!("config key `train.batch_size`: {expected}"));
     }
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use rappel_registry::{
-    ConfigError, Entry, Family, Field, Kind, Options, Range, Registry, list, no_more, resolve,
+    ConfigError, Entry, Family, Field, Kind, OptionSet, Options, Range, Registry, Words, list,
+    no_more, resolve,
 };
 use rappel_testkit::assert_sound;
 use toml::{Table, Value};
@@ -10,40 +11,82 @@ use toml::{Table, Value};
 type Build = fn(&Options) -> Result<(), ConfigError>;
 
 const RATIO: Range = Range::from(0.0).below(1.0);
+#[derive(Options)]
+struct Ramp {
+    /// its length
+    #[option(default = 3)]
+    steps: u64,
+    /// its least value
+    #[option(default = 0.0, range = RATIO)]
+    floor: f64,
+}
+#[derive(Options)]
+struct Factor {
+    /// its factor
+    #[option(default = 1.0)]
+    value: f64,
+}
 const RAMP: Entry<Build> = Entry {
     name: "ramp",
     summary: "a ramp",
     reference: "none",
-    fields: &[
-        Field::new("steps", Kind::int_from(0), "3", "its length"),
-        Field::new("floor", Kind::Float(RATIO), "0", "its least value"),
-    ],
+    fields: Ramp::FIELDS,
     build: |_| Ok(()),
 };
-static RAMPS: Registry<Build> = Registry {
-    kind: "ramp",
-    common: &[Field::new("value", Kind::Float(Range::FINITE), "1", "its factor")],
-    entries: &[RAMP],
-    more: no_more,
-};
-const INNER: &[Field] = &[
-    Field::optional("steps", Kind::Int { min: -2, max: 5 }, "some steps"),
-    Field::new("name", Kind::Str, "'ramp'", "a text"),
-];
-const FIELDS: &[Field] = &[
-    Field::new("flag", Kind::Bool, "true", "a flag"),
-    Field::new("steps", Kind::Int { min: 0, max: 100 }, "5", "an integer"),
-    Field::new("floor", Kind::Float(RATIO), "0.5", "a float"),
-    Field::new("wide", Kind::Float(Range::FINITE.or_infinite()), "inf", "any float"),
-    Field::new("name", Kind::OneOf(&["ramp", "flat"]), "'flat'", "a word"),
-    Field::new("betas", Kind::Floats { len: Some(2), range: RATIO }, "[0, 0.9]", "a pair"),
-    Field::optional("files", Kind::Strings, "texts"),
-    Field::new("decay", Kind::Scheduled { range: RATIO, by: &RAMPS }, "0", "a curve"),
-    Field::new("ramp", Kind::Section(&RAMPS), "{ name = 'ramp' }", "a section"),
-    Field::new("inner", Kind::Table(INNER), "{}", "a table"),
-    Field::optional("list", Kind::Tables(INNER), "tables"),
-    Field::optional("raw", Kind::Raw, "anything"),
-];
+static RAMPS: Registry<Build> =
+    Registry { kind: "ramp", common: Factor::FIELDS, entries: &[RAMP], more: no_more };
+
+#[derive(Options)]
+struct Inner {
+    /// some steps
+    #[option(range = -2..=5)]
+    steps: Option<i64>,
+    /// a text
+    #[option(default = "ramp")]
+    name: String,
+}
+#[derive(Clone, Copy, Words)]
+enum Shape {
+    Ramp,
+    Flat,
+}
+#[derive(Options)]
+struct Given {
+    /// a flag
+    #[option(default = true)]
+    flag: bool,
+    /// an integer
+    #[option(default = 5, range = 0..=100)]
+    steps: u64,
+    /// a float
+    #[option(default = 0.5, range = RATIO)]
+    floor: f64,
+    /// any float
+    #[option(default = f64::INFINITY, range = Range::FINITE.or_infinite())]
+    wide: f64,
+    /// a word
+    #[option(default = Shape::Flat)]
+    name: Shape,
+    /// a pair
+    #[option(default = [0.0, 0.9], range = RATIO)]
+    betas: [f64; 2],
+    /// texts
+    files: Option<Vec<String>>,
+    /// a curve
+    #[option(default = 0.0, kind = Kind::Scheduled { range: RATIO, by: &RAMPS })]
+    decay: Value,
+    /// a section
+    #[option(default_name = "ramp", kind = Kind::Section(&RAMPS))]
+    ramp: Options,
+    /// a table
+    #[option(default)]
+    inner: Inner,
+    /// tables
+    list: Option<Vec<Inner>>,
+    /// anything
+    raw: Option<Value>,
+}
+const FIELDS: &[Field] = Given::FIELDS;
 
 fn word() -> impl Strategy<Value = String> {
     let known = FIELDS.iter().chain(RAMP.fields).chain(RAMPS.common).map(|field| field.name);
@@ -97,8 +140,9 @@ proptest! {
         let reread: Table = toml::from_str(&table.to_string()).unwrap();
         prop_assert_eq!(&resolve("run", FIELDS, &reread).unwrap(), &options);
         prop_assert!(given.keys().all(|key| table.contains_key(key)));
-        prop_assert!(RATIO.contains(options.f64("floor")) && options.u64("steps") <= 100);
-        prop_assert!(options.floats("betas").iter().all(|beta| RATIO.contains(*beta)));
+        let Given { floor, steps, betas, .. } = Given::from_options(&options).unwrap();
+        prop_assert!(RATIO.contains(floor) && steps <= 100);
+        prop_assert!(betas.iter().all(|beta| RATIO.contains(*beta)));
         for field in FIELDS.iter().filter(|field| !matches!(field.default, rappel_registry::Default::Absent)) {
             prop_assert!(table.contains_key(field.name));
         }
@@ -123,17 +167,22 @@ fn an_entry_describes_itself() {
     assert_eq!(
         RAMPS.info("ramp").unwrap().to_string(),
         "ramp: a ramp\nreference: none\n  \
-         steps  integer >= 0          default 3  its length\n  \
-         floor  float in [0, 1)       default 0  its least value\n  \
-         value  float in (-inf, inf)  default 1  its factor\n"
+         steps  integer >= 0          default 3    its length\n  \
+         floor  float in [0, 1)       default 0.0  its least value\n  \
+         value  float in (-inf, inf)  default 1.0  its factor\n"
     );
 }
 
 #[test]
 #[should_panic(expected = "its default does not pass")]
 fn a_default_outside_its_range_is_found() {
-    const BAD: Entry<Build> =
-        Entry { fields: &[Field::new("steps", Kind::int_from(0), "-1", "its length")], ..RAMP };
+    #[derive(Options)]
+    struct Bad {
+        /// its length
+        #[option(default = -1, range = 0..)]
+        steps: i64,
+    }
+    const BAD: Entry<Build> = Entry { fields: Bad::FIELDS, ..RAMP };
     static BADS: Registry<Build> =
         Registry { kind: "bad", common: &[], entries: &[BAD], more: no_more };
     assert_sound(&BADS);
@@ -142,7 +191,7 @@ fn a_default_outside_its_range_is_found() {
 #[test]
 fn a_second_name_is_taken_and_written_as_the_first() {
     const FIELDS: &[Field] =
-        &[Field::new("warmup_steps", Kind::int_from(0), "0", "ramp").also("num_warmup_steps")];
+        &[Field::optional("warmup_steps", Kind::int_from(0), "ramp").also("num_warmup_steps")];
     let of = |text: &str| resolve("schedule", FIELDS, &toml::from_str(text).unwrap());
     let options = of("num_warmup_steps = 7").unwrap();
     assert_eq!(options.to_toml().to_string(), "warmup_steps = 7\n");

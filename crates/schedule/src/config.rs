@@ -2,7 +2,7 @@
 
 use rappel_registry::{
     Checked, ConfigError, Family, Horizon, Info, Kind, OptionSet, OptionValue, Options, Place,
-    Range, Registry, Scheduled,
+    Range, Registry,
 };
 use toml::{Table, Value};
 
@@ -199,29 +199,6 @@ impl Schedule {
         let key = if options.declares("lr_lambda") { "lr_lambda" } else { "name" };
         let reason = format!("the schedule gives {value} at step {step}, where a learning rate");
         Err(options.invalid(key, reason + " takes a finite factor from 0"))
-    }
-
-    /// The curve of the option `key`, declared with [`scheduled`] or [`counted`]: a number or
-    /// a schedule.
-    ///
-    /// # Errors
-    /// What the schedule finds wrong, or a value that leaves the option's range at a step of the run
-    /// (every step of a run of up to a million steps is looked at, else a million of them).
-    ///
-    /// # Panics
-    /// If `key` is unset, a word or not declared so.
-    #[track_caller]
-    pub fn from_option(
-        options: &Options,
-        key: &str,
-        horizon: Horizon,
-    ) -> Result<Self, ConfigError> {
-        match options.scheduled(key) {
-            Scheduled::Number(value) => Ok(value.into()),
-            Scheduled::Table(table, range) => {
-                ScheduleConfig::Table(table.clone(), range).over(horizon)
-            }
-        }
     }
 
     /// The first step of the run, of those looked at, that leaves the range, and its value.

@@ -1,7 +1,7 @@
 //! Schedules from configs: what is refused, and curves for any hyperparameter.
 
-use rappel_registry::{ConfigError, Family, Field, Range, resolve};
-use rappel_schedule::{Horizon, SCHEDULES, Schedule, scheduled};
+use rappel_registry::{ConfigError, Family, OptionSet, Options, resolve};
+use rappel_schedule::{Horizon, SCHEDULES, Schedule};
 
 const HORIZON: Horizon = Horizon { steps: 100 };
 
@@ -10,12 +10,17 @@ fn factors(section: &str) -> Result<Schedule, ConfigError> {
     Schedule::from_section(&SCHEDULES.resolve_options("schedule", &given)?, HORIZON, 1.0)
 }
 
-const FIELDS: &[Field] =
-    &[Field::new("weight_decay", scheduled(Range::from(0.0).to(0.5)), "0.1", "shrinkage")];
+#[derive(Options)]
+struct Decay {
+    /// shrinkage
+    #[option(default = 0.1, range = 0.0..=0.5)]
+    weight_decay: Schedule,
+}
 
 fn weight_decay(config: &str) -> Result<Schedule, ConfigError> {
     let given = toml::from_str(config).expect("valid TOML");
-    Schedule::from_option(&resolve("optimizer", FIELDS, &given)?, "weight_decay", HORIZON)
+    let options = resolve("optimizer", Decay::FIELDS, &given)?;
+    Ok(Decay::read_over(&options, Some(HORIZON))?.weight_decay)
 }
 
 /// The error begins so; what is known at a place may follow.

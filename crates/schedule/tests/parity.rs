@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rappel_registry::{Family, Field, Range, resolve};
-use rappel_schedule::{Feedback, Horizon, SCHEDULES, Schedule, scheduled};
+use rappel_schedule::{Feedback, Horizon, SCHEDULES, Schedule, ScheduleConfig, scheduled};
 use rappel_testkit::{assert_folder_matches, assert_sound};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -68,7 +68,7 @@ impl Variant {
         if self.inline {
             let given = Table::from_iter([("x".to_owned(), self.config.clone().into())]);
             let options = resolve("", FIELDS, &given).unwrap();
-            Schedule::from_option(&options, "x", horizon).unwrap()
+            options.get::<ScheduleConfig>("x").unwrap().expect("required").over(horizon).unwrap()
         } else {
             let options = SCHEDULES.resolve_options("schedule", &self.config).unwrap();
             Schedule::from_section(&options, horizon, 1.0).unwrap()
@@ -118,10 +118,12 @@ fn agree_after_each_value_of_a_metric() {
         let metric = metadata["metrics"][&variant.name].as_str().unwrap();
         let seen = &metrics[&format!("metric/{metric}")];
         assert_eq!(seen.len(), 2000);
-        let mode = options.opt_str("mode").unwrap_or("min");
+        let mode =
+            options.declares("mode").then(|| options.get::<String>("mode").unwrap()).flatten();
         for (i, expected) in variant.values.iter().enumerate() {
             // The mode that is given stands before the metric's own.
-            let factor = feedback.watches()[0].factor(1.0, &seen[..=i], mode == "max");
+            let factor =
+                feedback.watches()[0].factor(1.0, &seen[..=i], mode.as_deref() == Some("max"));
             assert!(
                 (factor - expected).abs() <= TOLERANCE * expected,
                 "{}, value {i}: {factor}, expected {expected}",

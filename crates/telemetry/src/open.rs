@@ -116,7 +116,8 @@ pub fn check_sections(sections: &[Options]) -> Result<(), String> {
 /// Whether a sink of these sections will want histograms at any step: what they are computed from takes memory.
 pub fn draws_histograms(sections: &[Options]) -> bool {
     const EVERY: &str = "histogram_every";
-    sections.iter().any(|section| section.declares(EVERY) && section.u64(EVERY) > 0)
+    let every = |section: &Options| section.get::<u64>(EVERY).ok().flatten().unwrap_or(0);
+    sections.iter().any(|section| section.declares(EVERY) && every(section) > 0)
 }
 
 /// Opens the sinks of resolved sections of [`SINKS`].

@@ -1,7 +1,7 @@
 //! What a config varies over the steps, without a run.
 
 use rappel_optim::{ScheduledValue, scheduled_values};
-use rappel_registry::{ConfigError, Kind, Options, Scheduled};
+use rappel_registry::{ConfigError, Kind, Options};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{Feedback, Horizon, Schedule, ScheduleConfig};
 
@@ -92,8 +92,9 @@ pub(crate) fn varied(options: &Variable, steps: u64) -> Result<Varied, TrainErro
     for (i, section) in options.regularize.iter().enumerate() {
         let fields = REGULARIZERS.lookup(section.name())?.fields.iter();
         for field in fields.filter(|field| matches!(field.kind, Kind::Scheduled { .. })) {
-            if let Some(Scheduled::Table(..)) = section.opt_scheduled(field.name) {
-                let curve = Schedule::from_option(section, field.name, horizon)?;
+            let given: Option<ScheduleConfig> = section.get(field.name)?;
+            if let Some(given @ ScheduleConfig::Table(..)) = given {
+                let curve = given.over(horizon)?;
                 let name = format!("regularize[{i}].{}", field.name);
                 values.push(ScheduledValue { name, curve });
             }

@@ -19,13 +19,11 @@ mod qwen3;
 mod qwen3_moe;
 mod smollm3;
 
-use rappel_registry::{
-    Checked, ConfigError, Entry, Kind, OptionAs, OptionSet, OptionValue, Options, Place, Registry,
-    no_more,
-};
+use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_tensor::DType;
 use serde_json::{Map, Value};
 
+use crate::dtype::DTypeName;
 use crate::{GgufDialect, ModelConfig};
 
 pub use gemma2::Gemma2Config;
@@ -89,7 +87,7 @@ const ENTRIES: &[Entry<Architecture>] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Options)]
 pub struct Common {
     /// type of parameters and activations
-    #[option(default = DType::F32, with = DTypeName, aka("torch_dtype", "precision"))]
+    #[option(default = DType::F32, with = DTypeName<true>, aka("torch_dtype", "precision"))]
     pub dtype: DType,
     /// keep only each block's input, and compute the block again in the backward pass
     #[option(default = false, aka("activation_checkpointing", "recompute"), changeable)]
@@ -138,27 +136,6 @@ pub(crate) fn hugging_face<C: OptionSet + ModelConfig>(
         ("torch_dtype".to_owned(), dtype),
     ]);
     json
-}
-
-/// The option `dtype`: PyTorch's names of types, or short ones.
-struct DTypeName;
-
-impl OptionAs<DType> for DTypeName {
-    const KIND: Kind = Kind::OneOf(&["float32", "float64", "bfloat16", "f32", "f64", "bf16"]);
-
-    fn read(value: &Checked, place: &Place<'_>) -> Result<DType, ConfigError> {
-        let name = String::read(value, place)?;
-        name.parse().map_err(|_| place.invalid(format!("`{name}` is not a dtype of parameters")))
-    }
-
-    fn write(dtype: &DType) -> Option<toml::Value> {
-        let name = match dtype {
-            DType::F64 => "float64",
-            DType::BF16 => "bfloat16",
-            _ => "float32",
-        };
-        Some(name.into())
-    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,11 @@ mod vit;
 use std::fmt;
 
 use rappel_nn::Forward;
-use rappel_registry::{ConfigError, Entry, Field, Kind, OptionSet, Options, Registry, no_more};
+use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
 use serde_json::{Map, Value};
+
+use crate::dtype::DTypeName;
 
 /// A model of images that tells a logit for each class.
 pub trait ImageModel: fmt::Debug + Send + Sync {
@@ -79,24 +81,27 @@ pub type ConfigureImageModel = fn(&Options) -> Result<Box<dyn ImageModelConfig>,
 /// ```
 pub static IMAGE_MODELS: Registry<ConfigureImageModel> = Registry {
     kind: "image model",
-    common: COMMON,
+    common: Common::FIELDS,
     entries: &[cnn::ENTRY, convnext::ENTRY, mlp::ENTRY, resnet::ENTRY, vit::ENTRY],
     more: no_more,
 };
 
 type ImageEntry = Entry<ConfigureImageModel>;
 
-const COMMON: &[Field] = &[Field::new(
-    "dtype",
-    Kind::OneOf(&["float32", "float64", "bfloat16", "f32", "f64", "bf16"]),
-    "\"float32\"",
-    "type of parameters and activations",
-)
-.aka(&["torch_dtype", "precision"])];
+/// What every model of images takes, beside its own options.
+#[derive(Debug, Clone, Copy, Options)]
+struct Common {
+    /// type of parameters and activations
+    #[option(default = DType::F32, with = DTypeName<true>, aka("torch_dtype", "precision"))]
+    dtype: DType,
+}
 
 /// The type that resolved options of a model of images name.
-pub fn image_model_dtype(options: &Options) -> DType {
-    options.str("dtype").parse().expect("the option takes only names that are known")
+///
+/// # Errors
+/// What the option finds wrong beyond its kind.
+pub fn image_model_dtype(options: &Options) -> Result<DType, ConfigError> {
+    Ok(Common::from_options(options)?.dtype)
 }
 
 /// Reads a config from resolved options.

@@ -8,8 +8,10 @@ mod mlp;
 use std::fmt;
 
 use rappel_nn::{Features, Forward, Linear};
-use rappel_registry::{ConfigError, Entry, Field, Kind, Options, Registry, no_more};
+use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
+
+use crate::dtype::DTypeName;
 
 /// A model of rows that tells `[rows, outputs]`: values, or a logit for each class.
 pub trait Predictor: fmt::Debug + Send + Sync {
@@ -70,18 +72,18 @@ type PredictorEntry = Entry<Configure>;
 /// ```
 pub static PREDICTORS: Registry<Configure> = Registry {
     kind: "predictor",
-    common: COMMON,
+    common: Common::FIELDS,
     entries: &[linear::ENTRY, mlp::ENTRY],
     more: no_more,
 };
 
-const COMMON: &[Field] = &[Field::new(
-    "dtype",
-    Kind::OneOf(&["float32", "float64", "f32", "f64"]),
-    "\"float32\"",
-    "type of parameters and activations",
-)
-.aka(&["torch_dtype", "precision"])];
+/// What every predictor takes, beside its own options.
+#[derive(Debug, Clone, Copy, Options)]
+struct Common {
+    /// type of parameters and activations
+    #[option(default = DType::F32, with = DTypeName<false>, aka("torch_dtype", "precision"))]
+    dtype: DType,
+}
 
 impl Configured {
     /// Checks resolved options of an entry.
@@ -89,8 +91,7 @@ impl Configured {
     /// # Errors
     /// What the options say of each other.
     pub fn new(entry: &PredictorEntry, options: &Options) -> Result<Self, ConfigError> {
-        let dtype =
-            options.str("dtype").parse().expect("the option takes only names that are known");
+        let Common { dtype } = Common::from_options(options)?;
         Ok(Self { predictor: (entry.build)(options)?, dtype })
     }
 }

@@ -1,6 +1,6 @@
 //! What a config's optimizer varies over the steps.
 
-use rappel_registry::{ConfigError, Field, Kind, OptionValue, Options};
+use rappel_registry::{ConfigError, Field, Kind, Options};
 use rappel_schedule::{Horizon, Schedule, ScheduleConfig, constant};
 
 use super::group::COMMON;
@@ -67,19 +67,19 @@ impl Found<'_> {
         for Field { name, kind, .. } in fields {
             match kind {
                 Kind::Scheduled { .. } => {
-                    let given = options.optional(name, None, ScheduleConfig::read)?;
+                    let given = options.get::<ScheduleConfig>(name)?;
                     if let Some(given) = given {
                         self.take_scalar(prefix, name, &given)?;
                     }
                 }
                 Kind::Schedules { .. } => {
-                    let given = options.optional(name, None, Vec::<ScheduleConfig>::read)?;
+                    let given = options.get::<Vec<ScheduleConfig>>(name)?;
                     for (i, curve) in given.iter().flatten().enumerate() {
                         self.take_curve(format!("{prefix}{name}[{i}]"), curve)?;
                     }
                 }
                 Kind::Table(fields) => {
-                    if let Some(table) = options.opt_table(name) {
+                    if let Some(table) = options.table(name) {
                         self.take(&format!("{prefix}{name}."), table, fields)?;
                     }
                 }

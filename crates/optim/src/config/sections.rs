@@ -34,7 +34,7 @@ impl OptimizerConfig {
         let entry = OPTIMIZERS.lookup(options.name())?;
         let group = ParamGroup::from_options(entry, options, horizon)?;
         let mut config = Self::new(group).schedule(schedule);
-        for (i, given) in groups(options)?.into_iter().enumerate() {
+        for (i, given) in groups(options)?.iter().enumerate() {
             let path = format!("{}.groups[{i}]", options.path());
             config.groups.push(Self::group_from(&path, given, options, horizon)?);
         }
@@ -79,15 +79,19 @@ impl OptimizerConfig {
 }
 
 /// The tables of a section's `groups`.
-pub(super) fn groups(options: &Options) -> Result<Vec<&Table>, ConfigError> {
+pub(super) fn groups(options: &Options) -> Result<Vec<Table>, ConfigError> {
     let wrong = || {
         let field = Section::FIELDS.iter().find(|field| field.name == "groups");
         options.invalid("groups", format!("expected a {}", field.map_or("list", |field| field.doc)))
     };
-    match options.raw("groups") {
+    match options.get("groups")? {
         None => Ok(Vec::new()),
         Some(Value::Array(groups)) => {
-            groups.iter().map(|given| given.as_table().ok_or_else(wrong)).collect()
+            let table = |given: Value| match given {
+                Value::Table(table) => Ok(table),
+                _ => Err(wrong()),
+            };
+            groups.into_iter().map(table).collect()
         }
         Some(_) => Err(wrong()),
     }

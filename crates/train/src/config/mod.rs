@@ -197,7 +197,10 @@ impl Config {
     /// If there is no such section.
     #[track_caller]
     pub fn section(&self, name: &str) -> &Options {
-        self.options.table(name)
+        match self.options.table(name) {
+            Some(section) => section,
+            None => panic!("section `{name}` is not set; it is declared optional"),
+        }
     }
 
     /// An empty set of parameters of `dtype`, initialised from the run's seed, for a task to build its

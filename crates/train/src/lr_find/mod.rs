@@ -3,8 +3,8 @@
 mod reading;
 mod rehearsal;
 
-use rappel_registry::{ConfigError, Scheduled};
-use rappel_schedule::{Horizon, Schedule};
+use rappel_registry::ConfigError;
+use rappel_schedule::{Horizon, Schedule, ScheduleConfig};
 use toml::{Table, Value};
 
 use crate::parts::prepare;
@@ -141,10 +141,13 @@ pub fn lr_find(
 /// The config's learning rate, which must be a number to be scaled.
 fn check(config: &Config) -> Result<f64, ConfigError> {
     let optimizer = config.section("optimizer");
-    let reason = match optimizer.declares("lr").then(|| optimizer.opt_scheduled("lr")).flatten() {
-        Some(Scheduled::Number(lr)) if lr > 0.0 => return Ok(lr),
-        Some(Scheduled::Number(_)) => "0 has no multiples to try; give any other learning rate",
-        Some(Scheduled::Table(..)) => {
+    let given = if optimizer.declares("lr") { optimizer.get("lr")? } else { None };
+    let reason = match given {
+        Some(ScheduleConfig::Number(lr)) if lr > 0.0 => return Ok(lr),
+        Some(ScheduleConfig::Number(_)) => {
+            "0 has no multiples to try; give any other learning rate"
+        }
+        Some(ScheduleConfig::Table(..)) => {
             "a schedule is not a single value to search for; give a number here, and the schedule as [schedule]"
         }
         None => "missing, and that is what is looked for; give any number to begin with",

@@ -81,8 +81,7 @@ impl Needs {
             (false, false) => all(&gradient),
         };
         let samples = samples.div_ceil(train.gradient_accumulation_steps);
-        let r_drop =
-            regularization.within_a_pass().any(|(options, _)| options.str("name") == "r_drop");
+        let r_drop = regularization.within_a_pass().any(|(options, _)| options.name() == "r_drop");
         let parameters = all(&|entry| entry.shape.count().saturating_mul(entry.dtype.size()));
         let weights = if regularization.computes_with_weights() { WEIGHT_COPIES } else { 0 };
         let activations = task.activation_bytes(samples, r_drop);

@@ -24,7 +24,7 @@ pub use image_class::ImageClass;
 pub use next_token::{NextToken, Sample};
 pub use supervised::Supervised;
 pub use target::TableTarget;
-pub(crate) use target_loss::{CLASSIFICATION, REGRESSION};
+pub(crate) use target_loss::{ClassificationLoss, RegressionLoss};
 pub use text_label::TextLabel;
 
 /// What an objective's dataset hands to a forward pass.

@@ -1,40 +1,70 @@
 //! What a row's outputs cost.
 
 use rappel_data::{Target, TargetKind};
-use rappel_registry::{ConfigError, Field, Kind, Options, Range, suggest};
+use rappel_registry::{
+    Checked, ConfigError, Kind, OptionSet, OptionValue, Options, Place, Range, Words, suggest,
+};
 use rappel_tensor::Tensor;
-use toml::Value;
+use toml::{Table, Value};
 
 use crate::models::logits;
 
-/// The keys of the section `loss` of a regression.
-pub(crate) const REGRESSION: &[Field] = &[
-    Field::new(
-        "name",
-        Kind::OneOf(&["mse", "mae", "huber"]),
-        "\"mse\"",
-        "the mean of r^2, of |r|, or of r^2 / 2 where |r| < delta and delta (|r| - delta / 2) elsewhere",
-    )
-    .aka(&["kind", "type"]),
-    Field::new("delta", Kind::Float(Range::above(0.0)), "1.0", "of huber; in the units that the loss sees"),
-    Field::new(
-        "standardize_target",
-        Kind::Bool,
-        "true",
-        "the model tells, and the loss sees, (y - mean) / deviation, both of the training rows; metrics \
-         and predictions are in the target's own units",
-    )
-    .aka(&["normalize_target", "scale_target"]),
-];
+/// What an error of a regression costs, as a config's section `loss` gives it.
+#[derive(Debug, Clone, Options)]
+pub(crate) struct RegressionLoss {
+    /// the mean of r^2, of |r|, or of r^2 / 2 where |r| < delta and delta (|r| - delta / 2) elsewhere
+    #[option(default = Cost::Mse, aka("kind", "type"))]
+    name: Cost,
+    /// of huber; in the units that the loss sees
+    #[option(default = 1.0, range = Range::above(0.0))]
+    delta: f64,
+    /// the model tells, and the loss sees, (y - mean) / deviation, both of the training rows; metrics
+    /// and predictions are in the target's own units
+    #[option(default = true, aka("normalize_target", "scale_target"))]
+    pub standardize_target: bool,
+}
 
-/// The keys of the section `loss` of a classification.
-pub(crate) const CLASSIFICATION: &[Field] = &[Field::optional(
-    "class_weight",
-    Kind::Raw,
-    "\"balanced\": rows / (classes * rows of the class), or a table of a weight for each class; \
-         unset: 1",
-)
-.aka(&["weight", "class_weights"])];
+/// The losses of a residual `r`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
+enum Cost {
+    Mse,
+    Mae,
+    Huber,
+}
+
+/// What a wrong class costs, as a config's section `loss` gives it.
+#[derive(Debug, Clone, Options)]
+pub(crate) struct ClassificationLoss {
+    /// "balanced": rows / (classes * rows of the class), or a table of a weight for each class;
+    /// unset: 1
+    #[option(aka("weight", "class_weights"))]
+    class_weight: Option<ClassWeight>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum ClassWeight {
+    Balanced,
+    Given(Table),
+}
+
+impl OptionValue for ClassWeight {
+    const KIND: Kind = Kind::Raw;
+
+    fn read(value: &Checked, place: &Place<'_>) -> Result<Self, ConfigError> {
+        match Value::read(value, place)? {
+            Value::String(word) if word == "balanced" => Ok(Self::Balanced),
+            Value::Table(given) => Ok(Self::Given(given)),
+            other => Err(place.invalid(format!("expected \"balanced\" or a table, got {other}"))),
+        }
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some(match self {
+            Self::Balanced => "balanced".into(),
+            Self::Given(given) => given.clone().into(),
+        })
+    }
+}
 
 /// The loss of a batch: its sum over rows, divided by the sum of the rows' weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +73,7 @@ pub(crate) enum Loss {
     Squared,
     /// `|y - t|`
     Absolute,
-    /// See [`REGRESSION`]; PyTorch's `HuberLoss`.
+    /// See [`RegressionLoss`]; PyTorch's `HuberLoss`.
     Huber { delta: f64 },
     /// `-sum over c of w_c ((1 - s) [c = t] + s / classes) ln p_c`, PyTorch's `CrossEntropyLoss` with
     /// the weights `w` and the label smoothing `s`; a row weighs `w_t`.
@@ -54,10 +84,11 @@ impl Loss {
     /// Reads the section for a target, whose training rows are `targets`.
     pub fn new(section: &Options, target: &Target, targets: &[f64]) -> Result<Self, ConfigError> {
         let TargetKind::Classes { classes } = &target.of else {
-            return Ok(match section.str("name") {
-                "mae" => Self::Absolute,
-                "huber" => Self::Huber { delta: section.f64("delta") },
-                _ => Self::Squared,
+            let RegressionLoss { name, delta, .. } = RegressionLoss::from_options(section)?;
+            return Ok(match name {
+                Cost::Mse => Self::Squared,
+                Cost::Mae => Self::Absolute,
+                Cost::Huber => Self::Huber { delta },
             });
         };
         Ok(Self::CrossEntropy { weights: class_weights(section, classes, targets)? })
@@ -125,9 +156,9 @@ fn class_weights(
     targets: &[f64],
 ) -> Result<Vec<f64>, ConfigError> {
     let invalid = |reason: String| Err(section.invalid("class_weight", reason));
-    match section.raw("class_weight") {
+    match ClassificationLoss::from_options(section)?.class_weight {
         None => Ok(vec![1.0; classes.len()]),
-        Some(Value::String(word)) if word == "balanced" => {
+        Some(ClassWeight::Balanced) => {
             let mut counts = vec![0_usize; classes.len()];
             for class in targets {
                 counts[*class as usize] += 1;
@@ -138,7 +169,7 @@ fn class_weights(
             let share = targets.len() as f64 / classes.len() as f64;
             Ok(counts.into_iter().map(|count| share / count as f64).collect())
         }
-        Some(Value::Table(given)) => {
+        Some(ClassWeight::Given(given)) => {
             let known = || classes.iter().map(String::as_str);
             if let Some(name) = given.keys().find(|name| !classes.contains(name)) {
                 let near = suggest(name, known());
@@ -157,6 +188,5 @@ fn class_weights(
             };
             classes.iter().map(weight).collect()
         }
-        Some(other) => invalid(format!("expected \"balanced\" or a table, got {other}")),
     }
 }

@@ -5,7 +5,7 @@ use rappel_model::PREDICTORS;
 use rappel_registry::{Field, Kind, OptionSet};
 
 use super::{TaskEntry, table};
-use crate::objectives::CLASSIFICATION;
+use crate::objectives::ClassificationLoss;
 
 pub(super) const ENTRY: TaskEntry = TaskEntry {
     name: "classification",
@@ -14,7 +14,7 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     fields: &[
         Field::required("data", Kind::Table(TableConfig::FIELDS), "what is learned from"),
         Field::required("model", Kind::Section(&PREDICTORS), "what learns"),
-        Field::new("loss", Kind::Table(CLASSIFICATION), "{}", "what an error costs"),
+        Field::table("loss", ClassificationLoss::FIELDS, "what an error costs"),
     ],
     build: |config, observer| table::prepare(config, Wanted::Classes, observer),
 };

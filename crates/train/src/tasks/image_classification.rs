@@ -48,12 +48,12 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
         ImageShape { channels: processing.channels, size: processing.size, classes: classes.len() };
     let model = move |config: &Config| -> Result<ImageClassifier, TrainError> {
         let section = config.section("model");
-        let entry = IMAGE_MODELS.lookup_at("model.name", section.str("name"))?;
+        let entry = IMAGE_MODELS.lookup_at("model.name", section.name())?;
         let options = (entry.build)(section)?;
         if let Some((key, reason)) = options.fault(images) {
             return Err(section.invalid(key, reason).into());
         }
-        let params = config.params(image_model_dtype(section))?;
+        let params = config.params(image_model_dtype(section)?)?;
         let pretrained =
             PretrainedImageModel::new(entry.name, options, params, images, classes.clone());
         Ok(ImageClassifier { pretrained, processing: processing.clone() })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rappel_data::{DATA, DataConfig, Dataset, Text};
 use rappel_model::{ARCHITECTURES, GenerateOptions, Sampling};
-use rappel_registry::{Field, Kind, Range};
+use rappel_registry::{Field, Kind, OptionSet, Options};
 
 use super::{Prepared, TaskEntry};
 use crate::models::{Base, MODELS};
@@ -18,24 +18,27 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     fields: &[
         Field::required("data", Kind::Section(&DATA), "what is learned from"),
         Field::required("model", Kind::Section(&MODELS), "what learns"),
-        Field::new("sample", Kind::Table(SAMPLE), "{}", "the text generated at the end")
-            .changeable(),
+        Field::table("sample", SampleOptions::FIELDS, "the text generated at the end").changeable(),
     ],
     build: prepare,
 };
 
-const SAMPLE: &[Field] = &[
-    Field::new("prompt", Kind::Str, "\"\"", "text to continue; empty: a new document"),
-    Field::new("max_tokens", Kind::int_from(0), "200", "tokens at most; 0: no sample")
-        .aka(&["max_new_tokens"]),
-    Field::new(
-        "temperature",
-        Kind::Float(Range::from(0.0)),
-        "0.8",
-        "divides the logits; 0 takes the most likely token each time",
-    ),
-    Field::new("top_k", Kind::int_from(0), "50", "draw among the likeliest; 0: among all"),
-];
+/// The section `sample`.
+#[derive(Debug, Clone, Options)]
+struct SampleOptions {
+    /// text to continue; empty: a new document
+    #[option(default = "")]
+    prompt: String,
+    /// tokens at most; 0: no sample
+    #[option(default = 200, aka("max_new_tokens"))]
+    max_tokens: usize,
+    /// divides the logits; 0 takes the most likely token each time
+    #[option(default = 0.8, range = 0.0..)]
+    temperature: f64,
+    /// draw among the likeliest; 0: among all
+    #[option(default = 50)]
+    top_k: usize,
+}
 
 fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
     if Base::is_in(config.section("model")) {
@@ -43,9 +46,9 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
     }
     let data = DataConfig::from_options(config.section("data"))?;
     let section = config.section("model");
-    let architecture = ARCHITECTURES.lookup_at("model.name", section.str("name"))?.build;
+    let architecture = ARCHITECTURES.lookup_at("model.name", section.name())?.build;
     // What can be known before the data is read is.
-    check_length(config, (architecture.configure)(section, None)?.max_positions())?;
+    check_length(config, &data, (architecture.configure)(section, None)?.max_positions())?;
 
     observer.stage("reading the corpus")?;
     let text = Text::build(&data, config.seed())?;
@@ -69,7 +72,7 @@ fn continued(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, T
     }
     observer.stage("reading the pretrained model")?;
     let base = Base::open(config.section("model"), data.end_of_document.as_deref(), observer)?;
-    check_length(config, base.config().max_positions())?;
+    check_length(config, &data, base.config().max_positions())?;
     let completed = config.with("model", "sha256", base.sha256())?;
     let completed = completed.with("model", "pretrained", base.absolute_path()?)?;
 
@@ -92,31 +95,30 @@ fn prepared(
     let held_out = completed.held_out(text.held_out()?, training.len())?;
     let document_attention = data.document_attention;
     Ok(Prepared::new(completed, move |config| {
-        let (prompt, options) = (config.section("sample").str("prompt"), sampling(config));
-        let sample = Sample { prompt: prompt.to_owned(), options };
+        let sample = SampleOptions::from_options(config.section("sample"))?;
+        let sample = Sample { options: sample.generation(config.seed()), prompt: sample.prompt };
         let objective = NextToken { document_attention, sample };
         Ok(Learner::new(model(config)?, training.clone(), objective).held_out(held_out.clone()))
     }))
 }
 
-/// How the sample at the end is drawn.
-fn sampling(config: &Config) -> GenerateOptions {
-    let sample = config.section("sample");
-    let (top_k, temperature) = (sample.usize("top_k"), sample.f64("temperature"));
-    let top_k = (top_k > 0).then_some(top_k);
-    let sampling = if temperature == 0.0 {
-        Sampling::default()
-    } else {
-        Sampling { temperature, top_k, ..Sampling::random(config.seed()) }
-    };
-    let max_new_tokens = sample.usize("max_tokens");
-    GenerateOptions { max_new_tokens, sampling, ..GenerateOptions::default() }
+impl SampleOptions {
+    /// How it is drawn, by random numbers of `seed`.
+    fn generation(&self, seed: u64) -> GenerateOptions {
+        let Self { max_tokens: max_new_tokens, temperature, top_k, .. } = *self;
+        let top_k = (top_k > 0).then_some(top_k);
+        let sampling = if temperature == 0.0 {
+            Sampling::default()
+        } else {
+            Sampling { temperature, top_k, ..Sampling::random(seed) }
+        };
+        GenerateOptions { max_new_tokens, sampling, ..GenerateOptions::default() }
+    }
 }
 
 /// Samples must fit the model's positions.
-fn check_length(config: &Config, positions: usize) -> Result<(), TrainError> {
-    let data = config.section("data");
-    let length = data.usize("sequence_length");
+fn check_length(config: &Config, data: &DataConfig, positions: usize) -> Result<(), TrainError> {
+    let length = data.sequence_length;
     if length <= positions {
         return Ok(());
     }
@@ -124,5 +126,5 @@ fn check_length(config: &Config, positions: usize) -> Result<(), TrainError> {
         "samples of {length} tokens are longer than the model's {positions} positions; lower it, \
          or raise the model's positions"
     );
-    Err(data.invalid("sequence_length", reason).into())
+    Err(config.section("data").invalid("sequence_length", reason).into())
 }

@@ -14,7 +14,7 @@ pub use sft::{SftData, sft_data};
 use std::fmt;
 
 use rappel_data::Drawing;
-use rappel_registry::{ConfigError, Entry, Field, Kind, OptionSet, Registry, no_more};
+use rappel_registry::{ConfigError, Entry, Field, OptionSet, Registry, no_more};
 
 use crate::task::Task;
 use crate::{Config, Learner, Objective, Observer, TrainError};
@@ -79,12 +79,7 @@ pub(crate) static OWN: TaskEntry = TaskEntry {
     name: "own",
     summary: "the learner of a program",
     reference: "",
-    fields: &[Field::new(
-        "data",
-        Kind::Table(Drawing::FIELDS),
-        "{}",
-        "in which order samples are drawn",
-    )],
+    fields: &[Field::table("data", Drawing::FIELDS, "in which order samples are drawn")],
     build: |_, _| Err(TrainError::OwnTask),
 };
 

@@ -13,10 +13,9 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     summary: "a op b modulo p from a part of all pairs: where grokking is seen",
     reference: "Power et al., Grokking, https://arxiv.org/abs/2201.02177",
     fields: &[
-        Field::new(
+        Field::table(
             "data",
-            Kind::Table(ModularArithmeticOptions::FIELDS),
-            "{}",
+            ModularArithmeticOptions::FIELDS,
             "which table, and how much of it is shown",
         ),
         Field::required("model", Kind::Section(&ARCHITECTURES), "what learns"),
@@ -31,7 +30,7 @@ fn prepare(config: &Config, _: &mut dyn Observer) -> Result<Prepared, TrainError
     let section = config.section("model");
     let options = ModularArithmeticOptions::from_options(config.section("data"))?;
     let [data, held_out] = ModularArithmetic::sides(&options, config.seed())?;
-    let architecture = ARCHITECTURES.lookup_at("model.name", section.str("name"))?.build;
+    let architecture = ARCHITECTURES.lookup_at("model.name", section.name())?.build;
     let sizes = (architecture.configure)(section, Some(data.modulus() + 1))?;
     if sizes.max_positions() < Pairs::TIME {
         let reason = format!("`a b =` takes {} positions; raise it", Pairs::TIME);

@@ -5,7 +5,7 @@ use rappel_model::PREDICTORS;
 use rappel_registry::{Field, Kind, OptionSet};
 
 use super::{TaskEntry, table};
-use crate::objectives::REGRESSION;
+use crate::objectives::RegressionLoss;
 
 pub(super) const ENTRY: TaskEntry = TaskEntry {
     name: "regression",
@@ -14,10 +14,10 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
     fields: &[
         Field::required("data", Kind::Table(TableConfig::FIELDS), "what is learned from"),
         Field::required("model", Kind::Section(&PREDICTORS), "what learns"),
-        Field::new("loss", Kind::Table(REGRESSION), "{}", "what an error costs"),
+        Field::table("loss", RegressionLoss::FIELDS, "what an error costs"),
     ],
     build: |config, observer| {
-        let standardize = config.section("loss").bool("standardize_target");
+        let standardize = RegressionLoss::from_options(config.section("loss"))?.standardize_target;
         table::prepare(config, Wanted::Number { standardize }, observer)
     },
 };

@@ -74,7 +74,7 @@ impl TabularModel {
         preprocessing: Preprocessing,
         params: impl FnOnce(DType) -> Result<Params, TrainError>,
     ) -> Result<Self, TrainError> {
-        let entry = PREDICTORS.lookup_at("model.name", section.str("name"))?;
+        let entry = PREDICTORS.lookup_at("model.name", section.name())?;
         let Configured { predictor, dtype } = Configured::new(entry, section)?;
         let mut params = params(dtype)?;
         let (inputs, outputs) = (preprocessing.width(), outputs_of(&preprocessing.target));
