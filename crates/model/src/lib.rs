@@ -25,6 +25,7 @@
 //! assert!(grads.missing(&params.layout()).is_empty());
 //! ```
 
+mod activation_name;
 mod activations;
 mod architectures;
 mod cache;
@@ -41,6 +42,7 @@ mod predictors;
 mod rope;
 mod sampling;
 
+pub use activation_name::ActivationName;
 pub use activations::{activation_bytes, encoder_activation_bytes, product_size};
 pub use architectures::{
     ARCHITECTURES, Architecture, Common, Configure, Gemma2Config, Gemma3TextConfig, Gpt2Config,

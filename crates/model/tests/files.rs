@@ -8,8 +8,8 @@ use std::path::Path;
 
 use common::small;
 use rappel_model::{
-    ARCHITECTURES, Gpt2Config, LanguageModel, ModelConfig, Pretrained, load_pretrained,
-    load_weights, save_pretrained,
+    ARCHITECTURES, ActivationName, Gpt2Config, LanguageModel, ModelConfig, Pretrained,
+    load_pretrained, load_weights, save_pretrained,
 };
 use rappel_tensor::{DType, Params, Tensor, write_tensors};
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ fn what_is_saved_comes_back_bit_for_bit() {
             let config = Gpt2Config {
                 tie_word_embeddings,
                 n_inner: Some(24),
-                activation_function: "gelu".to_owned(),
+                activation_function: ActivationName::Gelu,
                 scale_attn_weights: false,
                 ..small().with_dtype(dtype)
             };

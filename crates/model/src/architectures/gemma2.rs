@@ -20,7 +20,7 @@ decoder_config! {
         vocab_size: 256_000, hidden_size: 2304, intermediate_size: 9216,
         num_hidden_layers: 26, num_attention_heads: 8, num_key_value_heads: (default = 4),
         head_dim: (default = 256),
-        hidden_activation: "gelu_pytorch_tanh", max_position_embeddings: 8192,
+        hidden_activation: GeluPytorchTanh, max_position_embeddings: 8192,
         rms_norm_eps: 1e-6, tie_word_embeddings: true, rope_theta: 10_000.0,
         off: ["attn_logit_softcapping", "final_logit_softcapping", "sliding_window"],
     }

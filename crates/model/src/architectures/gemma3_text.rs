@@ -21,7 +21,7 @@ decoder_config! {
         vocab_size: 262_208, hidden_size: 2304, intermediate_size: 9216,
         num_hidden_layers: 26, num_attention_heads: 8, num_key_value_heads: (default = 4),
         head_dim: (default = 256),
-        hidden_activation: "gelu_pytorch_tanh", max_position_embeddings: 131_072,
+        hidden_activation: GeluPytorchTanh, max_position_embeddings: 131_072,
         rms_norm_eps: 1e-6, tie_word_embeddings: true,
         rope_theta: 1_000_000.0, of_sliding_layers: 10_000.0,
         off: ["final_logit_softcapping"],

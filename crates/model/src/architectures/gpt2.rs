@@ -58,7 +58,7 @@ struct Gpt2 {
 
 impl Gpt2Config {
     fn activation(&self) -> Activation {
-        Activation::by_name(&self.activation_function).expect("checked when it was configured")
+        self.activation_function.function()
     }
 }
 

@@ -17,7 +17,7 @@ decoder_config! {
     LlamaConfig is "llama", "LlamaForCausalLM" {
         vocab_size: 32_000, hidden_size: 4096, intermediate_size: 11_008,
         num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: (), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 2048,
+        hidden_act: Silu, max_position_embeddings: 2048,
         rms_norm_eps: 1e-6, tie_word_embeddings: false, rope_theta: 10_000.0, off: [],
     }
     /// biases in the linear layers of attention

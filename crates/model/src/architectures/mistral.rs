@@ -20,7 +20,7 @@ decoder_config! {
     MistralConfig is "mistral", "MistralForCausalLM" {
         vocab_size: 32_000, hidden_size: 4096, intermediate_size: 14_336,
         num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: (default = 8), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 131_072,
+        hidden_act: Silu, max_position_embeddings: 131_072,
         rms_norm_eps: 1e-6, tie_word_embeddings: false, rope_theta: 10_000.0, off: ["sliding_window"],
     }
     /// how many tokens a query sees, its own among them; 0: all

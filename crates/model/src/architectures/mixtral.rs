@@ -19,7 +19,7 @@ decoder_config! {
     MixtralConfig is "mixtral", "MixtralForCausalLM" {
         vocab_size: 32_000, hidden_size: 4096, intermediate_size: 14_336,
         num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: (default = 8), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 131_072,
+        hidden_act: Silu, max_position_embeddings: 131_072,
         rms_norm_eps: 1e-5, tie_word_embeddings: false, rope_theta: 1_000_000.0,
         off: ["sliding_window"],
     }

@@ -19,7 +19,7 @@ decoder_config! {
     Olmo3Config is "olmo3", "Olmo3ForCausalLM" {
         vocab_size: 50_304, hidden_size: 4096, intermediate_size: 11_008,
         num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: (), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 2048,
+        hidden_act: Silu, max_position_embeddings: 2048,
         rms_norm_eps: 1e-5, tie_word_embeddings: false,
         rope_theta: 500_000.0, of_sliding_layers: 500_000.0,
         off: ["sliding_window"],

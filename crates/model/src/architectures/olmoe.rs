@@ -19,7 +19,7 @@ decoder_config! {
     OlmoeConfig is "olmoe", "OlmoeForCausalLM" {
         vocab_size: 50_304, hidden_size: 2048, intermediate_size: 2048,
         num_hidden_layers: 16, num_attention_heads: 16, num_key_value_heads: (), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 4096,
+        hidden_act: Silu, max_position_embeddings: 4096,
         rms_norm_eps: 1e-5, tie_word_embeddings: false, rope_theta: 10_000.0,
         off: ["clip_qkv"],
     }

@@ -20,7 +20,7 @@ decoder_config! {
     Phi3Config is "phi3", "Phi3ForCausalLM" {
         vocab_size: 32_064, hidden_size: 3072, intermediate_size: 8192,
         num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: (), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 4096,
+        hidden_act: Silu, max_position_embeddings: 4096,
         rms_norm_eps: 1e-5, tie_word_embeddings: false, rope_theta: 10_000.0,
         off: ["sliding_window"],
     }

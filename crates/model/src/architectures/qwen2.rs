@@ -19,7 +19,7 @@ decoder_config! {
     Qwen2Config is "qwen2", "Qwen2ForCausalLM" {
         vocab_size: 151_936, hidden_size: 4096, intermediate_size: 22_016,
         num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: (default = 32), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 32_768,
+        hidden_act: Silu, max_position_embeddings: 32_768,
         rms_norm_eps: 1e-6, tie_word_embeddings: false, rope_theta: 10_000.0, off: ["sliding_window"],
     }
     /// whether some layers have a window

@@ -20,7 +20,7 @@ decoder_config! {
     Qwen3MoeConfig is "qwen3_moe", "Qwen3MoeForCausalLM" {
         vocab_size: 151_936, hidden_size: 2048, intermediate_size: 6144,
         num_hidden_layers: 24, num_attention_heads: 32, num_key_value_heads: (default = 4), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 32_768,
+        hidden_act: Silu, max_position_embeddings: 32_768,
         rms_norm_eps: 1e-6, tie_word_embeddings: false, rope_theta: 10_000.0,
         off: ["sliding_window"],
     }

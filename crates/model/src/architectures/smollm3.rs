@@ -19,7 +19,7 @@ decoder_config! {
     SmolLm3Config is "smollm3", "SmolLM3ForCausalLM" {
         vocab_size: 128_256, hidden_size: 2048, intermediate_size: 11_008,
         num_hidden_layers: 36, num_attention_heads: 16, num_key_value_heads: (default = 4), head_dim: (),
-        hidden_act: "silu", max_position_embeddings: 32_768,
+        hidden_act: Silu, max_position_embeddings: 32_768,
         rms_norm_eps: 1e-6, tie_word_embeddings: true, rope_theta: 2_000_000.0, off: ["sliding_window"],
     }
     /// biases in the linear layers of attention

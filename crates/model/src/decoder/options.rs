@@ -80,7 +80,7 @@ pub(crate) struct Shared<'a> {
     pub num_attention_heads: usize,
     pub num_key_value_heads: usize,
     pub head_dim: Option<usize>,
-    pub activation: &'a str,
+    pub activation: Activation,
     pub max_position_embeddings: usize,
     pub initializer_range: f64,
     pub rms_norm_eps: f64,
@@ -144,11 +144,6 @@ impl Shared<'_> {
             return Err(InvalidOption::new("hidden_size", reason));
         }
         let layer = LayerShape { rope: Some(rope.clone()), window: None, sparse: false };
-        let Some(activation) = Activation::by_name(self.activation) else {
-            let known = Activation::NAMES.join(", ");
-            let reason = format!("`{}` is unknown (known: {known})", self.activation);
-            return Err(InvalidOption::new("hidden_act", reason));
-        };
         Ok(DecoderShape {
             vocab_size: self.vocab_size,
             width: hidden_size,
@@ -166,7 +161,12 @@ impl Shared<'_> {
                 dropout: self.attention_dropout,
                 fused: false,
             },
-            mlp: MlpShape { inner: self.intermediate_size, activation, bias: false, fused: false },
+            mlp: MlpShape {
+                inner: self.intermediate_size,
+                activation: self.activation,
+                bias: false,
+                fused: false,
+            },
             experts: None,
             norms: Norms::Before,
             rms_eps: self.rms_norm_eps,
@@ -302,7 +302,7 @@ macro_rules! decoder_config {
             vocab_size: $vocab:tt, hidden_size: $hidden:tt, intermediate_size: $inner:tt,
             num_hidden_layers: $layers:tt, num_attention_heads: $heads:tt,
             num_key_value_heads: ($($kv:tt)*), head_dim: ($($head_dim:tt)*),
-            $activation:ident: $activation_default:tt, max_position_embeddings: $positions:tt,
+            $activation:ident: $activation_default:ident, max_position_embeddings: $positions:tt,
             rms_norm_eps: $eps:tt, tie_word_embeddings: $tied:tt,
             rope_theta: $theta:literal $(, of_sliding_layers: $local:literal)?,
             off: $off:expr $(,)?
@@ -339,10 +339,9 @@ macro_rules! decoder_config {
             #[option(range = 1..=crate::architectures::LARGEST, $($head_dim)*)]
             pub head_dim: Option<usize>,
             /// function of the gate inside a layer's MLP
-            #[option(default = $activation_default)]
-            #[option(kind = rappel_registry::Kind::OneOf(rappel_nn::Activation::NAMES))]
+            #[option(default = crate::ActivationName::$activation_default)]
             #[option(aka("activation", "activation_function"))]
-            pub $activation: String,
+            pub $activation: crate::ActivationName,
             /// longest sequence, in tokens
             #[option(default = $positions, range = 1..=crate::architectures::LARGEST)]
             #[option(aka("n_positions", "n_ctx", "block_size", "context_length"))]
@@ -385,7 +384,7 @@ macro_rules! decoder_config {
                     num_attention_heads: self.num_attention_heads,
                     num_key_value_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
                     head_dim: self.head_dim,
-                    activation: &self.$activation,
+                    activation: self.$activation.function(),
                     max_position_embeddings: self.max_position_embeddings,
                     initializer_range: self.initializer_range,
                     rms_norm_eps: self.rms_norm_eps,

@@ -22,7 +22,7 @@ use crate::rope::Ropes;
 
 pub(crate) use bert_like::{BertLike, NAMES};
 pub use options::{EncoderArchitecture, EncoderConfig};
-pub(crate) use options::{EncoderOptions, activation, bert_config, entry, tied};
+pub(crate) use options::{EncoderOptions, bert_config, entry, tied};
 pub(crate) use shape::{
     Dense, Dropouts, EncoderShape, HeadShape, LayerShape, Names, Norms, Positions, Projections,
     Reads, is_within,

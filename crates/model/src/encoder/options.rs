@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use rappel_nn::{Activation, Values};
+use rappel_nn::Values;
 use rappel_registry::{ConfigError, Entry, InvalidOption, OptionSet, Options};
 use rappel_tensor::{DType, Params};
 use serde_json::{Map, Value};
@@ -146,14 +146,6 @@ impl EncoderConfig {
     }
 }
 
-/// The activation of an option whose kind lists the names that there are.
-pub(crate) fn activation(name: &str, option: &'static str) -> Result<Activation, InvalidOption> {
-    Activation::by_name(name).ok_or_else(|| {
-        let known = Activation::NAMES.join(", ");
-        InvalidOption::new(option, format!("`{name}` is unknown (known: {known})"))
-    })
-}
-
 /// Refuses a head of its own matrix.
 ///
 /// # Errors
@@ -200,10 +192,9 @@ macro_rules! bert_config {
             #[option(aka("n_inner", "d_ff"))]
             pub intermediate_size: usize,
             /// function inside a layer's MLP
-            #[option(default = "gelu")]
-            #[option(kind = rappel_registry::Kind::OneOf(rappel_nn::Activation::NAMES))]
+            #[option(default = crate::ActivationName::Gelu)]
             #[option(aka("activation", "activation_function"))]
-            pub hidden_act: String,
+            pub hidden_act: crate::ActivationName,
             /// dropout of the embeddings and of what attention and the MLP add
             #[option(default = 0.1, range = 0.0..1.0, aka("dropout", "resid_pdrop"))]
             pub hidden_dropout_prob: f64,
@@ -251,7 +242,7 @@ macro_rules! bert_config {
                     num_hidden_layers: self.num_hidden_layers,
                     num_attention_heads: self.num_attention_heads,
                     intermediate_size: self.intermediate_size,
-                    activation: crate::encoder::activation(&self.hidden_act, "hidden_act")?,
+                    activation: self.hidden_act.function(),
                     hidden_dropout_prob: self.hidden_dropout_prob,
                     attention_probs_dropout_prob: self.attention_probs_dropout_prob,
                     classifier_dropout: self.classifier_dropout.unwrap_or(self.hidden_dropout_prob),

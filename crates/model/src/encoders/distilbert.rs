@@ -1,12 +1,13 @@
 //! DistilBERT: half of BERT's layers, without segments.
 
 use rappel_nn::Activation;
-use rappel_registry::{Entry, InvalidOption, Kind, Options};
+use rappel_registry::{Entry, InvalidOption, Options};
 
+use crate::ActivationName;
 use crate::architectures::{Common, LARGEST};
 use crate::encoder::{
     Dense, Dropouts, EncoderArchitecture, EncoderOptions, EncoderShape, HeadShape, LayerShape,
-    Names, Norms, Positions, Projections, Reads, activation, entry, tied,
+    Names, Norms, Positions, Projections, Reads, entry, tied,
 };
 
 pub(super) const ENTRY: Entry<EncoderArchitecture> = entry::<DistilBertConfig>(
@@ -48,8 +49,8 @@ pub struct DistilBertConfig {
     #[option(default = 0.2, range = 0.0..1.0, aka("classifier_dropout"))]
     pub seq_classif_dropout: f64,
     /// function inside a layer's MLP
-    #[option(default = "gelu", kind = Kind::OneOf(Activation::NAMES), aka("hidden_act"))]
-    pub activation: String,
+    #[option(default = ActivationName::Gelu, aka("hidden_act"))]
+    pub activation: ActivationName,
     /// standard deviation of the initial weights
     #[option(default = 0.02, range = 0.0.., aka("init_std"))]
     pub initializer_range: f64,
@@ -87,7 +88,7 @@ impl EncoderOptions for DistilBertConfig {
 
     fn shape(&self) -> Result<EncoderShape, InvalidOption> {
         tied(self.tie_word_embeddings)?;
-        let activation = activation(&self.activation, "activation")?;
+        let activation = self.activation.function();
         let dense = |name, activation| Some(Dense { name, bias: true, activation });
         let shape = EncoderShape {
             vocab_size: self.vocab_size,

@@ -1,14 +1,14 @@
 //! ModernBERT: rotary positions, norms before each part, a GeGLU MLP, windows in two of three layers.
 
-use rappel_nn::Activation;
-use rappel_registry::{Entry, InvalidOption, Kind, Options, Range, Words};
+use rappel_registry::{Entry, InvalidOption, Options, Range, Words};
 use serde_json::{Map, Value};
 
+use crate::ActivationName;
 use crate::architectures::{Common, LARGEST};
 use crate::decoder::sliding;
 use crate::encoder::{
     Dense, Dropouts, EncoderArchitecture, EncoderOptions, EncoderShape, HeadShape, LayerShape,
-    Names, Norms, Positions, Projections, Reads, activation, entry, tied,
+    Names, Norms, Positions, Projections, Reads, entry, tied,
 };
 use crate::rope::{RopeDefaults, RopeOptions, RopeParameters};
 
@@ -59,8 +59,8 @@ pub struct ModernBertConfig {
     #[option(default = 12, range = 1..=LARGEST, aka("n_head", "num_heads", "heads"))]
     pub num_attention_heads: usize,
     /// function of the gate inside a layer's MLP
-    #[option(default = "gelu", kind = Kind::OneOf(Activation::NAMES), aka("hidden_act"))]
-    pub hidden_activation: String,
+    #[option(default = ActivationName::Gelu, aka("hidden_act"))]
+    pub hidden_activation: ActivationName,
     /// longest text, in tokens
     #[option(default = 8192, range = 1..=LARGEST, aka("n_positions", "n_ctx", "context_length"))]
     pub max_position_embeddings: usize,
@@ -117,8 +117,8 @@ pub struct ModernBertConfig {
     #[option(default = false)]
     pub classifier_bias: bool,
     /// function of that layer
-    #[option(default = "gelu", kind = Kind::OneOf(Activation::NAMES))]
-    pub classifier_activation: String,
+    #[option(default = ActivationName::Gelu)]
+    pub classifier_activation: ActivationName,
     /// use the token embedding as the output matrix too
     #[option(default = true, aka("tied_embeddings", "weight_tying"))]
     pub tie_word_embeddings: bool,
@@ -181,7 +181,7 @@ impl EncoderOptions for ModernBertConfig {
         let dense = Dense {
             name: "head.dense",
             bias: self.classifier_bias,
-            activation: activation(&self.classifier_activation, "classifier_activation")?,
+            activation: self.classifier_activation.function(),
         };
         let head = |reads, dropout| HeadShape {
             dense: Some(dense),
@@ -200,7 +200,7 @@ impl EncoderOptions for ModernBertConfig {
             types: 0,
             heads: self.num_attention_heads,
             inner: self.intermediate_size,
-            activation: activation(&self.hidden_activation, "hidden_activation")?,
+            activation: self.hidden_activation.function(),
             gated: true,
             layers: Vec::new(),
             norms: Norms { eps: self.norm_eps, bias: self.norm_bias, before: true },

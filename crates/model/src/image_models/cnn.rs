@@ -1,7 +1,7 @@
 //! Plain convolutional networks.
 
 use rappel_nn::{Activation, BatchNorm2d, Conv2d, Dropout, Forward, GroupNorm, Linear};
-use rappel_registry::{Kind, OptionSet, Options, Words};
+use rappel_registry::{OptionSet, Options, Words};
 use rappel_tensor::{
     Conv2dOptions, Init, Params, Pool2dOptions, Scope, Tensor, adaptive_avg_pool2d, avg_pool2d,
     max_pool2d,
@@ -9,6 +9,7 @@ use rappel_tensor::{
 use serde_json::{Map, Value};
 
 use super::{ImageEntry, ImageModel, ImageModelConfig, ImageShape, Sizes, configure};
+use crate::ActivationName;
 
 pub(super) const ENTRY: ImageEntry = ImageEntry {
     name: "cnn",
@@ -62,8 +63,8 @@ struct CnnConfig {
     #[option(default = Norm::Batch, aka("normalization"))]
     norm: Norm,
     /// the function after each convolution and each linear map but the last
-    #[option(default = "relu", kind = Kind::OneOf(Activation::NAMES), aka("hidden_act"))]
-    activation: String,
+    #[option(default = ActivationName::Relu, aka("hidden_act"))]
+    activation: ActivationName,
     /// what makes images smaller after a stage
     #[option(default = Pool::Max, aka("pooling"))]
     pool: Pool,
@@ -127,7 +128,7 @@ impl ImageModelConfig for CnnConfig {
         let linear = sizes.windows(2).enumerate().map(|(i, pair)| {
             Linear::new(&mut scope.scope(&format!("linear.{i}")), pair[0], pair[1])
         });
-        let activation = Activation::by_name(&self.activation).expect("one of its names");
+        let activation = self.activation.function();
         let linear = linear.collect();
         let dropout = Dropout::new(self.dropout);
         Box::new(Cnn { stages, linear, activation, pool: self.pool, head: self.head, dropout })

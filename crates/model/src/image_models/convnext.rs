@@ -1,11 +1,12 @@
 //! ConvNeXt.
 
 use rappel_nn::{Activation, Conv2d, Forward, LayerNorm, Linear};
-use rappel_registry::{Kind, OptionSet, Options, Range};
+use rappel_registry::{OptionSet, Options, Range};
 use rappel_tensor::{Conv2dOptions, Init, Param, Params, Scope, Tensor};
 use serde_json::{Map, Value};
 
 use super::{ImageEntry, ImageModel, ImageModelConfig, ImageShape, Sizes, configure, sizes_fault};
+use crate::ActivationName;
 
 pub(super) const ENTRY: ImageEntry = ImageEntry {
     name: "convnext",
@@ -29,8 +30,8 @@ struct ConvNextConfig {
     #[option(default = [3, 3, 9, 3], range = 1..)]
     depths: Vec<usize>,
     /// the function between a block's linear maps
-    #[option(default = "gelu", kind = Kind::OneOf(Activation::NAMES), aka("activation"))]
-    hidden_act: String,
+    #[option(default = ActivationName::Gelu, aka("activation"))]
+    hidden_act: ActivationName,
     /// standard deviation of the weights at first
     #[option(default = 0.02, range = 0.0..)]
     initializer_range: f64,
@@ -90,7 +91,7 @@ impl ImageModelConfig for ConvNextConfig {
         let init = Init::Normal { std: self.initializer_range };
         let mut scope = params.scope("classifier");
         let classifier = Linear::with_zero_bias(&mut scope, last, images.classes, init, true);
-        let activation = Activation::by_name(&self.hidden_act).expect("one of its names");
+        let activation = self.hidden_act.function();
         Box::new(ConvNext { patches, patches_norm, stages, norm, classifier, activation })
     }
 

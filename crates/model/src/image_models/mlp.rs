@@ -1,11 +1,12 @@
 //! Multi-layer perceptrons of an image's pixels.
 
 use rappel_nn::{Activation, Dropout, Forward, Linear};
-use rappel_registry::{Kind, OptionSet, Options};
+use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Params, Tensor};
 use serde_json::{Map, Value};
 
 use super::{ImageEntry, ImageModel, ImageModelConfig, ImageShape, configure};
+use crate::ActivationName;
 
 pub(super) const ENTRY: ImageEntry = ImageEntry {
     name: "mlp",
@@ -21,8 +22,8 @@ struct MlpConfig {
     #[option(default = [256, 128, 64], range = 1.., aka("hidden", "layers"))]
     hidden_sizes: Vec<usize>,
     /// the function between linear maps
-    #[option(default = "relu", kind = Kind::OneOf(Activation::NAMES), aka("hidden_act"))]
-    activation: String,
+    #[option(default = ActivationName::Relu, aka("hidden_act"))]
+    activation: ActivationName,
     /// probability of dropping a number after the activation
     #[option(default = 0.0, range = 0.0..1.0, aka("dropout_rate"))]
     dropout: f64,
@@ -47,7 +48,7 @@ impl ImageModelConfig for MlpConfig {
             .map(|(i, pair)| Linear::new(&mut scope.scope(&i.to_string()), pair[0], pair[1]));
         Box::new(Mlp {
             layers: layers.collect(),
-            activation: Activation::by_name(&self.activation).expect("one of its names"),
+            activation: self.activation.function(),
             dropout: Dropout::new(self.dropout),
         })
     }

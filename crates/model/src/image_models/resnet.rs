@@ -1,7 +1,7 @@
 //! Residual networks.
 
 use rappel_nn::{Activation, BatchNorm2d, Conv2d, Forward, Linear};
-use rappel_registry::{Kind, OptionSet, Options, Words};
+use rappel_registry::{OptionSet, Options, Words};
 use rappel_regularize::Noise;
 use rappel_tensor::{
     Conv2dOptions, Init, Params, Pool2dOptions, Scope, Tensor, adaptive_avg_pool2d, max_pool2d,
@@ -9,6 +9,7 @@ use rappel_tensor::{
 use serde_json::{Map, Value};
 
 use super::{ImageEntry, ImageModel, ImageModelConfig, ImageShape, Sizes, configure, sizes_fault};
+use crate::ActivationName;
 
 pub(super) const ENTRY: ImageEntry = ImageEntry {
     name: "resnet",
@@ -44,8 +45,8 @@ struct ResNetConfig {
     #[option(default = LayerType::Bottleneck)]
     layer_type: LayerType,
     /// the function after each convolution and each sum
-    #[option(default = "relu", kind = Kind::OneOf(Activation::NAMES), aka("activation"))]
-    hidden_act: String,
+    #[option(default = ActivationName::Relu, aka("activation"))]
+    hidden_act: ActivationName,
     /// whether the first stage halves the image, too
     #[option(default = false)]
     downsample_in_first_stage: bool,
@@ -122,7 +123,7 @@ impl ImageModelConfig for ResNetConfig {
         }
         let last = self.hidden_sizes.last().copied().unwrap_or(self.embedding_size);
         let classifier = Linear::new(&mut params.scope("classifier.1"), last, images.classes);
-        let activation = Activation::by_name(&self.hidden_act).expect("one of its names");
+        let activation = self.hidden_act.function();
         Box::new(ResNet { stem, blocks, classifier, activation })
     }
 

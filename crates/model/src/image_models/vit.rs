@@ -1,13 +1,14 @@
 //! Vision transformers.
 
 use rappel_nn::{Activation, Conv2d, Dropout, Forward, LayerNorm, Linear};
-use rappel_registry::{Kind, OptionSet, Options, Range};
+use rappel_registry::{OptionSet, Options, Range};
 use rappel_tensor::{
     AttentionOptions, Conv2dOptions, Init, Param, Params, Scope, Tensor, attention, concat,
 };
 use serde_json::{Map, Value};
 
 use super::{ImageEntry, ImageModel, ImageModelConfig, ImageShape, configure};
+use crate::ActivationName;
 
 pub(super) const ENTRY: ImageEntry = ImageEntry {
     name: "vit",
@@ -37,8 +38,8 @@ struct VitConfig {
     #[option(default = 3072, range = 1.., aka("mlp_dim"))]
     intermediate_size: usize,
     /// the function within a layer's MLP
-    #[option(default = "gelu", kind = Kind::OneOf(Activation::NAMES), aka("activation"))]
-    hidden_act: String,
+    #[option(default = ActivationName::Gelu, aka("activation"))]
+    hidden_act: ActivationName,
     /// probability of dropping a number of the embeddings, of what attention and the MLP add
     #[option(default = 0.0, range = 0.0..1.0, aka("dropout"))]
     hidden_dropout_prob: f64,
@@ -131,7 +132,7 @@ impl ImageModelConfig for VitConfig {
             layers,
             norm,
             classifier,
-            activation: Activation::by_name(&self.hidden_act).expect("one of its names"),
+            activation: self.hidden_act.function(),
             dropout: Dropout::new(self.hidden_dropout_prob),
             attention_dropout: Dropout::of_attention(self.attention_probs_dropout_prob),
             heads: self.num_attention_heads,

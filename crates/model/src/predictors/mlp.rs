@@ -1,10 +1,11 @@
 //! Multi-layer perceptrons.
 
 use rappel_nn::{Activation, Dropout, Features, Forward, Linear};
-use rappel_registry::{Kind, OptionSet, Options};
+use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};
+use crate::ActivationName;
 
 pub(super) const ENTRY: PredictorEntry = PredictorEntry {
     name: "mlp",
@@ -20,8 +21,8 @@ struct Config {
     #[option(default = [64, 64], range = 1.., aka("hidden", "hidden_layer_sizes", "layers"))]
     hidden_sizes: Vec<usize>,
     /// the function between linear maps
-    #[option(default = "relu", kind = Kind::OneOf(Activation::NAMES))]
-    activation: String,
+    #[option(default = ActivationName::Relu)]
+    activation: ActivationName,
     /// probability with which a hidden number is 0 in training
     #[option(default = 0.0, range = 0.0..1.0)]
     dropout: f64,
@@ -67,7 +68,7 @@ impl PredictorConfig for Config {
             Linear::new(&mut scope.scope(&i.to_string()), pair[0], pair[1])
         };
         let layers = sizes.windows(2).enumerate().map(layer).collect();
-        let activation = Activation::by_name(&self.activation).expect("one of its names");
+        let activation = self.activation.function();
         Box::new(Perceptron { layers, activation, dropout: Dropout::new(self.dropout) })
     }
 }

@@ -1,7 +1,8 @@
 //! The small GPT-2 of the golden file.
 #![allow(dead_code, reason = "each test uses a part")]
 
-use rappel_model::{Gpt2Config, LanguageModel, ModelConfig};
+use rappel_model::{ActivationName, Gpt2Config, LanguageModel, ModelConfig};
+use rappel_registry::Words;
 use rappel_tensor::{Arenas, DType, Params, Tensor};
 use rappel_testkit::Golden;
 use serde_json::Value;
@@ -17,7 +18,8 @@ pub fn config(golden: &Golden, dtype: DType, tied: bool) -> Gpt2Config {
         n_embd: size("n_embd"),
         n_positions: size("n_positions"),
         vocab_size: size("vocab_size"),
-        activation_function: json["activation_function"].as_str().unwrap().to_owned(),
+        activation_function: ActivationName::by_word(json["activation_function"].as_str().unwrap())
+            .unwrap(),
         resid_pdrop: float("resid_pdrop"),
         embd_pdrop: float("embd_pdrop"),
         attn_pdrop: float("attn_pdrop"),

@@ -5,35 +5,19 @@ use rappel_tensor::{Tensor, gated_gelu, gated_gelu_tanh, gated_silu};
 /// A function of each number between linear maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// GELU by its tanh approximation: `gelu_new`, `gelu_pytorch_tanh`.
+    /// GELU by its tanh approximation.
     GeluTanh,
-    /// GELU by the error function: `gelu`.
+    /// GELU by the error function.
     Gelu,
-    /// `max(x, 0)`: `relu`.
+    /// `max(x, 0)`
     Relu,
-    /// `x * sigmoid(x)`: `silu`, `swish`.
+    /// `x * sigmoid(x)`
     Silu,
-    /// `tanh`.
+    /// `tanh`
     Tanh,
 }
 
 impl Activation {
-    /// The names that [`by_name`](Activation::by_name) knows.
-    pub const NAMES: &[&str] =
-        &["gelu_new", "gelu_pytorch_tanh", "gelu", "relu", "silu", "swish", "tanh"];
-
-    /// The activation that transformers calls `name`.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "gelu_new" | "gelu_pytorch_tanh" => Self::GeluTanh,
-            "gelu" => Self::Gelu,
-            "relu" => Self::Relu,
-            "silu" | "swish" => Self::Silu,
-            "tanh" => Self::Tanh,
-            _ => return None,
-        })
-    }
-
     /// The function of each element.
     #[track_caller]
     pub fn forward(self, x: &Tensor) -> Tensor {
@@ -63,25 +47,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_known_and_others_are_not() {
-        assert!(Activation::NAMES.iter().all(|name| Activation::by_name(name).is_some()));
-        assert_eq!(Activation::by_name("gelu_fast"), None);
-    }
-
-    #[test]
     fn values_are_those_of_the_formulas() {
         let x = Tensor::from_slice(&[-1.5_f64, 0.5], [2]);
         // By Python's math.erf, math.tanh and math.exp.
         let cases = [
-            ("gelu", [-0.10021080190328713, 0.34573123063700656]),
-            ("gelu_new", [-0.10042842301976707, 0.34571400982514394]),
-            ("relu", [0.0, 0.5]),
-            ("silu", [-0.2736382857095345, 0.3112296656009273]),
-            ("tanh", [-0.9051482536448664, 0.46211715726000974]),
+            (Activation::Gelu, [-0.10021080190328713, 0.34573123063700656]),
+            (Activation::GeluTanh, [-0.10042842301976707, 0.34571400982514394]),
+            (Activation::Relu, [0.0, 0.5]),
+            (Activation::Silu, [-0.2736382857095345, 0.3112296656009273]),
+            (Activation::Tanh, [-0.9051482536448664, 0.46211715726000974]),
         ];
-        for (name, want) in cases {
-            let got = Activation::by_name(name).unwrap().forward(&x).to_vec::<f64>();
-            rappel_testkit::assert_close(&got, &want, 1e-12, name);
+        for (activation, want) in cases {
+            let got = activation.forward(&x).to_vec::<f64>();
+            rappel_testkit::assert_close(&got, &want, 1e-12, &format!("{activation:?}"));
         }
     }
 
@@ -89,10 +67,11 @@ mod tests {
     fn gates_multiply_the_function() {
         let gate = Tensor::from_slice(&[-1.5_f64, 0.5], [2]);
         let up = Tensor::from_slice(&[3.0_f64, -7.0], [2]);
-        for name in Activation::NAMES {
-            let activation = Activation::by_name(name).unwrap();
+        use Activation::{Gelu, GeluTanh, Relu, Silu, Tanh};
+        for activation in [GeluTanh, Gelu, Relu, Silu, Tanh] {
             let [got, want] = [activation.gated(&gate, &up), activation.forward(&gate) * &up];
-            rappel_testkit::assert_close(&got.to_vec::<f64>(), &want.to_vec(), 1e-15, name);
+            let name = format!("{activation:?}");
+            rappel_testkit::assert_close(&got.to_vec::<f64>(), &want.to_vec(), 1e-15, &name);
         }
     }
 }

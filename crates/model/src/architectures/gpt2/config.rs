@@ -1,13 +1,13 @@
 //! GPT-2's options.
 
-use rappel_nn::{Activation, Values};
-use rappel_registry::{InvalidOption, Kind, Options, Range};
+use rappel_nn::Values;
+use rappel_registry::{InvalidOption, Options, Range};
 use rappel_tensor::{DType, Params};
 use serde_json::{Map, Value};
 
 use super::super::{Common, LARGEST, MOST_PARAMETERS, hugging_face};
 use super::Gpt2;
-use crate::{LanguageModel, ModelConfig};
+use crate::{ActivationName, LanguageModel, ModelConfig};
 
 /// GPT-2's sizes and options, under the names of Hugging Face's `GPT2Config`; by default GPT-2 124M as
 /// released, in single precision.
@@ -36,9 +36,9 @@ pub struct Gpt2Config {
     #[option(unset = super::VOCAB_SIZE, range = 1..=LARGEST)]
     pub vocab_size: usize,
     /// function inside a block's MLP
-    #[option(default = "gelu_new", kind = Kind::OneOf(Activation::NAMES))]
+    #[option(default = ActivationName::GeluNew)]
     #[option(aka("activation", "hidden_act"))]
-    pub activation_function: String,
+    pub activation_function: ActivationName,
     /// probability for the three `_pdrop` that are not given
     #[option(default = 0.1, range = 0.0..1.0)]
     pub dropout: f64,
