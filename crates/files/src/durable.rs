@@ -2,13 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
-
-/// How much is gathered before it is written.
-const BUFFER: usize = 1 << 20;
+use crate::stream::Stream;
 
 /// Writes a new file at `path`, for a folder that [`publish`] will sync and put in place.
 ///
@@ -20,7 +18,7 @@ pub fn create(
 ) -> Result<(), FileError> {
     let write = || {
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        write_to(file, write).map(drop)
+        write_to(path, file, write).map(drop)
     };
     write().map_err(FileError::new("write", path))
 }
@@ -41,7 +39,7 @@ pub fn replace(
         if let Ok(old) = fs::metadata(path) {
             file.set_permissions(old.permissions())?;
         }
-        write_to(file, write)?.sync_all()
+        write_to(&beside, file, write)?.sync_all()
     };
     let done = written()
         .map_err(FileError::new("write", path))
@@ -54,10 +52,14 @@ pub fn replace(
     done
 }
 
-fn write_to(file: File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<File> {
-    let mut out = BufWriter::with_capacity(BUFFER, file);
+fn write_to(
+    path: &Path,
+    file: File,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<File> {
+    let mut out = Stream::new(path, file);
     write(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)
+    out.finish()
 }
 
 /// The name beside `path` under which this process makes the file or folder before it takes its place.

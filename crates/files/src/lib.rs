@@ -11,6 +11,7 @@ mod destination;
 mod durable;
 mod error;
 mod lock;
+mod stream;
 
 pub use checksum::{hex, sha256_of_file};
 pub use destination::Destination;
