@@ -314,7 +314,7 @@ impl fmt::Debug for StreamedTensor<'_> {
 
 enum Values<'a> {
     There(Tensor),
-    Made(Box<dyn Fn(Range<usize>) -> Tensor + 'a>),
+    Made(Box<dyn Fn(Range<usize>) -> Tensor + Send + 'a>),
 }
 
 impl<'a> StreamedTensor<'a> {
@@ -323,7 +323,7 @@ impl<'a> StreamedTensor<'a> {
         name: impl Into<String>,
         shape: impl Into<Shape>,
         dtype: DType,
-        read: impl Fn(Range<usize>) -> Tensor + 'a,
+        read: impl Fn(Range<usize>) -> Tensor + Send + 'a,
     ) -> Self {
         let (name, shape) = (name.into(), shape.into());
         Self { name, shape, dtype, values: Values::Made(Box::new(read)) }

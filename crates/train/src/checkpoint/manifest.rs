@@ -17,43 +17,43 @@ const NAME: &str = "manifest.json";
 const PIECE: usize = 1 << 20;
 
 /// Sizes and checksums of a checkpoint's files.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
     files: BTreeMap<String, Sum>,
 }
 
+/// The size and the checksum of a file.
 #[derive(Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-struct Sum {
+pub(super) struct Sum {
     bytes: u64,
     sha256: String,
 }
 
 impl Manifest {
-    /// Writes a file of a folder, and its line: its checksum is computed on the way.
-    pub fn create(
-        &mut self,
-        folder: &Path,
-        name: &str,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), TrainError> {
-        let mut sum = None;
-        create(&folder.join(name), |out| {
-            let mut summing = Summing { out, hash: Sha256::new(), bytes: 0 };
-            write(&mut summing)?;
-            sum = Some(Sum { bytes: summing.bytes, sha256: hex(&summing.hash.finalize()) });
-            Ok(())
-        })?;
-        self.files.insert(name.to_owned(), sum.expect("the file was written"));
-        Ok(())
-    }
-
-    /// Writes the manifest itself.
-    pub fn write(&self, folder: &Path) -> Result<(), TrainError> {
-        let json = serde_json::to_vec_pretty(self).expect("JSON with texts for keys");
+    /// Writes the list of a folder's files.
+    pub fn write<const N: usize>(folder: &Path, files: [(&str, Sum); N]) -> Result<(), TrainError> {
+        let files = files.into_iter().map(|(name, sum)| (name.to_owned(), sum)).collect();
+        let json = serde_json::to_vec_pretty(&Self { files }).expect("JSON with texts for keys");
         Ok(create(&folder.join(NAME), |out| out.write_all(&json))?)
     }
+}
+
+/// Writes a file of a folder; its checksum is computed on the way.
+pub(super) fn create_summed(
+    folder: &Path,
+    name: &str,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Sum, TrainError> {
+    let mut sum = None;
+    create(&folder.join(name), |out| {
+        let mut summing = Summing { out, hash: Sha256::new(), bytes: 0 };
+        write(&mut summing)?;
+        sum = Some(Sum { bytes: summing.bytes, sha256: hex(&summing.hash.finalize()) });
+        Ok(())
+    })?;
+    Ok(sum.expect("the file was written"))
 }
 
 /// Passes on what is written, and sums it up.
