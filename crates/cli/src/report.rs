@@ -25,8 +25,16 @@ pub fn json(report: &Report, prepared: Duration, seconds: Duration) -> String {
     if let Some(step) = report.best_step {
         object["best_step"] = json!(step);
     }
-    if let Some(Baseline { name, loss }) = &report.baseline {
-        object[format!("{name}_loss")] = json!(loss);
+    for (metric, value) in &report.test {
+        object[format!("test_{}", metric.name)] = json!(value);
+    }
+    if let Some(protocol) = &report.protocol {
+        object["protocol"] = json!(protocol);
+    }
+    if let Some(Baseline { name, values }) = &report.baseline {
+        for (metric, value) in values {
+            object[format!("{name}_{}", metric.name)] = json!(value);
+        }
     }
     object.to_string()
 }
@@ -51,9 +59,17 @@ pub fn text(report: &Report, prepared: Duration, seconds: Duration) -> String {
     for (metric, value) in &report.validation {
         line(&format!("validation {}", metric.name), &format!("{value:.4}"), metric.unit);
     }
-    if let Some(Baseline { name, loss }) = &report.baseline {
+    for (metric, value) in &report.test {
+        line(&format!("test {}", metric.name), &format!("{value:.4}"), metric.unit);
+    }
+    for (name, metric, value) in report.baseline.iter().flat_map(Baseline::named) {
+        let unit = if metric.name == "loss" { unit } else { metric.unit };
         let about = format!("{unit}, on the same data");
-        line(&format!("{name} loss"), &format!("{loss:.4}"), about.trim_start_matches(", "));
+        let name = format!("{name} {}", metric.name);
+        line(&name, &format!("{value:.4}"), about.trim_start_matches(", "));
+    }
+    if let Some(protocol) = &report.protocol {
+        line("measured", protocol, "");
     }
     line("run", &one_line(&report.dir.display().to_string()), "");
     line("model", &one_line(&report.model.display().to_string()), "");
@@ -77,7 +93,9 @@ mod tests {
             train_loss: 1.25,
             best_step: Some(5),
             validation: vec![(loss, 1.5), (accuracy, 0.25)],
-            baseline: Some(Baseline { name: "trigram", loss: 2.0 }),
+            test: vec![],
+            protocol: None,
+            baseline: Some(Baseline::of_loss("trigram", 2.0)),
             sample: Some("fn main".into()),
         };
         let [prepared, seconds] = [1200, 2500].map(Duration::from_millis);

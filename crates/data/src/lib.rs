@@ -1,6 +1,6 @@
 #![forbid(unsafe_code)]
-//! Data for training: text with its sources and tokenizers, tables, images, and samples as pure functions of the
-//! seed and the step.
+//! Data for training: text with its sources and tokenizers, tables, images, interactions, and samples as pure
+//! functions of the seed and the step.
 //!
 //! The way of the text: a [`Source`] lists documents; [`Corpus::read`] orders them by the seed, caps
 //! and reads them; [`Corpus::split`] sets validation documents apart; a [`Tokenizer`] makes each side
@@ -37,6 +37,7 @@ mod counts;
 mod dataset;
 mod error;
 mod image;
+mod interactions;
 mod labelled_texts;
 mod mix;
 mod modular_arithmetic;
@@ -68,6 +69,11 @@ pub use error::DataError;
 pub use image::{
     Augmentation, AutoAugment, Image, ImageBatch, ImageConfig, ImageProcessing, ImageSet,
     Normalization, ReadImages, Resampling,
+};
+pub use interactions::{
+    AskedUser, Distribution, Histories, Ids, InteractionOptions, Interactions, Known,
+    NegativeSampler, OnDuplicate, Parts, RecommendationBatch, RecommendationConfig,
+    RecommendationData, Split, read_users,
 };
 pub use labelled_texts::{
     LabelledBatch, LabelledText, LabelledTexts, LabelledTextsConfig, labels_of, read_labelled_texts,

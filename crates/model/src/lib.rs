@@ -39,6 +39,7 @@ mod gguf_dialect;
 mod image_models;
 mod language_model;
 mod predictors;
+mod recommenders;
 mod rope;
 mod sampling;
 
@@ -74,6 +75,9 @@ pub use image_models::{
 };
 pub use language_model::{Documents, LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
+pub use recommenders::{
+    ItemVectors, RECOMMENDERS, Recommender, RecommenderConfig, Sizes, Users, recommender_dtype,
+};
 pub use rope::{RopeOptions, RopeParameters, RopeTable, RopeType};
 pub use sampling::{Sampling, SamplingError};
 /// The crate whose objects `config.json` is written from.

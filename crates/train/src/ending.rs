@@ -43,6 +43,11 @@ impl Run {
             best_step,
             train_loss: self.recent_loss(RECENT),
             validation: metrics.iter().copied().zip(values).collect(),
+            test: self
+                .task
+                .test()
+                .map_or(vec![], |values| metrics.iter().copied().zip(values).collect()),
+            protocol: self.task.protocol(),
             baseline,
             sample: self.task.sample(observer)?,
         };

@@ -117,6 +117,8 @@ impl Run {
         let validation =
             |(metric, value): &(Metric, f64)| (format!("validation_{}", metric.name), *value);
         metrics.extend(report.validation.iter().map(validation));
+        let test = |(metric, value): &(Metric, f64)| (format!("test_{}", metric.name), *value);
+        metrics.extend(report.test.iter().map(test));
         let metrics: Vec<_> = metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         self.emit(observer, &Event::Ended(&metrics))?;
         Ok(self.sinks.flush()?)

@@ -118,6 +118,14 @@ impl Task for Toy {
         let place = (&self.weight.tensor() * self.scale).first_non_finite()?;
         Some(format!("the product, at {place}"))
     }
+    fn test(&self) -> Option<Vec<f64>> {
+        None
+    }
+
+    fn protocol(&self) -> Option<String> {
+        None
+    }
+
     fn show(&self, _: &mut Show) -> Result<(), TrainError> {
         Ok(())
     }

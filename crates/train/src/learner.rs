@@ -46,18 +46,25 @@ pub struct Learner<O: Objective> {
     data: Arc<O::Data>,
     objective: O,
     held_out: Option<HeldOut<O::Data>>,
+    test: Option<HeldOut<O::Data>>,
 }
 
 impl<O: Objective> Learner<O> {
     /// A learner that trains on `data`.
     pub fn new(model: O::Model, data: impl Into<Arc<O::Data>>, objective: O) -> Self {
-        Self { model, data: data.into(), objective, held_out: None }
+        Self { model, data: data.into(), objective, held_out: None, test: None }
     }
 
     /// The same learner with data to validate on, if there is any.
     #[must_use]
     pub fn held_out(self, held_out: Option<HeldOut<O::Data>>) -> Self {
         Self { held_out, ..self }
+    }
+
+    /// The same learner with data to test on once, at the end of a run, if there is any.
+    #[must_use]
+    pub fn test(self, test: Option<HeldOut<O::Data>>) -> Self {
+        Self { test, ..self }
     }
 }
 
@@ -76,16 +83,19 @@ impl<O: Objective> Task for Learner<O> {
 
     fn fingerprint(&self) -> String {
         let held_out = self.held_out.as_ref().map(|held_out| held_out.data().fingerprint());
-        let all = [Some(self.data.fingerprint()), held_out, self.model.fingerprint()];
+        let test = self.test.as_ref().map(|test| test.data().fingerprint());
+        let all = [Some(self.data.fingerprint()), held_out, test, self.model.fingerprint()];
         all.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
     fn describe(&self) -> String {
         let held_out = self.held_out.as_ref().map_or(0, |held_out| held_out.data().size());
+        let test = self.test.as_ref().map(|test| format!(", {} to test", test.data().size()));
         let sizes = format!(
-            "{} {} to train on, {held_out} to validate",
+            "{} {} to train on, {held_out} to validate{}",
             self.data.size(),
-            self.data.unit()
+            self.data.unit(),
+            test.unwrap_or_default()
         );
         let mut details = self.data.details().into_iter();
         let first = [Some(sizes), details.next()].into_iter().flatten().collect::<Vec<_>>();
@@ -132,6 +142,14 @@ impl<O: Objective> Task for Learner<O> {
 
     fn validate(&self) -> Option<Vec<f64>> {
         Some(self.objective.evaluate(&self.model, self.held_out.as_ref()?))
+    }
+
+    fn test(&self) -> Option<Vec<f64>> {
+        Some(self.objective.evaluate(&self.model, self.test.as_ref()?))
+    }
+
+    fn protocol(&self) -> Option<String> {
+        self.objective.protocol(&self.model)
     }
 
     fn show(&self, show: &mut Show) -> Result<(), TrainError> {

@@ -60,16 +60,16 @@ pub use lr_find::{LrFind, LrFound, RangePoint, Trial, lr_find};
 pub use memory::{Needs, Shortage};
 pub use metrics::{Metric, Validation};
 pub use models::{
-    Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary, Equation, EvaluateOptions,
-    Evaluation, GeneratedText, GenerationConfig, ImageClassifier, Importance, Importances,
-    InitLora, KINDS, LanguageSummary, LoraOptions, Merged, ModelKind, Output, Permuting,
-    Predictions, Pretrained, Prompt, Scores, Speed, TabularModel, TensorGroup, TextClassifier,
-    TextOptions, TrainedModel, convert, load_adapted, load_language_model, load_model, merge,
-    model_folder,
+    Candidates, Catalogue, Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary,
+    Equation, EvaluateOptions, Evaluation, EvaluationOptions, GeneratedText, GenerationConfig,
+    ImageClassifier, Importance, Importances, InitLora, KINDS, LanguageSummary, LoraOptions,
+    Merged, ModelKind, Output, Permuting, PredictOptions, Predictions, Pretrained, Prompt,
+    RecommenderModel, Scores, Speed, TabularModel, TensorGroup, TextClassifier, TextOptions,
+    TrainedModel, convert, load_adapted, load_language_model, load_model, merge, model_folder,
 };
 pub use objectives::{
-    Answer, BatchOf, ImageClass, NextToken, Objective, Sample, Show, Supervised, TableTarget,
-    TextLabel,
+    Answer, BatchOf, ImageClass, NextToken, Objective, Recommended, RecommendedOptions, Sample,
+    Show, Supervised, TableTarget, TextLabel,
 };
 pub use observer::{Notes, Observer};
 pub use pass::Pass;

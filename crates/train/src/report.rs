@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::Metric;
+use crate::metrics::less;
 
 /// How a call of [`Run::train`](crate::Run::train) ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +35,10 @@ pub struct Report {
     /// What the model of the end came to on the validation data, the loss first; nothing without
     /// such data.
     pub validation: Vec<(Metric, f64)>,
+    /// The same on the test data, which nothing else looks at; nothing without such data.
+    pub test: Vec<(Metric, f64)>,
+    /// How the metrics were measured, where that is not plain from their names.
+    pub protocol: Option<String>,
     /// A simple model fitted to the training data, on the same validation data.
     pub baseline: Option<Baseline>,
     /// Something that the trained model made.
@@ -52,6 +57,18 @@ impl Report {
 pub struct Baseline {
     /// What it is, in a word.
     pub name: &'static str,
-    /// Its loss on the validation data.
-    pub loss: f64,
+    /// What it comes to on the validation data.
+    pub values: Vec<(Metric, f64)>,
+}
+
+impl Baseline {
+    /// A model of which only the loss is measured.
+    pub fn of_loss(name: &'static str, loss: f64) -> Self {
+        Self { name, values: vec![(less("loss"), loss)] }
+    }
+
+    /// Each value with the baseline's name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Metric, f64)> {
+        self.values.iter().map(|(metric, value)| (self.name, *metric, *value))
+    }
 }

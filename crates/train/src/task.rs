@@ -43,6 +43,10 @@ pub trait Task {
     fn validates(&self) -> bool;
     /// The values of the metrics; none without validation data.
     fn validate(&self) -> Option<Vec<f64>>;
+    /// The values of the metrics on the test data; none without such data.
+    fn test(&self) -> Option<Vec<f64>>;
+    /// How the metrics are measured, where that is not plain from their names.
+    fn protocol(&self) -> Option<String>;
     /// Shows pictures and curves of the validation data, if there is any.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::local_model;
 use crate::output::{in_model, print, say};
 
-/// Evaluate a model on a text, a table or images
+/// Evaluate a model on a text, a table, images or interactions
 ///
 /// Language models: nats per token, perplexity, tokens. The text is read in overlapping windows, each scored on
 /// the tokens that the one before did not cover; the first token is not predicted.
@@ -18,6 +18,9 @@ use crate::output::{in_model, print, say};
 /// the same for the labels of the texts of a .jsonl file or a table.
 ///
 /// Image models: accuracy, top 5, log-loss, F1 and AUC; how many images of each class are right.
+///
+/// Recommenders: NDCG, recall, hits, MRR, MAP and precision of the lists that the run measured, and coverage and Gini index of
+/// all lists, for the interactions of a file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel eval --model runs/quickstart-1/model --file src/main.rs --json
@@ -29,7 +32,7 @@ pub struct Args {
     /// An adapter on the model, in peft's format: a run with model.lora, or a folder with adapter_config.json
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
-    /// The text, the table (.csv, .tsv or .parquet; of a classifier of texts also .jsonl), or the images: a folder with a folder for each class, a .csv of `path` and `label`, or an idx file
+    /// The text, the table (.csv, .tsv or .parquet; of a classifier of texts also .jsonl), the interactions, or the images: a folder with a folder for each class, a .csv of `path` and `label`, or an idx file
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
     /// Tokens of a window. Default: the model's positions

@@ -6,7 +6,7 @@ const SECONDS: f64 = 86_400.0;
 
 /// ISO 8601: `2024-05-01`, with a time `T12:30`, `12:30:59.25` after `T` or a space, and `Z` or an
 /// offset such as `+02:00`; or a time alone, a fraction of a day.
-pub(super) fn iso(cell: &str) -> Option<f64> {
+pub(crate) fn iso(cell: &str) -> Option<f64> {
     let bytes = cell.as_bytes();
     if bytes.get(2) == Some(&b':') {
         return time(cell);

@@ -30,6 +30,7 @@ pub use section::{Decimal, TableConfig};
 pub use target::{Target, TargetKind, Wanted};
 
 use column::Holds;
+pub(crate) use date::iso as iso_date;
 use lines::Lines;
 
 /// A file of named columns, all of it in memory.
@@ -61,6 +62,10 @@ const READERS: &[(&str, Reader)] = &[
     ("csv", |path, reading| csv::read(path, b',', reading)),
     ("tsv", |path, reading| csv::read(path, b'\t', reading)),
     ("parquet", parquet::read),
+    // RecBole's.
+    ("inter", |path, reading| csv::read(path, b'\t', reading)),
+    ("user", |path, reading| csv::read(path, b'\t', reading)),
+    ("item", |path, reading| csv::read(path, b'\t', reading)),
 ];
 
 impl Table {

@@ -11,7 +11,7 @@ use rappel_tensor::{DType, Params, Tensor, concat, no_grad};
 use serde_json::{Map, Value};
 
 use super::table::{classification, likeliest, metrics_of, values};
-use super::{EvaluateOptions, ModelKind, Predictions, Scores, TrainedModel, sound};
+use super::{EvaluateOptions, ModelKind, PredictOptions, Predictions, Scores, TrainedModel, sound};
 use crate::metrics::{less, more, nats};
 use crate::{Metric, Model, TrainError};
 
@@ -184,14 +184,10 @@ impl TrainedModel for ImageClassifier {
         Ok(Scores { values, unit: "images", count: labels.len(), notes })
     }
 
-    fn predict_on(
-        &self,
-        file: &Path,
-        ids: &[String],
-        text_field: Option<&str>,
-    ) -> Result<Predictions, TrainError> {
-        if !ids.is_empty() || text_field.is_some() {
-            let advice = "images have no columns; leave out --id and --text-field".to_owned();
+    fn predict_on(&self, file: &Path, options: &PredictOptions) -> Result<Predictions, TrainError> {
+        if *options != PredictOptions::default() {
+            let advice =
+                "images have no columns; leave out --id, --text-field and --top-k".to_owned();
             return Err(TrainError::Kind { is: self.kind(), advice });
         }
         let (images, names) = self.processing.read(file)?;

@@ -15,6 +15,7 @@ mod generation_config;
 mod gguf;
 mod image;
 mod kept;
+mod recommender;
 mod section;
 mod sound;
 mod table;
@@ -39,6 +40,8 @@ pub use encoder_summary::EncoderSummary;
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
 pub use image::ImageClassifier;
+pub use recommender::{Candidates, Catalogue, EvaluationOptions, RecommenderModel};
+pub(crate) use recommender::{beside_zero, products};
 pub(crate) use section::MODELS;
 pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
 #[cfg(test)]
@@ -59,16 +62,14 @@ pub trait TrainedModel {
     /// A file that it cannot read; options that it does not have.
     fn evaluate_on(&self, file: &Path, options: &EvaluateOptions) -> Result<Scores, TrainError>;
 
-    /// What it predicts for each row of a table or each record with a text, after the columns `ids` of the same rows. The
-    /// column `text_field` holds the text, of a model that reads texts; unset: `text`.
+    /// What it predicts for each row of a table or each record with a text, or which items for each user of a file.
     ///
     /// # Errors
     /// A column that is missing, cells that cannot be read; a model that predicts nothing of rows.
     fn predict_on(
         &self,
         _file: &Path,
-        _ids: &[String],
-        _text_field: Option<&str>,
+        _options: &PredictOptions,
     ) -> Result<Predictions, TrainError> {
         Err(self
             .cannot("predict the rows of a table", "a model of tables or a classifier of texts"))
@@ -101,6 +102,17 @@ pub struct EvaluateOptions {
     pub label_field: Option<String>,
 }
 
+/// How a model predicts; what it has no use for must not be given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PredictOptions {
+    /// Columns of the file that come before the predictions.
+    pub ids: Vec<String>,
+    /// The column that holds the text, of a model that reads texts. Unset: `text`.
+    pub text_field: Option<String>,
+    /// How many items a recommender tells each user. Unset: 10.
+    pub top_k: Option<usize>,
+}
+
 /// The metrics of a model on some data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
@@ -127,8 +139,14 @@ pub struct ModelKind {
 
 /// Every kind of model; the first one that recognises a folder reads it, and the last takes any, so that
 /// its error says what is missing.
-pub static KINDS: &[ModelKind] =
-    &[table::KIND, image::KIND, text_classifier::KIND, encoder::KIND, text::KIND];
+pub static KINDS: &[ModelKind] = &[
+    table::KIND,
+    recommender::KIND,
+    image::KIND,
+    text_classifier::KIND,
+    encoder::KIND,
+    text::KIND,
+];
 
 /// Reads the model of a folder, or of the run there.
 ///

@@ -11,7 +11,7 @@ use super::embedder::max_length;
 use super::kept::KeptFile;
 use super::table::{classification, likeliest, metrics_of, values};
 use super::text::tokenizer;
-use super::{EvaluateOptions, ModelKind, Predictions, Scores, TrainedModel, sound};
+use super::{EvaluateOptions, ModelKind, PredictOptions, Predictions, Scores, TrainedModel, sound};
 use crate::checkpoint::sha256;
 use crate::{Metric, Model, TrainError};
 
@@ -173,13 +173,13 @@ impl TrainedModel for TextClassifier {
         Ok(Scores { values, unit: "texts", count: texts.len(), notes: Vec::new() })
     }
 
-    fn predict_on(
-        &self,
-        file: &Path,
-        ids: &[String],
-        text_field: Option<&str>,
-    ) -> Result<Predictions, TrainError> {
-        let texts = read_labelled_texts(file, text_field.unwrap_or("text"), None)?;
+    fn predict_on(&self, file: &Path, options: &PredictOptions) -> Result<Predictions, TrainError> {
+        let PredictOptions { ids, text_field, top_k } = options;
+        if top_k.is_some() {
+            let advice = "leave out --top-k".to_owned();
+            return Err(TrainError::Kind { is: self.kind(), advice });
+        }
+        let texts = read_labelled_texts(file, text_field.as_deref().unwrap_or("text"), None)?;
         let told = self.tell(&texts)?;
         let passed = ids.iter().map(|name| read_labelled_texts(file, name, None));
         let passed = passed.collect::<Result<Vec<_>, _>>()?;

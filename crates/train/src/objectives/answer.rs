@@ -95,7 +95,7 @@ impl Objective for Answer {
         _: &HeldOut<ModularArithmetic>,
         _: &mut dyn Observer,
     ) -> Result<Option<Baseline>, TrainError> {
-        Ok(Some(Baseline { name: "chance", loss: (data.modulus() as f64).ln() }))
+        Ok(Some(Baseline::of_loss("chance", (data.modulus() as f64).ln())))
     }
 
     fn sample(

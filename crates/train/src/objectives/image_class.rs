@@ -172,6 +172,6 @@ impl Objective for ImageClass {
         let surprise =
             |label: &usize| -(counts[*label] as f64 / data.len() as f64).max(f64::EPSILON).ln();
         let loss = labels.iter().map(surprise).sum::<f64>() / labels.len() as f64;
-        Ok(Some(Baseline { name: "frequencies", loss }))
+        Ok(Some(Baseline::of_loss("frequencies", loss)))
     }
 }

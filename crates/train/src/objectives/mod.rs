@@ -5,6 +5,7 @@
 mod answer;
 mod image_class;
 mod next_token;
+mod recommended;
 mod supervised;
 mod target;
 mod target_loss;
@@ -22,6 +23,7 @@ use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
 pub use answer::Answer;
 pub use image_class::ImageClass;
 pub use next_token::{NextToken, Sample};
+pub use recommended::{Recommended, RecommendedOptions};
 pub use supervised::Supervised;
 pub use target::TableTarget;
 pub(crate) use target_loss::{ClassificationLoss, RegressionLoss};
@@ -63,6 +65,11 @@ pub trait Objective: Sized {
         let pass = Pass::evaluation();
         let loss = |batch| self.loss(model, &batch, weight, &pass).item();
         vec![no_grad(|| held_out.batches().map(loss).sum())]
+    }
+
+    /// How the metrics are measured, where that is not plain from their names: it is in the report. Unset: nothing.
+    fn protocol(&self, _model: &Self::Model) -> Option<String> {
+        None
     }
 
     /// Pictures and curves of held-out data beside the metrics, as [`Event::Image`] and [`Event::PrCurves`]: asked

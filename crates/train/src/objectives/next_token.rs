@@ -101,7 +101,7 @@ impl Objective for NextToken {
         let targets = held_out.data().targets(held_out.samples().len());
         let (train, validation) = (data.stream(), held_out.data().stream());
         let trigram = byte_trigram(model.tokenizer(), train, validation, targets)?;
-        Ok(Some(Baseline { name: "trigram", loss: trigram.nats_per_token() }))
+        Ok(Some(Baseline::of_loss("trigram", trigram.nats_per_token())))
     }
 
     fn sample(

@@ -145,7 +145,7 @@ impl Objective for TableTarget {
         let outputs = Tensor::from_slice(&row, [1, row.len()]);
         let outputs = outputs.broadcast_to([rows, row.len()]).contiguous();
         let targets = &held_out.data().targets()[held_out.samples()];
-        Ok(Some(Baseline { name, loss: self.mean(&outputs, targets) }))
+        Ok(Some(Baseline::of_loss(name, self.mean(&outputs, targets))))
     }
 }
 

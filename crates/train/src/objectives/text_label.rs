@@ -94,6 +94,6 @@ impl Objective for TextLabel {
         let labels = &held_out.data().labels()[held_out.samples()];
         let surprise = |label: &f64| -shares[*label as usize].ln();
         let loss = labels.iter().map(surprise).sum::<f64>() / labels.len() as f64;
-        Ok(Some(Baseline { name: "frequencies", loss }))
+        Ok(Some(Baseline::of_loss("frequencies", loss)))
     }
 }

@@ -4,6 +4,7 @@ mod classification;
 mod image_classification;
 mod language_model;
 mod modular_arithmetic;
+mod recommendation;
 mod regression;
 mod sequence_classification;
 pub(crate) mod sft;
@@ -70,6 +71,7 @@ pub static TASKS: Registry<Prepare> = Registry {
         modular_arithmetic::ENTRY,
         sequence_classification::ENTRY,
         image_classification::ENTRY,
+        recommendation::ENTRY,
     ],
     more: no_more,
 };

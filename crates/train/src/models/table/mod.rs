@@ -17,7 +17,7 @@ use rappel_registry::Options;
 use rappel_tensor::{DType, Params, Tensor, TensorFile, concat, no_grad, write_tensors_to};
 use serde_json::{Map, Value};
 
-use super::{EvaluateOptions, ModelKind, Scores, TrainedModel, sound};
+use super::{EvaluateOptions, ModelKind, PredictOptions, Scores, TrainedModel, sound};
 use crate::{Metric, Model, TrainError};
 
 pub use coefficients::Equation;
@@ -314,16 +314,12 @@ impl TrainedModel for TabularModel {
         self.evaluate(&self.read(file, true)?)
     }
 
-    fn predict_on(
-        &self,
-        file: &Path,
-        ids: &[String],
-        text_field: Option<&str>,
-    ) -> Result<Predictions, TrainError> {
-        if text_field.is_some() {
-            let advice = "leave out --text-field".to_owned();
+    fn predict_on(&self, file: &Path, options: &PredictOptions) -> Result<Predictions, TrainError> {
+        if options.text_field.is_some() || options.top_k.is_some() {
+            let advice = "leave out --text-field and --top-k".to_owned();
             return Err(TrainError::Kind { is: self.kind(), advice });
         }
+        let ids = &options.ids;
         let table = self.read(file, false)?;
         if ids.is_empty() {
             return self.predict(&table, &[]);

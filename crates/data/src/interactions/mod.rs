@@ -1,0 +1,20 @@
+//! Interactions of users with items: from files to samples of who took what.
+
+mod columns;
+mod histories;
+mod ids;
+mod read;
+mod recommendation;
+mod sampling;
+mod section;
+mod split;
+mod users;
+
+pub use histories::Histories;
+pub use ids::Ids;
+pub use read::{Interactions, Known};
+pub use recommendation::{RecommendationBatch, RecommendationData};
+pub use sampling::{Distribution, NegativeSampler};
+pub use section::{InteractionOptions, OnDuplicate, RecommendationConfig};
+pub use split::{Parts, Split};
+pub use users::{AskedUser, read_users};
