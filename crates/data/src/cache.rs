@@ -4,17 +4,23 @@
 //! library. It holds `entry.json`, `tokens.bin` (ids of the training, then of the validation documents, little-endian,
 //! as wide as the vocabulary needs), `starts.bin` (where documents begin, 64 bits each), and the `tokenizer.json` of a
 //! tokenizer that was trained on them.
+//!
+//! `seen` has a file for each list of files that was read, named by what the system tells of them, with the name of the
+//! entry of their tokens: files that did not change are not read again.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rappel_files::{FileError, create, fresh_folder, hex, partial, publish, remove};
+use rappel_files::{
+    FileError, create, fresh_folder, hex, make_folder, parent, partial, publish, remove, replace,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::stamp::Stamp;
 use crate::text::{Encoded, Encoder};
 use crate::{Corpus, DataError, TokenStream, Tokenizer};
 
@@ -31,6 +37,7 @@ const ENTRY: &str = "entry.json";
 const TOKENS: &str = "tokens.bin";
 const STARTS: &str = "starts.bin";
 const TOKENIZER: &str = "tokenizer.json";
+const SEEN: &str = "seen";
 
 /// A folder of encoded texts.
 ///
@@ -125,30 +132,66 @@ impl TokenCache {
         remove(&self.folder)
     }
 
+    /// As [`encoded`](Self::encoded), of what `sides` makes of files by `settings`: they are not read where the
+    /// system tells that nothing of them changed since they were.
+    pub(crate) fn encoded_files(
+        &self,
+        encoder: &Encoder,
+        stamp: &Stamp,
+        settings: &str,
+        sides: impl FnOnce() -> Result<[Corpus; 2], DataError>,
+    ) -> Result<Encoded, DataError> {
+        let mut settings = settings.as_bytes().to_vec();
+        settings.extend(of_encoder(encoder).finalize());
+        let seen = self.folder.join(SEEN).join(stamp.key(&settings));
+        if let Ok(key) = fs::read_to_string(&seen)
+            && let Some(known) = read(&self.folder.join(key), encoder)
+        {
+            return Ok(known);
+        }
+        let (encoded, key) = self.encoded_and_key(encoder, &sides()?)?;
+        if let Some(key) = key.filter(|_| stamp.is_settled()) {
+            // Not worth an error: the next run reads the files.
+            let _ = make_folder(parent(&seen))
+                .and_then(|()| replace(&seen, |out| out.write_all(key.as_bytes())));
+        }
+        Ok(encoded)
+    }
+
     /// The documents encoded: read from the cache if it has them, else made, and kept.
     pub(crate) fn encoded(
         &self,
         encoder: &Encoder,
         sides: &[Corpus; 2],
     ) -> Result<Encoded, DataError> {
+        Ok(self.encoded_and_key(encoder, sides)?.0)
+    }
+
+    /// The same, and the name of the entry; none for a text that leaves none.
+    fn encoded_and_key(
+        &self,
+        encoder: &Encoder,
+        sides: &[Corpus; 2],
+    ) -> Result<(Encoded, Option<String>), DataError> {
         if sides.iter().map(Corpus::text_bytes).sum::<u64>() < LEAST_BYTES {
-            return encoder.encode(sides);
+            return Ok((encoder.encode(sides)?, None));
         }
-        let path = self.folder.join(key(encoder, sides));
+        let key = key(encoder, sides);
+        let path = self.folder.join(&key);
         if let Some(known) = read(&path, encoder) {
-            return Ok(known);
+            return Ok((known, Some(key)));
         }
         let encoded = encoder.encode(sides)?;
         // Where there is no room for it, the run does without.
         if write(&path, &encoded, encoder).is_err() {
             let _ = remove(&partial(&path));
         }
-        Ok(encoded)
+        Ok((encoded, Some(key)))
     }
 }
 
-/// What the tokens depend on.
-fn key(encoder: &Encoder, sides: &[Corpus; 2]) -> String {
+/// What the tokens depend on beside the text.
+fn of_encoder(encoder: &Encoder) -> Sha256 {
     let mut hash = Sha256::new();
     hash.update(FORMAT);
     match encoder {
@@ -162,6 +205,12 @@ fn key(encoder: &Encoder, sides: &[Corpus; 2]) -> String {
             hash.update(format!("{vocab_size} {sample_bytes}"));
         }
     }
+    hash
+}
+
+/// What the tokens depend on.
+fn key(encoder: &Encoder, sides: &[Corpus; 2]) -> String {
+    let mut hash = of_encoder(encoder);
     for side in sides {
         let pieces: Vec<&[u8]> =
             side.documents.iter().flat_map(|document| document.bytes.chunks(PIECE)).collect();
@@ -189,7 +238,7 @@ fn read(path: &Path, encoder: &Encoder) -> Option<Encoded> {
     let [ids, starts] = [TOKENS, STARTS].map(|name| fs::read(path.join(name)));
     let (ids, starts) = (ids.ok()?, starts.ok()?);
     let (mut ids, mut starts) = (&ids[..], &starts[..]);
-    let mut streams = Vec::new();
+    let (mut streams, mut fingerprints) = (Vec::new(), Vec::new());
     for side in &header.sides {
         let mut stream = TokenStream::empty(header.vocab_size);
         stream.tokens.extend_le(ids.split_off(..stream.tokens.width().checked_mul(side.tokens)?)?);
@@ -200,6 +249,7 @@ fn read(path: &Path, encoder: &Encoder) -> Option<Encoded> {
         if stream.fingerprint() != side.fingerprint {
             return None;
         }
+        fingerprints.push(side.fingerprint);
         streams.push(stream);
     }
     // When it was used last; not worth an error.
@@ -207,10 +257,12 @@ fn read(path: &Path, encoder: &Encoder) -> Option<Encoded> {
         .append(true)
         .open(path.join(ENTRY))
         .and_then(|file| file.set_modified(SystemTime::now()));
-    Some((tokenizer, streams.try_into().ok()?))
+    let (streams, fingerprints) = (streams.try_into().ok()?, fingerprints.try_into().ok()?);
+    Some(Encoded { tokenizer, streams, fingerprints })
 }
 
-fn write(path: &Path, (tokenizer, streams): &Encoded, encoder: &Encoder) -> Result<(), FileError> {
+fn write(path: &Path, encoded: &Encoded, encoder: &Encoder) -> Result<(), FileError> {
+    let Encoded { tokenizer, streams, fingerprints } = encoded;
     let beside = partial(path);
     fresh_folder(&beside)?;
     create(&beside.join(TOKENS), |out| {
@@ -223,11 +275,11 @@ fn write(path: &Path, (tokenizer, streams): &Encoded, encoder: &Encoder) -> Resu
     if matches!(encoder, Encoder::Bpe { .. }) {
         create(&beside.join(TOKENIZER), |out| out.write_all(tokenizer.json().as_bytes()))?;
     }
-    let sides = streams.each_ref().map(|stream| Side {
-        tokens: stream.len(),
-        documents: stream.document_starts.len(),
-        text_bytes: stream.text_bytes,
-        fingerprint: stream.fingerprint(),
+    let sides = [0, 1].map(|side: usize| Side {
+        tokens: streams[side].len(),
+        documents: streams[side].document_starts.len(),
+        text_bytes: streams[side].text_bytes,
+        fingerprint: fingerprints[side],
     });
     let vocab_size = tokenizer.vocab_size();
     let header = Header { tokenizer: tokenizer.name().to_owned(), vocab_size, sides };
@@ -274,14 +326,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = TokenCache::new(folder.path().join("tokens"));
         let sides = corpora("Over the hills and far away. ");
-        let (made, streams) = cache.encoded(&bpe(), &sides).unwrap();
-        let (kept, again) = read(&cache.folder().join(key(&bpe(), &sides)), &bpe()).unwrap();
-        assert_eq!((made.json(), &streams), (kept.json(), &again));
+        let Encoded { tokenizer: made, streams, fingerprints } =
+            cache.encoded(&bpe(), &sides).unwrap();
+        let again = read(&cache.folder().join(key(&bpe(), &sides)), &bpe()).unwrap();
+        let kept = again.tokenizer;
+        assert_eq!((made.json(), &streams), (kept.json(), &again.streams));
+        assert_eq!(
+            (fingerprints, again.fingerprints),
+            (streams.each_ref().map(TokenStream::fingerprint), fingerprints)
+        );
         assert_eq!(kept.end_of_document(), made.end_of_document());
 
         // The same tokenizer, given: another entry, of the same tokens.
         let given = Encoder::Given(made);
-        assert_eq!(cache.encoded(&given, &sides).unwrap().1, streams);
+        assert_eq!(cache.encoded(&given, &sides).unwrap().streams, streams);
         let entries = cache.entries().unwrap();
         assert_eq!(entries.len(), 2);
         let tokens = streams.iter().map(TokenStream::len).sum::<usize>() as u64;
@@ -319,7 +377,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = TokenCache::new(folder.path());
         let sides = corpora("The rain in Spain. ");
-        let (_, streams) = cache.encoded(&bpe(), &sides).unwrap();
+        let streams = cache.encoded(&bpe(), &sides).unwrap().streams;
         let path = folder.path().join(key(&bpe(), &sides));
         for name in [TOKENS, STARTS, ENTRY, TOKENIZER] {
             let whole = fs::read(path.join(name)).unwrap();
@@ -328,7 +386,7 @@ mod tests {
             {
                 fs::write(path.join(name), damaged).unwrap();
                 assert!(read(&path, &bpe()).is_none(), "{name}");
-                assert_eq!(cache.encoded(&bpe(), &sides).unwrap().1, streams);
+                assert_eq!(cache.encoded(&bpe(), &sides).unwrap().streams, streams);
                 assert_eq!(fs::read(path.join(name)).unwrap(), whole, "{name}");
             }
         }
@@ -341,6 +399,43 @@ mod tests {
         fs::write(&file, "").unwrap();
         let sides = corpora("Row, row, row your boat. ");
         let cache = TokenCache::new(file.join("tokens"));
-        assert_eq!(cache.encoded(&bpe(), &sides).unwrap().1, bpe().encode(&sides).unwrap().1);
+        let made = cache.encoded(&bpe(), &sides).unwrap().streams;
+        assert_eq!(made, bpe().encode(&sides).unwrap().streams);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_did_not_change_are_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text");
+        let cache = TokenCache::new(folder.path().join("tokens"));
+        let old = SystemTime::now() - std::time::Duration::from_secs(60);
+        let file = crate::sources::DocumentRef { name: "text".to_owned(), path: path.clone() };
+        let encoded = |text: &str, settings: &str, reads: bool| {
+            let stamp = Stamp::of(std::slice::from_ref(&file)).unwrap();
+            let read = || {
+                assert!(reads, "the text is read");
+                Ok(corpora(text))
+            };
+            cache.encoded_files(&bpe(), &stamp, settings, read).unwrap().streams
+        };
+        let change = |text: &str| {
+            fs::write(&path, text).unwrap();
+            File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
+        };
+        let [this, that] = ["Three blind mice. ", "See how they run. "];
+        change(this);
+        let first = encoded(this, "", true);
+        assert_eq!(encoded(this, "", false), first);
+        encoded(this, "another seed", true);
+        change(that);
+        let second = encoded(that, "", true);
+        assert_ne!(second, first);
+        assert_eq!(encoded(that, "", false), second);
+        assert_eq!(cache.entries().unwrap().len(), 2);
+        // Just written: it may change again without a sign.
+        fs::write(&path, this).unwrap();
+        assert_eq!(encoded(this, "", true), first);
+        assert_eq!(encoded(this, "", true), first);
     }
 }

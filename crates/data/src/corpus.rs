@@ -33,7 +33,16 @@ impl Corpus {
     /// # Errors
     /// The source's, and [`DataError::EmptyCorpus`].
     pub fn read(source: &dyn Source, seed: u64, max_bytes: Option<u64>) -> Result<Self, DataError> {
-        let mut listed = source.list()?;
+        Self::read_listed(source, source.list()?, seed, max_bytes)
+    }
+
+    /// As [`read`](Self::read), of files that the source listed.
+    pub(crate) fn read_listed(
+        source: &dyn Source,
+        mut listed: Vec<DocumentRef>,
+        seed: u64,
+        max_bytes: Option<u64>,
+    ) -> Result<Self, DataError> {
         let found = listed.len();
         listed.sort_by_cached_key(|document| place(seed, &document.name));
         let mut left = max_bytes.unwrap_or(u64::MAX);

@@ -47,6 +47,7 @@ mod place;
 mod records;
 mod sft;
 pub mod sources;
+mod stamp;
 mod stream;
 mod table;
 mod text;

@@ -119,7 +119,9 @@ impl Tokens {
 
     /// Writes the bytes that [`extend_le`](Self::extend_le) reads.
     pub(crate) fn write_le(&self, out: &mut dyn Write) -> io::Result<()> {
-        either!(self, ids => ids.iter().try_for_each(|id| out.write_all(&id.to_le_bytes())))
+        either!(self, ids => ids.chunks(1 << 16).try_for_each(|ids| {
+            out.write_all(&ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>())
+        }))
     }
 
     /// Appends a range of the ids to `out`, as the integers a model reads.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::TokenCache;
 use crate::config::{DataConfig, TokenizerChoice};
 use crate::corpus::Corpus;
+use crate::stamp::Stamp;
 use crate::{DataError, TextSamples, TokenStream, Tokenizer};
 
 /// The data of a run: what the config, the corpus and the seed determine, and nothing else.
@@ -16,6 +17,8 @@ pub struct Text {
     pub train: Arc<TokenStream>,
     /// The validation documents; empty with `validation_fraction = 0`.
     pub validation: Arc<TokenStream>,
+    /// Of both.
+    fingerprints: [u64; 2],
     sequence_length: usize,
     document_attention: bool,
 }
@@ -38,21 +41,34 @@ impl Text {
         seed: u64,
         tokenizer: Option<Tokenizer>,
     ) -> Result<Self, DataError> {
-        let corpus = Corpus::read(config.source.as_ref(), seed, config.max_bytes)?;
-        let sides = corpus.split(config.validation_fraction).into();
+        let files = config.source.list()?;
         let encoder = match tokenizer {
             Some(tokenizer) => Encoder::Given(tokenizer),
             None => Encoder::of(config.tokenizer.as_ref())?,
         };
         let cache = config.cache.then(TokenCache::of_user).flatten();
-        let (tokenizer, [train, validation]) = match cache {
-            Some(cache) if encoder.takes_time() => cache.encoded(&encoder, &sides)?,
-            _ => encoder.encode(&sides)?,
+        let cache = cache.filter(|_| encoder.takes_time());
+        let stamp = cache.as_ref().and_then(|_| Stamp::of(&files));
+        let sides = || -> Result<[Corpus; 2], DataError> {
+            let corpus =
+                Corpus::read_listed(config.source.as_ref(), files, seed, config.max_bytes)?;
+            Ok(corpus.split(config.validation_fraction).into())
         };
+        let encoded = match (cache, stamp) {
+            (Some(cache), Some(stamp)) => {
+                let DataConfig { source, max_bytes, validation_fraction, .. } = config;
+                let settings = format!("{source:?} {seed} {max_bytes:?} {validation_fraction}");
+                cache.encoded_files(&encoder, &stamp, &settings, sides)?
+            }
+            (Some(cache), None) => cache.encoded(&encoder, &sides()?)?,
+            (None, _) => encoder.encode(&sides()?)?,
+        };
+        let Encoded { tokenizer, streams: [train, validation], fingerprints } = encoded;
         Ok(Self {
             tokenizer,
             train: Arc::new(train),
             validation: Arc::new(validation),
+            fingerprints,
             sequence_length: config.sequence_length,
             document_attention: config.document_attention,
         })
@@ -64,7 +80,7 @@ impl Text {
     /// As [`TextSamples::new`].
     pub fn training(&self) -> Result<TextSamples, DataError> {
         let details = vec![format!("{} in the vocabulary", self.tokenizer.vocab_size())];
-        Ok(self.samples("training", &self.train)?.with_details(details))
+        Ok(self.samples("training", &self.train, self.fingerprints[0])?.with_details(details))
     }
 
     /// The samples to validate on; none with `validation_fraction = 0`.
@@ -72,7 +88,7 @@ impl Text {
     /// # Errors
     /// As [`TextSamples::new`].
     pub fn held_out(&self) -> Result<Option<TextSamples>, DataError> {
-        let samples = || self.samples("validation", &self.validation);
+        let samples = || self.samples("validation", &self.validation, self.fingerprints[1]);
         (!self.validation.is_empty()).then(samples).transpose()
     }
 
@@ -80,9 +96,10 @@ impl Text {
         &self,
         split: &'static str,
         stream: &Arc<TokenStream>,
+        fingerprint: u64,
     ) -> Result<TextSamples, DataError> {
         let samples = TextSamples::new(split, Arc::clone(stream), self.sequence_length)?;
-        Ok(samples.with_segments(self.document_attention))
+        Ok(samples.with_segments(self.document_attention).with_fingerprint(fingerprint))
     }
 }
 
@@ -97,8 +114,15 @@ pub(crate) enum Encoder {
     },
 }
 
-/// Training and validation documents, and the tokenizer that encoded them.
-pub(crate) type Encoded = (Tokenizer, [TokenStream; 2]);
+/// Documents as tokens.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub tokenizer: Tokenizer,
+    /// The training and the validation documents.
+    pub streams: [TokenStream; 2],
+    /// Of both streams.
+    pub fingerprints: [u64; 2],
+}
 
 impl Encoder {
     fn of(choice: Option<&TokenizerChoice>) -> Result<Self, DataError> {
@@ -126,6 +150,8 @@ impl Encoder {
             }
         };
         let [train, validation] = sides.each_ref().map(|side| tokenizer.encode_corpus(side));
-        Ok((tokenizer, [train?, validation?]))
+        let streams = [train?, validation?];
+        let fingerprints = streams.each_ref().map(TokenStream::fingerprint);
+        Ok(Encoded { tokenizer, streams, fingerprints })
     }
 }

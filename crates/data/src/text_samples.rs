@@ -65,6 +65,8 @@ pub struct TextSamples {
     sequence_length: usize,
     segments: bool,
     details: Vec<String>,
+    /// Of the stream, where it is known already.
+    fingerprint: Option<u64>,
 }
 
 impl TextSamples {
@@ -84,7 +86,13 @@ impl TextSamples {
         if tokens.saturating_sub(1) < sequence_length {
             return Err(DataError::TooShort { split, tokens, sequence_length });
         }
-        Ok(Self { stream, sequence_length, segments: false, details: Vec::new() })
+        Ok(Self {
+            stream,
+            sequence_length,
+            segments: false,
+            details: Vec::new(),
+            fingerprint: None,
+        })
     }
 
     /// Whether batches have [`segment_ids`](Batch::segment_ids).
@@ -97,6 +105,12 @@ impl TextSamples {
     #[must_use]
     pub fn with_details(self, details: Vec<String>) -> Self {
         Self { details, ..self }
+    }
+
+    /// The stream's fingerprint, which is computed from all of it.
+    #[must_use]
+    pub(crate) fn with_fingerprint(self, fingerprint: u64) -> Self {
+        Self { fingerprint: Some(fingerprint), ..self }
     }
 
     /// The number of tokens that a sample reads.
@@ -169,7 +183,7 @@ impl Dataset for TextSamples {
     }
 
     fn fingerprint(&self) -> String {
-        format!("{:016x}", self.stream.fingerprint())
+        format!("{:016x}", self.fingerprint.unwrap_or_else(|| self.stream.fingerprint()))
     }
 
     fn details(&self) -> Vec<String> {
