@@ -14,7 +14,7 @@ pub(crate) fn adapted_linear(
     forward: &Forward,
 ) -> Tensor {
     let Some(adapted) = weight.adapted() else {
-        return linear(x, &weight.tensor(), bias, layout);
+        return weight.weight().linear(x, bias, layout);
     };
     let Adapted { form, weight: constant, a, b, magnitude } = &adapted;
     let dropped = (forward.train && form.dropout > 0.0).then(|| {
@@ -26,15 +26,15 @@ pub(crate) fn adapted_linear(
     let low = linear(input, &down, None, WeightLayout::OutIn);
     let product = linear(&low, &up, None, WeightLayout::OutIn) * form.scale;
     let Some(magnitude) = magnitude else {
-        return linear(x, constant, bias, layout) + product;
+        return constant.linear(x, bias, layout) + product;
     };
-    let norms = no_grad(|| form.norms(constant, a, b));
+    let norms = no_grad(|| form.norms(&constant.tensor(), a, b));
     let factors = (magnitude / &norms).to_dtype(x.dtype());
     // The input of the rows' change of size is dropped, too.
     let Some(dropped) = dropped else {
-        let sum = (linear(x, constant, None, layout) + product) * factors;
+        let sum = (constant.linear(x, None, layout) + product) * factors;
         return bias.map_or_else(|| sum.clone(), |bias| &sum + bias);
     };
-    let changed = linear(&dropped, constant, None, layout) * (&factors - 1.0);
-    linear(x, constant, bias, layout) + changed + product * factors
+    let changed = constant.linear(&dropped, None, layout) * (&factors - 1.0);
+    constant.linear(x, bias, layout) + changed + product * factors
 }

@@ -1,31 +1,31 @@
 //! The last layer of a language model.
 
-use rappel_tensor::{CrossEntropy, Tensor, WeightLayout, linear, linear_cross_entropy};
+use rappel_tensor::{CrossEntropy, Tensor, Weight, WeightLayout};
 
 /// The matrix that makes logits of states, and what limits them.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// `[vocab, width]`.
-    pub weight: Tensor,
+    pub weight: Weight,
     /// Logits are `softcap tanh(logit / softcap)`.
     pub softcap: Option<f64>,
 }
 
 impl Head {
     /// A head whose logits are `hidden weight^T`.
-    pub fn new(weight: Tensor) -> Self {
-        Self { weight, softcap: None }
+    pub fn new(weight: impl Into<Weight>) -> Self {
+        Self { weight: weight.into(), softcap: None }
     }
 
     /// Logits `[.., vocab]` of `[.., width]`.
     #[track_caller]
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        let logits = linear(hidden, &self.weight, None, WeightLayout::OutIn);
+        let logits = self.weight.linear(hidden, None, WeightLayout::OutIn);
         self.softcap.map_or_else(|| logits.clone(), |softcap| logits.softcap(softcap))
     }
 
     /// The cross-entropy of those logits, which are never in memory whole: see
-    /// [`linear_cross_entropy`].
+    /// [`linear_cross_entropy`](rappel_tensor::linear_cross_entropy).
     #[track_caller]
     pub fn cross_entropy(
         &self,
@@ -34,6 +34,6 @@ impl Head {
         options: &CrossEntropy,
     ) -> Tensor {
         let options = CrossEntropy { softcap: self.softcap.or(options.softcap), ..*options };
-        linear_cross_entropy(hidden, &self.weight, targets, &options)
+        self.weight.cross_entropy(hidden, targets, &options)
     }
 }

@@ -16,6 +16,7 @@ mod out_of_memory;
 mod params;
 mod precision;
 pub mod profile;
+mod quantized;
 mod random;
 #[allow(unsafe_code)]
 mod real;
@@ -51,6 +52,7 @@ pub use params::{
     ParamsError, Running,
 };
 pub use precision::{MatmulPrecision, matmul_precision, with_matmul_precision};
+pub use quantized::{BlockFormat, CodeBook, Quantized, QuantizedForm, Scales, Weight};
 pub use random::Key;
 pub use real::{C_FLOAT, Program, Traced, TracedMask, trace};
 pub use real::{Kernel, Lanes, Level, Real, Simd, Stored, check_level, dispatch, level};

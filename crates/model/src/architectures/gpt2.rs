@@ -131,7 +131,7 @@ impl LanguageModel for Gpt2 {
     }
 
     fn head(&self) -> Head {
-        Head::new(self.head.tensor())
+        Head::new(self.head.weight())
     }
 
     fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor {

@@ -163,7 +163,7 @@ impl LanguageModel for Decoder {
     }
 
     fn head(&self) -> Head {
-        Head { weight: self.head.tensor(), softcap: self.shape.softcap }
+        Head { weight: self.head.weight(), softcap: self.shape.softcap }
     }
 
     fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Tensor {

@@ -1,6 +1,6 @@
 //! Rows of a table.
 
-use rappel_tensor::{Init, Param, Scope, Tensor, embedding};
+use rappel_tensor::{Init, Param, Scope, Tensor};
 
 /// Row `ids[i]` of a table for each `i`, PyTorch's `torch.nn.Embedding`.
 ///
@@ -33,7 +33,7 @@ impl Embedding {
         embedding_dim: usize,
         init: Init,
     ) -> Self {
-        Self { weight: scope.add("weight", [num_embeddings, embedding_dim], init) }
+        Self { weight: scope.add_table("weight", [num_embeddings, embedding_dim], init) }
     }
 
     /// Ids (i64) of any shape `[..]` to `[.., embedding_dim]`.
@@ -42,7 +42,7 @@ impl Embedding {
     /// Where an id is outside the table.
     #[track_caller]
     pub fn forward(&self, ids: &Tensor) -> Tensor {
-        embedding(ids, &self.weight.tensor())
+        self.weight.weight().embedding(ids)
     }
 
     /// The table.

@@ -1,12 +1,14 @@
 //! Cross-entropy of logits that a matrix product makes, a few rows at a time.
 
 use super::cross_entropy::losses_in_place;
-use super::gemm::{self, How, Operand, Output, View};
+use super::gemm::{self, Float, How, Operand, Output, View};
 use super::parallel::{Shared, for_pieces};
+use super::quantized::{Read, write};
 use crate::dtype::{DType, Element};
 use crate::kernels::args::{Head, HeadLoss};
 use crate::memory::Buffer;
 use crate::profile::timed;
+use crate::quantized::Weight;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
@@ -48,11 +50,11 @@ pub(crate) fn head_bytes([rows, width, vocab]: [usize; 3], dtype: DType) -> usiz
 impl Head<'_> {
     fn chunks<T, A>(&self, slope_hidden: bool, slope_weight: bool) -> HeadLoss
     where
-        T: Output<Acc = A> + Element,
+        T: Read + Output<Acc = A> + Element,
         A: gemm::Float + Stored,
     {
         let (rows, width) = (self.hidden.size(0), self.hidden.size(1));
-        let vocab = self.weight.size(0);
+        let vocab = self.weight.shape()[0];
         let tensor = |wanted: bool, sizes: [usize; 2], dtype| {
             wanted.then(|| Tensor::uninit(sizes.into(), dtype))
         };
@@ -81,33 +83,29 @@ impl Head<'_> {
     /// The loss of some rows; slopes go to `out`.
     fn chunk<T, A>(&self, rows: std::ops::Range<usize>, logits: &mut [A], out: &mut HeadLoss) -> f64
     where
-        T: Output<Acc = A> + Element,
+        T: Read + Output<Acc = A> + Element,
         A: gemm::Float + Stored,
     {
         let (start, m) = (rows.start, rows.len());
-        let (vocab, width) = (self.weight.size(0), self.weight.size(1));
+        let [vocab, width] = [0, 1].map(|axis| self.weight.shape()[axis]);
         let hidden = view::<T>(self.hidden, start);
-        let weight = view::<T>(self.weight, 0);
         let wanted = [true, out.hidden.is_some(), out.weight.is_some()];
         let products = wanted.into_iter().filter(|&wanted| wanted).count();
         let flops = (2 * products * m * vocab * width) as f64;
         let moved = m * vocab + m * width + vocab * width;
         let _timer = timed("matmul", flops, (products * moved * size_of::<A>()) as f64);
         let scale = (products > 1).then_some(1.0 / self.denominator);
-        let c = logits.as_mut_ptr();
         // SAFETY: the views lie within their tensors, the scratch holds `m vocab` elements, and the
         // slopes have the sizes of what they are slopes of.
         unsafe {
-            let size = (m, vocab, width);
             let (one, all) = (A::ONE, How::parallel(self.precision));
-            gemm::gemm(size, one, hidden, transposed(weight), c, vocab, false, None, all);
+            self.times::<T, T, A>(hidden, m, false, logits);
             let targets = &self.targets.slice::<i64>()[rows];
             let loss = losses_in_place(logits, vocab, targets, self.terms, scale);
             let slopes = View::new(logits.as_ptr(), vocab, 1);
             if let Some(to) = &mut out.hidden {
-                let to = to.slice_mut::<T>()[start * width..].as_mut_ptr();
-                let size = (m, width, vocab);
-                gemm::gemm(size, one, slopes, weight, to, width, false, None, all);
+                let to = &mut to.slice_mut::<T>()[start * width..(start + m) * width];
+                self.times::<A, T, T>(slopes, m, true, to);
             }
             if let Some(to) = &mut out.weight {
                 let (to, size) = (to.slice_mut::<A>().as_mut_ptr(), (vocab, width, m));
@@ -115,6 +113,40 @@ impl Head<'_> {
                 gemm::gemm(size, one, transposed(slopes), hidden, to, width, add, None, all);
             }
             loss
+        }
+    }
+}
+
+impl Head<'_> {
+    /// `x w^T` of `m` rows, or `x w` where it is `across`.
+    ///
+    /// # Safety
+    /// `x` is valid for reads of the product's size, and the matrix holds `T`.
+    unsafe fn times<X, T, C>(&self, x: View<X>, m: usize, across: bool, to: &mut [C])
+    where
+        X: Operand,
+        T: Read + Operand<Acc = X::Acc>,
+        C: Output<Acc = X::Acc>,
+    {
+        let [vocab, width] = [0, 1].map(|axis| self.weight.shape()[axis]);
+        let dense = match self.weight {
+            Weight::Dense(dense) => dense,
+            Weight::Quantized(weight, _) => {
+                let across = across != weight.is_transposed();
+                // SAFETY: the caller's promise.
+                return unsafe {
+                    write::<X, T, C>(x, m, weight, across, to, false, self.precision)
+                };
+            }
+        };
+        let weight = view::<T>(dense, 0);
+        let (weight, n, k) =
+            if across { (weight, width, vocab) } else { (transposed(weight), vocab, width) };
+        assert_eq!(to.len(), m * n, "a product of another size");
+        let how = How::parallel(self.precision);
+        // SAFETY: the caller's promise, and the result has the size of the product.
+        unsafe {
+            gemm::gemm((m, n, k), X::Acc::ONE, x, weight, to.as_mut_ptr(), n, false, None, how);
         }
     }
 }

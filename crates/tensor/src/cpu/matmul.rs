@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 use crate::with_float;
 
 impl Matrices {
-    fn view<T: Element>(&self, index: usize) -> View<T> {
+    pub(super) fn view<T: Element>(&self, index: usize) -> View<T> {
         let strides = &self.tensor.layout.strides[self.tensor.rank() - 2..];
         View::new(self.tensor.ptr::<T>().wrapping_add(index * self.step), strides[0], strides[1])
     }

@@ -22,6 +22,7 @@ pub(crate) mod pair;
 pub(crate) mod parallel;
 pub(crate) mod planes;
 pub(crate) mod pool;
+pub(crate) mod quantized;
 pub(crate) mod reduce;
 pub(crate) mod rotary;
 mod scratch;

@@ -1,6 +1,7 @@
 //! What kernels are given beside tensors, whatever processor they run on.
 
 use crate::precision::MatmulPrecision;
+use crate::quantized::Weight;
 use crate::random::Key;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -150,7 +151,7 @@ pub(crate) struct Head<'a> {
     /// `[rows, width]`.
     pub hidden: &'a Tensor,
     /// `[vocab, width]`.
-    pub weight: &'a Tensor,
+    pub weight: &'a Weight,
     /// `[rows]` of `i64`, classes of the vocabulary; contiguous.
     pub targets: &'a Tensor,
     pub terms: Terms,

@@ -8,6 +8,7 @@ use crate::kernels::args::{Head, Rows, Terms};
 use crate::kernels::cross_entropy::{head, head_bytes, losses, multiply, slopes};
 use crate::kernels::index::{add_taken, take};
 use crate::precision::matmul_precision;
+use crate::quantized::Weight;
 use crate::tensor::Tensor;
 
 /// What [`cross_entropy`] and [`linear_cross_entropy`] add up and divide by.
@@ -172,6 +173,17 @@ pub fn linear_cross_entropy(
     targets: &Tensor,
     options: &CrossEntropy,
 ) -> Tensor {
+    linear_cross_entropy_of(hidden, &weight.clone().into(), targets, options)
+}
+
+/// [`linear_cross_entropy`] of a matrix however it is stored.
+#[track_caller]
+pub(super) fn linear_cross_entropy_of(
+    hidden: &Tensor,
+    weight: &Weight,
+    targets: &Tensor,
+    options: &CrossEntropy,
+) -> Tensor {
     meets(hidden, weight, targets);
     let (sh, sw, dtype) = (hidden.shape(), weight.shape(), hidden.dtype());
     let (targets, kept, denominator) = options.read("linear_cross_entropy", targets, sw[0]);
@@ -193,8 +205,13 @@ pub fn linear_cross_entropy(
         denominator,
     };
     let wants = |x: &Tensor| is_recording() && x.needs_grad();
-    let found = head(&problem, wants(hidden), wants(weight));
-    found.loss.record(&[hidden, weight], move |grad, sink| {
+    let trained = match weight {
+        Weight::Dense(weight) => Some(weight),
+        Weight::Quantized(..) => None,
+    };
+    let found = head(&problem, wants(hidden), trained.is_some_and(wants));
+    let parents: Vec<&Tensor> = std::iter::once(hidden).chain(trained).collect();
+    found.loss.record(&parents, move |grad, sink| {
         if let Some(mut slopes) = found.weight {
             multiply(&mut slopes, &grad);
             if slopes.dtype() == dtype {
@@ -222,7 +239,7 @@ pub fn linear_cross_entropy_bytes(rows: usize, width: usize, vocab: usize, dtype
 
 /// Refuses what [`linear_cross_entropy`] cannot multiply.
 #[track_caller]
-fn meets(hidden: &Tensor, weight: &Tensor, targets: &Tensor) {
+fn meets(hidden: &Tensor, weight: &Weight, targets: &Tensor) {
     let (sh, sw, dtype) = (hidden.shape(), weight.shape(), hidden.dtype());
     assert!(
         sh.rank() >= 1 && sw.rank() == 2 && sh[sh.rank() - 1] == sw[1],

@@ -25,6 +25,7 @@ mod matmul;
 mod max_pool2d;
 mod mse;
 mod one_hot_linear;
+mod quantized;
 mod rms_norm;
 mod rotary;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use compare::{Comparand, select};
 pub use concat::{concat, stack};
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{Conv2dOptions, conv2d};
+use cross_entropy::linear_cross_entropy_of;
 pub use cross_entropy::{
     CrossEntropy, cross_entropy, linear_cross_entropy, linear_cross_entropy_bytes,
 };
@@ -95,6 +97,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     max_pool2d::OPERATION,
     mse::OPERATION,
     one_hot_linear::OPERATION,
+    quantized::OPERATION,
     rms_norm::OPERATION,
     rotary::OPERATION,
     softcap::OPERATION,

@@ -69,6 +69,7 @@ fn model_of(params: &Params) -> [Param; 3] {
         shared: params.shared.clone(),
         index: formed.parts[0],
         formed: Some(Arc::new(formed)),
+        apart: None,
     };
     [params.get("a.weight").unwrap(), params.get("a.bias").unwrap(), b]
 }

@@ -1,5 +1,8 @@
 //! Weights that are functions of other parameters.
 
+use std::sync::Arc;
+
+use super::apart::Apart;
 use super::{Arenas, Built, Init, LowRank, Params, ParamsError, read, running, write};
 use crate::autograd::no_grad;
 use crate::shape::Shape;
@@ -43,7 +46,12 @@ pub(super) struct Formed {
     pub form: Form,
     /// Positions of its parts: of `g` and `v`; of `v`, `a` and `b`; or of `w0`, `a`, `b` and the magnitudes.
     pub parts: [usize; 4],
+    /// `w0`, where it is kept apart; its position is then [`APART`].
+    pub apart: Option<Arc<Apart>>,
 }
+
+/// The position of what is kept apart.
+pub(super) const APART: usize = usize::MAX;
 
 /// Steps of power iteration before the first value is read, as in PyTorch.
 const FIRST_ITERATIONS: usize = 15;
@@ -233,15 +241,23 @@ impl Params {
         let formed = read(&self.shared).formed.clone();
         let all = self.tensors();
         let of_part = |index: usize| formed.iter().find(|formed| formed.has(index));
+        let value = |formed: &Formed, part: usize| match &formed.apart {
+            Some(apart) if part == APART => apart.weight().tensor(),
+            _ => all[part].1.clone(),
+        };
+        let whole = |formed: &Formed| {
+            (formed.name.clone(), no_grad(|| formed.weight(|part| value(formed, part))))
+        };
         let merge = |index: usize| match of_part(index) {
             None => Some(all[index].clone()),
-            Some(formed) if formed.parts[0] == index => {
-                let weight = no_grad(|| formed.weight(|part| all[part].1.clone()));
-                Some((formed.name.clone(), weight))
-            }
-            Some(_) => None,
+            Some(formed) => (formed.parts[0] == index).then(|| whole(formed)),
         };
-        (0..all.len()).filter_map(merge).collect()
+        let apart = read(&self.shared).kept_apart.clone();
+        let apart = apart.iter().map(|apart| {
+            let formed = formed.iter().find(|formed| formed.name == apart.name);
+            formed.map_or_else(|| (apart.name.clone(), apart.weight().tensor()), whole)
+        });
+        (0..all.len()).filter_map(merge).chain(apart).collect()
     }
 
     /// Moves what forms keep beside what is trained after that has changed: a step of power iteration
@@ -277,8 +293,13 @@ impl Formed {
             Form::SpectralNorm => self.iterate(built, FIRST_ITERATIONS),
             Form::LowRank(form) if form.magnitude => {
                 let [weight, a, b, magnitude] = self.parts;
-                let norms =
-                    no_grad(|| form.norms(&built.view(weight), &built.view(a), &built.view(b)));
+                let weight = match &self.apart {
+                    Some(apart) if !apart.is_set() => return,
+                    Some(apart) => apart.weight().tensor(),
+                    None => built.view(weight),
+                };
+                let norms = no_grad(|| form.norms(&weight, &built.view(a), &built.view(b)));
+                drop(weight);
                 open(built).put(magnitude, &norms);
             }
             Form::LowRank(_) => {}

@@ -4,6 +4,7 @@ use super::form::Part;
 use super::{Form, Init};
 use crate::WeightLayout;
 use crate::dtype::DType;
+use crate::quantized::Weight;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -39,7 +40,7 @@ pub struct Adapted {
     /// What it is.
     pub form: LowRank,
     /// `w0`, as it lies.
-    pub weight: Tensor,
+    pub weight: Weight,
     /// `[rank, inputs]`.
     pub a: Tensor,
     /// `[outputs, rank]`.

@@ -4,6 +4,7 @@
 //! cache line's boundary. Gradients and optimizer state use the same positions, so that a step is
 //! one walk over memory whatever the number of tensors.
 
+mod apart;
 mod form;
 mod grads;
 mod init;
@@ -22,12 +23,14 @@ use crate::autograd::{Kind, Node, read_param};
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::memory::Buffer;
+use crate::quantized::Weight;
 use crate::random::Key;
 use crate::shape::{Layout, Shape};
 use crate::storage::{StorageError, TensorFile};
 use crate::tensor::Tensor;
 use crate::{WeightLayout, with_float};
 
+use apart::{Apart, ChooseApart};
 pub use form::Form;
 use form::{Choose, Formed};
 pub(crate) use grads::GradStore;
@@ -86,6 +89,9 @@ struct State {
     /// Which weights of linear layers have one of a low rank.
     adapt: Option<Choose>,
     formed: Vec<Formed>,
+    /// Which weights are kept apart, and those that are.
+    apart: Option<ChooseApart>,
+    kept_apart: Vec<Arc<Apart>>,
     /// Positions of numbers that passes move, and the moves that are to be made.
     running: Vec<(usize, running::Moves)>,
     built: Option<Built>,
@@ -107,6 +113,8 @@ pub struct Param {
     index: usize,
     /// What it is computed from, where it is not stored.
     formed: Option<Arc<Formed>>,
+    /// Where it is, when it is kept apart.
+    apart: Option<Arc<Apart>>,
 }
 
 /// What they are, not their values.
@@ -133,6 +141,17 @@ impl fmt::Debug for Param {
         let (name, shape) = (self.name(), self.shape());
         f.debug_struct("Param").field("name", &name).field("shape", &shape).finish_non_exhaustive()
     }
+}
+
+/// What a layer uses a parameter for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The matrix of a linear layer.
+    Linear(WeightLayout),
+    /// Rows that are looked up.
+    Table,
+    /// Anything else.
+    Other,
 }
 
 fn read(shared: &RwLock<State>) -> RwLockReadGuard<'_, State> {
@@ -202,8 +221,10 @@ impl Param {
     /// parameter is trainable.
     pub fn tensor(&self) -> Tensor {
         if let Some(formed) = &self.formed {
-            let part = |index| Self { shared: self.shared.clone(), index, formed: None };
-            return formed.weight(|index| part(index).tensor());
+            return formed.weight(|index| self.part(formed, index).tensor());
+        }
+        if let Some(apart) = &self.apart {
+            return apart.weight().tensor();
         }
         let state = read(&self.shared);
         let Some(built) = &state.built else {
@@ -220,25 +241,46 @@ impl Param {
     pub fn adapted(&self) -> Option<Adapted> {
         let formed = self.formed.as_ref()?;
         let Form::LowRank(form) = formed.form else { return None };
-        let part = |index| Self { shared: self.shared.clone(), index, formed: None }.tensor();
+        let part = |index| self.part(formed, index).tensor();
         let [weight, a, b, magnitude] = formed.parts;
         let magnitude = form.magnitude.then(|| part(magnitude));
-        Some(Adapted { form, weight: part(weight), a: part(a), b: part(b), magnitude })
+        let weight = self.part(formed, weight).weight();
+        Some(Adapted { form, weight, a: part(a), b: part(b), magnitude })
+    }
+
+    /// The value as a layer multiplies by it: of a weight that is kept apart, how it is stored.
+    pub fn weight(&self) -> Weight {
+        match (&self.formed, &self.apart) {
+            (None, Some(apart)) => apart.weight(),
+            _ => Weight::Dense(self.tensor()),
+        }
+    }
+
+    /// A part of what this is computed from.
+    fn part(&self, formed: &Formed, index: usize) -> Self {
+        let apart = formed.apart.clone().filter(|_| index == form::APART);
+        Self { shared: self.shared.clone(), index, formed: None, apart }
     }
 
     /// The sizes of the dimensions.
     pub fn shape(&self) -> Shape {
-        read(&self.shared).entries()[self.index].shape
+        match &self.apart {
+            Some(apart) => apart.shape,
+            None => read(&self.shared).entries()[self.index].shape,
+        }
     }
 
-    /// The position in the [`Params`].
+    /// The position in the [`Params`]; of what is computed from several, that of one of them.
     pub fn index(&self) -> usize {
         self.index
     }
 
     /// The full name.
     pub fn name(&self) -> String {
-        read(&self.shared).entries()[self.index].name.clone()
+        match &self.apart {
+            Some(apart) => apart.name.clone(),
+            None => read(&self.shared).entries()[self.index].name.clone(),
+        }
     }
 }
 
@@ -263,6 +305,8 @@ impl Params {
             choose: None,
             adapt: None,
             formed: Vec::new(),
+            apart: None,
+            kept_apart: Vec::new(),
             running: Vec::new(),
             built: None,
         };
@@ -298,30 +342,45 @@ impl Params {
     }
 
     #[track_caller]
-    fn register(&mut self, entry: Entry, linear: Option<WeightLayout>) -> Param {
+    fn register(&mut self, entry: Entry, role: Role) -> Param {
         let mut state = write(&self.shared);
         assert!(state.built.is_none(), "params: `{}` comes after a value was read", entry.name);
         let taken = state.entries.iter().any(|other| other.name == entry.name)
-            || state.formed.iter().any(|other| other.name == entry.name);
+            || state.formed.iter().any(|other| other.name == entry.name)
+            || state.kept_apart.iter().any(|other| other.name == entry.name);
         assert!(!taken, "params: `{}` is registered already", entry.name);
+        let is_apart = role != Role::Other
+            && state.apart.as_ref().is_some_and(|choose| choose(&entry.name, entry.shape));
+        let apart =
+            is_apart.then(|| Arc::new(Apart::new(entry.name.clone(), entry.shape, entry.dtype)));
+        state.kept_apart.extend(apart.clone());
         let ask = |choose: &Choose| choose(&entry.name, entry.shape);
-        let form = state.choose.as_ref().filter(|_| entry.shape.rank() >= 2).and_then(ask);
+        let has_form = entry.shape.rank() >= 2 && !is_apart;
+        let form = state.choose.as_ref().filter(|_| has_form).and_then(ask);
         let form = form.or_else(|| {
-            let layout = linear?;
+            let Role::Linear(layout) = role else { return None };
             match ask(state.adapt.as_ref()?)? {
                 Form::LowRank(form) => Some(Form::LowRank(LowRank { layout, ..form })),
                 other => Some(other),
             }
         });
+        let shared = self.shared.clone();
         let Some(form) = form else {
+            if apart.is_some() {
+                return Param { shared, index: form::APART, formed: None, apart };
+            }
             state.entries.push(entry);
             let index = state.entries.len() - 1;
-            return Param { shared: self.shared.clone(), index, formed: None };
+            return Param { shared, index, formed: None, apart };
         };
         let (scope, last) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
         let scope = if scope.is_empty() { String::new() } else { format!("{scope}.") };
-        let (mut parts, mut index) = ([0; 4], 0);
+        let (mut parts, mut index) = ([0; 4], None);
         for (i, part) in form.parts(last, entry.shape, entry.init).into_iter().enumerate() {
+            if part.is_weight && is_apart {
+                parts[i] = form::APART;
+                continue;
+            }
             let name = format!("{scope}{}", part.name);
             // What is added to weights of half precision is small: it is trained in single.
             let dtype = if part.is_weight { entry.dtype } else { form.dtype(entry.dtype) };
@@ -330,13 +389,16 @@ impl Params {
             parts[i] = state.entries.len();
             if part.is_weight {
                 of_part.drawn_as.clone_from(&entry.name);
-                index = parts[i];
+            }
+            if part.is_weight || (is_apart && index.is_none()) {
+                index = Some(parts[i]);
             }
             state.entries.push(of_part);
         }
-        let formed = Formed { name: entry.name, form, parts };
+        let formed = Formed { name: entry.name, form, parts, apart };
         state.formed.push(formed.clone());
-        Param { shared: self.shared.clone(), index, formed: Some(Arc::new(formed)) }
+        let index = index.expect("a form has parts");
+        Param { shared, index, formed: Some(Arc::new(formed)), apart: None }
     }
 
     /// Makes the parameters for which `frozen` holds constants: no gradient, no optimizer state.
@@ -374,7 +436,9 @@ impl Params {
 
     /// How many numbers there are.
     pub fn count(&self) -> usize {
-        read(&self.shared).entries().iter().map(|entry| entry.shape.count()).sum()
+        let state = read(&self.shared);
+        let apart = state.kept_apart.iter().map(|apart| apart.shape.count());
+        apart.chain(state.entries().iter().map(|entry| entry.shape.count())).sum()
     }
 
     /// Where each parameter lies; fixes the set.
@@ -385,7 +449,7 @@ impl Params {
     /// The hold on the parameter called `name`.
     pub fn get(&self, name: &str) -> Option<Param> {
         let index = read(&self.shared).entries().iter().position(|entry| entry.name == name)?;
-        Some(Param { shared: self.shared.clone(), index, formed: None })
+        Some(Param { shared: self.shared.clone(), index, formed: None, apart: None })
     }
 
     /// All parameters by name, in order, without gradients.

@@ -1,7 +1,7 @@
 //! Where layers register their parameters.
 
 use super::layout::Entry;
-use super::{Init, Param, Params};
+use super::{Init, Param, Params, Role};
 use crate::WeightLayout;
 use crate::dtype::DType;
 use crate::shape::Shape;
@@ -46,7 +46,17 @@ impl<'a> Scope<'a> {
     #[track_caller]
     pub fn add(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Param {
         let entry = Entry::new(self.path(name), shape.into(), self.dtype, init);
-        self.params.register(entry, None)
+        self.params.register(entry, Role::Other)
+    }
+
+    /// Registers a table whose rows are looked up.
+    ///
+    /// # Panics
+    /// As [`add`](Self::add).
+    #[track_caller]
+    pub fn add_table(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Param {
+        let entry = Entry::new(self.path(name), shape.into(), self.dtype, init);
+        self.params.register(entry, Role::Table)
     }
 
     /// Registers the matrix of a linear layer, which may have the form of a low rank.
@@ -62,7 +72,7 @@ impl<'a> Scope<'a> {
         layout: WeightLayout,
     ) -> Param {
         let entry = Entry::new(self.path(name), shape.into(), self.dtype, init);
-        self.params.register(entry, Some(layout))
+        self.params.register(entry, Role::Linear(layout))
     }
 
     /// Registers what is not trained: in single precision at least.
@@ -75,6 +85,6 @@ impl<'a> Scope<'a> {
     ) -> (Param, &Params) {
         let mut entry = Entry::new(self.path(name), shape, self.dtype.accumulator(), init);
         entry.trainable = false;
-        (self.params.register(entry, None), self.params)
+        (self.params.register(entry, Role::Other), self.params)
     }
 }

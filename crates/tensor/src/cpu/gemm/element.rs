@@ -24,7 +24,7 @@ impl<T> View<T> {
     }
 
     /// The address of element (`row`, `col`).
-    pub(super) fn at(&self, row: usize, col: usize) -> *const T {
+    pub(in crate::cpu) fn at(&self, row: usize, col: usize) -> *const T {
         self.ptr.wrapping_offset(row as isize * self.rs + col as isize * self.cs)
     }
 

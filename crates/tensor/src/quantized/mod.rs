@@ -1,0 +1,291 @@
+//! Matrices whose numbers are stored in a few bits each, and stay so while they are multiplied.
+//!
+//! Rows of blocks as GGUF files hold them ([`BlockFormat`]), and the forms of bitsandbytes: four bits of a [`CodeBook`]
+//! with a scale for each block of 64, which may itself be stored in eight bits, and rows of eight bits. Nothing here
+//! makes a matrix whole but [`Quantized::dequantize`]: products read a piece at a time.
+
+mod blocks;
+mod codes;
+mod encode;
+#[cfg(test)]
+mod tests;
+mod weight;
+
+use std::ops::Range;
+
+pub use blocks::BlockFormat;
+pub use codes::CodeBook;
+pub use weight::Weight;
+
+use crate::dtype::DType;
+use crate::kernels;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// A matrix in a few bits a number, which is not trained.
+///
+/// ```
+/// use rappel_tensor::{CodeBook, DType, Quantized, Tensor};
+/// let weight = Tensor::from_slice(&[0.5_f32, -1.0, 0.0, 0.25], [2, 2]);
+/// let quantized = Quantized::four_bits(&weight, CodeBook::Nf4, false);
+/// let found = quantized.dequantize(DType::F32).to_vec::<f32>();
+/// assert_eq!(found, [0.44070983, -1.0, 0.0, 0.2461123]);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Quantized {
+    rows: usize,
+    cols: usize,
+    form: QuantizedForm,
+    /// Whether the matrix that is meant is the transposed one.
+    transposed: bool,
+    bytes: Tensor,
+}
+
+/// How the numbers of a [`Quantized`] are stored.
+#[derive(Debug, Clone)]
+pub enum QuantizedForm {
+    /// Blocks along rows, each with its scales.
+    Blocks(BlockFormat),
+    /// Integers of 8 bits; a number is `integer * scale / 127` of its row.
+    Rows {
+        /// The largest absolute value of each row, `[rows]`.
+        scales: Tensor,
+    },
+    /// Two codes a byte over the matrix as one list; a number is its code's times the scale of its block.
+    Codes {
+        /// What codes stand for.
+        book: CodeBook,
+        /// Numbers of a block.
+        block: usize,
+        /// The largest absolute value of each block.
+        scales: Scales,
+    },
+}
+
+/// The scales of blocks.
+#[derive(Debug, Clone)]
+pub enum Scales {
+    /// In single precision.
+    Plain(Tensor),
+    /// In eight bits: `map[code] * maxima + offset`.
+    Nested {
+        /// `[blocks]`, bytes.
+        codes: Tensor,
+        /// What codes stand for, `[256]`.
+        map: Tensor,
+        /// For each block of scales the largest absolute value.
+        maxima: Tensor,
+        /// Scales of a block.
+        block: usize,
+        /// What was subtracted from all.
+        offset: f32,
+    },
+}
+
+impl Scales {
+    #[inline(always)]
+    fn of(&self, block: usize) -> f32 {
+        match self {
+            Self::Plain(scales) => scales.slice::<f32>()[block],
+            Self::Nested { codes, map, maxima, block: nested, offset } => {
+                let code = codes.slice::<u8>()[block];
+                map.slice::<f32>()[code as usize] * maxima.slice::<f32>()[block / nested] + offset
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Plain(scales) => scales.count(),
+            Self::Nested { codes, .. } => codes.count(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(scales) => 4 * scales.count(),
+            Self::Nested { codes, map, maxima, .. } => {
+                codes.count() + 4 * (map.count() + maxima.count())
+            }
+        }
+    }
+}
+
+impl Quantized {
+    /// A matrix `[rows, cols]` of these bytes (`u8`, in order).
+    ///
+    /// # Errors
+    /// Bytes, scales or blocks that do not fit the size, and what is wrong with them.
+    pub fn new(
+        [rows, cols]: [usize; 2],
+        form: QuantizedForm,
+        bytes: Tensor,
+    ) -> Result<Self, String> {
+        let count = rows.checked_mul(cols).ok_or("its sizes overflow")?;
+        let counts = |what: &str, found: usize, wanted: usize| match found == wanted {
+            true => Ok(()),
+            false => Err(format!("{found} {what} for [{rows}, {cols}], which takes {wanted}")),
+        };
+        let is_of = |tensor: &Tensor, dtype: DType| match tensor.dtype() == dtype {
+            true => Ok(tensor.detach().contiguous()),
+            false => Err(format!("its parts are {} where {dtype} is wanted", tensor.dtype())),
+        };
+        let bytes = is_of(&bytes, DType::U8)?;
+        let form = match form {
+            QuantizedForm::Blocks(format) => {
+                if !cols.is_multiple_of(format.block()) {
+                    return Err(format!(
+                        "rows of {cols} are not whole blocks of {}",
+                        format.block()
+                    ));
+                }
+                counts("bytes", bytes.count(), count / format.block() * format.bytes())?;
+                QuantizedForm::Blocks(format)
+            }
+            QuantizedForm::Rows { scales } => {
+                counts("bytes", bytes.count(), count)?;
+                counts("scales", scales.count(), rows)?;
+                QuantizedForm::Rows { scales: is_of(&scales, DType::F32)? }
+            }
+            QuantizedForm::Codes { book, block, scales } => {
+                if block == 0 || block % 2 == 1 {
+                    return Err(format!("blocks of {block} numbers"));
+                }
+                counts("bytes", bytes.count(), count.div_ceil(2))?;
+                counts("scales", scales.count(), count.div_ceil(block))?;
+                let scales = match scales {
+                    Scales::Plain(scales) => Scales::Plain(is_of(&scales, DType::F32)?),
+                    Scales::Nested { codes, map, maxima, block, offset } => {
+                        if block == 0 {
+                            return Err("blocks of 0 scales".to_owned());
+                        }
+                        counts("numbers of a map", map.count(), 256)?;
+                        counts("maxima", maxima.count(), codes.count().div_ceil(block))?;
+                        Scales::Nested {
+                            codes: is_of(&codes, DType::U8)?,
+                            map: is_of(&map, DType::F32)?,
+                            maxima: is_of(&maxima, DType::F32)?,
+                            block,
+                            offset,
+                        }
+                    }
+                };
+                QuantizedForm::Codes { book, block, scales }
+            }
+        };
+        Ok(Self { rows, cols, form, transposed: false, bytes })
+    }
+
+    /// The transposed matrix, of the same bytes.
+    #[must_use]
+    pub fn t(&self) -> Self {
+        Self { transposed: !self.transposed, ..self.clone() }
+    }
+
+    /// Whether the matrix is the transposed one of that which the bytes hold.
+    pub fn is_transposed(&self) -> bool {
+        self.transposed
+    }
+
+    /// The sizes.
+    pub fn shape(&self) -> Shape {
+        match self.transposed {
+            false => Shape::from([self.rows, self.cols]),
+            true => Shape::from([self.cols, self.rows]),
+        }
+    }
+
+    /// How numbers are stored.
+    pub fn form(&self) -> &QuantizedForm {
+        &self.form
+    }
+
+    /// The bytes of numbers: without scales, where these lie apart.
+    pub fn bytes(&self) -> &Tensor {
+        &self.bytes
+    }
+
+    /// All bytes that it takes.
+    pub fn size(&self) -> usize {
+        let scales = match &self.form {
+            QuantizedForm::Blocks(_) => 0,
+            QuantizedForm::Rows { scales } => 4 * scales.count(),
+            QuantizedForm::Codes { scales, .. } => scales.bytes(),
+        };
+        self.bytes.count() + scales
+    }
+
+    /// The numbers, each rounded to `dtype`.
+    #[must_use]
+    pub fn dequantize(&self, dtype: DType) -> Tensor {
+        let stored = kernels::quantized::dequantize(self, dtype);
+        if self.transposed { stored.t().contiguous() } else { stored }
+    }
+
+    /// Rows and columns as they are stored.
+    pub(crate) fn stored(&self) -> [usize; 2] {
+        [self.rows, self.cols]
+    }
+
+    /// Numbers of a stored row from column `first` on; of a form of blocks, whole blocks.
+    #[inline(always)]
+    pub(crate) fn read(&self, row: usize, first: usize, out: &mut [f32]) {
+        let bytes = self.bytes.slice::<u8>();
+        let at = row * self.cols + first;
+        match &self.form {
+            QuantizedForm::Blocks(format) => {
+                let (block, size) = (format.block(), format.bytes());
+                let bytes = &bytes[at / block * size..(at + out.len()) / block * size];
+                format.decode(bytes, out);
+            }
+            QuantizedForm::Rows { scales } => {
+                let scale = scales.slice::<f32>()[row];
+                for (out, byte) in out.iter_mut().zip(&bytes[at..]) {
+                    *out = f32::from(*byte as i8) * scale * PER_STEP;
+                }
+            }
+            QuantizedForm::Codes { book, block, scales } => {
+                read_codes(book.pairs(), *block, scales, bytes, at..at + out.len(), out);
+            }
+        }
+    }
+}
+
+/// A step of eight bits, as bitsandbytes has it.
+const PER_STEP: f32 = 1.0 / 127.0;
+
+/// The numbers of a range of codes.
+#[inline(always)]
+fn read_codes(
+    pairs: &[[f32; 2]; 256],
+    block: usize,
+    scales: &Scales,
+    bytes: &[u8],
+    range: Range<usize>,
+    out: &mut [f32],
+) {
+    let (mut at, mut out) = (range.start, out);
+    while at < range.end {
+        let end = range.end.min((at / block + 1) * block);
+        let (part, rest) = out.split_at_mut(end - at);
+        out = rest;
+        let scale = scales.of(at / block);
+        // A row may begin or end within a byte.
+        let (first, part) = part.split_at_mut(at % 2);
+        if let [first] = first {
+            *first = pairs[bytes[at / 2] as usize][1] * scale;
+        }
+        let bytes = &bytes[at.div_ceil(2)..];
+        let (twos, last) = part.as_chunks_mut::<2>();
+        for (two, byte) in twos.iter_mut().zip(bytes) {
+            *two = pairs[*byte as usize];
+        }
+        for two in twos.iter_mut() {
+            *two = [two[0] * scale, two[1] * scale];
+        }
+        if let [last] = last {
+            *last = pairs[bytes[twos.len()] as usize][0] * scale;
+        }
+        at = end;
+    }
+}
