@@ -62,7 +62,7 @@ pub use encoders::{
 pub use files::gguf;
 pub use files::{
     EncoderFiles, FilesError, ModelFiles, Pretrained, PretrainedEncoder, SentenceLayout,
-    load_pretrained, load_weights, save_pretrained,
+    WeightStorage, load_pretrained, load_weights, save_pretrained,
 };
 pub use files::{ImageModelFiles, PretrainedImageModel};
 pub use generate::{

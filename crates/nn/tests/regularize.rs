@@ -213,8 +213,10 @@ fn mixed_samples_have_mixed_losses() {
     let pair = |i: usize| row(i).iter().zip(row(partners[i] as usize));
     let mixed: Vec<f64> =
         (0..6).flat_map(|i| pair(i).map(|(a, b)| w * a + (1.0 - w) * b)).collect();
-    let logits =
-        Tensor::from_slice(&mixed, [6, 3]).matmul(&head.weight.t()).log_softmax(1).to_vec::<f64>();
+    let logits = Tensor::from_slice(&mixed, [6, 3])
+        .matmul(&head.weight.tensor().t())
+        .log_softmax(1)
+        .to_vec::<f64>();
     let cost = |i: usize| {
         let of = |label: i64| -logits[4 * i + label as usize];
         w * of(labels[i]) + (1.0 - w) * of(labels[partners[i] as usize])

@@ -48,8 +48,8 @@ pub use ops::{gated_gelu, gated_gelu_tanh, gated_silu, rms_norm, rms_norm_plus_o
 pub use out_of_memory::{OutOfMemory, out_of_memory};
 pub use params::Scope;
 pub use params::{
-    Adapted, ArenaLayout, Arenas, Entry, Form, Grads, Init, LowRank, OpenParam, Param, Params,
-    ParamsError, Running,
+    Adapted, ArenaLayout, Arenas, Entry, Form, Grads, Init, LowRank, MatrixUse, OpenParam, Param,
+    Params, ParamsError, Running,
 };
 pub use precision::{MatmulPrecision, matmul_precision, with_matmul_precision};
 pub use quantized::{BlockFormat, CodeBook, Quantized, QuantizedForm, Scales, Weight};

@@ -91,7 +91,8 @@ fn dtype_of(stored: Stored) -> Option<DType> {
         Stored::F32 | Stored::F16 => DType::F32,
         Stored::BF16 => DType::BF16,
         Stored::I64 => DType::I64,
-        Stored::U8 | Stored::BOOL => DType::U8,
+        // Of signed bytes the bits are read.
+        Stored::U8 | Stored::I8 | Stored::BOOL => DType::U8,
         _ => return None,
     })
 }
@@ -301,6 +302,7 @@ pub struct StreamedTensor<'a> {
     name: String,
     shape: Shape,
     dtype: DType,
+    signed: bool,
     values: Values<'a>,
 }
 
@@ -326,7 +328,18 @@ impl<'a> StreamedTensor<'a> {
         read: impl Fn(Range<usize>) -> Tensor + Send + 'a,
     ) -> Self {
         let (name, shape) = (name.into(), shape.into());
-        Self { name, shape, dtype, values: Values::Made(Box::new(read)) }
+        Self { name, shape, dtype, signed: false, values: Values::Made(Box::new(read)) }
+    }
+
+    /// The same, whose bytes the file calls signed.
+    #[must_use]
+    pub fn signed(mut self) -> Self {
+        self.signed = self.dtype == DType::U8;
+        self
+    }
+
+    fn stored(&self) -> Stored {
+        if self.signed { Stored::I8 } else { stored(self.dtype) }
     }
 
     /// Its name.
@@ -379,7 +392,8 @@ impl<'a> StreamedTensor<'a> {
 impl<N: AsRef<str>> From<(N, Tensor)> for StreamedTensor<'_> {
     fn from((name, tensor): (N, Tensor)) -> Self {
         let (shape, dtype) = (tensor.shape(), tensor.dtype());
-        Self { name: name.as_ref().to_owned(), shape, dtype, values: Values::There(tensor) }
+        let (name, values) = (name.as_ref().to_owned(), Values::There(tensor));
+        Self { name, shape, dtype, signed: false, values }
     }
 }
 
@@ -394,7 +408,7 @@ pub fn write_tensors_to<'a, T: Into<StreamedTensor<'a>>>(
     text: &BTreeMap<String, String>,
 ) -> io::Result<()> {
     let mut tensors: Vec<StreamedTensor> = tensors.into_iter().map(Into::into).collect();
-    tensors.sort_by(|a, b| stored(b.dtype).cmp(&stored(a.dtype)).then(a.name.cmp(&b.name)));
+    tensors.sort_by(|a, b| b.stored().cmp(&a.stored()).then(a.name.cmp(&b.name)));
     if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(io::Error::other(format!("two tensors are named `{}`", pair[0].name)));
     }
@@ -402,7 +416,7 @@ pub fn write_tensors_to<'a, T: Into<StreamedTensor<'a>>>(
     let info = |tensor: &StreamedTensor| {
         let begin = end;
         end += tensor.shape.count() * tensor.dtype.size();
-        let (shape, dtype) = (tensor.shape.to_vec(), stored(tensor.dtype));
+        let (shape, dtype) = (tensor.shape.to_vec(), tensor.stored());
         (tensor.name.clone(), TensorInfo { dtype, shape, data_offsets: (begin, end) })
     };
     let infos = tensors.iter().map(info).collect();

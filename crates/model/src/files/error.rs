@@ -131,6 +131,24 @@ pub enum FilesError {
         /// The model's.
         wanted: Vec<usize>,
     },
+    /// A weight in a few bits that does not fit together.
+    #[error("{dir}: a weight that bitsandbytes stored: {reason}")]
+    Quantized {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A weight that is to be stored in a few bits and has a number that none of them is.
+    #[error("{dir}: `{name}` is not finite at {place}, so that it cannot be quantized")]
+    NotFinite {
+        /// The directory or file.
+        dir: PathBuf,
+        /// The weight.
+        name: String,
+        /// The position.
+        place: usize,
+    },
     /// A tensor of numbers that cannot be trained.
     #[error("{dir}: tensor `{name}` holds {found}, expected floating-point numbers")]
     NotFloat {

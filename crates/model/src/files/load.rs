@@ -10,7 +10,7 @@ use toml::Table;
 
 use super::gguf::{GgufFile, describe};
 use super::weights::{Folder, Places, Weights};
-use super::{CONFIG, FilesError, registered};
+use super::{CONFIG, FilesError, WeightStorage, bitsandbytes, registered};
 use crate::rope::one_dialect;
 use crate::{ARCHITECTURES, Architecture, LanguageModel, ModelConfig};
 
@@ -84,6 +84,7 @@ pub struct ModelFiles {
     json: Map<String, Value>,
     entry: &'static Described,
     weights: Weights,
+    storage: WeightStorage,
 }
 
 impl ModelFiles {
@@ -97,11 +98,50 @@ impl ModelFiles {
             let file = GgufFile::open(&path)?;
             let (json, entry) = describe(&file)
                 .map_err(|reason| FilesError::Gguf { path: path.clone(), reason })?;
-            return Ok(Self { path, json, entry, weights: Weights::Gguf(Box::new(file)) });
+            let (weights, storage) = (Weights::Gguf(Box::new(file)), WeightStorage::Dense);
+            return Ok(Self { path, json, entry, weights, storage });
         }
         let (json, entry) = read_config(&path.join(CONFIG))?;
         let weights = Weights::Folder(Folder::open(&path, &entry.build.canonical)?);
-        Ok(Self { path, json, entry, weights })
+        Ok(Self { path, json, entry, weights, storage: WeightStorage::Dense })
+    }
+
+    /// The same, whose matrices are kept in memory as `storage` says.
+    #[must_use]
+    pub fn kept(mut self, storage: WeightStorage) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Whether some matrices are in a few bits a number.
+    pub fn has_few_bits(&self) -> bool {
+        match &self.weights {
+            Weights::Folder(folder) => folder.has_few_bits(),
+            Weights::Gguf(file) => {
+                let mut tensors = file.tensors().values();
+                tensors.any(|tensor| tensor.quantization.blocks().is_some())
+            }
+        }
+    }
+
+    /// Whether a parameter is a matrix in a few bits a number, which can stay so.
+    pub(super) fn is_in_few_bits(&self, name: &str) -> bool {
+        let names = [Some(name), self.alias(name)];
+        match &self.weights {
+            Weights::Folder(folder) => {
+                names.into_iter().flatten().any(|name| folder.few_bits(name).is_some())
+            }
+            Weights::Gguf(file) => {
+                let place = self.entry.build.gguf.place(name, &self.json);
+                place.is_some_and(|place| place.quantization(file).is_some())
+            }
+        }
+    }
+
+    /// The other name of a tied parameter.
+    fn alias(&self, name: &str) -> Option<&'static str> {
+        let tied = self.entry.build.tied.iter().find(|(_, name_of)| *name_of == name);
+        tied.map(|(alias, _)| *alias)
     }
 
     /// The same with another value for an option of its config.json.
@@ -153,13 +193,16 @@ impl ModelFiles {
         convert: bool,
         frozen: &dyn Fn(&str) -> bool,
     ) -> Result<Pretrained, FilesError> {
+        self.storage.prepare(&mut params, &self, config, frozen);
         let model = config.build_with(&mut params, Values::Placeholders);
         if let Some(name) = params.formed().into_iter().next() {
             return Err(FilesError::Formed { path: self.path, name });
         }
         params.freeze(frozen)?;
         let convert = convert || self.gguf().is_some();
+        let storage = self.storage;
         let places = places(&params, &mut self.weights, &self.entry.build, config)?;
+        storage.fill(&mut params, &places, config.dtype())?;
         fill(&mut params, &places, convert)?;
         params.complete()?;
         let eos_token_id = self.eos_token_id();
@@ -169,9 +212,10 @@ impl ModelFiles {
 
     /// How the files store the numbers of a parameter, in their own words, such as `Q8_0`.
     pub fn stored_as(&self, name: &str) -> Option<String> {
-        let tied = self.entry.build.tied.iter().find(|(_, name_of)| *name_of == name);
         match &self.weights {
-            Weights::Folder(folder) => folder.stored_as(name).or_else(|| folder.stored_as(tied?.0)),
+            Weights::Folder(folder) => {
+                folder.stored_as(name).or_else(|| folder.stored_as(self.alias(name)?))
+            }
             Weights::Gguf(file) => {
                 let tensor = self.entry.build.gguf.tensor(name)?;
                 Some(file.tensors().get(&tensor)?.quantization.name().to_owned())
@@ -219,7 +263,8 @@ pub(super) type Described = rappel_registry::Entry<Architecture>;
 
 /// config.json, and the architecture that it names.
 fn read_config(path: &Path) -> Result<(Map<String, Value>, &'static Described), FilesError> {
-    let json = read_json(path)?;
+    let mut json = read_json(path)?;
+    bitsandbytes::take_config(&mut json);
     let path = || path.to_owned();
     let Some(model_type) = json.get("model_type").and_then(Value::as_str) else {
         let known = ARCHITECTURES.names().join(", ");
@@ -426,7 +471,8 @@ fn places<'a>(
     // What is trained beside a weight is in files of its own.
     let adapters = params.adapters();
     let entries = entries.filter(|entry| !adapters.contains(&entry.name));
-    let wanted: Vec<(String, Shape)> = entries.map(|entry| (entry.name, entry.shape)).collect();
+    let mut wanted: Vec<(String, Shape)> = entries.map(|entry| (entry.name, entry.shape)).collect();
+    wanted.extend(params.quantized());
     weights.places(&wanted, architecture, &config.to_json())
 }
 

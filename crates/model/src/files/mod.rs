@@ -3,6 +3,7 @@
 //! A directory holds `config.json` and `model.safetensors`, or several files of tensors under
 //! `model.safetensors.index.json`.
 
+mod bitsandbytes;
 mod encoder;
 mod error;
 pub mod gguf;
@@ -11,6 +12,7 @@ mod load;
 mod registered;
 mod save;
 mod sentence;
+mod storage;
 mod weights;
 
 pub use encoder::{EncoderFiles, PretrainedEncoder};
@@ -19,6 +21,7 @@ pub use image::{ImageModelFiles, PretrainedImageModel};
 pub use load::{ModelFiles, Pretrained, load_pretrained, load_weights};
 pub use save::save_pretrained;
 pub use sentence::SentenceLayout;
+pub use storage::WeightStorage;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";

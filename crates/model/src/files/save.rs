@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rappel_files::{FileError, replace};
-use rappel_tensor::{Params, Tensor, write_tensors_to};
+use rappel_tensor::{DType, Params, StreamedTensor, write_tensors_to};
 use serde_json::{Map, Value};
 
-use super::{CONFIG, FilesError, Pretrained, WEIGHTS};
+use super::{CONFIG, FilesError, Pretrained, WEIGHTS, bitsandbytes};
 use crate::LanguageModel;
 
 /// Writes `config.json` and `model.safetensors` into `dir`, which it makes, so that transformers'
@@ -53,7 +53,7 @@ fn save(
     };
     config.insert("eos_token_id".to_owned(), eos);
     config.extend(extra.clone());
-    write(dir, config, params)
+    write(dir, config, params, model.config().dtype())
 }
 
 /// Writes a JSON file and its folder.
@@ -63,20 +63,35 @@ pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), FilesError> {
     Ok(replace(path, |out| out.write_all(format!("{value:#}\n").as_bytes()))?)
 }
 
-/// Writes config.json and model.safetensors into `dir`, which it makes.
+/// Writes config.json and model.safetensors into `dir`, which it makes. Weights that are kept in a form of bitsandbytes
+/// stay so; others of a few bits become numbers.
 pub(super) fn write(
     dir: &Path,
-    config: Map<String, Value>,
+    mut config: Map<String, Value>,
     params: &Params,
+    dtype: DType,
 ) -> Result<(), FilesError> {
-    write_tensors(dir, config, params.merged())
+    let mut tensors: Vec<StreamedTensor> =
+        params.merged_dense().into_iter().map(StreamedTensor::from).collect();
+    for (name, _) in params.quantized() {
+        let weight = params.quantized_weight(&name).expect("a model that was read has all");
+        match bitsandbytes::tensors(&name, &weight, dtype) {
+            Some(parts) => {
+                let described = || bitsandbytes::config(&weight, dtype);
+                config.entry(bitsandbytes::KEY).or_insert_with(described);
+                tensors.extend(parts);
+            }
+            None => tensors.push((name, weight.dequantize(dtype)).into()),
+        }
+    }
+    write_tensors(dir, config, tensors)
 }
 
 /// Writes config.json and these tensors as model.safetensors into `dir`, which it makes.
-pub(super) fn write_tensors(
+pub(super) fn write_tensors<'a>(
     dir: &Path,
     config: Map<String, Value>,
-    tensors: Vec<(String, Tensor)>,
+    tensors: impl IntoIterator<Item = impl Into<StreamedTensor<'a>>>,
 ) -> Result<(), FilesError> {
     write_json(&dir.join(CONFIG), &Value::Object(config))?;
     // transformers refuses files that do not say which framework's layout they have.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rappel_tensor::{DType, Element, Shape, StorageError, TensorFile};
+use rappel_tensor::{DType, Element, Quantized, Shape, StorageError, TensorFile};
 use serde_json::{Map, Value};
 
+use super::bitsandbytes::{Parts, Stored, find};
 use super::gguf::{GgufFile, Place, is_of_positions};
 use super::load::read_json;
 use super::{FilesError, INDEX, WEIGHTS};
@@ -25,6 +26,8 @@ pub(super) struct Folder {
     files: Vec<TensorFile>,
     /// Which file, and the name in it.
     places: BTreeMap<String, (usize, String)>,
+    /// Those of a few bits, by the names in files.
+    few_bits: BTreeMap<String, Stored>,
 }
 
 /// Where each parameter's numbers are.
@@ -84,6 +87,7 @@ impl Places<'_> {
     /// The type that a parameter is stored in, where that is one of tensors.
     pub fn dtype(&self, name: &str) -> Result<Option<DType>, FilesError> {
         match self {
+            Self::Folder(folder) if folder.few_bits(name).is_some() => Ok(None),
             Self::Folder(folder) => folder.dtype_of(name).map(Some),
             Self::Gguf(..) => Ok(None),
         }
@@ -94,12 +98,33 @@ impl Places<'_> {
         match self {
             Self::Folder(folder) => {
                 let (file, stored) = &folder.places[name];
+                if let Some(quantized) = self.quantized(name)? {
+                    let numbers = quantized.dequantize(DType::F32);
+                    for (out, number) in out.iter_mut().zip(numbers.as_slice::<f32>()) {
+                        *out = T::from_f64(f64::from(*number));
+                    }
+                    return Ok(());
+                }
                 Ok(folder.files[*file].read_into(stored, out)?)
             }
             Self::Gguf(file, places) => {
                 let (place, shape) = &places[name];
                 place.read_into(file, *shape, out);
                 Ok(())
+            }
+        }
+    }
+}
+
+impl Places<'_> {
+    /// A parameter that is stored in a few bits, as it is.
+    pub fn quantized(&self, name: &str) -> Result<Option<Quantized>, FilesError> {
+        match self {
+            Self::Folder(folder) => folder.quantized(name),
+            Self::Gguf(file, places) => {
+                let place = places.get(name).map(|(place, _)| place);
+                let place = place.filter(|place| place.quantization(file).is_some());
+                Ok(place.map(|place| place.read_blocks(file)))
             }
         }
     }
@@ -150,16 +175,18 @@ impl Folder {
         } else {
             return Err(FilesError::NoWeights { dir: dir.to_owned() });
         };
+        let names: Vec<Vec<String>> = files.iter().map(TensorFile::names).collect();
+        let (few_bits, is_part) = find(names.iter().flatten().map(String::as_str));
         let mut places = BTreeMap::new();
-        for (i, file) in files.iter().enumerate() {
-            for stored in file.names() {
-                let Some(name) = canonical(&stored) else { continue };
-                if places.insert(name.clone(), (i, stored)).is_some() {
+        for (i, names) in names.iter().enumerate() {
+            for stored in names.iter().filter(|stored| !is_part(stored)) {
+                let Some(name) = canonical(stored) else { continue };
+                if places.insert(name.clone(), (i, stored.clone())).is_some() {
                     return Err(FilesError::Twice { dir: dir.to_owned(), name });
                 }
             }
         }
-        Ok(Self { dir: dir.to_owned(), files, places })
+        Ok(Self { dir: dir.to_owned(), files, places, few_bits })
     }
 
     /// The files of tensors, and their index where there is one.
@@ -186,8 +213,31 @@ impl Folder {
         Ok(tensor.map(|tensor| tensor.to_vec::<i64>()[0]))
     }
 
+    /// How a parameter of a few bits is stored.
+    pub fn few_bits(&self, name: &str) -> Option<&Stored> {
+        self.few_bits.get(&self.places.get(name)?.1)
+    }
+
+    /// Whether some parameters are in a few bits.
+    pub fn has_few_bits(&self) -> bool {
+        !self.few_bits.is_empty()
+    }
+
+    fn quantized(&self, name: &str) -> Result<Option<Quantized>, FilesError> {
+        let Some(kind) = self.few_bits(name) else { return Ok(None) };
+        let read = Parts(&self.files).read(&self.places[name].1, kind);
+        Ok(Some(read.map_err(|reason| self.wrong(reason))?))
+    }
+
+    fn wrong(&self, reason: String) -> FilesError {
+        FilesError::Quantized { dir: self.dir.clone(), reason }
+    }
+
     /// How the file names the type of a parameter.
     pub fn stored_as(&self, name: &str) -> Option<String> {
+        if let Some(kind) = self.few_bits(name) {
+            return Some(kind.name().to_owned());
+        }
         let (file, stored) = self.places.get(name)?;
         self.files[*file].stored_as(stored)
     }
@@ -213,7 +263,13 @@ impl Folder {
         }
         for (name, wanted) in wanted {
             let (file, stored) = &self.places[name];
-            let found = self.files[*file].shape(stored).expect("the file names it");
+            let found = match self.few_bits.get(stored) {
+                Some(kind) => {
+                    let found = Parts(&self.files).shape(stored, kind);
+                    found.map_err(|reason| self.wrong(reason))?
+                }
+                None => self.files[*file].shape(stored).expect("the file names it"),
+            };
             if found != *wanted {
                 let (found, wanted) = (found.to_vec(), wanted.to_vec());
                 let name = name.clone();
@@ -244,7 +300,9 @@ impl Folder {
         let count = |(file, stored): &(usize, String)| {
             self.files[*file].shape(stored).map_or(0, |shape| shape.count())
         };
-        match self.places.iter().min_by_key(|(_, place)| count(place)) {
+        let whole =
+            self.places.iter().filter(|(_, (_, stored))| !self.few_bits.contains_key(stored));
+        match whole.min_by_key(|(_, place)| count(place)) {
             Some((name, _)) => self.dtype_of(name),
             None => Err(FilesError::NoWeights { dir: self.dir.clone() }),
         }

@@ -134,9 +134,8 @@ impl Head<'_> {
             Weight::Quantized(weight, _) => {
                 let across = across != weight.is_transposed();
                 // SAFETY: the caller's promise.
-                return unsafe {
-                    write::<X, T, C>(x, m, weight, across, to, false, self.precision)
-                };
+                unsafe { write::<X, T, C>(x, m, weight, across, to, false, self.precision) };
+                return;
             }
         };
         let weight = view::<T>(dense, 0);

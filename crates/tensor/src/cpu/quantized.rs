@@ -6,6 +6,7 @@
 //! bits on any number of threads.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::gemm::{self, Float, How, Operand, Output, View};
 use super::parallel::{Shared, for_pieces};
@@ -91,7 +92,7 @@ impl<T: Read> Kernel for Part<'_, T> {
     fn run<S: Simd>(self) {
         let mut run = [0.0; RUN];
         let width = self.cols.len();
-        for (row, out) in self.rows.zip(self.out.chunks_exact_mut(width)) {
+        for (row, out) in self.rows.zip(self.out.chunks_exact_mut(width.max(1))) {
             for (first, out) in self.cols.clone().step_by(RUN).zip(out.chunks_mut(RUN)) {
                 let run = &mut run[..out.len()];
                 self.weight.read(row, first, run);
@@ -124,6 +125,24 @@ pub(crate) fn dequantize(weight: &Quantized, dtype: DType) -> Tensor {
         }
     });
     out
+}
+
+/// The position of the first number, as they are stored, that is NaN or infinite.
+pub(crate) fn first_non_finite(weight: &Quantized) -> Option<usize> {
+    let [rows, cols] = weight.stored();
+    let first = AtomicUsize::new(usize::MAX);
+    for_pieces(rows, (PIECE / cols.max(1)).max(1), |piece| {
+        let mut numbers = vec![0.0_f32; cols];
+        for row in piece {
+            dispatch(Part { weight, rows: row..row + 1, cols: 0..cols, out: &mut numbers });
+            if let Some(at) = numbers.iter().position(|x| !x.is_finite()) {
+                first.fetch_min(row * cols + at, Relaxed);
+                return;
+            }
+        }
+    });
+    let first = first.into_inner();
+    (first != usize::MAX).then_some(first)
 }
 
 /// Rows `ids`, which are contiguous and within the matrix as it is stored.

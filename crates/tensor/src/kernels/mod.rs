@@ -53,7 +53,9 @@ pub(crate) mod pool {
     pub(crate) use crate::cpu::pool::{max, spread};
 }
 pub(crate) mod quantized {
-    pub(crate) use crate::cpu::quantized::{dequantize, product, product_into, take};
+    pub(crate) use crate::cpu::quantized::{
+        dequantize, first_non_finite, product, product_into, take,
+    };
 }
 pub(crate) mod reduce {
     pub(crate) use crate::cpu::reduce::{squares_of, sum_middle, sum_of_rows, sum_of_squares};

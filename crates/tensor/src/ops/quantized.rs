@@ -1,5 +1,7 @@
 //! Layers by matrices that are stored in a few bits a number, and are not trained.
 
+use std::sync::Arc;
+
 #[cfg(test)]
 use super::{Operation, Sample};
 use super::{WeightLayout, embedding, linear, linear_cross_entropy_of};
@@ -15,7 +17,7 @@ use crate::tensor::Tensor;
 
 /// `x W`, as [`linear`] without a bias; the matrix is never whole in memory.
 #[track_caller]
-fn quantized_linear(x: &Tensor, weight: &Quantized, layout: WeightLayout) -> Tensor {
+fn quantized_linear(x: &Tensor, weight: &Arc<Quantized>, layout: WeightLayout) -> Tensor {
     let (sx, sw, dtype) = (x.shape(), weight.shape(), x.dtype());
     let [inputs, outputs] = match layout {
         WeightLayout::OutIn => [sw[1], sw[0]],
@@ -102,8 +104,8 @@ pub(super) const OPERATION: Operation = Operation {
         let (b, t) = (draw.size(1, 3), draw.size(1, 4));
         let (i, o) = (draw.size(1, 9), draw.size(1, 9));
         let weight = draw.normal([o, i]);
-        let four = Quantized::four_bits(&weight, CodeBook::Nf4, true);
-        let eight = Quantized::eight_bits(&weight);
+        let four = Arc::new(Quantized::four_bits(&weight, CodeBook::Nf4, true));
+        let eight = Arc::new(Quantized::eight_bits(&weight));
         let targets = draw.indices([b, t], o);
         let head = Weight::Quantized(eight.clone(), DType::F64);
         vec![

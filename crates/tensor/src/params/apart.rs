@@ -7,8 +7,17 @@ use crate::dtype::DType;
 use crate::quantized::{Quantized, Weight};
 use crate::shape::Shape;
 
-/// Asked with the name and the shape of each weight as it is registered.
-pub(super) type ChooseApart = Box<dyn Fn(&str, Shape) -> bool + Send + Sync>;
+/// What a layer does with a weight that can be kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatrixUse {
+    /// It multiplies by it.
+    Linear,
+    /// It looks rows up; a head may multiply by the same.
+    Table,
+}
+
+/// Asked with the name of each matrix as it is registered.
+pub(super) type ChooseApart = Box<dyn Fn(&str, MatrixUse) -> bool + Send + Sync>;
 
 /// A weight that is kept apart.
 #[derive(Debug)]
@@ -17,7 +26,7 @@ pub(super) struct Apart {
     pub shape: Shape,
     /// The type that layers compute in.
     pub dtype: DType,
-    value: OnceLock<Quantized>,
+    value: OnceLock<Arc<Quantized>>,
 }
 
 impl Apart {
@@ -40,7 +49,7 @@ impl Apart {
 
 impl Params {
     /// Keeps the matrices of linear layers, and tables, that are registered from now on and that `choose` means by name
-    /// and shape apart, in a few bits a number: they are constants, have no place in arenas, and no file of parameters
+    /// and use apart, in a few bits a number: they are constants, have no place in arenas, and no file of parameters
     /// has them. [`set_quantized`](Self::set_quantized) gives them their numbers.
     ///
     /// ```
@@ -53,7 +62,7 @@ impl Params {
     /// params.set_quantized("net.weight", Quantized::four_bits(&numbers, CodeBook::Nf4, false));
     /// assert_eq!(weight.tensor().to_vec::<f32>(), [1.0, -1.0]);
     /// ```
-    pub fn quantize(&mut self, choose: impl Fn(&str, Shape) -> bool + Send + Sync + 'static) {
+    pub fn quantize(&mut self, choose: impl Fn(&str, MatrixUse) -> bool + Send + Sync + 'static) {
         write(&self.shared).apart = Some(Box::new(choose));
     }
 
@@ -67,7 +76,7 @@ impl Params {
         let apart = apart.unwrap_or_else(|| panic!("`{name}` is not kept apart"));
         let (wanted, found) = (apart.shape, value.shape());
         assert!(wanted == found, "`{name}` is {wanted}, got {found}");
-        assert!(apart.value.set(value).is_ok(), "`{name}` has its numbers already");
+        assert!(apart.value.set(Arc::new(value)).is_ok(), "`{name}` has its numbers already");
     }
 
     /// Names and shapes of the weights that are kept apart, in the order of registration.
@@ -77,7 +86,7 @@ impl Params {
     }
 
     /// How a weight that is kept apart is stored, if there is one of this name that has its numbers.
-    pub fn quantized_weight(&self, name: &str) -> Option<Quantized> {
+    pub fn quantized_weight(&self, name: &str) -> Option<Arc<Quantized>> {
         self.apart(name)?.value.get().cloned()
     }
 
@@ -85,10 +94,10 @@ impl Params {
     pub fn quantized_bytes(&self) -> usize {
         let state = read(&self.shared);
         let values = state.kept_apart.iter().filter_map(|apart| apart.value.get());
-        values.map(Quantized::size).sum()
+        values.map(|value| value.size()).sum()
     }
 
-    fn apart(&self, name: &str) -> Option<Arc<Apart>> {
+    pub(super) fn apart(&self, name: &str) -> Option<Arc<Apart>> {
         let state = read(&self.shared);
         state.kept_apart.iter().find(|apart| apart.name == name).cloned()
     }

@@ -235,29 +235,44 @@ impl Params {
         others.map(|formed| formed.name.clone()).collect()
     }
 
-    /// All weights by the names that layers registered them under, in order, without gradients: what
-    /// a model's files hold.
+    /// All weights by the names that layers registered them under, without gradients: what a model's files hold. Those
+    /// that are kept apart are at the end.
     pub fn merged(&self) -> Vec<(String, Tensor)> {
+        let mut all = self.merged_dense();
+        for (name, _) in self.quantized() {
+            let apart = self.apart(&name).expect("it was named");
+            let formed =
+                read(&self.shared).formed.iter().find(|formed| formed.name == name).cloned();
+            let tensors = self.tensors();
+            let value = formed.map_or_else(
+                || apart.weight().tensor(),
+                |formed| {
+                    let part = |part: usize| match part {
+                        APART => apart.weight().tensor(),
+                        part => tensors[part].1.clone(),
+                    };
+                    no_grad(|| formed.weight(part))
+                },
+            );
+            all.push((name, value));
+        }
+        all
+    }
+
+    /// The weights of [`merged`](Self::merged) but those that are kept apart, in the order of registration.
+    pub fn merged_dense(&self) -> Vec<(String, Tensor)> {
         let formed = read(&self.shared).formed.clone();
         let all = self.tensors();
         let of_part = |index: usize| formed.iter().find(|formed| formed.has(index));
-        let value = |formed: &Formed, part: usize| match &formed.apart {
-            Some(apart) if part == APART => apart.weight().tensor(),
-            _ => all[part].1.clone(),
-        };
-        let whole = |formed: &Formed| {
-            (formed.name.clone(), no_grad(|| formed.weight(|part| value(formed, part))))
-        };
         let merge = |index: usize| match of_part(index) {
             None => Some(all[index].clone()),
-            Some(formed) => (formed.parts[0] == index).then(|| whole(formed)),
+            Some(formed) if formed.parts[0] == index => {
+                let weight = no_grad(|| formed.weight(|part| all[part].1.clone()));
+                Some((formed.name.clone(), weight))
+            }
+            Some(_) => None,
         };
-        let apart = read(&self.shared).kept_apart.clone();
-        let apart = apart.iter().map(|apart| {
-            let formed = formed.iter().find(|formed| formed.name == apart.name);
-            formed.map_or_else(|| (apart.name.clone(), apart.weight().tensor()), whole)
-        });
-        (0..all.len()).filter_map(merge).chain(apart).collect()
+        (0..all.len()).filter_map(merge).collect()
     }
 
     /// Moves what forms keep beside what is trained after that has changed: a step of power iteration

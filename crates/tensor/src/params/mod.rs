@@ -30,6 +30,7 @@ use crate::storage::{StorageError, TensorFile};
 use crate::tensor::Tensor;
 use crate::{WeightLayout, with_float};
 
+pub use apart::MatrixUse;
 use apart::{Apart, ChooseApart};
 pub use form::Form;
 use form::{Choose, Formed};
@@ -349,8 +350,13 @@ impl Params {
             || state.formed.iter().any(|other| other.name == entry.name)
             || state.kept_apart.iter().any(|other| other.name == entry.name);
         assert!(!taken, "params: `{}` is registered already", entry.name);
-        let is_apart = role != Role::Other
-            && state.apart.as_ref().is_some_and(|choose| choose(&entry.name, entry.shape));
+        let used = match role {
+            Role::Linear(_) => Some(MatrixUse::Linear),
+            Role::Table => Some(MatrixUse::Table),
+            Role::Other => None,
+        };
+        let is_apart =
+            state.apart.as_ref().zip(used).is_some_and(|(choose, used)| choose(&entry.name, used));
         let apart =
             is_apart.then(|| Arc::new(Apart::new(entry.name.clone(), entry.shape, entry.dtype)));
         state.kept_apart.extend(apart.clone());

@@ -91,7 +91,7 @@ impl CodeBook {
         // Stable, so that of the two zeros of FP4 the first comes first.
         order.sort_by(|a, b| values[*a as usize].total_cmp(&values[*b as usize]));
         let at = |i: usize| values[order[i] as usize];
-        (order, std::array::from_fn(|i| (at(i) + at(i + 1)) / 2.0))
+        (order, std::array::from_fn(|i| f32::midpoint(at(i), at(i + 1))))
     }
 
     /// The code nearest to each share.
@@ -117,7 +117,7 @@ pub(super) fn dynamic_map() -> &'static [f32; 256] {
             };
             let scale = 10_f64.powi(exponent - 6) as f32;
             for i in 0..steps {
-                let value = scale * ((bound(i) + bound(i + 1)) / 2.0);
+                let value = scale * f32::midpoint(bound(i), bound(i + 1));
                 map.extend([value, -value]);
             }
         }
@@ -130,8 +130,8 @@ pub(super) fn dynamic_map() -> &'static [f32; 256] {
 pub(super) fn nearest(map: &[f32; 256], share: f32) -> u8 {
     let (mut low, mut high) = (0, 255);
     while low < high {
-        let middle = (low + high) / 2;
-        if share > (map[middle] + map[middle + 1]) / 2.0 {
+        let middle = usize::midpoint(low, high);
+        if share > f32::midpoint(map[middle], map[middle + 1]) {
             low = middle + 1;
         } else {
             high = middle;

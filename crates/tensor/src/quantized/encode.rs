@@ -1,6 +1,7 @@
 //! Making the forms of bitsandbytes.
 
 use half::f16;
+use rayon::prelude::*;
 
 use super::codes::{dynamic_map, nearest};
 use super::{CodeBook, Quantized, QuantizedForm, Scales};
@@ -12,6 +13,9 @@ const BLOCK: usize = 64;
 /// Scales of a block, where these are stored in eight bits.
 const NESTED_BLOCK: usize = 256;
 
+/// Numbers of a task: whole blocks.
+const PIECE: usize = 1 << 16;
+
 impl Quantized {
     /// A matrix in four bits a number, with a scale for each 64; `nested` stores the scales in eight bits.
     ///
@@ -22,24 +26,23 @@ impl Quantized {
     pub fn four_bits(weight: &Tensor, book: CodeBook, nested: bool) -> Self {
         let (size, numbers) = matrix(weight);
         let (encode, maxima) = (book.encoder(), maxima(&numbers, BLOCK));
-        let mut codes = vec![0; numbers.len().next_multiple_of(2)];
-        // What fills the last byte up is the code of zero.
-        codes[numbers.len()..].fill(encode(0.0));
-        for (block, (numbers, largest)) in numbers.chunks(BLOCK).zip(&maxima).enumerate() {
-            let inverse = 1.0 / largest.max(LEAST);
-            let share = |x: f32| match numbers.len() == BLOCK {
-                true => x * inverse,
-                // The last block, where it is not whole, is divided.
-                false => x / largest.max(LEAST),
-            };
-            for (code, number) in codes[block * BLOCK..].iter_mut().zip(numbers) {
-                *code = encode(share(*number).clamp(-1.0, 1.0));
+        let mut bytes = Tensor::uninit([numbers.len().div_ceil(2)].into(), DType::U8);
+        let to = bytes.slice_mut::<u8>().par_chunks_mut(PIECE / 2);
+        let from = numbers.par_chunks(PIECE).zip(maxima.par_chunks(PIECE / BLOCK));
+        to.zip(from).for_each(|(bytes, (numbers, maxima))| {
+            let blocks = numbers.chunks(BLOCK).zip(maxima);
+            for (bytes, (numbers, largest)) in bytes.chunks_mut(BLOCK / 2).zip(blocks) {
+                let share = shares(*largest, numbers.len() == BLOCK);
+                for (byte, two) in bytes.iter_mut().zip(numbers.chunks(2)) {
+                    // What fills the last byte up is the code of zero.
+                    let second = two.get(1).map_or(0.0, |x| share(*x));
+                    *byte = encode(share(two[0])) << 4 | encode(second);
+                }
             }
-        }
-        let bytes: Vec<u8> = codes.chunks_exact(2).map(|two| two[0] << 4 | two[1]).collect();
-        let scales = if nested { nest(&maxima) } else { Scales::Plain(list(&maxima)) };
+        });
+        let scales = if nested { nest(&maxima) } else { Scales::Plain(maxima.into()) };
         let form = QuantizedForm::Codes { book, block: BLOCK, scales };
-        Self::new(size, form, list(&bytes)).expect("made to fit")
+        Self::new(size, form, &bytes).expect("made to fit")
     }
 
     /// A matrix in eight bits a number, with a scale for each row; numbers are rounded to half precision before, as
@@ -51,15 +54,25 @@ impl Quantized {
     #[must_use]
     pub fn eight_bits(weight: &Tensor) -> Self {
         let ([rows, cols], mut numbers) = matrix(weight);
-        numbers.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+        for number in &mut numbers {
+            *number = f16::from_f32(*number).to_f32();
+        }
         let scales = maxima(&numbers, cols.max(1));
         let byte = |x: f32, scale: f32| (x * (127.0 / scale)).round_ties_even() as i8 as u8;
         let rows_of = numbers.chunks(cols.max(1)).zip(&scales);
         let bytes: Vec<u8> =
             rows_of.flat_map(|(row, scale)| row.iter().map(|x| byte(*x, *scale))).collect();
-        let form = QuantizedForm::Rows { scales: list(&scales) };
-        Self::new([rows, cols], form, list(&bytes)).expect("made to fit")
+        let bytes = Tensor::from_slice(&bytes, [bytes.len()]);
+        let form = QuantizedForm::Rows { scales: scales.into() };
+        Self::new([rows, cols], form, &bytes).expect("made to fit")
     }
+}
+
+/// Numbers as shares of the largest one of a block; where that is not whole they are divided, as bitsandbytes does.
+fn shares(largest: f32, whole: bool) -> impl Fn(f32) -> f32 {
+    let largest = largest.max(LEAST);
+    let inverse = 1.0 / largest;
+    move |x| if whole { x * inverse } else { x / largest }.clamp(-1.0, 1.0)
 }
 
 /// What a block is divided by at least.
@@ -70,10 +83,6 @@ fn matrix(weight: &Tensor) -> ([usize; 2], Vec<f32>) {
     assert!(weight.rank() == 2, "quantize: {} is not a matrix", weight.shape());
     let numbers = weight.detach().to_dtype(DType::F32).to_vec::<f32>();
     ([weight.size(0), weight.size(1)], numbers)
-}
-
-fn list<T: crate::dtype::Element>(values: &[T]) -> Tensor {
-    Tensor::from_slice(values, [values.len()])
 }
 
 /// The largest absolute value of each block; where the last one is not whole, at least [`LEAST`].
@@ -92,17 +101,13 @@ fn nest(scales: &[f32]) -> Scales {
     let (map, maxima) = (dynamic_map(), maxima(&centred, NESTED_BLOCK));
     let mut codes = Vec::with_capacity(scales.len());
     for (numbers, largest) in centred.chunks(NESTED_BLOCK).zip(&maxima) {
-        let inverse = 1.0 / largest.max(LEAST);
-        let share = |x: f32| match numbers.len() == NESTED_BLOCK {
-            true => x * inverse,
-            false => x / largest.max(LEAST),
-        };
-        codes.extend(numbers.iter().map(|x| nearest(map, share(*x).clamp(-1.0, 1.0))));
+        let share = shares(*largest, numbers.len() == NESTED_BLOCK);
+        codes.extend(numbers.iter().map(|x| nearest(map, share(*x))));
     }
     Scales::Nested {
-        codes: list(&codes),
-        map: list(map),
-        maxima: list(&maxima),
+        codes: codes.into(),
+        map: map.as_slice().into(),
+        maxima: maxima.into(),
         block: NESTED_BLOCK,
         offset,
     }

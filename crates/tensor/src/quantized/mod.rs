@@ -12,6 +12,7 @@ mod tests;
 mod weight;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use blocks::BlockFormat;
 pub use codes::CodeBook;
@@ -48,8 +49,8 @@ pub enum QuantizedForm {
     Blocks(BlockFormat),
     /// Integers of 8 bits; a number is `integer * scale / 127` of its row.
     Rows {
-        /// The largest absolute value of each row, `[rows]`.
-        scales: Tensor,
+        /// The largest absolute value of each row.
+        scales: Arc<[f32]>,
     },
     /// Two codes a byte over the matrix as one list; a number is its code's times the scale of its block.
     Codes {
@@ -66,15 +67,15 @@ pub enum QuantizedForm {
 #[derive(Debug, Clone)]
 pub enum Scales {
     /// In single precision.
-    Plain(Tensor),
+    Plain(Arc<[f32]>),
     /// In eight bits: `map[code] * maxima + offset`.
     Nested {
-        /// `[blocks]`, bytes.
-        codes: Tensor,
-        /// What codes stand for, `[256]`.
-        map: Tensor,
+        /// A code for each block.
+        codes: Arc<[u8]>,
+        /// What the 256 codes stand for.
+        map: Arc<[f32]>,
         /// For each block of scales the largest absolute value.
-        maxima: Tensor,
+        maxima: Arc<[f32]>,
         /// Scales of a block.
         block: usize,
         /// What was subtracted from all.
@@ -86,28 +87,42 @@ impl Scales {
     #[inline(always)]
     fn of(&self, block: usize) -> f32 {
         match self {
-            Self::Plain(scales) => scales.slice::<f32>()[block],
+            Self::Plain(scales) => scales[block],
             Self::Nested { codes, map, maxima, block: nested, offset } => {
-                let code = codes.slice::<u8>()[block];
-                map.slice::<f32>()[code as usize] * maxima.slice::<f32>()[block / nested] + offset
+                map[codes[block] as usize] * maxima[block / nested] + offset
             }
         }
     }
 
+    /// How many blocks have one.
     fn count(&self) -> usize {
         match self {
-            Self::Plain(scales) => scales.count(),
-            Self::Nested { codes, .. } => codes.count(),
+            Self::Plain(scales) => scales.len(),
+            Self::Nested { codes, .. } => codes.len(),
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes that they take.
+    fn size(&self) -> usize {
         match self {
-            Self::Plain(scales) => 4 * scales.count(),
-            Self::Nested { codes, map, maxima, .. } => {
-                codes.count() + 4 * (map.count() + maxima.count())
-            }
+            Self::Plain(scales) => 4 * scales.len(),
+            Self::Nested { codes, map, maxima, .. } => codes.len() + 4 * (map.len() + maxima.len()),
         }
+    }
+
+    /// Checks that nothing lacks or is left over.
+    fn check(&self) -> Result<(), String> {
+        let Self::Nested { codes, map, maxima, block, .. } = self else { return Ok(()) };
+        if *block == 0 {
+            return Err("blocks of 0 scales".to_owned());
+        }
+        if map.len() != 256 || maxima.len() != codes.len().div_ceil(*block) {
+            let [codes, map, maxima] = [codes.len(), map.len(), maxima.len()];
+            return Err(format!(
+                "{codes} scales by a map of {map} numbers and {maxima} maxima of {block} scales each"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -119,61 +134,36 @@ impl Quantized {
     pub fn new(
         [rows, cols]: [usize; 2],
         form: QuantizedForm,
-        bytes: Tensor,
+        bytes: &Tensor,
     ) -> Result<Self, String> {
         let count = rows.checked_mul(cols).ok_or("its sizes overflow")?;
-        let counts = |what: &str, found: usize, wanted: usize| match found == wanted {
-            true => Ok(()),
-            false => Err(format!("{found} {what} for [{rows}, {cols}], which takes {wanted}")),
-        };
-        let is_of = |tensor: &Tensor, dtype: DType| match tensor.dtype() == dtype {
-            true => Ok(tensor.detach().contiguous()),
-            false => Err(format!("its parts are {} where {dtype} is wanted", tensor.dtype())),
-        };
-        let bytes = is_of(&bytes, DType::U8)?;
-        let form = match form {
-            QuantizedForm::Blocks(format) => {
-                if !cols.is_multiple_of(format.block()) {
-                    return Err(format!(
-                        "rows of {cols} are not whole blocks of {}",
-                        format.block()
-                    ));
-                }
-                counts("bytes", bytes.count(), count / format.block() * format.bytes())?;
-                QuantizedForm::Blocks(format)
+        let (wanted, scales) = match &form {
+            QuantizedForm::Blocks(format) if !cols.is_multiple_of(format.block()) => {
+                return Err(format!("rows of {cols} are not whole blocks of {}", format.block()));
             }
-            QuantizedForm::Rows { scales } => {
-                counts("bytes", bytes.count(), count)?;
-                counts("scales", scales.count(), rows)?;
-                QuantizedForm::Rows { scales: is_of(&scales, DType::F32)? }
+            QuantizedForm::Blocks(format) => (count / format.block() * format.bytes(), None),
+            QuantizedForm::Rows { scales } => (count, Some((scales.len(), rows))),
+            QuantizedForm::Codes { block, .. } if *block == 0 || block % 2 == 1 => {
+                return Err(format!("blocks of {block} numbers"));
             }
-            QuantizedForm::Codes { book, block, scales } => {
-                if block == 0 || block % 2 == 1 {
-                    return Err(format!("blocks of {block} numbers"));
-                }
-                counts("bytes", bytes.count(), count.div_ceil(2))?;
-                counts("scales", scales.count(), count.div_ceil(block))?;
-                let scales = match scales {
-                    Scales::Plain(scales) => Scales::Plain(is_of(&scales, DType::F32)?),
-                    Scales::Nested { codes, map, maxima, block, offset } => {
-                        if block == 0 {
-                            return Err("blocks of 0 scales".to_owned());
-                        }
-                        counts("numbers of a map", map.count(), 256)?;
-                        counts("maxima", maxima.count(), codes.count().div_ceil(block))?;
-                        Scales::Nested {
-                            codes: is_of(&codes, DType::U8)?,
-                            map: is_of(&map, DType::F32)?,
-                            maxima: is_of(&maxima, DType::F32)?,
-                            block,
-                            offset,
-                        }
-                    }
-                };
-                QuantizedForm::Codes { book, block, scales }
+            QuantizedForm::Codes { block, scales, .. } => {
+                scales.check()?;
+                (count.div_ceil(2), Some((scales.count(), count.div_ceil(*block))))
             }
         };
-        Ok(Self { rows, cols, form, transposed: false, bytes })
+        if bytes.dtype() != DType::U8 {
+            return Err(format!("its bytes are {}", bytes.dtype()));
+        }
+        for (what, (found, wanted)) in
+            [("bytes", Some((bytes.count(), wanted))), ("scales", scales)]
+                .into_iter()
+                .filter_map(|(what, counts)| Some((what, counts?)))
+        {
+            if found != wanted {
+                return Err(format!("{found} {what} for [{rows}, {cols}], which takes {wanted}"));
+            }
+        }
+        Ok(Self { rows, cols, form, transposed: false, bytes: bytes.detach().contiguous() })
     }
 
     /// The transposed matrix, of the same bytes.
@@ -189,10 +179,8 @@ impl Quantized {
 
     /// The sizes.
     pub fn shape(&self) -> Shape {
-        match self.transposed {
-            false => Shape::from([self.rows, self.cols]),
-            true => Shape::from([self.cols, self.rows]),
-        }
+        let [rows, cols] = [self.rows, self.cols];
+        Shape::from(if self.transposed { [cols, rows] } else { [rows, cols] })
     }
 
     /// How numbers are stored.
@@ -209,8 +197,8 @@ impl Quantized {
     pub fn size(&self) -> usize {
         let scales = match &self.form {
             QuantizedForm::Blocks(_) => 0,
-            QuantizedForm::Rows { scales } => 4 * scales.count(),
-            QuantizedForm::Codes { scales, .. } => scales.bytes(),
+            QuantizedForm::Rows { scales } => 4 * scales.len(),
+            QuantizedForm::Codes { scales, .. } => scales.size(),
         };
         self.bytes.count() + scales
     }
@@ -220,6 +208,11 @@ impl Quantized {
     pub fn dequantize(&self, dtype: DType) -> Tensor {
         let stored = kernels::quantized::dequantize(self, dtype);
         if self.transposed { stored.t().contiguous() } else { stored }
+    }
+
+    /// The position in row-major order, as it is stored, of the first number that is NaN or infinite.
+    pub fn first_non_finite(&self) -> Option<usize> {
+        kernels::quantized::first_non_finite(self)
     }
 
     /// Rows and columns as they are stored.
@@ -239,7 +232,7 @@ impl Quantized {
                 format.decode(bytes, out);
             }
             QuantizedForm::Rows { scales } => {
-                let scale = scales.slice::<f32>()[row];
+                let scale = scales[row];
                 for (out, byte) in out.iter_mut().zip(&bytes[at..]) {
                     *out = f32::from(*byte as i8) * scale * PER_STEP;
                 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::BlockFormat::{Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 use super::*;
 use crate::ops::{CrossEntropy, WeightLayout};
 use crate::random::Key;
@@ -53,7 +54,7 @@ fn four_bits_are_those_of_bitsandbytes() {
             };
             match scales {
                 Scales::Plain(scales) => {
-                    assert_eq!(bits(&scales.to_vec()), bits(&part("absmax").to_vec()), "{case}");
+                    assert_eq!(bits(scales), bits(&part("absmax").to_vec()), "{case}");
                 }
                 Scales::Nested { codes, map, maxima, block, offset } => {
                     assert_eq!(*block, 256);
@@ -63,10 +64,10 @@ fn four_bits_are_those_of_bitsandbytes() {
                         "{case}"
                     );
                     let wanted = part("nested_absmax").to_vec();
-                    assert_eq!(bits(&maxima.to_vec()), bits(&wanted), "{case}");
+                    assert_eq!(bits(maxima), bits(&wanted), "{case}");
                     let wanted = part("nested_quant_map").to_vec();
-                    assert_eq!(bits(&map.to_vec()), bits(&wanted), "{case}");
-                    assert_eq!(codes.to_vec::<u8>(), part("absmax").to_vec::<u8>(), "{case}");
+                    assert_eq!(bits(map), bits(&wanted), "{case}");
+                    assert_eq!(codes[..], part("absmax").to_vec::<u8>()[..], "{case}");
                 }
             }
             assert_values(&file, &case, &found, dtype);
@@ -84,7 +85,7 @@ fn eight_bits_are_those_of_bitsandbytes() {
         let found = Quantized::eight_bits(&part("weight"));
         assert_eq!(found.bytes().to_vec::<u8>(), part("packed").to_vec::<u8>(), "{size}");
         let QuantizedForm::Rows { scales } = found.form() else { panic!("{:?}", found.form()) };
-        assert_eq!(bits(&scales.to_vec()), bits(&part("absmax").to_vec()), "{size}");
+        assert_eq!(bits(scales), bits(&part("absmax").to_vec()), "{size}");
         assert_values(&file, &format!("{size}.int8"), &found, DType::F32);
     }
 }
@@ -97,7 +98,6 @@ fn forms([rows, cols]: [usize; 2], key: Key) -> Vec<Quantized> {
         Quantized::four_bits(&weight, CodeBook::Fp4, false),
         Quantized::eight_bits(&weight),
     ];
-    use BlockFormat::{Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
     for format in [Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4K, Q5K, Q6K] {
         if cols % format.block() > 0 {
             continue;
@@ -112,10 +112,12 @@ fn forms([rows, cols]: [usize; 2], key: Key) -> Vec<Quantized> {
                 Q4_1 | Q5_1 | Q4K | Q5K => &[0, 2],
                 Q6K => &[208],
             };
-            halves.iter().for_each(|at| block[at + 1] = 0x20 | block[at + 1] & 0x83);
+            for at in halves {
+                block[at + 1] = 0x20 | block[at + 1] & 0x83;
+            }
         }
         let bytes = Tensor::from_slice(&bytes, [bytes.len()]);
-        forms.push(Quantized::new([rows, cols], QuantizedForm::Blocks(format), bytes).unwrap());
+        forms.push(Quantized::new([rows, cols], QuantizedForm::Blocks(format), &bytes).unwrap());
     }
     forms
 }
@@ -160,7 +162,7 @@ fn products_and_gradients_are_plain_sums_of_the_numbers() {
                     _ => 1e-2,
                 };
                 let x = Tensor::randn([m, cols], dtype, Key::new(91)).requires_grad();
-                let weight = Weight::Quantized(quantized.clone(), dtype);
+                let weight = Weight::Quantized(Arc::new(quantized.clone()), dtype);
                 let y = weight.linear(&x, None, WeightLayout::OutIn);
                 assert_near(&y, &plain(&x.to_f64_vec(), &w, [m, rows, cols]), tolerance, what);
                 let slopes = Tensor::randn([m, rows], dtype, Key::new(92));
@@ -169,7 +171,7 @@ fn products_and_gradients_are_plain_sums_of_the_numbers() {
                 let wanted = plain(&slopes.to_f64_vec(), &t, [m, cols, rows]);
                 assert_near(grads.of(&x).unwrap(), &wanted, tolerance, what);
                 // The transposed matrix of the same bytes, which lies the other way.
-                let turned = Weight::Quantized(quantized.t(), dtype);
+                let turned = Weight::Quantized(Arc::new(quantized.t()), dtype);
                 let y = weight.linear(&x, None, WeightLayout::OutIn);
                 let again = turned.linear(&x, None, WeightLayout::InOut);
                 assert_eq!(again.to_f64_vec(), y.to_f64_vec(), "{what}");
@@ -189,7 +191,7 @@ fn results_are_the_same_bits_on_any_number_of_threads() {
             let found = pools.each_ref().map(|pool| {
                 pool.install(|| {
                     let x = x.requires_grad();
-                    let weight = Weight::Quantized(quantized.clone(), dtype);
+                    let weight = Weight::Quantized(Arc::new(quantized.clone()), dtype);
                     let y = weight.linear(&x, None, WeightLayout::OutIn);
                     let grads = y.square().sum().backward();
                     (y.to_f64_vec(), grads.of(&x).unwrap().to_f64_vec())
@@ -204,7 +206,7 @@ fn results_are_the_same_bits_on_any_number_of_threads() {
 fn a_head_and_a_table_in_few_bits_are_those_of_their_numbers() {
     for quantized in forms([90, 256], Key::new(5)) {
         let dense = Weight::Dense(quantized.dequantize(DType::F64));
-        let weight = Weight::Quantized(quantized, DType::F64);
+        let weight = Weight::Quantized(Arc::new(quantized), DType::F64);
         let ids = Tensor::from_slice(&[3_i64, 89, 3, 0], [2, 2]);
         let rows = weight.embedding(&ids).to_vec::<f64>();
         assert_eq!(rows, dense.embedding(&ids).to_vec::<f64>());
@@ -225,7 +227,7 @@ fn a_head_and_a_table_in_few_bits_are_those_of_their_numbers() {
 fn rounded_products_round_the_numbers_as_well() {
     let quantized = &forms([40, 64], Key::new(8))[0];
     let x = Tensor::randn([20, 64], DType::F32, Key::new(9));
-    let weight = Weight::Quantized(quantized.clone(), DType::F32);
+    let weight = Weight::Quantized(Arc::new(quantized.clone()), DType::F32);
     let found = with_matmul_precision(crate::MatmulPrecision::Medium, || {
         weight.linear(&x, None, WeightLayout::OutIn)
     });
@@ -238,14 +240,25 @@ fn rounded_products_round_the_numbers_as_well() {
 }
 
 #[test]
+fn what_is_not_finite_is_found() {
+    for mut quantized in forms([5, 256], Key::new(3)) {
+        assert_eq!(quantized.first_non_finite(), None, "{:?}", quantized.form());
+        if let QuantizedForm::Rows { .. } = quantized.form {
+            quantized.form = QuantizedForm::Rows { scales: [1.0, 2.0, f32::NAN, 3.0, 4.0].into() };
+            assert_eq!(quantized.first_non_finite(), Some(2 * 256));
+        }
+    }
+}
+
+#[test]
 fn parts_that_do_not_fit_are_told() {
     let bytes = |count: usize| Tensor::zeros([count], DType::U8);
-    let told = Quantized::new([2, 40], QuantizedForm::Blocks(BlockFormat::Q8_0), bytes(80));
+    let told = Quantized::new([2, 40], QuantizedForm::Blocks(BlockFormat::Q8_0), &bytes(80));
     assert!(told.unwrap_err().contains("rows of 40 are not whole blocks of 32"));
-    let told = Quantized::new([2, 64], QuantizedForm::Blocks(BlockFormat::Q8_0), bytes(80));
+    let told = Quantized::new([2, 64], QuantizedForm::Blocks(BlockFormat::Q8_0), &bytes(80));
     assert!(told.unwrap_err().contains("80 bytes for [2, 64], which takes 136"));
-    let scales = Scales::Plain(Tensor::zeros([1], DType::F32));
+    let scales = Scales::Plain([1.0].into());
     let form = QuantizedForm::Codes { book: CodeBook::Nf4, block: 64, scales };
-    let told = Quantized::new([2, 64], form, bytes(64)).unwrap_err();
+    let told = Quantized::new([2, 64], form, &bytes(64)).unwrap_err();
     assert!(told.contains("1 scales for [2, 64], which takes 2"), "{told}");
 }

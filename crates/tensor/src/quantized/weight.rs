@@ -1,5 +1,7 @@
 //! A matrix of a layer, however it is stored.
 
+use std::sync::Arc;
+
 use super::Quantized;
 use crate::dtype::DType;
 use crate::shape::Shape;
@@ -11,7 +13,7 @@ pub enum Weight {
     /// Numbers, which may be trained.
     Dense(Tensor),
     /// A few bits a number, and the type that its products are computed in.
-    Quantized(Quantized, DType),
+    Quantized(Arc<Quantized>, DType),
 }
 
 impl Weight {
@@ -45,7 +47,7 @@ impl Weight {
     pub fn detach(&self) -> Self {
         match self {
             Self::Dense(tensor) => Self::Dense(tensor.detach()),
-            other => other.clone(),
+            Self::Quantized(..) => self.clone(),
         }
     }
 }

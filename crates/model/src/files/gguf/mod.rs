@@ -99,6 +99,11 @@ impl GgufFile {
         self.read_part(name, 0, out);
     }
 
+    /// The bytes of a tensor.
+    fn bytes(&self, name: &str) -> &[u8] {
+        &self.map[self.tensors[name].bytes.clone()]
+    }
+
     /// Tells the system that a tensor was read.
     fn release(&self, name: &str) {
         self.map.release(self.tensors[name].bytes.clone());

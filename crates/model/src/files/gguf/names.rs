@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use rappel_tensor::{Element, Shape};
+use rappel_tensor::{Element, Quantized, QuantizedForm, Shape, Tensor};
 
-use super::GgufFile;
+use super::{GgufFile, GgufTensor, Quantization};
 use crate::GgufDialect;
 
 /// A parameter's place in a GGUF file.
@@ -134,6 +134,39 @@ impl Place {
                 file.release(&self.tensor);
             }
         }
+    }
+
+    /// How the parameter's blocks are stored, where it is a matrix of blocks that can stay as they are.
+    pub fn quantization(&self, file: &GgufFile) -> Option<Quantization> {
+        let tensor = file.tensors().get(&self.tensor)?;
+        let stays = tensor.shape.rank() == 2
+            && matches!(self.form, Form::Same | Form::Interleaved { .. } | Form::Transposed);
+        let is_of_blocks = tensor.quantization.blocks().is_some();
+        (stays && is_of_blocks).then_some(tensor.quantization)
+    }
+
+    /// The parameter in its blocks.
+    ///
+    /// # Panics
+    /// Where [`quantization`](Self::quantization) is none.
+    pub fn read_blocks(&self, file: &GgufFile) -> Quantized {
+        let GgufTensor { shape, quantization, .. } = &file.tensors()[&self.tensor];
+        let format = quantization.blocks().expect("a form of blocks");
+        let (rows, bytes) = (shape[0], file.bytes(&self.tensor));
+        let row = bytes.len() / rows;
+        let bytes = match self.form {
+            Form::Interleaved { heads } if heads > 0 && rows.is_multiple_of(2 * heads) => {
+                let stored = |ours: usize| interleaved(ours, rows / heads) * row;
+                let turned = (0..rows).flat_map(|ours| &bytes[stored(ours)..stored(ours) + row]);
+                let turned: Vec<u8> = turned.copied().collect();
+                Tensor::from_slice(&turned, [turned.len()])
+            }
+            _ => Tensor::from_slice(bytes, [bytes.len()]),
+        };
+        file.release(&self.tensor);
+        let blocks = Quantized::new([rows, shape[1]], QuantizedForm::Blocks(format), &bytes);
+        let blocks = blocks.expect("the header was checked");
+        if self.form == Form::Transposed { blocks.t() } else { blocks }
     }
 
     /// The numbers of a parameter as the file has them.

@@ -1,6 +1,7 @@
 //! How GGUF stores numbers: blocks of small integers with scales, as llama.cpp defines them, and plain floats.
 
 use half::{bf16, f16};
+use rappel_tensor::BlockFormat;
 
 /// How a tensor's numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,46 +87,37 @@ impl Quantization {
         TABLE.map(|row| row.2).join(", ")
     }
 
+    /// The blocks that it is, where it is not plain floats.
+    pub fn blocks(self) -> Option<BlockFormat> {
+        Some(match self {
+            F32 | F16 | Bf16 => return None,
+            Q8_0 => BlockFormat::Q8_0,
+            Q4_0 => BlockFormat::Q4_0,
+            Q4_1 => BlockFormat::Q4_1,
+            Q5_0 => BlockFormat::Q5_0,
+            Q5_1 => BlockFormat::Q5_1,
+            Q4K => BlockFormat::Q4K,
+            Q5K => BlockFormat::Q5K,
+            Q6K => BlockFormat::Q6K,
+        })
+    }
+
     /// The numbers of whole blocks, in single precision.
     ///
     /// # Panics
     /// Where `numbers` are not as many as the blocks of `bytes` hold.
     pub fn decode(self, bytes: &[u8], numbers: &mut [f32]) {
-        let (block, size) = (self.block(), self.block_bytes());
-        assert_eq!(bytes.len() / size * block, numbers.len(), "blocks and numbers");
-        for (bytes, out) in bytes.chunks_exact(size).zip(numbers.chunks_exact_mut(block)) {
-            match self {
-                F32 => out[0] = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-                F16 => out[0] = half(bytes),
-                Bf16 => out[0] = bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
-                Q8_0 => {
-                    let scale = half(bytes);
-                    for (out, q) in out.iter_mut().zip(&bytes[2..]) {
-                        *out = scale * f32::from(*q as i8);
-                    }
-                }
-                Q4_0 => {
-                    let scale = half(bytes);
-                    nibbles(&bytes[2..], out, |q, _| scale * (f32::from(q) - 8.0));
-                }
-                Q4_1 => {
-                    let (scale, least) = (half(bytes), half(&bytes[2..]));
-                    nibbles(&bytes[4..], out, |q, _| scale * f32::from(q) + least);
-                }
-                Q5_0 => {
-                    let (scale, high) = (half(bytes), word(&bytes[2..]));
-                    nibbles(&bytes[6..], out, |q, i| {
-                        scale * (f32::from(q | fifth(high, i)) - 16.0)
-                    });
-                }
-                Q5_1 => {
-                    let (scale, least, high) = (half(bytes), half(&bytes[2..]), word(&bytes[4..]));
-                    nibbles(&bytes[8..], out, |q, i| scale * f32::from(q | fifth(high, i)) + least);
-                }
-                Q4K => with_minimums(&bytes[..16], &[], &bytes[16..], out),
-                Q5K => with_minimums(&bytes[..16], &bytes[16..48], &bytes[48..], out),
-                Q6K => six_bits(bytes, out),
-            }
+        if let Some(blocks) = self.blocks() {
+            return blocks.decode(bytes, numbers);
+        }
+        let size = self.block_bytes();
+        assert_eq!(bytes.len() / size, numbers.len(), "blocks and numbers");
+        for (bytes, out) in bytes.chunks_exact(size).zip(numbers) {
+            *out = match self {
+                F32 => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+                F16 => f16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
+                _ => bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
+            };
         }
     }
 
@@ -161,61 +153,5 @@ impl Quantization {
                 _ => panic!("{} is only read", self.name()),
             }
         }
-    }
-}
-
-fn half(bytes: &[u8]) -> f32 {
-    f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
-}
-
-fn word(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-}
-
-/// The fifth bit of number `i`, in its place.
-fn fifth(high: u32, i: usize) -> u8 {
-    ((high >> i & 1) << 4) as u8
-}
-
-/// The lower halves of 16 bytes are the first numbers, the upper halves the others.
-fn nibbles(bytes: &[u8], out: &mut [f32], value: impl Fn(u8, usize) -> f32) {
-    for (i, byte) in bytes.iter().enumerate() {
-        out[i] = value(byte & 15, i);
-        out[i + 16] = value(byte >> 4, i + 16);
-    }
-}
-
-/// Q4_K, and with a fifth bit Q5_K: `head` is a scale of scales, one of minimums, and both for eight runs of 32 numbers,
-/// in six bits each.
-fn with_minimums(head: &[u8], high: &[u8], low: &[u8], out: &mut [f32]) {
-    let (scale, least, packed) = (half(head), half(&head[2..]), &head[4..]);
-    for (run, out) in out.chunks_exact_mut(32).enumerate() {
-        let (s, m) = if run < 4 {
-            (packed[run] & 63, packed[run + 4] & 63)
-        } else {
-            let both = packed[run + 4];
-            (both & 15 | packed[run - 4] >> 6 << 4, both >> 4 | packed[run] >> 6 << 4)
-        };
-        let (scale, least) = (scale * f32::from(s), least * f32::from(m));
-        // Runs share their bytes in pairs: the lower halves, the upper halves.
-        let shift = run % 2 * 4;
-        for (i, out) in out.iter_mut().enumerate() {
-            let fifth = high.get(i).map_or(0, |bits| (bits >> run & 1) << 4);
-            let q = low[run / 2 * 32 + i] >> shift & 15 | fifth;
-            *out = scale * f32::from(q) - least;
-        }
-    }
-}
-
-/// Q6_K: four lower bits, two upper bits, scales, the scale of scales.
-fn six_bits(bytes: &[u8], out: &mut [f32]) {
-    let (low, high, scales) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
-    let scale = half(&bytes[208..]);
-    for (i, out) in out.iter_mut().enumerate() {
-        let (part, run, at) = (i / 128, i % 128 / 32, i % 32);
-        let low = low[part * 64 + run % 2 * 32 + at] >> (run / 2 * 4) & 15;
-        let high = high[part * 32 + at] >> (run * 2) & 3;
-        let q = i32::from(low | high << 4) - 32;
-        *out = scale * f32::from(scales[i / 16] as i8) * q as f32;
     }
 }
