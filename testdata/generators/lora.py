@@ -1,12 +1,12 @@
 """Adapters by peft on the model of `testdata/gguf/llama.gguf`: `testdata/lora/<case>/` as peft saves them, and in
 `testdata/lora/expected.safetensors` for each case the logits of some ids and the gradients of a loss on them, in
-double precision.
+double precision; the logits with two of them at once; and what PiSSA and OLoRA begin as.
 """
 
 import json
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from common import TESTDATA, generator, normal, save
 from sft import load
@@ -59,4 +59,18 @@ if __name__ == "__main__":
                 tensors[f"{case}.grad.{name}"] = parameter.grad
         with torch.no_grad():
             tensors[f"{case}.merged"] = logits(model.merge_and_unload(), ids)
+    base, _ = load()
+    model = PeftModel.from_pretrained(base, FOLDER / "lora", adapter_name="one")
+    model.load_adapter(FOLDER / "rslora", adapter_name="two")
+    model.base_model.set_adapter(["one", "two"])
+    with torch.no_grad():
+        tensors["both.logits"] = logits(model.double().eval(), ids)
+    for init in ("pissa", "olora"):
+        base, _ = load()
+        options = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, init_lora_weights=init, target_modules=ALL)
+        model = get_peft_model(base, options)
+        for name in ("self_attn.q_proj", "mlp.down_proj"):
+            layer = model.get_submodule(f"base_model.model.model.layers.1.{name}")
+            product = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+            tensors[f"{init}.{name}"] = product.detach()
     save("lora/expected.safetensors", tensors, {})

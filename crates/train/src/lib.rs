@@ -62,10 +62,11 @@ pub use metrics::{Metric, Validation};
 pub use models::{
     Candidates, Catalogue, Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary,
     Equation, EvaluateOptions, Evaluation, EvaluationOptions, GeneratedText, GenerationConfig,
-    ImageClassifier, Importance, Importances, InitLora, KINDS, LanguageSummary, LoraOptions,
-    Merged, ModelKind, Output, Permuting, PredictOptions, Predictions, Pretrained, Prompt,
-    RecommenderModel, Scores, Speed, TabularModel, TensorGroup, TextClassifier, TextOptions,
-    TrainedModel, convert, load_adapted, load_language_model, load_model, merge, model_folder,
+    ImageClassifier, Importance, Importances, InitLora, KINDS, LanguageSummary, Loading,
+    LoraOptions, Merged, ModelKind, Output, Permuting, PredictOptions, Predictions, Pretrained,
+    Prompt, QuantType, QuantizationOptions, RecommenderModel, Scores, Speed, TabularModel,
+    TensorGroup, TextClassifier, TextOptions, TrainedModel, convert, load_adapted,
+    load_language_model, load_model, merge, model_folder,
 };
 pub use objectives::{
     Answer, BatchOf, ImageClass, NextToken, Objective, Recommended, RecommendedOptions, Sample,

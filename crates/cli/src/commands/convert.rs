@@ -16,7 +16,8 @@ use crate::output::print;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel convert runs/finetune-1 --to model.gguf --dtype q8_0
-  rappel convert model.gguf --to folder --dtype bfloat16")]
+  rappel convert model.gguf --to folder --dtype bfloat16
+  rappel convert folder --to quantized --dtype nf4")]
 pub struct Args {
     /// A run, a folder with config.json and model.safetensors, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(value_name = "SOURCE")]
@@ -24,8 +25,9 @@ pub struct Args {
     /// Output: FILE.gguf or a folder; it must not exist yet
     #[arg(long, value_name = "PATH")]
     to: PathBuf,
-    /// Type of the matrices: F32, F16, BF16, Q8_0 or Q4_0 in a GGUF file; float32, bfloat16 or float64 in a folder.
-    /// Default: that of the source; in a GGUF file F32 for all but BF16
+    /// Type of the matrices: F32, F16, BF16, Q8_0 or Q4_0 in a GGUF file; float32, bfloat16 or float64 in a folder, or as
+    /// bitsandbytes has them nf4, fp4, nf4-double-quant, fp4-double-quant or int8. Default: that of the source; in a
+    /// GGUF file F32 for all but BF16
     #[arg(long, value_name = "TYPE")]
     dtype: Option<String>,
     /// Print one JSON object

@@ -7,12 +7,12 @@ use rappel_train::{Merged, merge};
 use serde_json::json;
 
 use super::local_model;
-use crate::output::print;
+use crate::output::{print, say};
 
 /// Make an adapter part of its model, and compare the result with the model that has the adapter on it
 ///
 /// The weights are added up in single precision, onto the model as it is stored, and written in the type that it is
-/// stored in. Then what was written is read, and its logits are compared.
+/// stored in; weights of few bits a number become numbers. Then what was written is read, and its logits are compared.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   rappel merge --model SmolLM2-135M-Instruct --adapter runs/lora-1 --out merged")]
@@ -32,13 +32,18 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
-    let Merged { architecture, parameters, dtype, largest_logit, difference, same } =
+    let Merged { architecture, parameters, dtype, largest_logit, difference, same, notes } =
         merge(&local_model(&args.model, quiet)?, &local_model(&args.adapter, quiet)?, &args.out)?;
+    if !args.json {
+        for note in &notes {
+            say(format_args!("note: {note}"));
+        }
+    }
     print(&if args.json {
         let report = json!({
             "model": architecture, "parameters": parameters, "dtype": dtype.to_string(), "out": args.out,
             "largest_logit": largest_logit, "largest_difference": difference,
-            "same_likeliest": same[0], "compared": same[1],
+            "same_likeliest": same[0], "compared": same[1], "notes": notes,
         });
         format!("{report}\n")
     } else {

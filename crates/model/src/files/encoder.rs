@@ -46,7 +46,8 @@ impl PretrainedEncoder {
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), FilesError> {
         let mut config = self.model.config().to_json(self.model.task());
         config.extend(self.extra.clone());
-        write(dir.as_ref(), config, &self.params)
+        let dtype = self.model.config().dtype();
+        write(dir.as_ref(), config, &self.params, dtype)
     }
 }
 

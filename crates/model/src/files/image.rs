@@ -97,7 +97,7 @@ impl PretrainedImageModel {
             let counts = name.ends_with(COUNT);
             (name, if counts { tensor.to_dtype(DType::I64) } else { tensor })
         });
-        write_tensors(dir.as_ref(), json, tensors.collect())
+        write_tensors(dir.as_ref(), json, tensors)
     }
 }
 

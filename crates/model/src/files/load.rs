@@ -69,11 +69,24 @@ impl Pretrained {
     /// that are missing, unexpected, of another shape, of several types; files that are not whole.
     /// Nothing is allocated for a model that does not fit its files.
     pub fn load(path: impl AsRef<Path>, dtype: Option<DType>) -> Result<Self, FilesError> {
-        let files = ModelFiles::open(path)?;
+        Self::load_kept(path, dtype, WeightStorage::Dense)
+    }
+
+    /// [`load`](Self::load), with matrices kept as `storage` says: none is trained then.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_kept(
+        path: impl AsRef<Path>,
+        dtype: Option<DType>,
+        storage: WeightStorage,
+    ) -> Result<Self, FilesError> {
+        let files = ModelFiles::open(path)?.kept(storage);
         let stored = dtype.map_or_else(|| files.dtype(), Ok)?;
         let config = files.config(stored)?;
         let params = Params::with_dtype(0, stored);
-        files.load(params, config.as_ref(), dtype.is_some(), &|_| false)
+        let frozen = storage != WeightStorage::Dense;
+        files.load(params, config.as_ref(), dtype.is_some(), &|_| frozen)
     }
 }
 

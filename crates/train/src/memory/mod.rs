@@ -83,6 +83,7 @@ impl Needs {
         let samples = samples.div_ceil(train.gradient_accumulation_steps);
         let r_drop = regularization.within_a_pass().any(|(options, _)| options.name() == "r_drop");
         let parameters = all(&|entry| entry.shape.count().saturating_mul(entry.dtype.size()));
+        let parameters = parameters.saturating_add(task.params().quantized_bytes());
         let weights = if regularization.computes_with_weights() { WEIGHT_COPIES } else { 0 };
         let activations = task.activation_bytes(samples, r_drop);
         let activations = activations.saturating_add(parameters.saturating_mul(weights));

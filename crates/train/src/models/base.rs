@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use glob::Pattern;
 use rappel_data::Tokenizer;
-use rappel_model::{Common, ModelConfig, ModelFiles};
+use rappel_model::{Common, ModelConfig, ModelFiles, WeightStorage};
 use rappel_nn::Values;
 use rappel_registry::{ConfigError, OptionSet, Options};
 use rappel_tensor::Params;
 
 use super::adapter::{Adapter, LoraOptions};
-use super::{GenerationConfig, Pretrained, model_folder, sound, text};
+use super::{GenerationConfig, Pretrained, QuantizationOptions, model_folder, sound, text};
 use crate::checkpoint::{sha256, sha256_of_file};
 use crate::{Observer, TrainError};
 
@@ -33,6 +33,9 @@ pub struct PretrainedOptions {
     /// a low-rank adapter that is trained in place of the model's own parameters, and saved alone
     #[option(aka("adapter", "peft"))]
     pub lora: Option<LoraOptions>,
+    /// few bits a number for the weights that an adapter is trained on
+    #[option(aka("bnb_config", "quantization_config", "quantization_bit"))]
+    pub quantization: Option<QuantizationOptions>,
     /// what every architecture takes
     #[option(flatten)]
     pub common: Common,
@@ -73,6 +76,7 @@ impl Base {
         let Common { dtype, gradient_checkpointing } = options.common;
         let files = ModelFiles::open(&path)?.with("gradient_checkpointing", gradient_checkpointing);
         let config = files.config(dtype)?;
+        let bitsandbytes = files.gguf().is_none() && files.has_few_bits();
         let tokenizer = text::tokenizer(&path, config.vocab_size(), end_of_document)?;
         let sha256 = if files.gguf().is_some() {
             sha256_of_file(&path)?
@@ -80,6 +84,12 @@ impl Base {
             hash(&path, files.paths())?
         };
         check_hash(section, options.sha256.as_ref(), &path, &sha256)?;
+        let is_quantized = options.quantization.is_some();
+        if options.lora.is_none() && (is_quantized || bitsandbytes) {
+            let key = if is_quantized { "quantization" } else { PRETRAINED };
+            let reason = "weights of few bits a number cannot be trained; give model.lora, an adapter that can";
+            return Err(section.invalid(key, reason).into());
+        }
         if let Some(lora) = &options.lora {
             if !options.freeze.is_empty() {
                 let reason = "with lora no parameter of the model is trained but those of modules_to_save; leave it out";
@@ -139,6 +149,13 @@ impl Base {
         if let Some(lora) = &self.options.lora {
             lora.adapt(&mut params);
             let files = ModelFiles::open(&self.path)?;
+            let storage = match &self.options.quantization {
+                Some(quantization) => quantization.storage(),
+                // What bitsandbytes quantized stays so, as it does in transformers.
+                None if files.gguf().is_none() => WeightStorage::AsStored,
+                None => WeightStorage::Dense,
+            };
+            let files = files.kept(storage);
             let frozen = |name: &str| !lora.trains(name);
             let inner = files.load(params, self.config(), true, &frozen)?;
             sound::check_finite(&self.path, &inner.params)?;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rappel_files::{fresh_folder, partial, publish, remove};
 use rappel_model::gguf::{GgufFile, MetaValue, Metadata, Quantization, save_gguf};
-use rappel_model::{FilesError, Pretrained};
-use rappel_tensor::DType;
+use rappel_model::{FilesError, ModelFiles, Pretrained, WeightStorage};
+use rappel_tensor::{CodeBook, DType};
 
 use super::gguf::gguf_keys;
 use super::kept::KeptFile;
@@ -27,7 +27,8 @@ pub struct Converted {
 /// Writes the model of a folder, a run or a GGUF file into `to`: a GGUF file where it ends in `.gguf`, else a folder.
 ///
 /// `dtype` is the type of matrices: unset that of the source, in a GGUF file single precision where it is another one
-/// than bfloat16. A folder takes float32, bfloat16 and float64, a GGUF file F32, F16, BF16, Q8_0 and Q4_0.
+/// than bfloat16. A folder takes float32, bfloat16 and float64, and bitsandbytes' nf4, fp4 (each
+/// with its scales in 8 bits as well, such as nf4-double-quant) and int8; a GGUF file F32, F16, BF16, Q8_0 and Q4_0.
 ///
 /// # Errors
 /// A source that is not whole; a type that is not known; something at `to` already; what the form has no way to hold.
@@ -41,11 +42,11 @@ pub fn convert(source: &Path, to: &Path, dtype: Option<&str>) -> Result<Converte
     } else {
         Kind::Folder(dtype.map(folder_type).transpose()?)
     };
-    let wanted = match kind {
-        Kind::Folder(dtype) => dtype,
-        Kind::Gguf(_) => None,
+    let read = match kind {
+        Kind::Folder(Some(FolderType::Few(storage))) => quantized(&source, storage)?,
+        Kind::Folder(Some(FolderType::Dense(dtype))) => load(&source, Some(dtype))?,
+        Kind::Folder(None) | Kind::Gguf(_) => load(&source, None)?,
     };
-    let read = load(&source, wanted)?;
     sound::check_finite(&source, &read.params)?;
     let vocab_size = read.model.config().vocab_size();
     let tokenizer = text::tokenizer_if_any(&source, vocab_size)?;
@@ -72,7 +73,7 @@ pub fn convert(source: &Path, to: &Path, dtype: Option<&str>) -> Result<Converte
             save_gguf(to, read.model.as_ref(), &read.params, kind, &keys)?;
             Ok(converted(kind.name().to_owned()))
         }
-        Kind::Folder(_) => {
+        Kind::Folder(kind) => {
             let kept = KeptFile::all(&source)?;
             let beside = partial(to);
             let written = || {
@@ -89,14 +90,33 @@ pub fn convert(source: &Path, to: &Path, dtype: Option<&str>) -> Result<Converte
                 let _ = remove(&beside);
                 return Err(error);
             }
-            Ok(converted(stored.to_string()))
+            let few = kind.filter(|kind| matches!(kind, FolderType::Few(_)));
+            let name = few.and(dtype).map_or_else(|| stored.to_string(), str::to_lowercase);
+            Ok(converted(name))
         }
     }
 }
 
 enum Kind {
-    Folder(Option<DType>),
+    Folder(Option<FolderType>),
     Gguf(Option<Quantization>),
+}
+
+/// What the matrices of a folder are.
+#[derive(Clone, Copy)]
+enum FolderType {
+    Dense(DType),
+    /// As bitsandbytes has them.
+    Few(WeightStorage),
+}
+
+/// Reads a model whose matrices become a few bits each.
+fn quantized(source: &Path, storage: WeightStorage) -> Result<Pretrained, TrainError> {
+    let dtype = match ModelFiles::open(source)?.dtype()? {
+        DType::BF16 => DType::BF16,
+        _ => DType::F32,
+    };
+    Ok(Pretrained::load_kept(source, Some(dtype), storage)?)
 }
 
 /// Reads a model in the type of its files; in single precision where these are several.
@@ -125,11 +145,21 @@ fn quantization(name: &str) -> Result<Quantization, TrainError> {
     })
 }
 
-fn folder_type(name: &str) -> Result<DType, TrainError> {
-    let known = name.to_ascii_lowercase().parse::<DType>().ok().filter(|dtype| dtype.is_float());
-    known.ok_or_else(|| TrainError::NumberType {
-        name: name.to_owned(),
-        place: "a folder",
-        known: "float32, bfloat16, float64",
+fn folder_type(name: &str) -> Result<FolderType, TrainError> {
+    let four = |book, nested| FolderType::Few(WeightStorage::FourBits { book, nested });
+    Ok(match name.to_ascii_lowercase().as_str() {
+        "nf4" => four(CodeBook::Nf4, false),
+        "nf4-double-quant" => four(CodeBook::Nf4, true),
+        "fp4" => four(CodeBook::Fp4, false),
+        "fp4-double-quant" => four(CodeBook::Fp4, true),
+        "int8" => FolderType::Few(WeightStorage::EightBits),
+        other => {
+            let dense = other.parse::<DType>().ok().filter(|dtype| dtype.is_float());
+            FolderType::Dense(dense.ok_or_else(|| TrainError::NumberType {
+                name: name.to_owned(),
+                place: "a folder",
+                known: "float32, bfloat16, float64, nf4, fp4, nf4-double-quant, fp4-double-quant, int8",
+            })?)
+        }
     })
 }

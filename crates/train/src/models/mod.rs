@@ -15,6 +15,7 @@ mod generation_config;
 mod gguf;
 mod image;
 mod kept;
+mod quantization;
 mod recommender;
 mod section;
 mod sound;
@@ -27,7 +28,6 @@ use std::path::{Path, PathBuf};
 
 use rappel_hub::{Hub, Progress, Reference};
 use rappel_telemetry::{Event, Moment};
-use rappel_tensor::DType;
 
 use crate::{Metric, Observer, TrainError};
 
@@ -40,6 +40,7 @@ pub use encoder_summary::EncoderSummary;
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
 pub use image::ImageClassifier;
+pub use quantization::{Loading, QuantType, QuantizationOptions};
 pub use recommender::{Candidates, Catalogue, EvaluationOptions, RecommenderModel};
 pub(crate) use recommender::{beside_zero, products};
 pub(crate) use section::MODELS;
@@ -158,34 +159,38 @@ pub fn load_model(path: &Path) -> Result<Box<dyn TrainedModel>, TrainError> {
     (kind.unwrap_or(&text::KIND).load)(&folder)
 }
 
-/// Reads the language model of a folder, of the run there or of a GGUF file, with each weight rounded to `dtype` where one
-/// is given.
+/// Reads the language model of a folder, of the run there or of a GGUF file, its weights in the type and the form that `loading`
+/// says: a type, or unset that of the files.
 ///
 /// # Errors
 /// As [`load_model`], and a model that is not a language model.
-pub fn load_language_model(path: &Path, dtype: Option<DType>) -> Result<Pretrained, TrainError> {
+pub fn load_language_model(
+    path: &Path,
+    loading: impl Into<Loading>,
+) -> Result<Pretrained, TrainError> {
+    let loading = loading.into();
     let folder = model_folder(path, &mut ())?;
     if adapter::is_in(&folder) {
-        return Pretrained::load_adapter(&folder, dtype);
+        return Pretrained::load_adapter(&folder, loading);
     }
     match KINDS.iter().find(|kind| (kind.is_in)(&folder)) {
         Some(kind) if kind.name != text::KIND.name => (kind.load)(&folder)?.into_language_model(),
-        _ => Pretrained::load_as(&folder, dtype),
+        _ => Pretrained::load_as(&folder, loading),
     }
 }
 
-/// Reads a language model with the adapter of a folder, or of the run there, on it; each weight of the model is rounded to
-/// `dtype` where one is given.
+/// Reads a language model with the adapter of a folder, or of the run there, on it; its weights are in
+/// the type and the form that `loading` says.
 ///
 /// # Errors
 /// As [`load_language_model`]; an adapter that is not whole or is of another model.
 pub fn load_adapted(
     model: &Path,
     adapter: &Path,
-    dtype: Option<DType>,
+    loading: impl Into<Loading>,
 ) -> Result<Pretrained, TrainError> {
     let [model, adapter] = [model, adapter].map(|path| model_folder(path, &mut ()));
-    Pretrained::load_adapted(&model?, &adapter?, dtype)
+    Pretrained::load_adapted(&model?, &adapter?, loading.into())
 }
 
 /// The folder of the model that `path` means: itself, or `model/` of the run there; the file, if it is one; where nothing

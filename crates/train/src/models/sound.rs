@@ -22,6 +22,15 @@ pub(crate) fn check_finite(folder: &Path, params: &Params) -> Result<(), TrainEr
             return Err(TrainError::File { path: folder.to_owned(), reason });
         }
     }
+    for (name, _) in params.quantized() {
+        let weight = params.quantized_weight(&name);
+        if let Some(place) = weight.and_then(|weight| weight.first_non_finite()) {
+            let reason = format!(
+                "the weight {name} is not finite at {place}; take the file from where it comes from again"
+            );
+            return Err(TrainError::File { path: folder.to_owned(), reason });
+        }
+    }
     Ok(())
 }
 

@@ -6,13 +6,14 @@ use rappel_data::{Document, Tokenizer, read_documents};
 use rappel_model::LanguageModel;
 use rappel_model::gguf::GgufFile;
 use rappel_nn::Forward;
-use rappel_tensor::{CrossEntropy, DType, Params, Tensor, no_grad};
+use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
 
 use super::adapter::{self, Adapter};
 use super::gguf::gguf_tokenizer;
 use super::kept::KeptFile;
 use super::{
-    EvaluateOptions, GenerationConfig, ModelKind, Scores, TrainedModel, model_folder, sound,
+    EvaluateOptions, GenerationConfig, Loading, ModelKind, Scores, TrainedModel, model_folder,
+    sound,
 };
 use crate::checkpoint::sha256;
 use crate::{Metric, Model, TrainError};
@@ -25,7 +26,7 @@ pub(super) const KIND: ModelKind = ModelKind {
     },
     load: |folder| {
         Ok(Box::new(if adapter::is_in(folder) {
-            Pretrained::load_adapter(folder, None)?
+            Pretrained::load_adapter(folder, Loading::default())?
         } else {
             Pretrained::load(folder)?
         }))
@@ -89,7 +90,7 @@ impl Pretrained {
     }
 
     /// Reads the adapter of a folder with the model that it names.
-    pub(super) fn load_adapter(folder: &Path, dtype: Option<DType>) -> Result<Self, TrainError> {
+    pub(super) fn load_adapter(folder: &Path, loading: Loading) -> Result<Self, TrainError> {
         let base = Adapter::read(folder)?.base;
         let found = model_folder(&base, &mut ())?;
         if base.as_os_str().is_empty() || !found.exists() {
@@ -99,16 +100,16 @@ impl Pretrained {
             );
             return Err(TrainError::File { path: folder.join(adapter::CONFIG), reason });
         }
-        Self::load_adapted(&found, folder, dtype)
+        Self::load_adapted(&found, folder, loading)
     }
 
     /// Reads a model with the adapter of a folder on it.
     pub(super) fn load_adapted(
         base: &Path,
         folder: &Path,
-        dtype: Option<DType>,
+        loading: Loading,
     ) -> Result<Self, TrainError> {
-        let inner = adapter::load_adapted(base, folder, dtype)?;
+        let inner = adapter::load_adapted(base, folder, loading)?;
         sound::check_finite(folder, &inner.params)?;
         let size = inner.model.config().vocab_size();
         let of_adapter = tokenizer_if_any(folder, size)?;
@@ -122,17 +123,17 @@ impl Pretrained {
     /// # Errors
     /// What is missing, torn or does not fit together.
     pub fn load(folder: &Path) -> Result<Self, TrainError> {
-        Self::load_as(folder, None)
+        Self::load_as(folder, Loading::default())
     }
 
-    /// [`load`](Self::load), with each weight rounded to `dtype` where one is given.
+    /// [`load`](Self::load), its weights in the type and the form that `loading` says.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn load_as(folder: &Path, dtype: Option<DType>) -> Result<Self, TrainError> {
+    pub fn load_as(folder: &Path, loading: Loading) -> Result<Self, TrainError> {
         // The small files first: what is wrong with them is told before gigabytes are read.
         let generation_config = GenerationConfig::load(folder)?;
-        let inner = model(folder, dtype)?;
+        let inner = model(folder, loading)?;
         let tokenizer = tokenizer(folder, inner.model.config().vocab_size(), None)?;
         let kept = KeptFile::all(folder)?;
         Ok(Self { inner, tokenizer, generation_config, kept, adapter: None })
@@ -310,9 +311,10 @@ impl TrainedModel for Pretrained {
 /// The model of a folder, whose parameters are all finite.
 pub(super) fn model(
     folder: &Path,
-    dtype: Option<DType>,
+    loading: Loading,
 ) -> Result<rappel_model::Pretrained, TrainError> {
-    let read = rappel_model::Pretrained::load(folder, dtype)?;
+    let Loading { dtype, storage } = loading;
+    let read = rappel_model::Pretrained::load_kept(folder, dtype, storage)?;
     sound::check_finite(folder, &read.params)?;
     Ok(read)
 }

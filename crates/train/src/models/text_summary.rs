@@ -7,6 +7,7 @@ use rappel_model::ModelFiles;
 use rappel_tensor::{DType, Params, Shape};
 use serde_json::Value;
 
+use super::Loading;
 use super::text::{model, tokenizer_if_any};
 use crate::TrainError;
 
@@ -56,7 +57,7 @@ impl LanguageSummary {
     /// What is missing, torn or does not fit together; a parameter that is not finite.
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
         let files = ModelFiles::open(folder)?;
-        let read = model(folder, None)?;
+        let read = model(folder, Loading::default())?;
         let tokenizer = tokenizer_if_any(folder, read.model.config().vocab_size())?;
         let tensors = groups(&read.params, |name| files.stored_as(name).unwrap_or_default());
         let config = read.model.config();

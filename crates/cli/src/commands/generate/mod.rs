@@ -3,6 +3,7 @@
 mod chat;
 mod options;
 mod prompts;
+mod quantization;
 mod record;
 
 use std::fmt::Write as _;
@@ -16,6 +17,7 @@ use rappel_model::Stop;
 use rappel_train::{Pretrained, Prompt, TextOptions, load_adapted, load_language_model};
 
 use self::options::SamplingArgs;
+use self::quantization::QuantizationArgs;
 use self::record::Record;
 use super::local_model;
 use crate::output::{in_model, print, say};
@@ -30,6 +32,7 @@ use crate::output::{in_model, print, say};
   rappel generate --model runs/quickstart-1/model --prompt 'fn main' --max-new-tokens 100
   rappel generate --model runs/quickstart-1/model --prompt 'use std' --greedy --json
   rappel generate --model DIR --prompts questions.jsonl --temperature 0.7 --num-return-sequences 4
+  rappel generate --model DIR --load-in-4bit --prompt 'fn main'
   rappel generate --model DIR --chat --system 'Answer briefly.'")]
 pub struct Args {
     /// A run, a folder with config.json, model.safetensors and tokenizer.json, a GGUF file, or org/name on the Hugging Face Hub
@@ -39,9 +42,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
     /// Type that weights are rounded to: bfloat16 takes half of the memory of float32, and of the time where that
-    /// bounds it. Default: that of the files
+    /// bounds it. Default: that of the files; matrices that these have in a few bits a number, such as Q8_0 and Q4_K of
+    /// a GGUF file, stay so
     #[arg(long, value_name = "TYPE", value_parser = ["float32", "bfloat16", "float64"])]
     dtype: Option<String>,
+    #[command(flatten)]
+    quantization: QuantizationArgs,
     /// The text to continue; empty begins a new document
     #[arg(long, default_value = "", conflicts_with_all = ["prompts", "chat"])]
     prompt: String,
@@ -78,11 +84,11 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     args.sampling.check()?;
     let variables = args.chat_template_kwargs.as_deref().map(variables).transpose()?;
     let template = args.chat_template.as_deref().map(read_template).transpose()?;
-    let dtype = args.dtype.as_deref().and_then(|name| name.parse().ok());
+    let loading = args.quantization.loading(args.dtype.as_deref());
     let local = local_model(&args.model, quiet)?;
     let read = match &args.adapter {
-        Some(adapter) => load_adapted(&local, &local_model(adapter, quiet)?, dtype),
-        None => load_language_model(&local, dtype),
+        Some(adapter) => load_adapted(&local, &local_model(adapter, quiet)?, loading),
+        None => load_language_model(&local, loading),
     };
     let mut model = read.map_err(|error| in_model(&args.model, error))?;
     if let Some(template) = template {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use rappel_files::replace;
 use rappel_model::{ModelFiles, Pretrained};
-use rappel_tensor::{DType, Params, Tensor, TensorFile, write_tensors_to};
+use rappel_tensor::{Params, Tensor, TensorFile, write_tensors_to};
 
 use super::{Adapter, CONFIG, PREFIX, WEIGHTS, is_part};
 use crate::TrainError;
+use crate::models::Loading;
 
 /// Writes an adapter: its config and the parameters that were trained.
 pub(in crate::models) fn save(
@@ -37,7 +38,7 @@ pub(in crate::models) fn save(
 pub(in crate::models) fn load_adapted(
     base: &Path,
     folder: &Path,
-    dtype: Option<DType>,
+    Loading { dtype, storage }: Loading,
 ) -> Result<Pretrained, TrainError> {
     let adapter = Adapter::read(folder)?;
     let path = folder.join(WEIGHTS);
@@ -54,7 +55,7 @@ pub(in crate::models) fn load_adapted(
     }
     let modules: BTreeSet<String> =
         left.keys().filter_map(|name| Some(name.split_once(".lora_A.")?.0.to_owned())).collect();
-    let files = ModelFiles::open(base)?;
+    let files = ModelFiles::open(base)?.kept(storage);
     let stored = dtype.map_or_else(|| files.dtype(), Ok)?;
     let config = files.config(stored)?;
     let mut params = Params::with_dtype(0, stored);

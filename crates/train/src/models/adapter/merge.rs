@@ -28,6 +28,8 @@ pub struct Merged {
     pub difference: f64,
     /// Of how many tokens the likeliest next one is the same, and of how many in all.
     pub same: [usize; 2],
+    /// What of the model that the adapter was trained on is another one than it was merged into, in words.
+    pub notes: Vec<String>,
 }
 
 /// Tokens on which the models are compared.
@@ -44,9 +46,11 @@ pub fn merge(base: &Path, adapter: &Path, to: &Path) -> Result<Merged, TrainErro
     if fs::symlink_metadata(to).is_ok() {
         return Err(TrainError::Exists { path: to.to_owned() });
     }
-    let dtype = ModelFiles::open(&base)?.dtype()?;
+    let files = ModelFiles::open(&base)?;
+    let dtype = files.dtype()?;
+    let notes = notes(&files, &adapter);
     let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
-    let adapted = load_adapted(&base, &adapter, Some(wide))?;
+    let adapted = load_adapted(&base, &adapter, Some(wide).into())?;
     sound::check_finite(&adapter, &adapted.params)?;
     let vocab_size = adapted.model.config().vocab_size();
     // The adapter's tokenizer is the one that it was trained with.
@@ -91,7 +95,28 @@ pub fn merge(base: &Path, adapter: &Path, to: &Path) -> Result<Merged, TrainErro
         largest_logit: before.iter().fold(0.0, |most: f64, logit| most.max(logit.abs())),
         difference: differences.fold(0.0, f64::max),
         same: [same, likeliest[0].len()],
+        notes,
     })
+}
+
+/// What is to be known where weights of few bits are involved.
+fn notes(base: &ModelFiles, adapter: &Path) -> Vec<String> {
+    let few = base.has_few_bits().then(|| {
+        "the model's own weights are in a few bits a number; the adapter is added to what these stand for, and all is \
+         written as numbers"
+            .to_owned()
+    });
+    // A run's config says how its base was kept.
+    let config = adapter.parent().map(|run| run.join("config.toml"));
+    let config = config.and_then(|path| fs::read_to_string(path).ok());
+    let config = config.and_then(|text| text.parse::<toml::Table>().ok());
+    let quantization = config.as_ref().and_then(|config| config.get("model")?.get("quantization"));
+    let trained = quantization.filter(|_| few.is_none()).map(|_| {
+        "the adapter was trained with model.quantization; it is merged in single precision into the weights as they \
+         are stored, which are not quantized"
+            .to_owned()
+    });
+    few.into_iter().chain(trained).collect()
 }
 
 fn write(
