@@ -138,8 +138,8 @@ fn text_is_generated_from_weights_of_few_bits() {
 fn what_cannot_be_quantized_says_why() {
     let place = place();
     place.ok(&["convert", "base", "--to", "nf4", "--dtype", "nf4"]);
-    let alone = QLORA.lines().filter(|line| !line.starts_with("lora ="));
-    place.write("alone.toml", alone.map(|line| format!("{line}\n")).collect::<String>());
+    let alone: Vec<&str> = QLORA.lines().filter(|line| !line.starts_with("lora =")).collect();
+    place.write("alone.toml", alone.join("\n"));
     let table = |text: &str| format!("model.quantization={{{text}}}");
     for (config, settings, parts) in [
         ("alone.toml", vec![], &["`model.quantization`", "model.lora"][..]),

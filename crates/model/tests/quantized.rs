@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -136,7 +137,7 @@ fn a_folder_that_lacks_parts_is_told() {
         let tensors: Vec<_> =
             names.map(|name| (name.clone(), file.tensor(&name).unwrap())).collect();
         let path = dir.join("model.safetensors");
-        rappel_tensor::write_tensors(path, tensors, &Default::default()).unwrap();
+        rappel_tensor::write_tensors(path, tensors, &BTreeMap::new()).unwrap();
         Pretrained::load(&dir, None).unwrap_err().to_string()
     };
     let missing = told("missing", "layers.1.mlp.up_proj.weight.nested_absmax");

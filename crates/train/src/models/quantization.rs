@@ -16,6 +16,7 @@ pub enum QuantType {
 /// Few bits a number for the matrices that are not trained; their products are computed in the model's dtype.
 #[derive(Debug, Clone, PartialEq, Options)]
 #[options(check = Self::check)]
+#[allow(clippy::struct_excessive_bools)] // bitsandbytes' names.
 pub struct QuantizationOptions {
     /// keep the matrices of linear layers but the head in 4 bits a number, as bitsandbytes does: QLoRA (Dettmers et al.,
     /// 2023); a folder that bitsandbytes quantized stays as it is
