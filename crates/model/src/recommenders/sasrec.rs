@@ -2,7 +2,7 @@
 
 use rappel_nn::Forward;
 use rappel_registry::{InvalidOption, OptionSet, Options};
-use rappel_tensor::{Params, Tensor, embedding};
+use rappel_tensor::{Params, Tensor};
 
 use super::{ItemVectors, Recommender, RecommenderConfig, RecommenderEntry, Sizes, Users};
 use crate::{ActivationName, Documents, Gpt2Config, LanguageModel, ModelConfig};
@@ -105,7 +105,7 @@ impl Recommender for SasRec {
     fn users(&self, users: &Users<'_>, forward: &Forward) -> Tensor {
         let read: Vec<&[u32]> = users.histories.iter().map(|history| self.read(history)).collect();
         let table = self.model.head().weight;
-        let (width, dtype) = (table.size(1), table.dtype());
+        let (width, dtype) = (table.shape()[1], table.dtype());
         let mut last = Vec::new();
         let mut end = 0;
         for history in &read {
@@ -126,11 +126,11 @@ impl Recommender for SasRec {
     }
 
     fn items(&self, ids: &Tensor, _: &Forward) -> ItemVectors {
-        ItemVectors { vectors: embedding(ids, &self.model.head().weight), bias: None }
+        ItemVectors { vectors: self.model.head().weight.embedding(ids), bias: None }
     }
 
     fn all_items(&self, _: &Forward) -> ItemVectors {
-        ItemVectors { vectors: self.model.head().weight, bias: None }
+        ItemVectors { vectors: self.model.head().weight.tensor(), bias: None }
     }
 
     fn reads_histories(&self) -> bool {
