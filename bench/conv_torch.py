@@ -46,3 +46,17 @@ for (batch, inputs, size), (outputs, kernel, stride, groups) in SHAPES:
     whole = shortest(both)
     print(f"{batch:4} x {inputs:3} x {size:2}^2, {outputs:3} of {kernel}x{kernel}/{stride} {groups:2}   "
           f"forward {forward:7.2f}   both {whole:7.2f}")
+
+x = torch.randn(128, 32, 28, 28)
+for name, pool in [("2x2/2", lambda: F.max_pool2d(x, 2)), ("3x3/2", lambda: F.max_pool2d(x, 3, 2, 1))]:
+    with torch.no_grad():
+        forward = shortest(pool)
+    x.requires_grad_()
+    upstream = torch.ones_like(pool())
+
+    def pooled():
+        x.grad = None
+        pool().backward(upstream)
+
+    print(f" 128 x  32 x 28^2, max pool {name}   forward {forward:7.2f}   both {shortest(pooled):7.2f}")
+    x = x.detach()

@@ -86,7 +86,7 @@ pub trait Element: sealed::Sealed + Copy + Send + Sync + PartialEq + fmt::Debug 
 }
 
 /// An [`Element`] that is a floating-point number.
-pub trait Float: Element {}
+pub trait Float: Element + PartialOrd {}
 
 macro_rules! element {
     ($($t:ty => $tag:ident),*) => {$(

@@ -1,36 +1,149 @@
 //! The largest element of each window of an image.
 
+use std::ops::Range;
+
 use super::parallel::{Shared, for_pieces};
-use crate::dtype::{DType, Element};
+use crate::dtype::{DType, Element, Float};
 use crate::kernels::args::Windows;
 use crate::profile::timed;
-use crate::real::Stored;
+use crate::real::{Kernel, Simd, Stored, dispatch};
 use crate::tensor::Tensor;
 use crate::with_float;
 
 /// Elements of the output that are worth a task.
 const TASK: usize = 1 << 12;
 
-/// The largest element of each window of `[planes, height, width]`, contiguous, and where it is in its
-/// plane: the first of equal ones, and NaN before all.
-pub(crate) fn max(windows: &Windows, x: &Tensor) -> (Tensor, Tensor) {
+/// Where the largest elements are.
+#[derive(Debug)]
+pub(crate) enum Largest {
+    /// Each window's place in its plane.
+    At(Tensor),
+    /// To be looked for again in the input, whose windows of two by two pixels lie side by side: that takes less
+    /// time than to write places and to read them.
+    Of(Tensor),
+}
+
+/// The largest element of each window of `[planes, height, width]`, contiguous, and where it is: the first of equal
+/// ones, and NaN before all.
+pub(crate) fn max(windows: &Windows, x: &Tensor) -> (Tensor, Largest) {
     let _timer = timed("max pool", 0.0, (x.count() * x.dtype().size()) as f64);
     let (planes, [height, width]) = (x.size(0), windows.out);
     let mut out = Tensor::uninit([planes, height, width].into(), x.dtype());
+    if halves(windows) {
+        with_float!(x.dtype(), "max pool", T => {
+            let to = Shared::new(out.slice_mut::<T>());
+            each_plane(windows, planes, |pixels, places| {
+                let x = &x.slice::<T>()[pixels];
+                // SAFETY: planes are disjoint.
+                dispatch(Halve { windows, x, to: unsafe { to.slice(places) } });
+            });
+        });
+        return (out, Largest::Of(x.clone()));
+    }
     let mut places = Tensor::uninit(out.shape(), DType::I64);
-    let (pixels, count) = (windows.size[0] * windows.size[1], height * width);
     with_float!(x.dtype(), "max pool", T => {
         let (to, at) = (Shared::new(out.slice_mut::<T>()), Shared::new(places.slice_mut::<i64>()));
-        for_pieces(planes, (TASK / count).max(1), |range| {
-            for plane in range {
-                let x = &x.slice::<T>()[plane * pixels..(plane + 1) * pixels];
-                let part = plane * count..(plane + 1) * count;
-                // SAFETY: planes are disjoint.
-                unsafe { largest(windows, x, to.slice(part.clone()), at.slice(part)) }
-            }
+        each_plane(windows, planes, |pixels, part| {
+            let x = &x.slice::<T>()[pixels];
+            // SAFETY: planes are disjoint.
+            unsafe { largest(windows, x, to.slice(part.clone()), at.slice(part)) }
         });
     });
-    (out, places)
+    (out, Largest::At(places))
+}
+
+/// Calls `each` with the elements of each plane of the input, and of the output, in parallel.
+fn each_plane(
+    windows: &Windows,
+    planes: usize,
+    each: impl Fn(Range<usize>, Range<usize>) + Send + Sync,
+) {
+    let [pixels, count] = [windows.size, windows.out].map(|[height, width]| height * width);
+    for_pieces(planes, (TASK / count).max(1), |range| {
+        for plane in range {
+            each(plane * pixels..(plane + 1) * pixels, plane * count..(plane + 1) * count);
+        }
+    });
+}
+
+/// Whether windows are two by two pixels, side by side, inside the image.
+fn halves(windows: &Windows) -> bool {
+    let Windows { size, kernel, out, stride, padding, dilation } = *windows;
+    let inside = (0..2).all(|axis| 2 * out[axis] <= size[axis]);
+    kernel == [2, 2] && stride == [2, 2] && padding == [0, 0] && dilation == [1, 1] && inside
+}
+
+/// Whether `found` comes before the largest so far.
+#[inline(always)]
+fn is_larger<T: Float>(found: T, largest: T) -> bool {
+    // What is not itself is not a number.
+    (found > largest) | ((found != found) & (largest == largest))
+}
+
+/// [`max`] of a plane that is halved.
+struct Halve<'a, T> {
+    windows: &'a Windows,
+    x: &'a [T],
+    to: &'a mut [T],
+}
+
+impl<T: Stored> Kernel for Halve<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let ([_, width], [_, out]) = (self.windows.size, self.windows.out);
+        for (rows, to) in self.x.chunks(2 * width).zip(self.to.chunks_mut(out)) {
+            let (upper, lower) = rows.split_at(width);
+            let (upper, lower) = (upper.as_chunks::<2>().0, lower.as_chunks::<2>().0);
+            for ((upper, lower), to) in upper.iter().zip(lower).zip(to) {
+                let mut largest = upper[0];
+                for found in [upper[1], lower[0], lower[1]] {
+                    largest = if is_larger(found, largest) { found } else { largest };
+                }
+                *to = largest;
+            }
+        }
+    }
+}
+
+/// The gradient of [`Halve`].
+struct Double<'a, T> {
+    windows: &'a Windows,
+    x: &'a [T],
+    grad: &'a [T],
+    to: &'a mut [T],
+}
+
+impl<T: Stored> Kernel for Double<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let ([_, width], [rows, out]) = (self.windows.size, self.windows.out);
+        let zero = T::from_f64(0.0);
+        let (whole, rest) = self.to.split_at_mut(2 * rows * width);
+        let pairs = self.x.chunks(2 * width).zip(whole.chunks_mut(2 * width));
+        for ((x, to), grad) in pairs.zip(self.grad.chunks(out)) {
+            let (upper, lower) = x.split_at(width);
+            let (upper, lower) = (upper.as_chunks::<2>().0, lower.as_chunks::<2>().0);
+            let (to_upper, to_lower) = to.split_at_mut(width);
+            // An odd column is in no window.
+            to_upper[2 * out..].fill(zero);
+            to_lower[2 * out..].fill(zero);
+            let to_upper = to_upper.as_chunks_mut::<2>().0.iter_mut();
+            let to = to_upper.zip(to_lower.as_chunks_mut::<2>().0);
+            for (((upper, lower), grad), to) in upper.iter().zip(lower).zip(grad).zip(to) {
+                let (mut largest, mut place) = (upper[0], 0_u32);
+                for (i, found) in [(1, upper[1]), (2, lower[0]), (3, lower[1])] {
+                    let is_larger = is_larger(found, largest);
+                    largest = if is_larger { found } else { largest };
+                    place = if is_larger { i } else { place };
+                }
+                let at = |i: u32| if place == i { *grad } else { zero };
+                (*to.0, *to.1) = ([at(0), at(1)], [at(2), at(3)]);
+            }
+        }
+        rest.fill(zero);
+    }
 }
 
 fn largest<T: Stored>(windows: &Windows, x: &[T], to: &mut [T], at: &mut [i64]) {
@@ -54,8 +167,7 @@ fn largest<T: Stored>(windows: &Windows, x: &[T], to: &mut [T], at: &mut [i64]) 
             for r in 0..rows {
                 for c in 0..across {
                     let place = (y + r * down) * width + start + c * right;
-                    let (found, largest) = (x[place].to_f64(), x[best].to_f64());
-                    if found > largest || (found.is_nan() && !largest.is_nan()) {
+                    if is_larger(x[place], x[best]) {
                         best = place;
                     }
                 }
@@ -65,23 +177,27 @@ fn largest<T: Stored>(windows: &Windows, x: &[T], to: &mut [T], at: &mut [i64]) 
     }
 }
 
-/// The gradient of the input of [`max`], of `size`: each gradient of the output at its place.
-pub(crate) fn spread(grad: &Tensor, places: &Tensor, size: [usize; 2]) -> Tensor {
+/// The gradient of the input of [`max`]: each gradient of the output at its place.
+pub(crate) fn spread(windows: &Windows, grad: &Tensor, largest: &Largest) -> Tensor {
     let _timer = timed("max pool", 0.0, (2 * grad.count() * grad.dtype().size()) as f64);
-    let (planes, count, pixels) = (grad.size(0), grad.size(1) * grad.size(2), size[0] * size[1]);
-    let mut dx = Tensor::uninit([planes, size[0], size[1]].into(), grad.dtype());
-    let places = places.slice::<i64>();
+    let (planes, [height, width]) = (grad.size(0), windows.size);
+    let mut dx = Tensor::uninit([planes, height, width].into(), grad.dtype());
     with_float!(grad.dtype(), "max pool", T => {
         let (grad, to) = (grad.slice::<T>(), Shared::new(dx.slice_mut::<T>()));
-        for_pieces(planes, (TASK / count).max(1), |range| {
-            for plane in range {
-                // SAFETY: planes are disjoint.
-                let to = unsafe { to.slice(plane * pixels..(plane + 1) * pixels) };
-                to.fill(T::from_f64(0.0));
-                let part = plane * count..(plane + 1) * count;
-                for (grad, at) in grad[part.clone()].iter().zip(&places[part]) {
-                    let to = &mut to[*at as usize];
-                    *to = T::from_f64(to.to_f64() + grad.to_f64());
+        each_plane(windows, planes, |pixels, part| {
+            // SAFETY: planes are disjoint.
+            let to = unsafe { to.slice(pixels.clone()) };
+            match largest {
+                Largest::Of(x) => {
+                    let x = &x.slice::<T>()[pixels];
+                    dispatch(Double { windows, x, grad: &grad[part], to });
+                }
+                Largest::At(places) => {
+                    to.fill(T::from_f64(0.0));
+                    for (grad, at) in grad[part.clone()].iter().zip(&places.slice::<i64>()[part]) {
+                        let to = &mut to[*at as usize];
+                        *to = T::from_f64(to.to_f64() + grad.to_f64());
+                    }
                 }
             }
         });
