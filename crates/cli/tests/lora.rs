@@ -171,3 +171,56 @@ fn rows_are_shown_as_they_are_trained() {
     let told = place.error(&["data", "lora.toml", "--row", "9"]);
     assert!(told.contains("there are 8 rows"), "{told}");
 }
+
+/// The tensors of a checkpoint's parameters.
+fn saved(place: &Place, run: &str, step: u64) -> Vec<String> {
+    let path = place.at(run).join(format!("checkpoints/step-{step}/params.safetensors"));
+    TensorFile::open(path).unwrap().names()
+}
+
+#[test]
+fn checkpoints_do_without_what_stays_as_the_pretrained_model_has_it() {
+    let place = place();
+    place.ok(&train("run", &["train.steps=6", "checkpoint.every=3", "checkpoint.keep=9"]));
+    let names = saved(&place, "run", 6);
+    assert_eq!(names.len(), 28);
+    assert!(names.iter().all(|name| name.contains(".lora_")), "{names:?}");
+    // Another run begins there, whose model is the same.
+    place.ok(&["train", "lora.toml", "--from", "run/checkpoints/step-3", "--out", "more"]);
+    assert_eq!(saved(&place, "more", 30), names);
+    // What is frozen without an adapter is not there, either.
+    let frozen = ["model.freeze=[\"model.embed_tokens.*\"]", "train.steps=2"];
+    let full = place.read("lora.toml").replace("lora = {", "# lora = {");
+    place.write("full.toml", full);
+    let args = ["train", "full.toml", "--out", "full", "--set", frozen[0], "--set", frozen[1]];
+    place.ok(&args);
+    let kept = saved(&place, "full", 2);
+    assert!(kept.contains(&"model.norm.weight".to_owned()), "{kept:?}");
+    assert!(!kept.iter().any(|name| name.contains("embed_tokens")), "{kept:?}");
+}
+
+#[test]
+fn a_checkpoint_is_of_one_pretrained_model() {
+    let place = place();
+    let args = train("run", &["train.steps=4", "checkpoint.every=1", "checkpoint.keep=9"]);
+    place.ok(&args);
+    // The same names and shapes with other numbers.
+    place.ok(&train("other", &["train.steps=1", "optimizer.lr=1.0"]));
+    place.ok(&["merge", "--model", "base", "--adapter", "other", "--out", "changed"]);
+    let from = ["train", "lora.toml", "--from", "run/checkpoints/step-2", "--out", "more"];
+    let told = place.error(&[&from[..], &["--set", "model.pretrained=changed"]].concat());
+    assert!(told.contains("step-2 holds what was trained of the pretrained model"), "{told}");
+    assert!(!place.at("more").exists());
+    for step in [3, 4] {
+        fs::remove_dir_all(place.at(format!("run/checkpoints/step-{step}"))).unwrap();
+    }
+    fs::remove_dir_all(place.at("run/model")).unwrap();
+    let (base, kept) = (place.at("base/model.safetensors"), place.at("kept"));
+    fs::rename(&base, &kept).unwrap();
+    fs::copy(place.at("changed/model.safetensors"), &base).unwrap();
+    let told = place.error(&["train", "--resume", "run"]);
+    assert!(told.contains("is not the model that the run begins at"), "{told}");
+    fs::rename(&kept, &base).unwrap();
+    place.ok(&["train", "--resume", "run"]);
+    assert!(place.at("run/model/adapter_model.safetensors").exists());
+}

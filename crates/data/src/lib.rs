@@ -44,6 +44,7 @@ mod modular_arithmetic;
 mod order;
 mod permutation;
 mod place;
+mod preference;
 mod records;
 mod sft;
 pub mod sources;
@@ -83,7 +84,13 @@ pub use modular_arithmetic::{ModularArithmetic, ModularArithmeticOptions, Operat
 pub use order::{BatchSize, Drawing, Order};
 pub use permutation::Permutation;
 pub use place::{OnBadRow, Place};
-pub use sft::{PackingStrategy, Sft, SftBatch, SftConfig, SftFormat, SftModel, SftRow, SftSamples};
+pub use preference::{
+    Answers, PreferenceBatch, PreferenceConfig, PreferenceFormat, PreferenceSamples, Preferences,
+    Truncation,
+};
+pub use sft::{
+    PackingStrategy, RowsConfig, Sft, SftBatch, SftConfig, SftFormat, SftModel, SftRow, SftSamples,
+};
 pub use sources::{SOURCES, Source};
 pub use stream::{TokenStream, Tokens};
 pub use table::{

@@ -61,8 +61,8 @@ pub use encoders::{
 };
 pub use files::gguf;
 pub use files::{
-    EncoderFiles, FilesError, ModelFiles, Pretrained, PretrainedEncoder, SentenceLayout,
-    WeightStorage, load_pretrained, load_weights, save_pretrained,
+    EncoderFiles, FilesError, ModelFiles, Pretrained, PretrainedEncoder, SCORE, Scorer,
+    SentenceLayout, WeightStorage, load_pretrained, load_weights, save_pretrained,
 };
 pub use files::{ImageModelFiles, PretrainedImageModel};
 pub use generate::{

@@ -17,6 +17,9 @@ pub(crate) fn adapted_linear(
         return weight.weight().linear(x, bias, layout);
     };
     let Adapted { form, weight: constant, a, b, magnitude } = &adapted;
+    if !forward.adapters {
+        return constant.linear(x, bias, layout);
+    }
     let dropped = (forward.train && form.dropout > 0.0).then(|| {
         let key = forward.key.with_name("lora_dropout").with(weight.index() as u64);
         dropout(x, form.dropout, key)

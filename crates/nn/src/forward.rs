@@ -26,17 +26,25 @@ pub struct Forward {
     pub noise: Noise,
     /// How deep in its stack the pass is: block `l` of `L`, counted from 1, is at `l / L`.
     pub depth: f64,
+    /// Whether adapters take part; without them a pass is that of the model that they adapt.
+    pub adapters: bool,
 }
 
 impl Forward {
     /// A pass that trains, with the random numbers of `key`.
     pub fn training(key: Key) -> Self {
-        Self { key, train: true, noise: Noise::default(), depth: 1.0 }
+        Self { key, train: true, noise: Noise::default(), depth: 1.0, adapters: true }
     }
 
     /// A pass that draws nothing.
     pub fn evaluation() -> Self {
         Self { train: false, ..Self::training(Key::new(0)) }
+    }
+
+    /// The same pass of the model without its adapters.
+    #[must_use]
+    pub fn without_adapters(&self) -> Self {
+        Self { adapters: false, ..*self }
     }
 
     /// The same pass inside the layer `name`.

@@ -36,4 +36,11 @@ impl Head {
         let options = CrossEntropy { softcap: self.softcap.or(options.softcap), ..*options };
         self.weight.cross_entropy(hidden, targets, &options)
     }
+
+    /// `ln p(target)` by those logits, `[..]`, 0 where a target is -100: see
+    /// [`linear_log_probs`](rappel_tensor::linear_log_probs).
+    #[track_caller]
+    pub fn log_probs(&self, hidden: &Tensor, targets: &Tensor) -> Tensor {
+        self.weight.log_probs(hidden, targets, self.softcap)
+    }
 }

@@ -35,7 +35,6 @@ pub use kernels::update::{MAX_SLOTS, Memory, Reduce, Run, Runs, STATE_BLOCK, Sta
 pub use kernels::update::{StateKind, Trained, Update, Wrap, Wrapping, apply, reduce};
 pub use kernels::update::{reduce_all, reduce_each, update, update_each, update_rows};
 pub use memory::{MappedFile, PoolStats, pool_stats, release_unused_memory};
-pub use ops::linear_cross_entropy_bytes;
 pub use ops::{AttentionOptions, attention, attention_packed, layer_norm};
 pub use ops::{BatchMoments, batch_norm, batch_norm_training, group_norm};
 pub use ops::{Comparand, concat, select, stack};
@@ -45,6 +44,7 @@ pub use ops::{Interpolation, interpolate};
 pub use ops::{Pool2dOptions, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use ops::{WeightLayout, linear, mse, one_hot_linear};
 pub use ops::{gated_gelu, gated_gelu_tanh, gated_silu, rms_norm, rms_norm_plus_one, rotary};
+pub use ops::{linear_cross_entropy_bytes, linear_log_probs};
 pub use out_of_memory::{OutOfMemory, out_of_memory};
 pub use params::Scope;
 pub use params::{

@@ -3,7 +3,7 @@
 use half::bf16;
 use rappel_tensor::{
     CrossEntropy, DType, Init, Key, Params, Tensor, cross_entropy, dropout, embedding,
-    linear_cross_entropy, no_grad,
+    linear_cross_entropy, linear_log_probs, no_grad,
 };
 use rappel_testkit::{Golden, assert_close};
 use serde_json::Value;
@@ -324,4 +324,35 @@ fn dropout_is_the_same_for_every_type_view_and_number_of_threads() {
 #[should_panic(expected = "dropout: p is 1, which is outside 0..1")]
 fn dropout_of_everything_is_refused() {
     let _ = dropout(&Tensor::ones([3], DType::F32), 1.0, Key::new(0));
+}
+
+#[test]
+fn log_probabilities_and_gradients_of_each_row_are_those_of_all_logits() {
+    // So many that logits are computed in several parts.
+    let (rows, width, vocab) = (450, 8, 20_000);
+    let draw = |shape: [usize; 2], name: &str, dtype| {
+        Tensor::randn(shape, dtype, Key::new(3).with_name(name)).requires_grad()
+    };
+    let ids: Vec<i64> =
+        (0..rows).map(|i| if i % 5 == 0 { -100 } else { (i * 37 % vocab) as i64 }).collect();
+    let targets = Tensor::from_slice(&ids, [rows]);
+    let kept: Vec<i64> = (0..rows as i64).filter(|i| i % 5 != 0).collect();
+    let kept = Tensor::from_slice(&kept, [kept.len()]);
+    for (dtype, rtol) in [(DType::F64, 1e-9), (DType::F32, 1e-3)] {
+        let (hidden, weight) = (draw([rows, width], "h", dtype), draw([vocab, width], "w", dtype));
+        let factors = Tensor::randn([rows], dtype, Key::new(5));
+        let found = linear_log_probs(&hidden, &weight, &targets, None);
+        let grads = (&found * &factors).sum().backward();
+        let (whole, of_kept) =
+            (hidden.index_select(0, &kept).matmul(&weight.t()), targets.index_select(0, &kept));
+        let plain = whole.log_softmax(1).gather(1, &of_kept.unsqueeze(1)).squeeze(1);
+        let wanted = (&plain * &factors.index_select(0, &kept)).sum().backward();
+        let got = found.index_select(0, &kept).to_f64_vec();
+        assert_close(&got, &plain.to_f64_vec(), rtol, "log-probabilities");
+        assert!(found.to_f64_vec().iter().step_by(5).all(|value| *value == 0.0));
+        for leaf in [&hidden, &weight] {
+            let [got, want] = [&grads, &wanted].map(|grads| grads.of(leaf).unwrap().to_f64_vec());
+            rappel_testkit::assert_close_floor(&got, &want, rtol, 1.0, "gradients");
+        }
+    }
 }

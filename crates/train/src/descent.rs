@@ -6,9 +6,10 @@ use rappel_optim::StepReport;
 use rappel_telemetry::{Detail, Event, Sink, Step};
 use rappel_tensor::Tensor;
 
+use crate::checkpoint::State;
 use crate::histograms::{self, Before};
 use crate::step_loss::{Losses, MicroBatch, StepBatch, StepLoss, with_penalty};
-use crate::{Ended, Observer, Pass, Run, TrainError, Validation, guards};
+use crate::{Ended, Newest, Observer, Pass, Run, TrainError, Validation, Verdict, guards};
 
 impl Run {
     /// Takes the steps that are left, then writes the model; or saves a checkpoint and returns when
@@ -19,6 +20,7 @@ impl Run {
     /// what the system refuses. Earlier checkpoints stay.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Ended, TrainError> {
         self.announce(observer)?;
+        self.look_first(observer)?;
         while !self.is_over() {
             if observer.should_stop() {
                 self.save(observer)?;
@@ -29,11 +31,32 @@ impl Run {
             let draws = self.wants(observer, Detail::Histograms, next - 1, next);
             let (step, histograms) = self.descend(draws)?;
             self.record(&step, &histograms, observer)?;
+            self.review(step.grad_norm, observer)?;
             self.validate_if_due(observer)?;
             self.save_if_due(observer)?;
         }
         self.save(observer)?;
         self.finish(observer).map(Ended::Finished)
+    }
+
+    /// Tells what looks wrong with the model before its first step.
+    fn look_first(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        if self.state.step > 0 {
+            return Ok(());
+        }
+        let samples = self.batch(0).parts.swap_remove(0).samples;
+        let doubt = self.precision.within(|| self.task.first_doubt(&samples));
+        doubt.map_or(Ok(()), |doubt| self.emit(observer, &Event::Note(&doubt)))
+    }
+
+    /// Tells what looks wrong with the newest steps, and ends a run that can learn nothing.
+    fn review(&mut self, grad_norm: f64, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let State { step, losses, figures, .. } = &self.state;
+        match self.task.review(&Newest::new(*step, losses, grad_norm, figures)) {
+            Verdict::Fine => Ok(()),
+            Verdict::Doubt(doubt) => self.emit(observer, &Event::Note(&doubt)),
+            Verdict::Hopeless(reason) => Err(TrainError::Hopeless { step: *step, reason }),
+        }
     }
 
     /// One optimizer step, and where it `draws` histograms of gradients, updates and weights. Where updates are
@@ -48,6 +71,8 @@ impl Run {
             .map_err(|error| guards::explain(error, self.task.as_ref(), &batch))?;
         self.state.step += 1;
         self.remember(loss);
+        let told = self.task.figures();
+        self.remember_figures(told);
         let mut drawn = gradients;
         drawn.extend(before.into_iter().flat_map(|before| before.updates(self.task.params())));
         if draws {
@@ -162,7 +187,10 @@ impl Run {
         // Events before a checkpoint do not come again, so they go to the disk first.
         self.sinks.flush()?;
         self.check_finite(guards::first_non_finite(self.task.params()))?;
-        let params = self.task.params().tensors().into_iter().map(Into::into).collect();
+        let frozen = self.task.frozen();
+        let is_here = |name: &str| !frozen.as_ref().is_some_and(|of| of.names.contains(name));
+        let params = self.task.params().tensors().into_iter();
+        let params = params.filter(|(name, _)| is_here(name)).map(Into::into).collect();
         let optimizer = self.optimizer.streamed_state();
         self.check_finite(guards::first_non_finite_state(&optimizer))?;
         let path = self.checkpoints.save(&self.state, params, optimizer).map_err(|source| {

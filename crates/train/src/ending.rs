@@ -73,7 +73,8 @@ impl Run {
         let best = self.best_step();
         if let Some(step) = best.filter(|step| *step != self.state.step) {
             let best = self.checkpoints.of(step)?;
-            best.restore(self.task.params_mut(), &mut self.optimizer)?;
+            let frozen = self.task.frozen();
+            best.restore(self.task.params_mut(), &mut self.optimizer, frozen.as_deref())?;
         }
         Ok(best)
     }

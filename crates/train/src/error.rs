@@ -154,6 +154,31 @@ pub enum TrainError {
         /// The process, its machine, and since when.
         holder: String,
     },
+    /// A checkpoint that does without the parameters of another model.
+    #[error(
+        "{} holds what was trained of the pretrained model with SHA-256 {wanted}, and not the rest of it; {}",
+        path.display(),
+        found.as_ref().map_or(
+            "here no parameter stays as a pretrained model has it".to_owned(),
+            |found| format!("here model.pretrained is another one, with SHA-256 {found}")
+        )
+    )]
+    OtherBase {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The hash of the model that it was made with.
+        wanted: String,
+        /// That of the model here.
+        found: Option<String>,
+    },
+    /// A run that can learn nothing.
+    #[error("step {step}: {reason}")]
+    Hopeless {
+        /// The step, counted from 1.
+        step: u64,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// All checkpoints are torn or corrupt.
     #[error(
         "no checkpoint in {} is complete; bring one back from a copy, or remove the folder to begin \

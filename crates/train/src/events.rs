@@ -1,8 +1,11 @@
 //! The events of a run as it goes.
 
+use std::collections::VecDeque;
+
 use rappel_registry::toml::{Table, Value};
 use rappel_telemetry::{Detail, Event, HParam, Moment, Sink, Started, Step};
 
+use crate::checkpoint::Figure;
 use crate::histograms::Named;
 use crate::{Metric, Observer, Report, Run, TrainError};
 
@@ -20,6 +23,22 @@ impl Run {
         let losses = &mut self.state.losses;
         losses.push_back(loss);
         losses.drain(..losses.len().saturating_sub(most));
+    }
+
+    /// Keeps what the task tells of the newest step.
+    pub(crate) fn remember_figures(&mut self, told: Vec<(&'static str, f64)>) {
+        let most = RECENT.max(self.log_every());
+        for (name, value) in told {
+            let figures = &mut self.state.figures;
+            let place = figures.iter().position(|figure| figure.name == name);
+            let place = place.unwrap_or_else(|| {
+                figures.push(Figure { name: name.to_owned(), values: VecDeque::new() });
+                figures.len() - 1
+            });
+            let values = &mut figures[place].values;
+            values.push_back(value);
+            values.drain(..values.len().saturating_sub(most));
+        }
     }
 
     /// The mean of the newest losses, `count` at most.
@@ -75,6 +94,17 @@ impl Run {
             let samples = self.order.batch_size(self.state.step - 1);
             values.push(("train/batch_size", samples as f64));
         }
+        let figures: Vec<(String, f64)> = self
+            .state
+            .figures
+            .iter()
+            .map(|figure| {
+                let newest = figure.values.iter().rev().take(self.log_every());
+                let count = newest.len() as f64;
+                (format!("train/{}", figure.name), newest.sum::<f64>() / count)
+            })
+            .collect();
+        values.extend(figures.iter().map(|(name, value)| (name.as_str(), *value)));
         self.state.events += 1;
         self.emit(observer, &Event::Scalars(&values))
     }

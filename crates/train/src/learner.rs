@@ -1,6 +1,6 @@
 //! A learner: a dataset, a model and an objective, which is all that a run needs of a modality.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rappel_regularize::ActsOn;
 use rappel_tensor::{Params, Tensor, no_grad, write_tensors_to};
 
 use crate::task::Task;
-use crate::{Baseline, Metric, Objective, Observer, Pass, Show, TrainError};
+use crate::{Baseline, Metric, Newest, Objective, Observer, Pass, Show, TrainError, Verdict};
 
 /// A model that is trained, and how it is kept.
 pub trait Model {
@@ -30,10 +30,33 @@ pub trait Model {
         Ok(create(&path, |out| write_tensors_to(out, weights, &BTreeMap::new()))?)
     }
 
+    /// Parameters that stay as they are in files which the config names; checkpoints do without them. Unset: none.
+    fn frozen(&self) -> Option<Arc<Frozen>> {
+        None
+    }
+
     /// What of the model belongs to the data, such as a hash of its tokenizer: a run is only resumed with
     /// the same. Unset: nothing.
     fn fingerprint(&self) -> Option<String> {
         None
+    }
+}
+
+/// Parameters that stay as they are in files, which a run reads again each time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frozen {
+    /// A hash of the files.
+    pub sha256: String,
+    /// Their names.
+    pub names: BTreeSet<String>,
+}
+
+impl Frozen {
+    /// Those of a model that are not trained, if there are any, which files with this hash hold.
+    pub(crate) fn of(params: &Params, sha256: &str) -> Option<Arc<Self>> {
+        let entries = params.entries().into_iter().filter(|entry| !entry.trainable);
+        let names: BTreeSet<String> = entries.map(|entry| entry.name).collect();
+        (!names.is_empty()).then(|| Arc::new(Self { sha256: sha256.to_owned(), names }))
     }
 }
 
@@ -75,6 +98,10 @@ impl<O: Objective> Task for Learner<O> {
 
     fn params_mut(&mut self) -> &mut Params {
         self.model.params_mut()
+    }
+
+    fn frozen(&self) -> Option<Arc<Frozen>> {
+        self.model.frozen()
     }
 
     fn samples(&self) -> usize {
@@ -122,6 +149,18 @@ impl<O: Objective> Task for Learner<O> {
 
     fn loss(&self, samples: &[usize], weight: f64, pass: &Pass) -> Tensor {
         self.objective.loss(&self.model, &self.data.batch(samples), weight, pass)
+    }
+
+    fn figures(&self) -> Vec<(&'static str, f64)> {
+        self.objective.figures()
+    }
+
+    fn first_doubt(&self, samples: &[usize]) -> Option<String> {
+        self.objective.first_doubt(&self.model, &self.data.batch(samples))
+    }
+
+    fn review(&self, newest: &Newest<'_>) -> Verdict {
+        self.objective.review(newest)
     }
 
     fn activation_bytes(&self, samples: usize, r_drop: bool) -> usize {

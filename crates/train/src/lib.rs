@@ -40,6 +40,7 @@ mod pictures;
 mod precision;
 mod replay;
 mod report;
+mod review;
 mod run;
 mod run_dir;
 mod scheduled;
@@ -55,7 +56,7 @@ pub use early_stopping::EarlyStoppingOptions;
 pub use error::TrainError;
 pub use families::families;
 pub use functions::{FUNCTIONS, Function};
-pub use learner::{Learner, Model};
+pub use learner::{Frozen, Learner, Model};
 pub use lr_find::{LrFind, LrFound, RangePoint, Trial, lr_find};
 pub use memory::{Needs, Shortage};
 pub use metrics::{Metric, Validation};
@@ -64,8 +65,8 @@ pub use models::{
     Equation, EvaluateOptions, Evaluation, EvaluationOptions, GeneratedText, GenerationConfig,
     ImageClassifier, Importance, Importances, InitLora, KINDS, LanguageSummary, Loading,
     LoraOptions, Merged, ModelKind, Output, Permuting, PredictOptions, Predictions, Pretrained,
-    Prompt, QuantType, QuantizationOptions, RecommenderModel, Scores, Speed, TabularModel,
-    TensorGroup, TextClassifier, TextOptions, TrainedModel, convert, load_adapted,
+    Prompt, QuantType, QuantizationOptions, RecommenderModel, RewardModel, Scores, Speed,
+    TabularModel, TensorGroup, TextClassifier, TextOptions, TrainedModel, convert, load_adapted,
     load_language_model, load_model, merge, model_folder,
 };
 pub use objectives::{
@@ -79,9 +80,10 @@ pub use rappel_files::{Destination, FileError};
 pub use rappel_optim::ScheduledValue;
 pub use replay::{ReplayError, Replayed, replay};
 pub use report::{Baseline, Ended, Report};
+pub use review::{Newest, Verdict};
 pub use run::Run;
 pub use run_dir::RunDir;
 pub use scheduled::{Varied, scheduled};
 pub use surface::{Path, Surface};
 pub use task::Task;
-pub use tasks::{Prepare, Prepared, SftData, TASKS, TaskEntry, sft_data};
+pub use tasks::{Prepare, Prepared, TASKS, TaskEntry, TuningData, tuning_data};

@@ -89,7 +89,8 @@ impl Parts {
     pub fn state(&self) -> State {
         let bf16_kernel = self.precision.kernel.map(str::to_owned);
         let new = State::new(self.config.sha256(), self.task.fingerprint(), self.steps);
-        State { bf16_kernel, ..new }
+        let base = self.task.frozen().map(|frozen| frozen.sha256.clone());
+        State { bf16_kernel, base, ..new }
     }
 
     /// The state that the run begins in: from nothing, or at the step of another run's checkpoint.
@@ -110,7 +111,8 @@ impl Parts {
 
     /// Takes up a checkpoint.
     pub fn load(&mut self, whole: &Whole) -> Result<(), TrainError> {
-        whole.restore(self.task.params_mut(), &mut self.optimizer)
+        let frozen = self.task.frozen();
+        whole.restore(self.task.params_mut(), &mut self.optimizer, frozen.as_deref())
     }
 }
 

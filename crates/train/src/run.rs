@@ -262,7 +262,7 @@ fn take_up(
     parts.load(&whole)?;
     let mut state = whole.state;
     state.lengthen(now.steps, parts.config.run().train.eval_every);
-    Ok(State { simd: now.simd, bf16_kernel: now.bf16_kernel, ..state })
+    Ok(State { simd: now.simd, bf16_kernel: now.bf16_kernel, base: now.base, ..state })
 }
 
 /// A checkpoint continues only with what it was made with.

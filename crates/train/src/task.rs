@@ -1,11 +1,12 @@
 //! What a run asks of a learner, whatever it learns.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rappel_regularize::ActsOn;
 use rappel_tensor::{Params, Tensor};
 
-use crate::{Baseline, Metric, Observer, Pass, Show, TrainError};
+use crate::{Baseline, Frozen, Metric, Newest, Observer, Pass, Show, TrainError, Verdict};
 
 /// A [`Learner`](crate::Learner) of any dataset, model and objective; see there and at these for what each
 /// method means.
@@ -14,6 +15,10 @@ pub trait Task {
     fn params(&self) -> &Params;
     /// Its model's parameters, to change.
     fn params_mut(&mut self) -> &mut Params;
+    /// Parameters that checkpoints do without.
+    fn frozen(&self) -> Option<Arc<Frozen>> {
+        None
+    }
     /// The number of samples to train on.
     fn samples(&self) -> usize;
     /// A hash of the data.
@@ -28,6 +33,18 @@ pub trait Task {
     fn weight(&self, samples: &mut dyn ExactSizeIterator<Item = usize>) -> f64;
     /// The loss of some samples, its sum divided by `weight`.
     fn loss(&self, samples: &[usize], weight: f64, pass: &Pass) -> Tensor;
+    /// What is told of the training batches beside their loss, as means over those since it was last asked.
+    fn figures(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+    /// What looks wrong with the model before its first step, by some samples.
+    fn first_doubt(&self, _samples: &[usize]) -> Option<String> {
+        None
+    }
+    /// Whether the run learns anything, judged after each step.
+    fn review(&self, _newest: &Newest<'_>) -> Verdict {
+        Verdict::Fine
+    }
     /// Bytes that a forward and backward pass of so many samples takes at most, beside parameters, their
     /// gradients and the data; with R-Drop that is two passes, whose outputs are in memory as a whole. Known
     /// before anything of it is allocated.

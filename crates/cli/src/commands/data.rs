@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rappel_data::{SftRow, Tokenizer};
-use rappel_train::{Config, SftData, sft_data};
+use rappel_train::{Config, TuningData, tuning_data};
 use serde_json::{Value, json};
 
 use crate::escape::escaped;
@@ -15,17 +15,17 @@ use crate::names::{self, Names};
 use crate::output::{print, say};
 use crate::progress::Progress;
 
-/// Show the rows of a config with task = "sft" as they are trained, and figures of them
+/// Show the rows of a config that fine-tunes a model as they are trained, and figures of them
 ///
 /// A row is shown as the model reads it, special tokens included; what is trained is green on a terminal, elsewhere in
-/// [[double brackets]].
+/// [[double brackets]]. Of preferences each answer is a row behind its prompt.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel data configs/sft.toml
   rappel data configs/sft.toml --row 7
   rappel data configs/sft.toml --stats --json")]
 pub struct Args {
-    /// A TOML file with task = "sft"
+    /// A TOML file whose task is sft, dpo, kto or another of these
     config: PathBuf,
     /// Show row N of those to train on alone, counted from 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -53,18 +53,18 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
     let mut progress = Progress::outside_a_run(quiet);
     let read = Config::parse(&text, &settings);
-    let read = read.and_then(|config| sft_data(&config, &mut progress));
+    let read = read.and_then(|config| tuning_data(&config, &mut progress));
     progress.finish();
     let data = read.with_context(|| args.config.display().to_string())?;
-    let rows: Vec<SftRow<'_>> = data.sft.training.rows().collect();
+    let rows: Vec<SftRow<'_>> = data.rows();
     if let Some(number) = args.row {
         let Some(row) = rows.get(number as usize - 1) else {
             bail!("--row {number}: there are {} rows to train on", rows.len());
         };
         print(&if args.json {
-            format!("{}\n", row_json(&data.tokenizer, row))
+            format!("{}\n", row_json(data.tokenizer(), row, data.role(number as usize - 1)))
         } else {
-            shown(&data.tokenizer, row)
+            shown(data.tokenizer(), row, data.role(number as usize - 1))
         })?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -75,11 +75,11 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     }
     let mut text = figures.text();
     let some = if args.stats { 0 } else { SHOWN };
-    for row in rows.iter().take(some) {
+    for (i, row) in rows.iter().take(some).enumerate() {
         text.push('\n');
-        text += &shown(&data.tokenizer, row);
+        text += &shown(data.tokenizer(), row, data.role(i));
     }
-    for note in data.sft.skipped.iter().take(SHOWN) {
+    for note in data.skipped().iter().take(SHOWN) {
         say(format_args!("note: left out: {note}"));
     }
     print(&text)?;
@@ -102,7 +102,7 @@ fn parts(tokenizer: &Tokenizer, row: &SftRow<'_>) -> Vec<Part> {
     parts.into_iter().map(|(ids, trained)| (tokenizer.spell(&ids), trained)).collect()
 }
 
-fn shown(tokenizer: &Tokenizer, row: &SftRow<'_>) -> String {
+fn shown(tokenizer: &Tokenizer, row: &SftRow<'_>, role: Option<&str>) -> String {
     let [open, close] = if stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         ["\u{1b}[32m", "\u{1b}[0m"]
     } else {
@@ -111,9 +111,10 @@ fn shown(tokenizer: &Tokenizer, row: &SftRow<'_>) -> String {
     let trained = row.weights.iter().filter(|weight| **weight > 0.0).count();
     let cut = if row.cut > 0 { format!(", {} more cut off", row.cut) } else { String::new() };
     let mut text = format!(
-        "--- {}, {}: {} tokens, {trained} trained{cut}\n",
+        "--- {}, {}{}: {} tokens, {trained} trained{cut}\n",
         escaped(&row.path.display().to_string()),
         row.place,
+        role.map_or_else(String::new, |role| format!(", {role}")),
         row.ids.len()
     );
     for (part, trained) in parts(tokenizer, row) {
@@ -130,7 +131,7 @@ fn shown(tokenizer: &Tokenizer, row: &SftRow<'_>) -> String {
     text
 }
 
-fn row_json(tokenizer: &Tokenizer, row: &SftRow<'_>) -> Value {
+fn row_json(tokenizer: &Tokenizer, row: &SftRow<'_>, role: Option<&str>) -> Value {
     let tokens = row.ids.iter().zip(row.weights);
     let tokens: Vec<Value> = tokens
         .map(|(id, weight)| json!({ "id": id, "token": tokenizer.spell(&[*id]), "weight": weight }))
@@ -140,7 +141,7 @@ fn row_json(tokenizer: &Tokenizer, row: &SftRow<'_>) -> Value {
         .map(|(text, trained)| json!({ "text": text, "trained": trained }))
         .collect();
     json!({
-        "file": row.path, "place": row.place.to_string(), "cut": row.cut, "parts": parts, "tokens": tokens,
+        "file": row.path, "place": row.place.to_string(), "role": role, "cut": row.cut, "parts": parts, "tokens": tokens,
     })
 }
 
@@ -160,21 +161,21 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(data: &SftData, rows: &[SftRow<'_>]) -> Self {
+    fn of(data: &TuningData, rows: &[SftRow<'_>]) -> Self {
         let mut lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
         lengths.sort_unstable();
         let different: std::collections::HashSet<&[u32]> = rows.iter().map(|row| row.ids).collect();
         let trained = rows.iter().flat_map(|row| row.weights).filter(|weight| **weight > 0.0);
         Self {
             rows: rows.len(),
-            held_out: data.sft.held_out.as_ref().map_or(0, |held_out| held_out.rows().len()),
-            skipped: data.sft.skipped.len(),
+            held_out: data.held_out(),
+            skipped: data.skipped().len(),
             tokens: lengths.iter().sum(),
             trained: trained.count(),
             cut: rows.iter().filter(|row| row.cut > 0).count(),
             duplicates: rows.len() - different.len(),
-            samples: rappel_data::Dataset::len(&data.sft.training),
-            max_length: data.sft.training.max_length(),
+            samples: data.packed().unwrap_or(rows.len()),
+            max_length: data.max_length(),
             lengths,
         }
     }

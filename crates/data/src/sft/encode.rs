@@ -6,12 +6,12 @@ use std::ops::Range;
 use chrono::{NaiveDate, NaiveDateTime};
 
 use super::format::{ASSISTANT, Chat, Example, Format};
-use super::section::{PackingStrategy, SftConfig};
+use super::section::RowsConfig;
 use crate::{ChatTemplate, Conversation, DataError, RenderOptions, Rendered, Tokenizer};
 
 /// A row as a model reads it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Encoded {
+pub(crate) struct Encoded {
     pub ids: Vec<u32>,
     /// With what weight each token is trained to follow those before it; 0: not at all.
     pub weights: Vec<f32>,
@@ -19,9 +19,42 @@ pub(super) struct Encoded {
     pub cut: usize,
 }
 
+impl Encoded {
+    /// Where the first token is that is trained.
+    pub fn first_trained(&self) -> Option<usize> {
+        self.weights.iter().position(|weight| *weight > 0.0)
+    }
+
+    /// Cuts its end off, but for `most` tokens.
+    pub fn cut_end(&mut self, most: usize) -> Result<(), String> {
+        let first = self.first_trained().unwrap_or(usize::MAX);
+        if self.ids.len() <= most {
+            return Ok(());
+        }
+        self.cut = self.ids.len() - most;
+        self.ids.truncate(most);
+        self.weights.truncate(most);
+        if first >= most {
+            return Err(format!(
+                "cut to data.max_length = {most} tokens, nothing of it is trained: its first token that is trained is \
+                 number {}",
+                first + 1
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What of rows is trained, where the config says so.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trained {
+    pub assistant_only: Option<bool>,
+    pub completion_only: Option<bool>,
+}
+
 /// Makes tokens of rows.
 #[derive(Debug)]
-pub(super) struct Encoder<'a> {
+pub(crate) struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
     /// Of conversations without tools, and with them.
     templates: [Option<ChatTemplate>; 2],
@@ -29,36 +62,24 @@ pub(super) struct Encoder<'a> {
     specials: Vec<String>,
     /// The token that ends a text.
     eos: u32,
-    assistant_only: Option<bool>,
-    completion_only: Option<bool>,
-    max_length: usize,
-    cuts: bool,
+    trained: Trained,
 }
 
 impl<'a> Encoder<'a> {
     pub fn new(
-        config: &SftConfig,
+        rows: &RowsConfig,
         tokenizer: &'a Tokenizer,
-        max_length: usize,
+        trained: Trained,
     ) -> Result<Self, DataError> {
-        let eos = match &config.eos_token {
+        let eos = match &rows.eos_token {
             None => tokenizer.end_of_document(),
             Some(token) => tokenizer.token_id(token).ok_or_else(|| {
                 let reason = format!("has no token `{token}`, which data.eos_token names");
                 DataError::tokenizer(tokenizer.name(), reason)
             })?,
         };
-        let strategy = config.packing.then_some(config.packing_strategy);
-        Ok(Self {
-            tokenizer,
-            templates: [None, None],
-            specials: tokenizer.specials(),
-            eos,
-            assistant_only: config.assistant_only_loss,
-            completion_only: config.completion_only_loss,
-            max_length,
-            cuts: matches!(strategy, None | Some(PackingStrategy::Bfd)),
-        })
+        let specials = tokenizer.specials();
+        Ok(Self { tokenizer, templates: [None, None], specials, eos, trained })
     }
 
     /// The token that ends a text.
@@ -88,39 +109,28 @@ impl<'a> Encoder<'a> {
 
     /// The tokens of a row, or what is wrong with it.
     pub fn encode(&self, format: Format, example: &Example) -> Result<Encoded, String> {
-        let mut encoded = match example {
-            Example::Text(text) => {
-                let whole = 0..text.len();
-                self.text(text, whole)?
-            }
-            Example::Completion { prompt, completion } => {
-                let text = format!("{prompt}{completion}");
-                let first = if self.completion_only.unwrap_or(true) { prompt.len() } else { 0 };
-                self.text(&text, first..text.len())?
-            }
-            Example::Chat(chat) => self.chat(format, chat)?,
-        };
+        let mut encoded = self.whole(format, example)?;
         // Nothing comes before the first token that it could be predicted from.
         if let Some(first) = encoded.weights.first_mut() {
             *first = 0.0;
         }
-        let Some(first) = encoded.weights.iter().position(|weight| *weight > 0.0) else {
-            return Err("nothing of it is trained".to_owned());
-        };
-        if self.cuts && encoded.ids.len() > self.max_length {
-            encoded.cut = encoded.ids.len() - self.max_length;
-            encoded.ids.truncate(self.max_length);
-            encoded.weights.truncate(self.max_length);
-            if first >= self.max_length {
-                return Err(format!(
-                    "cut to data.max_length = {} tokens, nothing of it is trained: its first token that is trained is \
-                     number {}",
-                    self.max_length,
-                    first + 1
-                ));
-            }
+        match encoded.first_trained() {
+            Some(_) => Ok(encoded),
+            None => Err("nothing of it is trained".to_owned()),
         }
-        Ok(encoded)
+    }
+
+    /// The tokens of a row, the first among those that are trained where its text is.
+    pub fn whole(&self, format: Format, example: &Example) -> Result<Encoded, String> {
+        match example {
+            Example::Text(text) => self.text(text, 0..text.len()),
+            Example::Completion { prompt, completion } => {
+                let text = format!("{prompt}{completion}");
+                let only = self.trained.completion_only.unwrap_or(true);
+                self.text(&text, if only { prompt.len() } else { 0 }..text.len())
+            }
+            Example::Chat(chat) => self.chat(format, chat),
+        }
     }
 
     /// A text that ends, trained within `part`.
@@ -147,9 +157,9 @@ impl<'a> Encoder<'a> {
         let written = Written { template, conversation: &chat.conversation, options };
         let Rendered { text, generated } = written.upto(chat.conversation.messages.len(), false)?;
         let usual = matches!(format, Format::Sharegpt | Format::Alpaca);
-        let assistant_only = self.assistant_only.unwrap_or(usual);
+        let assistant_only = self.trained.assistant_only.unwrap_or(usual);
         let says = chat.weights.iter().any(Option::is_some);
-        let prompt = chat.prompt.filter(|_| self.completion_only.unwrap_or(true));
+        let prompt = chat.prompt.filter(|_| self.trained.completion_only.unwrap_or(true));
         let mut parts: Vec<(Range<usize>, f32)> = Vec::new();
         if assistant_only || says {
             let of_message = |(i, weight): (usize, &Option<f32>)| {

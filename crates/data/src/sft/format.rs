@@ -49,8 +49,8 @@ impl Format {
         match found[..] {
             [format] => Ok(format),
             [] if ["chosen", "rejected"].iter().all(|column| columns.contains(column)) => Err(
-                "has pairs of a chosen and a rejected answer, which sft does not train on; name the chosen one \
-                 `completion`"
+                "has pairs of a chosen and a rejected answer: learn from both with task = \"dpo\" and the like, or name the \
+                 chosen one `completion`"
                     .to_owned(),
             ),
             [] => {
@@ -74,7 +74,7 @@ impl Format {
 
 /// What a row says.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Example {
+pub(crate) enum Example {
     /// All of a text.
     Text(String),
     /// A text that follows another.
@@ -85,7 +85,7 @@ pub(super) enum Example {
 
 /// A conversation, and what of it is trained.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Chat {
+pub(crate) struct Chat {
     pub conversation: Conversation,
     /// How many messages are the prompt, where the format tells prompts from completions.
     pub prompt: Option<usize>,
@@ -114,7 +114,7 @@ const ROLES: [(&str, &str); 12] = [
 const KNOWN: [&str; 8] =
     ["system", "developer", "user", "assistant", "tool", "function", "ipython", "environment"];
 /// The role of what the model says.
-pub(super) const ASSISTANT: &str = "assistant";
+pub(crate) const ASSISTANT: &str = "assistant";
 /// Keys of a message that say whether, or with what weight, it is trained.
 const WEIGHTS: [&str; 4] = ["train", "training", "weight", "loss_weight"];
 
@@ -186,13 +186,13 @@ fn alpaca(fields: &Fields) -> Result<Chat, String> {
 }
 
 /// A message of the column `system`, where it is not empty.
-fn system(text: &Value) -> Option<Value> {
+pub(crate) fn system(text: &Value) -> Option<Value> {
     let said = text.as_str().is_none_or(|text| !text.is_empty());
     said.then(|| Value::from_pairs([("role", Value::from("system")), ("content", text.clone())]))
 }
 
 impl Chat {
-    fn new(fields: &Fields, messages: &[Value]) -> Result<Self, String> {
+    pub fn new(fields: &Fields, messages: &[Value]) -> Result<Self, String> {
         if messages.is_empty() {
             return Err("the conversation has no messages".to_owned());
         }
@@ -301,16 +301,16 @@ fn weight(message: &mut Message) -> Result<Option<f32>, String> {
     Ok(found)
 }
 
-fn required<'a>(fields: &'a Fields, name: &str) -> Result<&'a Value, String> {
+pub(crate) fn required<'a>(fields: &'a Fields, name: &str) -> Result<&'a Value, String> {
     fields.get(name).ok_or_else(|| format!("has no `{name}`"))
 }
 
-fn string(fields: &Fields, name: &str) -> Result<String, String> {
+pub(crate) fn string(fields: &Fields, name: &str) -> Result<String, String> {
     let value = required(fields, name)?;
     value.as_str().map(str::to_owned).ok_or_else(|| format!("`{name}` is not a text"))
 }
 
-fn items(value: &Value, name: &str) -> Result<Vec<Value>, String> {
+pub(crate) fn items(value: &Value, name: &str) -> Result<Vec<Value>, String> {
     if let Some(text) = value.as_str() {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| format!("`{name}` is not a list of JSON: {error}"))?;

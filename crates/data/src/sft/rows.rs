@@ -14,18 +14,18 @@ use crate::table::{Format, ReadAs, Reading, Table};
 use crate::{DataError, Place};
 
 /// The values of a row by their columns; those that are null are not there.
-pub(super) type Fields = IndexMap<String, Value>;
+pub(crate) type Fields = IndexMap<String, Value>;
 
 /// A row, or what is wrong with it.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub place: Place,
     pub fields: Result<Fields, String>,
 }
 
 /// The rows of a file.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     pub path: PathBuf,
     pub rows: Vec<Row>,
 }

@@ -3,30 +3,57 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Found;
+use super::encode::Encoded;
 use super::packing::{Segment, pack};
+use super::reading::Found;
 use super::section::SftConfig;
 use crate::mix::hash_words;
 use crate::{Dataset, Place};
 
 /// The rows of files as ids and weights, one after another.
 #[derive(Debug, Default)]
-pub(super) struct Encodings {
+pub(crate) struct Encodings {
     ids: Vec<u32>,
     weights: Vec<f32>,
     rows: Vec<(Arc<PathBuf>, Place, Segment, usize)>,
 }
 
 impl Encodings {
-    pub fn new(found: Vec<Found>) -> Self {
+    pub fn new(found: impl IntoIterator<Item = Found<Encoded>>) -> Self {
         let mut all = Self::default();
-        for Found { path, place, encoded } in found {
+        for Found { path, place, row: encoded } in found {
             let start = all.ids.len();
             all.ids.extend(encoded.ids);
             all.weights.extend(encoded.weights);
             all.rows.push((path, place, start..all.ids.len(), encoded.cut));
         }
         all
+    }
+}
+
+impl Encodings {
+    /// The rows, in order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = SftRow<'_>> {
+        (0..self.rows.len()).map(|row| self.row(row))
+    }
+
+    /// A row by its number.
+    pub fn row(&self, row: usize) -> SftRow<'_> {
+        let (path, place, segment, cut) = &self.rows[row];
+        SftRow {
+            path,
+            place: *place,
+            ids: &self.ids[segment.clone()],
+            weights: &self.weights[segment.clone()],
+            cut: *cut,
+        }
+    }
+
+    /// A hash of ids and weights.
+    pub fn hash(&self) -> u64 {
+        self.ids.iter().zip(&self.weights).fold(self.ids.len() as u64, |state, (id, weight)| {
+            hash_words(state, &[u64::from(*id) << 32 | u64::from(weight.to_bits())])
+        })
     }
 }
 
@@ -63,6 +90,20 @@ pub struct SftBatch {
 /// The target of a token that is not trained, as in PyTorch.
 const IGNORED: i64 = -100;
 
+impl SftBatch {
+    /// Adds segment `number`: each token but the last is read, each but the first a target.
+    pub(crate) fn push(&mut self, number: usize, ids: &[u32], weights: &[f32]) {
+        for at in 0..ids.len() - 1 {
+            let weight = weights[at + 1];
+            self.input_ids.push(ids[at].into());
+            self.targets.push(if weight > 0.0 { ids[at + 1].into() } else { IGNORED });
+            self.weights.push(weight);
+            self.segment_ids.push(number as i64);
+            self.positions.push(at as i64);
+        }
+    }
+}
+
 /// Samples of one row each, or with packing of several.
 #[derive(Debug, Clone)]
 pub struct SftSamples {
@@ -98,14 +139,7 @@ impl SftSamples {
 
     /// The rows in the order of the files.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = SftRow<'_>> {
-        let Encodings { ids, weights, rows } = self.encodings.as_ref();
-        rows.iter().map(move |(path, place, segment, cut)| SftRow {
-            path,
-            place: *place,
-            ids: &ids[segment.clone()],
-            weights: &weights[segment.clone()],
-            cut: *cut,
-        })
+        self.encodings.rows()
     }
 
     /// The tokens of a sample at most.
@@ -147,14 +181,7 @@ impl Dataset for SftSamples {
         let mut batch = SftBatch::default();
         let segments = samples.iter().flat_map(|sample| &self.samples[*sample]);
         for (number, segment) in segments.enumerate() {
-            for (position, at) in (segment.start..segment.end - 1).enumerate() {
-                let weight = weights[at + 1];
-                batch.input_ids.push(ids[at].into());
-                batch.targets.push(if weight > 0.0 { ids[at + 1].into() } else { IGNORED });
-                batch.weights.push(weight);
-                batch.segment_ids.push(number as i64);
-                batch.positions.push(position as i64);
-            }
+            batch.push(number, &ids[segment.clone()], &weights[segment.clone()]);
         }
         batch
     }
@@ -168,10 +195,7 @@ impl Dataset for SftSamples {
     }
 
     fn fingerprint(&self) -> String {
-        let Encodings { ids, weights, .. } = self.encodings.as_ref();
-        let tokens = ids.iter().zip(weights).fold(ids.len() as u64, |state, (id, weight)| {
-            hash_words(state, &[u64::from(*id) << 32 | u64::from(weight.to_bits())])
-        });
+        let tokens = self.encodings.hash();
         let segments = self.samples.iter().enumerate();
         let hash = segments.fold(tokens, |state, (i, sample)| {
             let ends = sample.iter().flat_map(|segment| [segment.start as u64, segment.end as u64]);

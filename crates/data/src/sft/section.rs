@@ -18,10 +18,10 @@ pub enum PackingStrategy {
     Wrapped,
 }
 
-/// The section `data` of supervised fine-tuning, under TRL's names.
+/// Where rows are and how they are read, whatever is learned from them; under TRL's names.
 #[derive(Debug, Clone, PartialEq, Options)]
 #[options(check = Self::check)]
-pub struct SftConfig {
+pub struct RowsConfig {
     /// rows to train on: .json, .jsonl, .csv, .tsv or .parquet; paths, folders or globs
     #[option(kind = Kind::Paths, changeable)]
     #[option(aka(
@@ -34,29 +34,9 @@ pub struct SftConfig {
         "data_files"
     ))]
     pub files: Vec<String>,
-    /// what the columns mean; unset: told from their names
-    #[option(aka("type", "formatting", "dataset_type"))]
-    pub format: Option<Format>,
-    /// the column of the format `text`
-    #[option(default = "text", aka("dataset_text_field", "text_column", "field"))]
-    pub text_field: String,
-    /// tokens of a sample at most: the end of a longer row is cut off; unset: 1024, or the model's positions where those
-    /// are fewer
+    /// tokens of a sample at most; unset: 1024, or the model's positions where those are fewer
     #[option(range = 2.., aka("cutoff_len", "sequence_len", "max_seq_length", "sequence_length", "max_seq_len"))]
     pub max_length: Option<usize>,
-    /// several rows in a sample, none of which sees the others
-    #[option(default = false, aka("sample_packing", "neat_packing", "pack"))]
-    pub packing: bool,
-    /// how rows share samples
-    #[option(default = PackingStrategy::Bfd, aka("packing_method"))]
-    pub packing_strategy: PackingStrategy,
-    /// train what the model says, and not what it is told; unset: false for `messages`, true for `sharegpt` and `alpaca`,
-    /// as the tools do that these formats come from
-    #[option(aka("train_on_inputs", "train_on_responses_only", "roles_to_train", "mask_history"))]
-    pub assistant_only_loss: Option<bool>,
-    /// train completions, and not their prompts; unset: true where there are any
-    #[option(aka("train_on_prompt", "train_on_completion_only", "completions_only"))]
-    pub completion_only_loss: Option<bool>,
     /// the token that ends what the model says; unset: that of its tokenizer
     #[option(aka("end_of_document"))]
     pub eos_token: Option<String>,
@@ -79,7 +59,7 @@ pub struct SftConfig {
     pub drawing: Drawing,
 }
 
-impl SftConfig {
+impl RowsConfig {
     fn check(&self) -> Result<(), InvalidOption> {
         if self.files.is_empty() {
             return Err(InvalidOption::new("files", "an empty list; name at least one file"));
@@ -89,5 +69,39 @@ impl SftConfig {
             return Err(InvalidOption::new("validation_fraction", reason));
         }
         Ok(())
+    }
+}
+
+/// The section `data` of supervised fine-tuning, under TRL's names.
+#[derive(Debug, Clone, PartialEq, Options)]
+pub struct SftConfig {
+    /// Where rows are; the end of one longer than max_length is cut off.
+    #[option(flatten, required)]
+    pub rows: RowsConfig,
+    /// what the columns mean; unset: told from their names
+    #[option(aka("type", "formatting", "dataset_type"))]
+    pub format: Option<Format>,
+    /// the column of the format `text`
+    #[option(default = "text", aka("dataset_text_field", "text_column", "field"))]
+    pub text_field: String,
+    /// several rows in a sample, none of which sees the others
+    #[option(default = false, aka("sample_packing", "neat_packing", "pack"))]
+    pub packing: bool,
+    /// how rows share samples
+    #[option(default = PackingStrategy::Bfd, aka("packing_method"))]
+    pub packing_strategy: PackingStrategy,
+    /// train what the model says, and not what it is told; unset: false for `messages`, true for `sharegpt` and `alpaca`,
+    /// as the tools do that these formats come from
+    #[option(aka("train_on_inputs", "train_on_responses_only", "roles_to_train", "mask_history"))]
+    pub assistant_only_loss: Option<bool>,
+    /// train completions, and not their prompts; unset: true where there are any
+    #[option(aka("train_on_prompt", "train_on_completion_only", "completions_only"))]
+    pub completion_only_loss: Option<bool>,
+}
+
+impl SftConfig {
+    /// Whether the ends of long rows are cut off, before rows share samples or without.
+    pub(super) fn cuts_rows(&self) -> bool {
+        !self.packing || self.packing_strategy == PackingStrategy::Bfd
     }
 }

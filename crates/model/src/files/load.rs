@@ -93,11 +93,11 @@ impl Pretrained {
 /// The files of a model, opened: what they say is known, and nothing of it allocated.
 #[derive(Debug)]
 pub struct ModelFiles {
-    path: PathBuf,
-    json: Map<String, Value>,
-    entry: &'static Described,
-    weights: Weights,
-    storage: WeightStorage,
+    pub(super) path: PathBuf,
+    pub(super) json: Map<String, Value>,
+    pub(super) entry: &'static Described,
+    pub(super) weights: Weights,
+    pub(super) storage: WeightStorage,
 }
 
 impl ModelFiles {

@@ -11,6 +11,7 @@ mod image;
 mod load;
 mod registered;
 mod save;
+mod scorer;
 mod sentence;
 mod storage;
 mod weights;
@@ -20,6 +21,7 @@ pub use error::FilesError;
 pub use image::{ImageModelFiles, PretrainedImageModel};
 pub use load::{ModelFiles, Pretrained, load_pretrained, load_weights};
 pub use save::save_pretrained;
+pub use scorer::{SCORE, Scorer};
 pub use sentence::SentenceLayout;
 pub use storage::WeightStorage;
 

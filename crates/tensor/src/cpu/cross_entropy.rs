@@ -144,15 +144,32 @@ pub(crate) fn slopes(asked: &Rows<'_>, found: &Tensor, grad: &Tensor) -> Tensor 
     out
 }
 
-/// The sum of the losses of rows that all have a target, added in order; where `scale` is given,
-/// the slopes times `scale` take the logits' place.
+/// What slopes are multiplied by.
+#[derive(Clone, Copy)]
+pub(super) enum Scale<'a> {
+    /// Those of all rows.
+    All(f64),
+    /// Those of each row.
+    Each(&'a [f64]),
+}
+
+impl Scale<'_> {
+    fn of(self, row: usize) -> f64 {
+        match self {
+            Self::All(scale) => scale,
+            Self::Each(scales) => scales[row],
+        }
+    }
+}
+
+/// The losses of rows that all have a target; where `scale` is given, the slopes times `scale` take the logits' place.
 pub(super) fn losses_in_place<T: Stored>(
     logits: &mut [T],
     width: usize,
     targets: &[i64],
     terms: Terms,
-    scale: Option<f64>,
-) -> f64 {
+    scale: Option<Scale<'_>>,
+) -> Vec<f64> {
     let walks = if scale.is_some() { 3.0 } else { 1.0 };
     let _timer = timed("cross_entropy", 0.0, walks * size_of_val(logits) as f64);
     let mut losses = vec![0.0; targets.len()];
@@ -173,7 +190,7 @@ pub(super) fn losses_in_place<T: Stored>(
                 *results.at(i) = terms.loss(row, target, stats);
                 if let Some(scale) = scale {
                     let at = row.as_mut_ptr();
-                    terms.slope(at, at, width, target, stats, scale);
+                    terms.slope(at, at, width, target, stats, scale.of(i));
                 }
                 if let Some(softcap) = terms.softcap.filter(|_| scale.is_some()) {
                     dispatch(CapSlope { row, capped: &capped, softcap });
@@ -181,7 +198,7 @@ pub(super) fn losses_in_place<T: Stored>(
             }
         }
     });
-    losses.into_iter().sum()
+    losses
 }
 
 /// Reads `n` elements: a register or its first part.

@@ -1,6 +1,6 @@
 //! Cross-entropy of logits that a matrix product makes, a few rows at a time.
 
-use super::cross_entropy::losses_in_place;
+use super::cross_entropy::{Scale, losses_in_place};
 use super::gemm::{self, Float, How, Operand, Output, View};
 use super::parallel::{Shared, for_pieces};
 use super::quantized::{Read, write};
@@ -61,6 +61,7 @@ impl Head<'_> {
         let mut total = 0.0;
         let mut out = HeadLoss {
             loss: Tensor::scalar(0.0, A::DTYPE),
+            rows: Vec::with_capacity(rows),
             hidden: tensor(slope_hidden, [rows, width], T::DTYPE),
             weight: tensor(slope_weight, [vocab, width], A::DTYPE),
         };
@@ -94,14 +95,20 @@ impl Head<'_> {
         let flops = (2 * products * m * vocab * width) as f64;
         let moved = m * vocab + m * width + vocab * width;
         let _timer = timed("matmul", flops, (products * moved * size_of::<A>()) as f64);
-        let scale = (products > 1).then_some(1.0 / self.denominator);
+        let scale = match self.scales {
+            Some(scales) => Scale::Each(&scales.slice::<f64>()[rows.clone()]),
+            None => Scale::All(1.0 / self.denominator),
+        };
+        let scale = (products > 1).then_some(scale);
         // SAFETY: the views lie within their tensors, the scratch holds `m vocab` elements, and the
         // slopes have the sizes of what they are slopes of.
         unsafe {
             let (one, all) = (A::ONE, How::parallel(self.precision));
             self.times::<T, T, A>(hidden, m, false, logits);
             let targets = &self.targets.slice::<i64>()[rows];
-            let loss = losses_in_place(logits, vocab, targets, self.terms, scale);
+            let losses = losses_in_place(logits, vocab, targets, self.terms, scale);
+            let loss = losses.iter().sum();
+            out.rows.extend(losses);
             let slopes = View::new(logits.as_ptr(), vocab, 1);
             if let Some(to) = &mut out.hidden {
                 let to = &mut to.slice_mut::<T>()[start * width..(start + m) * width];

@@ -158,12 +158,16 @@ pub(crate) struct Head<'a> {
     pub precision: MatmulPrecision,
     /// What losses are divided by, and slopes.
     pub denominator: f64,
+    /// `[rows]` of `f64`: what each row's slopes are multiplied by, in place of being divided.
+    pub scales: Option<&'a Tensor>,
 }
 
 /// The loss, and the slopes that were asked for.
 pub(crate) struct HeadLoss {
     /// The sum over rows, over the denominator: a scalar in the accumulator of the type.
     pub loss: Tensor,
+    /// That of each row, not divided.
+    pub rows: Vec<f64>,
     /// Of `hidden`, in its type.
     pub hidden: Option<Tensor>,
     /// Of `weight`, in the accumulator of its type.

@@ -71,14 +71,19 @@ impl CrossEntropy {
         })
     }
 
-    fn terms(&self) -> Terms {
+    pub(super) fn terms(&self) -> Terms {
         let Self { label_smoothing, z_loss, confidence_penalty, softcap, .. } = *self;
         Terms { label_smoothing, z_loss, confidence_penalty, softcap }
     }
 
     /// The class of each row, or `ignore_index`, in order; the rows that count; the denominator.
     #[track_caller]
-    fn read(&self, name: &str, targets: &Tensor, classes: usize) -> (Tensor, Vec<i64>, f64) {
+    pub(super) fn read(
+        &self,
+        name: &str,
+        targets: &Tensor,
+        classes: usize,
+    ) -> (Tensor, Vec<i64>, f64) {
         assert!(targets.dtype() == DType::I64, "{name}: targets are {}, not i64", targets.dtype());
         assert!(
             (0.0..=1.0).contains(&self.label_smoothing),
@@ -184,7 +189,7 @@ pub(super) fn linear_cross_entropy_of(
     targets: &Tensor,
     options: &CrossEntropy,
 ) -> Tensor {
-    meets(hidden, weight, targets);
+    meets("linear_cross_entropy", hidden, weight, targets);
     let (sh, sw, dtype) = (hidden.shape(), weight.shape(), hidden.dtype());
     let (targets, kept, denominator) = options.read("linear_cross_entropy", targets, sw[0]);
     let dims = [1, targets.count(), sw[1]];
@@ -203,6 +208,7 @@ pub(super) fn linear_cross_entropy_of(
         terms: options.terms(),
         precision: matmul_precision(),
         denominator,
+        scales: None,
     };
     let wants = |x: &Tensor| is_recording() && x.needs_grad();
     let trained = match weight {
@@ -237,24 +243,20 @@ pub fn linear_cross_entropy_bytes(rows: usize, width: usize, vocab: usize, dtype
     head_bytes([rows, width, vocab], dtype)
 }
 
-/// Refuses what [`linear_cross_entropy`] cannot multiply.
+/// Refuses what cannot be multiplied.
 #[track_caller]
-fn meets(hidden: &Tensor, weight: &Weight, targets: &Tensor) {
+pub(super) fn meets(name: &str, hidden: &Tensor, weight: &Weight, targets: &Tensor) {
     let (sh, sw, dtype) = (hidden.shape(), weight.shape(), hidden.dtype());
     assert!(
         sh.rank() >= 1 && sw.rank() == 2 && sh[sh.rank() - 1] == sw[1],
-        "linear_cross_entropy: hidden {sh} and weight {sw} are not [.., width] and [vocab, width]"
+        "{name}: hidden {sh} and weight {sw} are not [.., width] and [vocab, width]"
     );
     assert!(
         targets.shape() == sh.removed(sh.rank() - 1),
-        "linear_cross_entropy: targets {} are not one for each row of hidden {sh}",
+        "{name}: targets {} are not one for each row of hidden {sh}",
         targets.shape()
     );
-    assert!(
-        weight.dtype() == dtype,
-        "linear_cross_entropy: hidden is {dtype}, weight {}",
-        weight.dtype()
-    );
+    assert!(weight.dtype() == dtype, "{name}: hidden is {dtype}, weight {}", weight.dtype());
 }
 
 #[cfg(test)]

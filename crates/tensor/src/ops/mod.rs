@@ -21,6 +21,7 @@ mod group_norm;
 mod interpolate;
 mod layer_norm;
 mod linear;
+mod log_probs;
 mod matmul;
 mod max_pool2d;
 mod mse;
@@ -55,6 +56,8 @@ pub use group_norm::group_norm;
 pub use interpolate::{Interpolation, interpolate};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
+pub use log_probs::linear_log_probs;
+use log_probs::linear_log_probs_of;
 pub use max_pool2d::max_pool2d;
 pub use mse::mse;
 pub use one_hot_linear::one_hot_linear;
@@ -93,6 +96,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     interpolate::OPERATION,
     layer_norm::OPERATION,
     linear::OPERATION,
+    log_probs::OPERATION,
     matmul::OPERATION,
     max_pool2d::OPERATION,
     mse::OPERATION,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 #[cfg(test)]
 use super::{Operation, Sample};
-use super::{WeightLayout, embedding, linear, linear_cross_entropy_of};
+use super::{WeightLayout, embedding, linear, linear_cross_entropy_of, linear_log_probs_of};
 use crate::CrossEntropy;
 #[cfg(test)]
 use crate::dtype::DType;
@@ -93,6 +93,16 @@ impl Weight {
         options: &CrossEntropy,
     ) -> Tensor {
         linear_cross_entropy_of(hidden, self, targets, options)
+    }
+
+    /// Log-probabilities of tokens by logits that this matrix makes; see [`linear_log_probs`](crate::linear_log_probs).
+    ///
+    /// # Panics
+    /// Where sizes or types do not meet.
+    #[track_caller]
+    #[must_use]
+    pub fn log_probs(&self, hidden: &Tensor, targets: &Tensor, softcap: Option<f64>) -> Tensor {
+        linear_log_probs_of(hidden, self, targets, softcap)
     }
 }
 

@@ -119,6 +119,9 @@ unary! {
     tanh, Tanh, TanhGrad: |x| x.tanh(), |g, _x, y| g * (R::of(1.0) - y * y);
     /// The logistic function `1 / (1 + exp(-x))`.
     sigmoid, Sigmoid, SigmoidGrad: |x| x.sigmoid(), |g, _x, y| g * y * (R::of(1.0) - y);
+    /// The logarithm of [`sigmoid`](Tensor::sigmoid), `min(x, 0) - ln(1 + exp(-|x|))`.
+    log_sigmoid, LogSigmoid, LogSigmoidGrad: |x| x.min(R::of(0.0)) - ((-x.abs()).exp() + R::of(1.0)).ln(),
+        |g, x, _y| g * (-x).sigmoid();
     /// The error function.
     erf, Erf, ErfGrad: |x| x.erf(), |g, x, _y| g * R::of(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp();
     /// `max(x, 0)`; the gradient at zero is zero.

@@ -16,6 +16,7 @@ mod running;
 mod scope;
 mod stream;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -523,13 +524,30 @@ impl Params {
     /// A name that only one side has, or a shape that differs; then nothing was changed, nor
     /// allocated.
     pub fn load(&mut self, file: &TensorFile) -> Result<(), ParamsError> {
+        self.load_without(file, &|_| false)
+    }
+
+    /// [`load`](Self::load) of a file that may lack the parameters whose names are `known`: these stay as they are.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_without(
+        &mut self,
+        file: &TensorFile,
+        known: &dyn Fn(&str) -> bool,
+    ) -> Result<(), ParamsError> {
+        let stored: BTreeSet<String> = file.names().into_iter().collect();
+        let stays = |name: &String| known(name) && !stored.contains(name);
         let of = |entry: &Entry| (entry.name.clone(), entry.shape);
-        let wanted: Vec<_> = read(&self.shared).entries().iter().map(of).collect();
+        let mut wanted: Vec<_> = read(&self.shared).entries().iter().map(of).collect();
+        wanted.retain(|(name, _)| !stays(name));
         file.check_exactly(wanted.iter().map(|(name, shape)| (name.as_str(), *shape)))?;
         let layout = self.layout();
         self.update(|arenas| {
             for (index, entry) in layout.entries().iter().enumerate() {
-                arenas.put(index, &file.tensor(&entry.name)?);
+                if !stays(&entry.name) {
+                    arenas.put(index, &file.tensor(&entry.name)?);
+                }
             }
             Ok(())
         })?

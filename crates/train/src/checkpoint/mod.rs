@@ -20,7 +20,7 @@ use rappel_tensor::{Params, StreamedTensor, TensorFile, write_tensors_to};
 use serde::{Deserialize, Serialize};
 
 use crate::noise::NoiseScale;
-use crate::{Observer, TrainError, Validation};
+use crate::{Frozen, Observer, TrainError, Validation};
 
 use manifest::{Manifest, create_summed};
 pub(crate) use manifest::{sha256, sha256_of_file};
@@ -51,6 +51,9 @@ pub(crate) struct State {
     pub data: String,
     /// The instruction set that the newest steps were computed on: each rounds in its own way.
     pub simd: String,
+    /// A hash of the files that hold the parameters which are not here, where there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// Events that were logged.
     pub events: u64,
     /// The instructions of the run's products of bfloat16, where it has any: its bits depend on them.
@@ -59,11 +62,25 @@ pub(crate) struct State {
     /// The newest training losses, oldest first.
     #[serde(with = "crate::json::numbers")]
     pub losses: VecDeque<f64>,
+    /// What tasks tell of the same steps beside the loss, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<Figure>,
     /// Every validation, in order.
     pub history: Vec<Validation>,
     /// The gradient noise scale, where it is measured.
     #[serde(default)]
     pub noise: NoiseScale,
+}
+
+/// Newest values of what a task tells of its steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Figure {
+    /// What it is, such as `rewards/margins`.
+    pub name: String,
+    /// Oldest first.
+    #[serde(with = "crate::json::numbers")]
+    pub values: VecDeque<f64>,
 }
 
 impl State {
@@ -77,9 +94,11 @@ impl State {
             config,
             data,
             simd: rappel_tensor::level().to_string(),
+            base: None,
             events: 0,
             bf16_kernel: None,
             losses: VecDeque::new(),
+            figures: Vec::new(),
             history: Vec::new(),
             noise: NoiseScale::default(),
         }
@@ -108,8 +127,15 @@ impl Whole {
         &self,
         params: &mut Params,
         optimizer: &mut Optimizer,
+        frozen: Option<&Frozen>,
     ) -> Result<(), TrainError> {
-        params.load(&self.params()?)?;
+        let found = frozen.map(|frozen| frozen.sha256.as_str());
+        if let Some(wanted) = self.state.base.as_deref().filter(|wanted| Some(*wanted) != found) {
+            let (path, wanted) = (self.path.clone(), wanted.to_owned());
+            return Err(TrainError::OtherBase { path, wanted, found: found.map(str::to_owned) });
+        }
+        let known = |name: &str| frozen.is_some_and(|frozen| frozen.names.contains(name));
+        params.load_without(&self.params()?, &known)?;
         Ok(optimizer.load_state(&self.optimizer()?)?)
     }
 

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use glob::Pattern;
 use rappel_data::Tokenizer;
-use rappel_model::{Common, ModelConfig, ModelFiles, WeightStorage};
+use rappel_model::{Common, ModelConfig, ModelFiles, SCORE, WeightStorage};
 use rappel_nn::Values;
 use rappel_registry::{ConfigError, OptionSet, Options};
-use rappel_tensor::Params;
+use rappel_tensor::{DType, Params};
 
-use super::adapter::{Adapter, LoraOptions};
-use super::{GenerationConfig, Pretrained, QuantizationOptions, model_folder, sound, text};
+use super::adapter::{self, Adapter, InitLora, LoraOptions, TaskType};
+use super::{
+    GenerationConfig, Loading, Pretrained, QuantizationOptions, RewardModel, model_folder, sound,
+    text,
+};
 use crate::checkpoint::{sha256, sha256_of_file};
 use crate::{Observer, TrainError};
 
@@ -78,11 +81,7 @@ impl Base {
         let config = files.config(dtype)?;
         let bitsandbytes = files.gguf().is_none() && files.has_few_bits();
         let tokenizer = text::tokenizer(&path, config.vocab_size(), end_of_document)?;
-        let sha256 = if files.gguf().is_some() {
-            sha256_of_file(&path)?
-        } else {
-            hash(&path, files.paths())?
-        };
+        let sha256 = hash_of_model(&path)?;
         check_hash(section, options.sha256.as_ref(), &path, &sha256)?;
         let is_quantized = options.quantization.is_some();
         if options.lora.is_none() && (is_quantized || bitsandbytes) {
@@ -149,26 +148,88 @@ impl Base {
         if let Some(lora) = &self.options.lora {
             lora.adapt(&mut params);
             let files = ModelFiles::open(&self.path)?;
-            let storage = match &self.options.quantization {
-                Some(quantization) => quantization.storage(),
-                // What bitsandbytes quantized stays so, as it does in transformers.
-                None if files.gguf().is_none() => WeightStorage::AsStored,
-                None => WeightStorage::Dense,
-            };
+            let storage = self.storage(&files);
             let files = files.kept(storage);
             let frozen = |name: &str| !lora.trains(name);
             let inner = files.load(params, self.config(), true, &frozen)?;
             sound::check_finite(&self.path, &inner.params)?;
             let base = self.absolute_path()?.into();
             let model = Pretrained::with_files(inner, self.tokenizer.clone(), &self.path)?;
-            return Ok(model.with_adapter(Adapter { options: lora.clone(), base }));
+            let model = model.with_adapter(Adapter {
+                options: lora.clone(),
+                base,
+                task_type: TaskType::CausalLm,
+            });
+            return Ok(model.frozen_as_in(&self.sha256));
         }
         let frozen = self.frozen()?;
         let is_frozen = |name: &str| frozen.iter().any(|pattern| pattern.matches(name));
         let files = ModelFiles::open(&self.path)?;
         let inner = files.load(params, self.config(), true, &is_frozen)?;
         sound::check_finite(&self.path, &inner.params)?;
-        Pretrained::with_files(inner, self.tokenizer.clone(), &self.path)
+        let model = Pretrained::with_files(inner, self.tokenizer.clone(), &self.path)?;
+        Ok(model.frozen_as_in(&self.sha256))
+    }
+
+    /// The model with a head that gives rewards, which is trained whole beside an adapter, in `params`, which is empty.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_reward(&self, mut params: Params) -> Result<RewardModel, TrainError> {
+        let Common { dtype, gradient_checkpointing } = self.options.common;
+        let files = ModelFiles::open(&self.path)?;
+        let mut files = files.with("gradient_checkpointing", gradient_checkpointing);
+        let config = files.scorer_config(dtype)?;
+        let (adapter, frozen) = if let Some(lora) = &self.options.lora {
+            let storage = self.storage(&files);
+            files = files.kept(storage);
+            let mut options = lora.clone();
+            options.modules_to_save.push(SCORE.to_owned());
+            options.adapt(&mut params);
+            let base = self.absolute_path()?.into();
+            (Some(Adapter { options, base, task_type: TaskType::SeqCls }), Vec::new())
+        } else {
+            (None, self.frozen()?)
+        };
+        let is_frozen = |name: &str| match &adapter {
+            Some(adapter) => !adapter.options.trains(name),
+            None => frozen.iter().any(|pattern| pattern.matches(name)),
+        };
+        let inner = files.load_scorer(params, config.as_ref(), true, &is_frozen)?;
+        let model = RewardModel::new(inner, self.tokenizer.clone(), &self.path)?;
+        Ok(model.trained(adapter, &self.sha256))
+    }
+
+    /// How the matrices that an adapter is trained on are kept.
+    fn storage(&self, files: &ModelFiles) -> WeightStorage {
+        match &self.options.quantization {
+            Some(quantization) => quantization.storage(),
+            // What bitsandbytes quantized stays so, as it does in transformers.
+            None if files.gguf().is_none() => WeightStorage::AsStored,
+            None => WeightStorage::Dense,
+        }
+    }
+
+    /// The same model as it is in its files, of which nothing is adapted.
+    ///
+    /// # Errors
+    /// Tensors that do not fit.
+    pub fn copy(&self, dtype: DType) -> Result<Pretrained, TrainError> {
+        let storage = match self.options.lora {
+            Some(_) => self.storage(&ModelFiles::open(&self.path)?),
+            None => WeightStorage::Dense,
+        };
+        Pretrained::load_as(&self.path, Loading { dtype: Some(dtype), storage })
+    }
+
+    /// Whether an adapter is trained and nothing else, and it begins as one that changes nothing, so that without it the
+    /// model is what it began as.
+    pub fn has_adapter_that_begins_as_nothing(&self) -> bool {
+        let begins_as_nothing = |lora: &LoraOptions| {
+            lora.modules_to_save.is_empty()
+                && matches!(lora.init_lora_weights, InitLora::Default | InitLora::Gaussian)
+        };
+        self.options.lora.as_ref().is_some_and(begins_as_nothing)
     }
 
     /// The patterns of `freeze`, each of which fits a parameter.
@@ -221,6 +282,18 @@ pub(super) fn check_hash(
         path.display()
     );
     Err(section.invalid("sha256", reason).into())
+}
+
+/// A hash of the files of a model or an adapter.
+///
+/// # Errors
+/// Files that are not there.
+pub(crate) fn hash_of_model(path: &Path) -> Result<String, TrainError> {
+    if adapter::is_in(path) {
+        return hash(path, adapter::FILES.map(|name| path.join(name)).to_vec());
+    }
+    let files = ModelFiles::open(path)?;
+    if files.gguf().is_some() { sha256_of_file(path) } else { hash(path, files.paths()) }
 }
 
 /// A path in full.

@@ -17,6 +17,7 @@ mod image;
 mod kept;
 mod quantization;
 mod recommender;
+mod reward;
 mod section;
 mod sound;
 mod table;
@@ -32,7 +33,7 @@ use rappel_telemetry::{Event, Moment};
 use crate::{Metric, Observer, TrainError};
 
 pub use adapter::{InitLora, LoraOptions, Merged, merge};
-pub(crate) use base::{Base, PretrainedOptions};
+pub(crate) use base::{Base, PretrainedOptions, hash_of_model};
 pub use convert::{Converted, convert};
 pub use embedder::{Embedder, EmbedderOptions, Embeddings};
 pub(crate) use encoder_base::EncoderBase;
@@ -43,6 +44,7 @@ pub use image::ImageClassifier;
 pub use quantization::{Loading, QuantType, QuantizationOptions};
 pub use recommender::{Candidates, Catalogue, EvaluationOptions, RecommenderModel};
 pub(crate) use recommender::{beside_zero, products};
+pub use reward::RewardModel;
 pub(crate) use section::MODELS;
 pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
 #[cfg(test)]
@@ -146,6 +148,7 @@ pub static KINDS: &[ModelKind] = &[
     image::KIND,
     text_classifier::KIND,
     encoder::KIND,
+    reward::KIND,
     text::KIND,
 ];
 

@@ -1,6 +1,7 @@
 //! A language model with its tokenizer: training, generation and evaluation.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rappel_data::{Document, Tokenizer, read_documents};
 use rappel_model::LanguageModel;
@@ -8,7 +9,7 @@ use rappel_model::gguf::GgufFile;
 use rappel_nn::Forward;
 use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
 
-use super::adapter::{self, Adapter};
+use super::adapter::{self, Adapter, TaskType};
 use super::gguf::gguf_tokenizer;
 use super::kept::KeptFile;
 use super::{
@@ -16,7 +17,7 @@ use super::{
     sound,
 };
 use crate::checkpoint::sha256;
-use crate::{Metric, Model, TrainError};
+use crate::{Frozen, Metric, Model, TrainError};
 
 /// Recognised by its config.json, which Hugging Face's models all have, or as a GGUF file.
 pub(super) const KIND: ModelKind = ModelKind {
@@ -44,6 +45,8 @@ pub struct Pretrained {
     kept: Vec<KeptFile>,
     /// What of it is trained and saved, where that is not all.
     adapter: Option<Adapter>,
+    /// What of it stays as the files have it that training began at.
+    frozen: Option<Arc<Frozen>>,
 }
 
 /// How well a model predicts a text.
@@ -70,7 +73,14 @@ impl Pretrained {
     pub fn new(model: Box<dyn LanguageModel>, params: Params, tokenizer: Tokenizer) -> Self {
         let eos_token_id = vec![tokenizer.end_of_document()];
         let inner = rappel_model::Pretrained::new(model, params, eos_token_id);
-        Self { inner, tokenizer, generation_config: None, kept: Vec::new(), adapter: None }
+        Self {
+            inner,
+            tokenizer,
+            generation_config: None,
+            kept: Vec::new(),
+            adapter: None,
+            frozen: None,
+        }
     }
 
     /// A model that is trained further, with the files that it comes with in `folder`.
@@ -81,7 +91,12 @@ impl Pretrained {
     ) -> Result<Self, TrainError> {
         let generation_config = GenerationConfig::load(folder)?;
         let kept = KeptFile::all(folder)?;
-        Ok(Self { inner, tokenizer, generation_config, kept, adapter: None })
+        Ok(Self { inner, tokenizer, generation_config, kept, adapter: None, frozen: None })
+    }
+
+    /// The same model, whose parameters that are not trained stay as files with this hash have them.
+    pub(super) fn frozen_as_in(self, sha256: &str) -> Self {
+        Self { frozen: Frozen::of(&self.inner.params, sha256), ..self }
     }
 
     /// The same model, of which an adapter is trained and saved.
@@ -91,7 +106,12 @@ impl Pretrained {
 
     /// Reads the adapter of a folder with the model that it names.
     pub(super) fn load_adapter(folder: &Path, loading: Loading) -> Result<Self, TrainError> {
-        let base = Adapter::read(folder)?.base;
+        let Adapter { base, task_type, .. } = Adapter::read(folder)?;
+        if task_type == TaskType::SeqCls {
+            let reason =
+                "is of a model that scores texts, not of one that writes; peft opens it".to_owned();
+            return Err(TrainError::File { path: folder.join(adapter::CONFIG), reason });
+        }
         let found = model_folder(&base, &mut ())?;
         if base.as_os_str().is_empty() || !found.exists() {
             let reason = format!(
@@ -136,7 +156,7 @@ impl Pretrained {
         let inner = model(folder, loading)?;
         let tokenizer = tokenizer(folder, inner.model.config().vocab_size(), None)?;
         let kept = KeptFile::all(folder)?;
-        Ok(Self { inner, tokenizer, generation_config, kept, adapter: None })
+        Ok(Self { inner, tokenizer, generation_config, kept, adapter: None, frozen: None })
     }
 
     /// Its generation_config.json, if it has one.
@@ -250,6 +270,10 @@ impl Model for Pretrained {
 
     fn params_mut(&mut self) -> &mut Params {
         &mut self.inner.params
+    }
+
+    fn frozen(&self) -> Option<Arc<Frozen>> {
+        self.frozen.clone()
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {

@@ -5,11 +5,13 @@
 mod answer;
 mod image_class;
 mod next_token;
+pub(crate) mod preference;
 mod recommended;
 mod supervised;
 mod target;
 mod target_loss;
 mod target_pictures;
+mod template;
 mod text_label;
 
 use rappel_data::{Dataset, HeldOut};
@@ -18,7 +20,7 @@ use rappel_regularize::ActsOn;
 use rappel_telemetry::Event;
 use rappel_tensor::{Tensor, no_grad};
 
-use crate::{Baseline, Metric, Model, Observer, Pass, TrainError};
+use crate::{Baseline, Metric, Model, Newest, Observer, Pass, TrainError, Verdict};
 
 pub use answer::Answer;
 pub use image_class::ImageClass;
@@ -70,6 +72,23 @@ pub trait Objective: Sized {
     /// How the metrics are measured, where that is not plain from their names: it is in the report. Unset: nothing.
     fn protocol(&self, _model: &Self::Model) -> Option<String> {
         None
+    }
+
+    /// What is told of the training batches beside their loss, such as `rewards/margins`: means over those since they were
+    /// last asked for. Unset: nothing.
+    fn figures(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
+    /// What looks wrong with a model before it has taken a step, by its first batch: why that may be, and what to do.
+    /// Unset: nothing.
+    fn first_doubt(&self, _model: &Self::Model, _batch: &BatchOf<Self>) -> Option<String> {
+        None
+    }
+
+    /// Whether a run learns anything, judged after each step. Unset: nothing is odd.
+    fn review(&self, _newest: &Newest<'_>) -> Verdict {
+        Verdict::Fine
     }
 
     /// Pictures and curves of held-out data beside the metrics, as [`Event::Image`] and [`Event::PrCurves`]: asked

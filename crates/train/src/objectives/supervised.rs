@@ -1,12 +1,14 @@
 //! Supervised fine-tuning: predicting the tokens that are trained.
 
 use rappel_data::{HeldOut, SftBatch, SftSamples};
-use rappel_model::{Documents, activation_bytes};
+use rappel_model::activation_bytes;
 use rappel_nn::{Forward, Output, regularized_cross_entropy};
 use rappel_regularize::ActsOn;
 use rappel_tensor::{CrossEntropy, Tensor, cross_entropy, no_grad};
 
 use super::Objective;
+use super::preference::inputs;
+use super::template::doubt_of_template;
 use crate::models::Pretrained;
 use crate::{Metric, Model, Pass};
 
@@ -16,13 +18,6 @@ pub struct Supervised;
 
 /// Logits that a validation has in memory, about, in numbers.
 const LOGITS: usize = 1 << 22;
-
-/// Input ids `[1, tokens]`, and the segments within which they attend.
-fn inputs(batch: &SftBatch) -> (Tensor, Documents) {
-    let row = |values: &[i64]| Tensor::from_slice(values, [1, values.len()]);
-    let positions = Some(row(&batch.positions));
-    (row(&batch.input_ids), Documents { ids: row(&batch.segment_ids), positions })
-}
 
 /// The weights that trained tokens have, each once.
 fn weights(batch: &SftBatch) -> Vec<f32> {
@@ -117,6 +112,10 @@ impl Objective for Supervised {
             }
         });
         vec![nats / weight, right as f64 / count as f64]
+    }
+
+    fn first_doubt(&self, model: &Pretrained, batch: &SftBatch) -> Option<String> {
+        doubt_of_template(model, batch)
     }
 
     fn honours(&self, _: &Pretrained, on: ActsOn) -> Result<(), &'static str> {

@@ -1,16 +1,25 @@
 //! What can be learned: one file and one line here each.
 
+mod bco;
 mod classification;
+mod cpo;
+mod dpo;
 mod image_classification;
+mod kto;
 mod language_model;
 mod modular_arithmetic;
+mod orpo;
+mod preference;
 mod recommendation;
 mod regression;
+mod reward;
 mod sequence_classification;
 pub(crate) mod sft;
+mod shown;
+mod simpo;
 mod table;
 
-pub use sft::{SftData, sft_data};
+pub use shown::{TuningData, tuning_data};
 
 use std::fmt;
 
@@ -66,6 +75,13 @@ pub static TASKS: Registry<Prepare> = Registry {
     entries: &[
         language_model::ENTRY,
         sft::ENTRY,
+        dpo::ENTRY,
+        reward::ENTRY,
+        kto::ENTRY,
+        bco::ENTRY,
+        orpo::ENTRY,
+        cpo::ENTRY,
+        simpo::ENTRY,
         regression::ENTRY,
         classification::ENTRY,
         modular_arithmetic::ENTRY,
@@ -100,7 +116,7 @@ mod tests {
     #[test]
     fn folder_and_registry_agree() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tasks");
-        let files = [TASKS.names(), vec!["table"]].concat();
+        let files = [TASKS.names(), vec!["table", "preference", "shown"]].concat();
         rappel_testkit::assert_folder_matches(&folder, &files);
         rappel_testkit::assert_sound(&TASKS);
     }

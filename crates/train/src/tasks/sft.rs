@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rappel_data::{Dataset, Sft, SftConfig, SftModel, SftSamples, Tokenizer};
-use rappel_registry::{ConfigError, Field, Kind, OptionSet};
+use rappel_data::{Dataset, RowsConfig, Sft, SftConfig, SftModel, SftSamples};
+use rappel_registry::{Field, Kind, OptionSet};
 
 use super::{Prepared, TaskEntry};
 use crate::models::{Base, MODELS};
@@ -22,22 +22,18 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
 };
 
 fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
-    let (base, data) = open(config, observer)?;
+    let data = SftConfig::from_options(config.section("data"))?;
+    let base = open_base(config, &data.rows, observer)?;
     observer.stage("reading the rows")?;
     let found = base.rows(config, &data)?;
-    let skipped = match found.skipped.as_slice() {
-        [] => None,
-        [first, ..] => {
-            Some(format!("{} rows are left out, the first: {first}", found.skipped.len()))
-        }
-    };
+    let skipped = skipped(&found.skipped);
     let Sft { training, held_out, eos, .. } = found;
     let notes = [Some(described(&training)), skipped].into_iter().flatten().collect();
     let training = Arc::new(training.with_details(notes));
     let completed = config.with("model", "sha256", base.sha256())?;
     let completed = completed.with("model", "pretrained", base.absolute_path()?)?;
     let held_out = completed.held_out(held_out, training.len())?;
-    let is_new = data.eos_token.is_some();
+    let is_new = data.rows.eos_token.is_some();
     observer.stage("loading the pretrained model")?;
     Ok(Prepared::new(completed, move |config| {
         let mut model = base.load(config.params(base.config().dtype())?)?;
@@ -48,36 +44,23 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
     }))
 }
 
-/// The rows of a config, and the tokenizer that made their tokens.
-#[derive(Debug)]
-pub struct SftData {
-    /// The rows.
-    pub sft: Sft,
-    /// The tokenizer of the model.
-    pub tokenizer: Tokenizer,
+/// A note of rows that were left out, if there are some.
+pub(super) fn skipped(skipped: &[String]) -> Option<String> {
+    let first = skipped.first()?;
+    Some(format!("{} rows are left out, the first: {first}", skipped.len()))
 }
 
-/// Reads the rows of a config whose task is `sft` as they are trained; the model's weights are not read.
-///
-/// # Errors
-/// A config of another task; what keeps its rows from being trained.
-pub fn sft_data(config: &Config, observer: &mut dyn Observer) -> Result<SftData, TrainError> {
-    if config.run().task != ENTRY.name {
-        let reason = format!("`{}` has no rows to show; expected \"sft\"", config.run().task);
-        return Err(ConfigError::invalid("task", reason).into());
-    }
-    let (base, data) = open(config, observer)?;
-    Ok(SftData { sft: base.rows(config, &data)?, tokenizer: base.tokenizer().clone() })
-}
-
-/// The base of a config and its section `data`, before any row is read.
-fn open(config: &Config, observer: &mut dyn Observer) -> Result<(Base, SftConfig), TrainError> {
+/// The base of a config, before any of its rows is read.
+pub(super) fn open_base(
+    config: &Config,
+    data: &RowsConfig,
+    observer: &mut dyn Observer,
+) -> Result<Base, TrainError> {
     let section = config.section("model");
     if !Base::is_in(section) {
         let reason = "fine-tuning begins at a model that was trained before; give model.pretrained in its place";
         return Err(section.invalid("name", reason).into());
     }
-    let data = SftConfig::from_options(config.section("data"))?;
     observer.stage("reading the pretrained model")?;
     let mut base = Base::open(section, None, observer)?;
     let positions = base.config().max_positions();
@@ -91,7 +74,7 @@ fn open(config: &Config, observer: &mut dyn Observer) -> Result<(Base, SftConfig
         let source = std::fs::read_to_string(path).map_err(TrainError::io("read", path))?;
         base.set_chat_template(source);
     }
-    Ok((base, data))
+    Ok(base)
 }
 
 impl Base {

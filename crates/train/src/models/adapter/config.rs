@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::lora::{InitLora, LoraOptions};
-use super::{Adapter, CONFIG};
+use super::{Adapter, CONFIG, TaskType};
 use crate::TrainError;
 
 /// What an adapter_config.json may switch on that changes the model and is not known here.
@@ -40,7 +40,10 @@ impl Adapter {
         let saved = (!modules_to_save.is_empty()).then_some(modules_to_save);
         json!({
             "peft_type": "LORA",
-            "task_type": "CAUSAL_LM",
+            "task_type": match self.task_type {
+                TaskType::CausalLm => "CAUSAL_LM",
+                TaskType::SeqCls => "SEQ_CLS",
+            },
             "base_model_name_or_path": self.base,
             "revision": null,
             "inference_mode": true,
@@ -121,7 +124,9 @@ impl Adapter {
             ..default
         };
         let base = of("base_model_name_or_path").as_str().unwrap_or_default().into();
-        Ok(Self { options, base })
+        let scores = of("task_type") == "SEQ_CLS";
+        let task_type = if scores { TaskType::SeqCls } else { TaskType::CausalLm };
+        Ok(Self { options, base, task_type })
     }
 }
 

@@ -22,8 +22,19 @@ pub(super) use files::{load_adapted, save};
 pub(super) const CONFIG: &str = "adapter_config.json";
 /// The file of its tensors.
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// Both.
+pub(super) const FILES: [&str; 2] = [CONFIG, WEIGHTS];
 /// What names of tensors begin with.
 const PREFIX: &str = "base_model.model.";
+
+/// What an adapted model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TaskType {
+    /// It writes.
+    CausalLm,
+    /// It scores.
+    SeqCls,
+}
 
 /// An adapter of a model.
 #[derive(Debug, Clone)]
@@ -31,6 +42,8 @@ pub(crate) struct Adapter {
     pub options: LoraOptions,
     /// The model that it belongs to.
     pub base: PathBuf,
+    /// What the model is for, in peft's words.
+    pub task_type: TaskType,
 }
 
 /// Whether a folder holds an adapter and no model.
