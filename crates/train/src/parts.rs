@@ -90,7 +90,7 @@ impl Parts {
         let bf16_kernel = self.precision.kernel.map(str::to_owned);
         let new = State::new(self.config.sha256(), self.task.fingerprint(), self.steps);
         let base = self.task.frozen().map(|frozen| frozen.sha256.clone());
-        State { bf16_kernel, base, ..new }
+        State { base, bf16_kernel, ..new }
     }
 
     /// The state that the run begins in: from nothing, or at the step of another run's checkpoint.

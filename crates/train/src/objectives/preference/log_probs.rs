@@ -77,7 +77,7 @@ impl LogProbs {
     pub fn means_of(&self, weights: &[f64]) -> Tensor {
         let mut counts = vec![0.0; self.answers];
         self.of.iter().zip(weights).for_each(|(of, weight)| counts[*of as usize] += weight);
-        counts.iter_mut().for_each(|count: &mut f64| *count = count.max(1.0));
+        let counts: Vec<f64> = counts.into_iter().map(|count: f64| count.max(1.0)).collect();
         self.sums(Some(weights)) / Tensor::from_slice(&counts, [self.answers])
     }
 
