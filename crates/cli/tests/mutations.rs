@@ -237,6 +237,48 @@ fn tables() {
 }
 
 #[test]
+fn interactions() {
+    let place = place();
+    let row = |i: u32| format!("u{}\ti{}\t{}\t{}\n", i % 9, i * 7 % 11, 1 + i % 5, 1000 + i);
+    let head = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n".to_owned();
+    place.write("taken.inter", head + &(0..60).map(row).collect::<String>());
+    let kind = |i: u32| format!("i{i}\t{}\t{}\n", ["red round", "red"][i as usize % 2], i);
+    let head = "item_id:token\tkinds:token_seq\tsize:float\n".to_owned();
+    place.write("kinds.item", head + &(0..11).map(kind).collect::<String>());
+    let shared = "data.on_duplicate = 'skip'\n[optimizer]\nname = 'adam'\nlr = 0.01\n[train]\nsteps = 3\nbatch_size = 8\n";
+    let of = |text: &str| text.to_owned() + shared;
+    place.write(
+        "recommend.toml",
+        of("task = 'recommendation'\ndata.file = 'taken.inter'\nmodel = { name = 'sasrec', hidden_size = 4, max_length = 4 }\n"),
+    );
+    place.write(
+        "rate.toml",
+        of("task = 'rating'\ndata.file = 'taken.inter'\ndata.item_file = 'kinds.item'\nmodel.name = 'fm'\n"),
+    );
+    for (config, model, files) in [
+        ("recommend.toml", "told", &["config.json", "ids.json", "histories.safetensors"][..]),
+        ("rate.toml", "rated", &["config.json", "fields.json", "features.safetensors"]),
+    ] {
+        place.ok(&["train", config, "--out", model]);
+        let predict = ["predict", "--model", model, "--file", "taken.inter", "--out", "told.csv"];
+        attack(&place, "taken.inter", &predict, &|| ());
+        for file in files {
+            attack(&place, &format!("{model}/model/{file}"), &predict, &|| ());
+        }
+        let train = ["train", config, "--out", "few"];
+        let made = place.at("few");
+        attack(&place, "taken.inter", &train, &|| {
+            let _ = fs::remove_dir_all(&made);
+        });
+        if config == "rate.toml" {
+            attack(&place, "kinds.item", &train, &|| {
+                let _ = fs::remove_dir_all(&made);
+            });
+        }
+    }
+}
+
+#[test]
 fn configs() {
     let place = place();
     attack(&place, "tiny.toml", &["schedule", "tiny.toml"], &|| ());

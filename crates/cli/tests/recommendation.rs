@@ -168,7 +168,8 @@ fn runs_resume_to_the_same_bits_on_any_number_of_threads() {
         .map(|loss| ("mf.toml", loss))
         .into_iter()
         .chain([("sasrec.toml", "softmax"), ("sasrec.toml", "bce")]);
-    for (number, (config, loss)) in runs.enumerate() {
+    let runs = runs.map(|(config, loss)| (config, loss, false)).chain([("mf.toml", "bpr", true)]);
+    for (number, (config, loss, sparse)) in runs.enumerate() {
         let loss = format!("loss.name={loss}");
         let mut set = vec!["--set", &loss];
         if loss.ends_with("bpr") {
@@ -180,6 +181,10 @@ fn runs_resume_to_the_same_bits_on_any_number_of_threads() {
                 "--set",
                 "model.item_bias=true",
             ]);
+        }
+        if sparse {
+            set.extend(["--set", "model.sparse=true"]);
+            set.extend(["--set", "train.gradient_accumulation_steps=2"]);
         }
         let train = |threads: &str, out: &str| {
             place.ok(&[&["--threads", threads, "train", config, "--out", out], &set[..]].concat());

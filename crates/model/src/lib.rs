@@ -39,6 +39,7 @@ mod gguf_dialect;
 mod image_models;
 mod language_model;
 mod predictors;
+mod raters;
 mod recommenders;
 mod rope;
 mod sampling;
@@ -75,6 +76,7 @@ pub use image_models::{
 };
 pub use language_model::{Documents, LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};
+pub use raters::{FieldBatch, FieldSizes, RATERS, Rated, Rater, RaterConfig, RaterOptions};
 pub use recommenders::{
     ItemVectors, RECOMMENDERS, Recommender, RecommenderConfig, Sizes, Users, recommender_dtype,
 };

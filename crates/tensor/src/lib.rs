@@ -32,7 +32,7 @@ pub use dtype::{DType, Element, Float};
 pub use half::bf16;
 pub use kernels::matmul::{Bf16Kernel, bf16_kernel, check_bf16_kernel};
 pub use kernels::update::{MAX_SLOTS, Memory, Reduce, Run, Runs, STATE_BLOCK, StateArena};
-pub use kernels::update::{StateKind, Trained, Update, Wrap, Wrapping, apply, reduce};
+pub use kernels::update::{StateKind, TableRows, Trained, Update, Wrap, Wrapping, apply, reduce};
 pub use kernels::update::{reduce_all, reduce_each, update, update_each, update_rows};
 pub use memory::{MappedFile, PoolStats, pool_stats, release_unused_memory};
 pub use ops::{AttentionOptions, attention, attention_packed, layer_norm};

@@ -51,8 +51,16 @@ pub(crate) fn gradients(grads: &Grads, layout: &Arc<ArenaLayout>) -> Named {
     let entries = layout.entries().iter().enumerate();
     let filled = entries.filter(|(index, _)| grads.is_filled(layout, *index));
     filled
-        .map(|(_, entry)| {
+        .map(|(index, entry)| {
             let histogram = match entry.dtype {
+                // What is kept by rows has no place among the others.
+                of if entry.by_rows => {
+                    let whole = grads.tensor(layout, index).expect("it is filled");
+                    match of {
+                        DType::F64 => of_doubles(whole.as_slice()),
+                        _ => of_singles(whole.as_slice()),
+                    }
+                }
                 DType::F64 => of_doubles(&grads.all(layout, entry.dtype)[entry.range()]),
                 _ => of_singles(&grads.all(layout, entry.dtype)[entry.range()]),
             };

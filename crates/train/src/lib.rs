@@ -65,13 +65,13 @@ pub use models::{
     Equation, EvaluateOptions, Evaluation, EvaluationOptions, GeneratedText, GenerationConfig,
     ImageClassifier, Importance, Importances, InitLora, KINDS, LanguageSummary, Loading,
     LoraOptions, Merged, ModelKind, Output, Permuting, PredictOptions, Predictions, Pretrained,
-    Prompt, QuantType, QuantizationOptions, RecommenderModel, RewardModel, Scores, Speed,
-    TabularModel, TensorGroup, TextClassifier, TextOptions, TrainedModel, convert, load_adapted,
-    load_language_model, load_model, merge, model_folder,
+    Prompt, QuantType, QuantizationOptions, RaterModel, RecommenderModel, RewardModel, Scores,
+    Speed, TabularModel, TensorGroup, TextClassifier, TextOptions, TrainedModel, convert,
+    load_adapted, load_language_model, load_model, merge, model_folder,
 };
 pub use objectives::{
-    Answer, BatchOf, ImageClass, NextToken, Objective, Recommended, RecommendedOptions, Sample,
-    Show, Supervised, TableTarget, TextLabel,
+    Answer, BatchOf, ImageClass, NextToken, Objective, RatedOptions, RatedPairs, RatingCost,
+    Recommended, RecommendedOptions, Sample, Show, Supervised, TableTarget, TextLabel,
 };
 pub use observer::{Notes, Observer};
 pub use pass::Pass;

@@ -2,9 +2,11 @@
 
 use ahash::RandomState;
 use indexmap::IndexSet;
+use serde::{Deserialize, Serialize};
 
 /// Names by number, from 0 in the order in which they came.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct Ids {
     names: IndexSet<Box<str>, RandomState>,
 }
@@ -51,5 +53,17 @@ impl Ids {
 impl<'a> FromIterator<&'a str> for Ids {
     fn from_iter<T: IntoIterator<Item = &'a str>>(names: T) -> Self {
         Self { names: names.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl From<Vec<String>> for Ids {
+    fn from(names: Vec<String>) -> Self {
+        Self { names: names.into_iter().map(String::into_boxed_str).collect() }
+    }
+}
+
+impl From<Ids> for Vec<String> {
+    fn from(ids: Ids) -> Self {
+        ids.names.into_iter().map(String::from).collect()
     }
 }

@@ -1,8 +1,10 @@
 //! Interactions of users with items: from files to samples of who took what.
 
 mod columns;
+mod fields;
 mod histories;
 mod ids;
+mod rating;
 mod read;
 mod recommendation;
 mod sampling;
@@ -10,9 +12,11 @@ mod section;
 mod split;
 mod users;
 
+pub use fields::{Field, FieldKind, Slots};
 pub use histories::Histories;
 pub use ids::Ids;
-pub use read::{Interactions, Known};
+pub use rating::{RatedBatch, RatedFile, RatedRows, RatingConfig, RatingFields};
+pub use read::{Interactions, Known, UNKNOWN};
 pub use recommendation::{RecommendationBatch, RecommendationData};
 pub use sampling::{Distribution, NegativeSampler};
 pub use section::{InteractionOptions, OnDuplicate, RecommendationConfig};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ahash::RandomState;
 
-use super::columns::{ITEM, RATING, TIME, USER};
+use super::columns::{ITEM, RATING, Role, TIME, USER};
 use super::{Histories, Ids, InteractionOptions, OnDuplicate};
 use crate::table::{Column, Format, ReadAs, Reading, Table, iso_date};
 use crate::{DataError, OnBadRow};
@@ -33,14 +33,19 @@ pub struct Interactions {
     pub notes: Vec<String>,
 }
 
-/// Users and items that are known already: others are left out, and counted.
+/// Users and items that are known already.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     /// The users.
     pub users: &'a Ids,
     /// The items.
     pub items: &'a Ids,
+    /// Whether interactions of others are kept, with the number [`UNKNOWN`]; else they are left out, and counted.
+    pub keeps_others: bool,
 }
+
+/// The number of a user or item that is not known.
+pub const UNKNOWN: u32 = u32::MAX;
 
 impl Interactions {
     /// Reads a file. Interactions below `min_rating` do not count. Without `known` users and items, all count that have
@@ -91,12 +96,18 @@ impl Interactions {
         self.users.is_empty()
     }
 
-    /// The items of each user: by time where there are times, those of the same time as the file has them.
-    pub fn by_user(&self) -> Histories {
+    /// Their numbers by time where there are times; those of the same time as the file has them.
+    pub(super) fn in_order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.len()).collect();
         if let Some(times) = &self.times {
             order.sort_by(|a, b| times[*a].total_cmp(&times[*b]));
         }
+        order
+    }
+
+    /// The items of each user, in order.
+    pub fn by_user(&self) -> Histories {
+        let order = self.in_order();
         let of = |values: &[u32]| order.iter().map(|i| values[*i]).collect::<Vec<_>>();
         Histories::new(self.user_ids.len(), &of(&self.users), &of(&self.items))
     }
@@ -132,11 +143,10 @@ impl<'a> Rows<'a> {
     ) -> Result<Self, DataError> {
         let user = USER.require(table, path, options.user.as_deref())?;
         let item = ITEM.require(table, path, options.item.as_deref())?;
-        let optional =
-            |role: &super::columns::Role, given: &Option<String>, needed: bool| match given {
-                None if !needed => Ok(role.find(table, None)),
-                given => role.require(table, path, given.as_deref()).map(Some),
-            };
+        let optional = |role: &Role, given: &Option<String>, needed: bool| match given {
+            None if !needed => Ok(role.find(table, None)),
+            given => role.require(table, path, given.as_deref()).map(Some),
+        };
         let rating = optional(&RATING, &options.rating, min_rating.is_some())?;
         let time = optional(&TIME, &options.time, false)?;
         Ok(Self { options, path, table, user, item, rating, time, min_rating })
@@ -147,7 +157,7 @@ impl<'a> Rows<'a> {
         let (item_names, items) = self.table.texts(self.item)?;
         let mut notes = Vec::new();
         let mut kept = self.sound(&users, &items, &mut notes)?;
-        if let Some(known) = known {
+        if let Some(known) = known.filter(|known| !known.keeps_others) {
             let is_known = |names: &[&str], ids: &Ids| -> Vec<bool> {
                 names.iter().map(|name| ids.number(name).is_some()).collect()
             };
@@ -165,12 +175,16 @@ impl<'a> Rows<'a> {
         let mut user_ids = known.map_or_else(Ids::default, |known| known.users.clone());
         let mut item_ids = known.map_or_else(Ids::default, |known| known.items.clone());
         let numbers = |ids: &mut Ids, names: &[&str], of: &dyn Fn(&Row) -> u32| -> Vec<u32> {
-            let mut numbers = vec![u32::MAX; names.len()];
+            let mut numbers = vec![UNKNOWN; names.len()];
             kept.iter()
                 .map(|row| {
                     let number = &mut numbers[of(row) as usize];
-                    if *number == u32::MAX {
-                        *number = ids.add(names[of(row) as usize]) as u32;
+                    if *number == UNKNOWN {
+                        let name = names[of(row) as usize];
+                        *number = match known {
+                            None => ids.add(name) as u32,
+                            Some(_) => ids.number(name).map_or(UNKNOWN, |number| number as u32),
+                        };
                     }
                     *number
                 })

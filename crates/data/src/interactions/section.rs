@@ -81,20 +81,29 @@ pub struct RecommendationConfig {
 
 impl RecommendationConfig {
     fn check(&self) -> Result<(), InvalidOption> {
-        let Self { validation_fraction, test_fraction, .. } = *self;
-        if self.validation_file.is_some() && (validation_fraction > 0.0 || test_fraction > 0.0) {
-            let reason =
-                "a share is set apart, too (validation_fraction, test_fraction); give one of both";
-            return Err(InvalidOption::new("validation_file", reason));
-        }
-        if self.validation_file.is_some() && self.split == Split::LeaveOneOut {
-            let reason = "leave_one_out sets interactions apart, too; give one of both";
-            return Err(InvalidOption::new("validation_file", reason));
-        }
-        if validation_fraction + test_fraction >= 1.0 {
-            let reason = "with test_fraction nothing is left to train on; lower one of them";
-            return Err(InvalidOption::new("validation_fraction", reason));
-        }
-        Ok(())
+        let shares = [self.validation_fraction, self.test_fraction];
+        check_split(self.validation_file.is_some(), self.split, shares)
     }
+}
+
+/// Whether what is set apart leaves something, and is not named twice.
+pub(super) fn check_split(
+    has_file: bool,
+    split: Split,
+    [validation, test]: [f64; 2],
+) -> Result<(), InvalidOption> {
+    if has_file && (validation > 0.0 || test > 0.0) {
+        let reason =
+            "a share is set apart, too (validation_fraction, test_fraction); give one of both";
+        return Err(InvalidOption::new("validation_file", reason));
+    }
+    if has_file && split == Split::LeaveOneOut {
+        let reason = "leave_one_out sets interactions apart, too; give one of both";
+        return Err(InvalidOption::new("validation_file", reason));
+    }
+    if validation + test >= 1.0 {
+        let reason = "with test_fraction nothing is left to train on; lower one of them";
+        return Err(InvalidOption::new("validation_fraction", reason));
+    }
+    Ok(())
 }

@@ -52,30 +52,38 @@ impl Split {
         held
     }
 
-    /// Splits interactions by user: `shares` to validate and to test.
-    pub fn parts(self, all: &Interactions, shares: [f64; 2], seed: u64) -> Parts {
-        let of_users = all.by_user();
-        let mut parts = [0, 1, 2].map(|_| (Vec::new(), Vec::new()));
-        for user in 0..all.user_ids.len() {
-            let items = of_users.of(user);
-            let [validation, test] = self.held(items.len(), shares);
-            let training = items.len() - validation - test;
-            let mut part = vec![0; items.len()];
+    /// The part of each interaction: 0 is trained on, 1 validates, 2 tests. `shares` of each user's validate and test.
+    pub fn assign(self, all: &Interactions, shares: [f64; 2], seed: u64) -> Vec<u8> {
+        let mut of_users = vec![Vec::new(); all.user_ids.len()];
+        for at in all.in_order() {
+            of_users[all.users[at] as usize].push(at);
+        }
+        let mut parts = vec![0; all.len()];
+        for (user, rows) in of_users.iter().enumerate() {
+            let [validation, test] = self.held(rows.len(), shares);
+            let training = rows.len() - validation - test;
             let key = hash_words(seed ^ SPLIT, &[user as u64]);
-            let drawn = (self == Self::Random && items.len() > 1)
-                .then(|| Permutation::new(items.len(), key));
-            for place in training..items.len() {
+            let drawn =
+                (self == Self::Random && rows.len() > 1).then(|| Permutation::new(rows.len(), key));
+            for place in training..rows.len() {
                 let at = drawn.as_ref().map_or(place, |drawn| drawn.at(place));
-                part[at] = if place < training + validation { 1 } else { 2 };
-            }
-            for (item, part) in items.iter().zip(part) {
-                parts[part].0.push(user as u32);
-                parts[part].1.push(*item);
+                parts[rows[at]] = if place < training + validation { 1 } else { 2 };
             }
         }
-        let [training, validation, test] =
-            parts.map(|(users, items)| Histories::new(all.user_ids.len(), &users, &items));
-        Parts { training, validation, test }
+        parts
+    }
+
+    /// Splits interactions by user; see [`assign`](Self::assign).
+    pub fn parts(self, all: &Interactions, shares: [f64; 2], seed: u64) -> Parts {
+        let of = self.assign(all, shares, seed);
+        let part = |part: u8| {
+            let rows: Vec<usize> =
+                all.in_order().into_iter().filter(|at| of[*at] == part).collect();
+            let [users, items] = [&all.users, &all.items]
+                .map(|of| rows.iter().map(|at| of[*at]).collect::<Vec<_>>());
+            Histories::new(all.user_ids.len(), &users, &items)
+        };
+        Parts { training: part(0), validation: part(1), test: part(2) }
     }
 
     /// In words, with the shares that it sets apart.

@@ -26,6 +26,10 @@ struct Config {
     /// deviation of the initial vectors; unset: sqrt(2 / (rows + embedding_size)), as Glorot and Bengio's
     #[option(range = 0.0.., aka("initializer_range", "init_std"))]
     init_std: Option<f64>,
+    /// gradients of tables are kept as the rows that a batch looks up: a step costs what these cost, and leaves other rows,
+    /// and their optimizer state, as they are
+    #[option(default = false, aka("sparse_gradients", "sparse_grad"))]
+    sparse: bool,
 }
 
 /// Parameters: `user_embedding.weight` `[users, width]`, `item_embedding.weight` `[items, width]`, and with a bias
@@ -41,15 +45,15 @@ impl RecommenderConfig for Config {
     fn build(&self, params: &mut Params, sizes: Sizes) -> Box<dyn Recommender> {
         let Sizes { users, items, .. } = sizes;
         let width = self.embedding_size;
+        let new = if self.sparse { Embedding::by_rows } else { Embedding::from_init };
         let mut table = |name: &str, rows: usize| {
             let glorot = (2.0 / (rows + width) as f64).sqrt();
             let init = Init::Normal { std: self.init_std.unwrap_or(glorot) };
-            Embedding::from_init(&mut params.scope(name), rows, width, init)
+            new(&mut params.scope(name), rows, width, init)
         };
         let (users, item_table) = (table("user_embedding", users), table("item_embedding", items));
-        let bias = self
-            .item_bias
-            .then(|| Embedding::from_init(&mut params.scope("item_bias"), items, 1, Init::ZEROS));
+        let bias =
+            self.item_bias.then(|| new(&mut params.scope("item_bias"), items, 1, Init::ZEROS));
         Box::new(MatrixFactorization { users, items: item_table, bias })
     }
 

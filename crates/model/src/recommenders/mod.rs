@@ -5,6 +5,7 @@
 
 mod mf;
 mod sasrec;
+mod two_tower;
 
 use std::fmt;
 
@@ -109,7 +110,7 @@ type RecommenderEntry = Entry<Configure>;
 pub static RECOMMENDERS: Registry<Configure> = Registry {
     kind: "recommender",
     common: Common::FIELDS,
-    entries: &[mf::ENTRY, sasrec::ENTRY],
+    entries: &[mf::ENTRY, sasrec::ENTRY, two_tower::ENTRY],
     more: no_more,
 };
 

@@ -36,6 +36,18 @@ impl Embedding {
         Self { weight: scope.add_table("weight", [num_embeddings, embedding_dim], init) }
     }
 
+    /// A table that begins as `init` says, whose gradient is kept as the rows that were looked up: see
+    /// [`Scope::add_rows`].
+    #[track_caller]
+    pub fn by_rows(
+        scope: &mut Scope<'_>,
+        num_embeddings: usize,
+        embedding_dim: usize,
+        init: Init,
+    ) -> Self {
+        Self { weight: scope.add_rows("weight", [num_embeddings, embedding_dim], init) }
+    }
+
     /// Ids (i64) of any shape `[..]` to `[.., embedding_dim]`.
     ///
     /// # Panics

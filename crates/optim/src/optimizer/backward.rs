@@ -86,6 +86,8 @@ impl Optimizer {
             let bf16 = group.parts.iter().any(|part| part.dtype == DType::BF16);
             if group.parts.is_empty() {
                 None
+            } else if group.parts.iter().any(|part| part.by_rows) {
+                Some("gradients of tables are kept by rows until all are whole")
             } else if group.wrappers.sam.is_some() {
                 Some("a sharpness-aware step takes gradients at two places")
             } else if group.stochastic_rounding && bf16 {

@@ -66,6 +66,14 @@ fn for_each(grads: &Grads, layout: &Arc<ArenaLayout>, look: &mut dyn FnMut(usize
         values.iter().enumerate().for_each(|(i, value)| look(entry, i, value.to_f64()));
     }
     for (i, entry) in layout.entries().iter().enumerate() {
+        if let Some((rows, values)) = grads.rows(layout, i) {
+            let values = values.to_f64_vec();
+            for (row, values) in rows.iter().zip(values.chunks(entry.shape[1])) {
+                let first = *row as usize * entry.shape[1];
+                values.iter().enumerate().for_each(|(k, value)| look(i, first + k, *value));
+            }
+            continue;
+        }
         match entry.dtype {
             _ if !entry.trainable || !grads.is_filled(layout, i) => {}
             DType::F32 => each::<f32>(grads, layout, i, look),

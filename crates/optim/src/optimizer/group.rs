@@ -29,6 +29,8 @@ pub(crate) struct Group {
 /// The parameters of a group that lie in one arena and whose state is stored alike.
 pub(crate) struct Part {
     pub dtype: DType,
+    /// Whether it is one table whose gradient is kept by rows.
+    pub by_rows: bool,
     /// In their order in memory.
     pub members: Vec<Member>,
     /// All positions among the members.
@@ -100,6 +102,7 @@ impl Part {
         }
         Self {
             dtype,
+            by_rows: indices.iter().any(|index| entries[*index].by_rows),
             runs: merged(&members, 0..members.len()),
             everyone: (0..members.len()).collect(),
             members,
@@ -255,9 +258,10 @@ fn parts_of(
         (0..entries.len()).filter(|&i| entries[i].trainable && entries[i].dtype == dtype).collect();
     // Empty parameters share their offset with the next one, and come before it.
     all.sort_by_key(|&i| (entries[i].offset, entries[i].shape.count()));
-    let mut alike: Vec<(Vec<StateKind>, Vec<usize>)> = Vec::new();
+    // A table of rows is a part of its own.
+    let mut alike: Vec<(Vec<StateKind>, bool, Vec<usize>)> = Vec::new();
     for i in all.iter().copied().filter(|&i| mine(i)) {
-        let Entry { name, shape, .. } = &entries[i];
+        let Entry { name, shape, by_rows, .. } = &entries[i];
         let refused = |reason| OptimError::Refused { name: name.clone(), reason };
         plan.stepper.refuses(*shape).map_or(Ok(()), |reason| Err(refused(reason)))?;
         plan.state_dtype.suits(dtype, *shape).map_err(refused)?;
@@ -268,15 +272,42 @@ fn parts_of(
             return Err(refused(OTHER_SHAPES.to_owned()));
         }
         let kinds = plan.kinds(dtype, shape.count());
-        match alike.iter_mut().find(|(other, _)| *other == kinds) {
-            Some((_, indices)) => indices.push(i),
-            None => alike.push((kinds, vec![i])),
+        if let Some(what) = whole_table(plan, *shape, &kinds).filter(|_| *by_rows) {
+            return Err(refused(format!("its gradient is kept by rows, but {what}; {NO_ROWS}")));
+        }
+        match alike.iter_mut().find(|(other, rows, _)| *other == kinds && !rows && !by_rows) {
+            Some((.., indices)) => indices.push(i),
+            None => alike.push((kinds, *by_rows, vec![i])),
         }
     }
-    let part = |(kinds, indices): &(Vec<StateKind>, Vec<usize>)| {
+    let part = |(kinds, _, indices): &(Vec<StateKind>, bool, Vec<usize>)| {
         Part::new(layout, dtype, indices, &all, &*plan.stepper, kinds)
     };
     Ok(alike.iter().map(part).collect())
+}
+
+/// What to do where rows cannot be updated alone.
+const NO_ROWS: &str = "give it a group with another optimizer, or keep its gradient whole";
+
+/// What of a group reads or changes the whole of a table, if anything does.
+fn whole_table(plan: &ParamGroup, shape: Shape, kinds: &[StateKind]) -> Option<&'static str> {
+    if !plan.stepper.tensors(shape).is_empty() {
+        return Some("the rule keeps state of other shapes");
+    }
+    if plan.stepper.mode().is_some() {
+        return Some("the rule moves all parameters between two points");
+    }
+    if plan.stepper.search(DType::F32, 1).is_some() {
+        return Some("the rule evaluates the loss itself");
+    }
+    let wrappers = &plan.wrappers;
+    if !wrappers.leave_alone() || wrappers.lookahead.is_some() || wrappers.sam.is_some() {
+        return Some("something that stands around the rule changes all rows");
+    }
+    if kinds.iter().any(|kind| matches!(kind, StateKind::Block8 { .. } | StateKind::Master)) {
+        return Some("its state is kept in eight bits, or beside a master copy");
+    }
+    None
 }
 
 impl ParamGroup {

@@ -1,6 +1,8 @@
 //! A step of one group: which members take it together, and what stands around the rule.
 
-use rappel_tensor::{Arenas, DType, Grads, Key, Memory, OpenParam, Run, Runs, StateArena, Tensor};
+use rappel_tensor::{
+    Arenas, DType, Grads, Key, Memory, OpenParam, Run, Runs, StateArena, TableRows, Tensor,
+};
 
 use super::group::{Group, Part, merged};
 use crate::context::StepContext;
@@ -43,6 +45,18 @@ struct All<'a, 'b> {
 impl Source for All<'_, '_> {
     fn memory<'a>(&'a mut self, dtype: DType, state: &'a mut [StateArena]) -> Memory<'a> {
         Memory::of_arenas(self.arenas, dtype, Some(self.grads), state)
+    }
+}
+
+/// Rows of a table, side by side from position 0 on.
+struct Rows<'a> {
+    params: &'a mut StateArena,
+    grads: &'a Tensor,
+}
+
+impl Source for Rows<'_> {
+    fn memory<'a>(&'a mut self, _: DType, state: &'a mut [StateArena]) -> Memory<'a> {
+        Memory::of_rows(self.params, self.grads, state)
     }
 }
 
@@ -101,6 +115,9 @@ fn around<'a>(
 impl Part {
     /// Updates the members that have gradients; all do where the gradients are `complete`.
     fn step(&mut self, around: Around<'_>, arenas: &mut Arenas<'_>, grads: &Grads, complete: bool) {
+        if self.by_rows {
+            return self.step_rows(around, arenas, grads);
+        }
         let alike = |member: &Member, other: &Member| {
             member.count == other.count && member.numbers == other.numbers
         };
@@ -126,6 +143,28 @@ impl Part {
             let runs = merged(&self.members, picked.iter().copied());
             self.walk(around, &mut All { arenas, grads }, &runs, &picked);
         }
+    }
+
+    /// Updates the rows of a table that have a gradient: these are copied side by side, with their state, and back.
+    fn step_rows(&mut self, around: Around<'_>, arenas: &mut Arenas<'_>, grads: &Grads) {
+        let layout = arenas.layout();
+        let Some((rows, grads)) = grads.rows(&layout, self.members[0].index) else { return };
+        let (place, shape) = (self.members[0].run, self.members[0].shape);
+        let [of_params, of_state] =
+            [place.param, place.state].map(|start| TableRows { start, width: shape[1], rows });
+        let mut params = StateArena::of_parameters(arenas, self.dtype, of_params);
+        let few = self.state.iter().map(|slot| slot.gathered(of_state)).collect();
+        let whole = std::mem::replace(&mut self.state, few);
+        let run = Run { param: 0, state: 0, len: rows.len() * shape[1] };
+        (self.members[0].run, self.members[0].shape) = (run, [rows.len(), shape[1]].into());
+        let source = &mut Rows { params: &mut params, grads };
+        self.walk(around, source, &Runs::new(vec![run]), &[0]);
+        (self.members[0].run, self.members[0].shape) = (place, shape);
+        let few = std::mem::replace(&mut self.state, whole);
+        for (slot, few) in self.state.iter_mut().zip(&few) {
+            slot.put_rows(of_state, few);
+        }
+        params.put_parameters(arenas, of_params);
     }
 
     /// Updates the picked members, which all stand at the same count.

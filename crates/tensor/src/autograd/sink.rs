@@ -107,6 +107,19 @@ impl Sink<'_> {
         }
     }
 
+    /// Gives input `i`, a table of `shape`, the gradient of rows that were looked up: `grad` `[n, width]` belongs to the rows
+    /// `ids` (i64 `[n]`). Where the table keeps its gradient by rows, no others are touched.
+    pub fn rows(&mut self, i: usize, shape: Shape, dtype: DType, ids: &Tensor, grad: &Tensor) {
+        let Some(node) = &self.inputs[i] else { return };
+        if let Kind::Param(slot) = &node.kind
+            && slot.entry().by_rows
+        {
+            return self.store.write_rows(slot, ids, grad);
+        }
+        let dims = [1, shape[0], shape[1]];
+        self.write(i, shape, dtype, |target| kernels::index::add_taken(grad, dims, ids, target));
+    }
+
     /// Differentiates the graph behind `root` too, on the way: parameters get their gradients,
     /// and those of `leaves` come back.
     pub fn nested(

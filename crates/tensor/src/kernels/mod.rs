@@ -71,7 +71,9 @@ pub(crate) mod softmax {
 }
 pub(crate) mod update {
     pub use crate::cpu::update::{MAX_SLOTS, Memory, Reduce, Run, Runs, STATE_BLOCK, StateArena};
-    pub use crate::cpu::update::{StateKind, Trained, Update, Wrap, Wrapping, apply, reduce};
+    pub use crate::cpu::update::{
+        StateKind, TableRows, Trained, Update, Wrap, Wrapping, apply, reduce,
+    };
     pub use crate::cpu::update::{reduce_all, reduce_each, update, update_each, update_rows};
 }
 

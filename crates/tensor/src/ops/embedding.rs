@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 use super::{Operation, Sample};
-use crate::kernels::index::{add_taken, checked, take};
+use crate::kernels::index::{checked, take};
 use crate::tensor::Tensor;
 
 /// `table[ids]`: for each id the row of that number, `[..]` and `[vocab, width]` to `[.., width]`.
@@ -30,7 +30,7 @@ pub fn embedding(ids: &Tensor, table: &Tensor) -> Tensor {
     let chosen = checked("embedding", ids, shape[0], "a vocabulary");
     let rows = take(&table.detach().contiguous(), dims, &chosen);
     rows.reshape(ids.shape().inserted(ids.rank(), shape[1])).record(&[table], move |grad, sink| {
-        sink.write(0, shape, dtype, |target| add_taken(&grad, dims, &chosen, target));
+        sink.rows(0, shape, dtype, &chosen, &grad.reshape([chosen.count(), shape[1]]));
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::layout::{ArenaLayout, FLOATS, Slot, dtype_of, float_index};
+use super::row_grad::RowGrad;
 use super::{Param, read, write};
 use crate::autograd::{Node, Target};
 use crate::dtype::{DType, Element};
@@ -16,6 +17,12 @@ use crate::with_float;
 pub(crate) trait GradStore {
     /// Lets `write` put, or add, the gradient of `slot`.
     fn write(&mut self, slot: &Slot, write: &mut dyn FnMut(&mut Target<'_>));
+    /// Adds the gradient `grad` `[n, width]` of the rows `ids` of `slot`, which keeps it by rows.
+    fn write_rows(&mut self, slot: &Slot, ids: &Tensor, grad: &Tensor) {
+        let shape = slot.entry().shape;
+        let dims = [1, shape[0], shape[1]];
+        self.write(slot, &mut |target| kernels::index::add_taken(grad, dims, ids, target));
+    }
     /// An operation with these inputs has given all that it had.
     fn passed(&mut self, _inputs: &[Option<Arc<Node>>]) {}
     /// The graph behind `root` is about to be walked.
@@ -35,6 +42,8 @@ pub struct Grads {
 struct GradSet {
     layout: Arc<ArenaLayout>,
     arenas: [Option<Buffer>; FLOATS],
+    /// The gradients of those that are kept by rows.
+    rows: BTreeMap<usize, RowGrad>,
     filled: Vec<bool>,
 }
 
@@ -42,15 +51,17 @@ impl GradSet {
     fn new(layout: Arc<ArenaLayout>) -> Self {
         let arenas = std::array::from_fn(|i| {
             let dtype = dtype_of(i);
-            let bytes = layout.trainable_len(dtype) * dtype.accumulator().size();
-            let some = layout.entries().iter().any(|e| e.trainable && e.dtype == dtype);
+            let bytes = layout.dense_len(dtype) * dtype.accumulator().size();
+            let of = |e: &super::Entry| e.trainable && !e.by_rows && e.dtype == dtype;
+            let some = layout.entries().iter().any(of);
             some.then(|| {
                 let mut arena = Buffer::uninit(bytes);
                 arena.on_mut(layout.device());
                 arena
             })
         });
-        let mut set = Self { filled: vec![false; layout.entries().len()], layout, arenas };
+        let (rows, filled) = (BTreeMap::new(), vec![false; layout.entries().len()]);
+        let mut set = Self { layout, arenas, rows, filled };
         set.clear_gaps();
         set
     }
@@ -59,7 +70,8 @@ impl GradSet {
     fn clear_gaps(&mut self) {
         let layout = self.layout.clone();
         let mut ends = [0; FLOATS];
-        let mut trainable: Vec<_> = layout.entries().iter().filter(|e| e.trainable).collect();
+        let mut trainable: Vec<_> =
+            layout.entries().iter().filter(|e| e.trainable && !e.by_rows).collect();
         trainable.sort_by_key(|entry| entry.offset);
         let mut clear = |i: usize, gap: std::ops::Range<usize>| {
             let size = dtype_of(i).accumulator().size();
@@ -73,7 +85,7 @@ impl GradSet {
             ends[i] = entry.range().end;
         }
         for (i, end) in ends.into_iter().enumerate() {
-            clear(i, end..layout.trainable_len(dtype_of(i)));
+            clear(i, end..layout.dense_len(dtype_of(i)));
         }
     }
 }
@@ -83,8 +95,20 @@ impl GradStore for Grads {
         let set = self.set_mut(&slot.layout);
         let entry = slot.entry();
         let accumulate = std::mem::replace(&mut set.filled[slot.index], true);
+        if entry.by_rows {
+            let rows = set.rows.entry(slot.index).or_insert_with(|| RowGrad::none(entry));
+            return write(&mut rows.whole(entry.shape, accumulate));
+        }
         let arena = set.arenas[float_index(entry.dtype)].as_mut().expect("trainable");
         write(&mut Target::new(arena, entry.range(), entry.dtype.accumulator(), accumulate));
+    }
+
+    fn write_rows(&mut self, slot: &Slot, ids: &Tensor, grad: &Tensor) {
+        let set = self.set_mut(&slot.layout);
+        set.filled[slot.index] = true;
+        let entry = slot.entry();
+        let rows = set.rows.entry(slot.index).or_insert_with(|| RowGrad::none(entry));
+        rows.add(ids, grad);
     }
 }
 
@@ -161,12 +185,21 @@ impl Grads {
     pub fn tensor(&self, layout: &Arc<ArenaLayout>, index: usize) -> Option<Tensor> {
         let set = self.set(layout)?;
         let entry = &layout.entries()[index];
+        if let Some(rows) = set.rows.get(&index) {
+            return Some(rows.dense(entry.shape));
+        }
         set.filled[index].then(|| {
             let arena = set.arenas[float_index(entry.dtype)].as_ref().expect("trainable");
             with_float!(entry.dtype.accumulator(), "grads", T => {
                 Tensor::from_slice(&arena.as_slice::<T>()[entry.range()], entry.shape)
             })
         })
+    }
+
+    /// The gradient of parameter `index` of `layout`, where it is kept by rows and anything flowed to it: the rows in their
+    /// order, each once, and their gradients `[rows, width]`.
+    pub fn rows(&self, layout: &Arc<ArenaLayout>, index: usize) -> Option<(&[u32], &Tensor)> {
+        self.set(layout)?.rows.get(&index).map(|rows| (rows.rows(), rows.values()))
     }
 
     /// Whether anything flowed to parameter `index` of `layout`.
@@ -209,7 +242,7 @@ impl Grads {
             let Some(arena) = arena else { continue };
             let dtype = dtype_of(i);
             let here = |(k, entry): &(usize, &super::Entry)| {
-                entry.trainable && entry.dtype == dtype && set.filled[*k]
+                entry.trainable && !entry.by_rows && entry.dtype == dtype && set.filled[*k]
             };
             let (which, ranges): (Vec<_>, Vec<_>) = layout
                 .entries()
@@ -220,6 +253,9 @@ impl Grads {
                 .unzip();
             let found = kernels::reduce::squares_of(arena, dtype.accumulator(), &ranges);
             which.into_iter().zip(found).for_each(|(k, square)| squares[k] = square);
+        }
+        for (k, rows) in &set.rows {
+            squares[*k] = rows.values().sum_of_squares();
         }
         squares.into_iter().sum::<f64>().sqrt()
     }

@@ -37,6 +37,8 @@ pub struct Entry {
     pub dtype: DType,
     /// Whether it gets gradients.
     pub trainable: bool,
+    /// Whether its gradient is kept as the rows that a batch looked up.
+    pub by_rows: bool,
     /// Its first element's position in the arena of its type.
     pub offset: usize,
     pub(super) init: Init,
@@ -46,7 +48,8 @@ pub struct Entry {
 
 impl Entry {
     pub(super) fn new(name: String, shape: Shape, dtype: DType, init: Init) -> Self {
-        Self { drawn_as: name.clone(), name, shape, dtype, trainable: true, offset: 0, init }
+        let (trainable, by_rows) = (true, false);
+        Self { drawn_as: name.clone(), name, shape, dtype, trainable, by_rows, offset: 0, init }
     }
 
     /// Its positions in the arena of its type.
@@ -61,6 +64,7 @@ pub struct ArenaLayout {
     entries: Vec<Entry>,
     lens: [usize; FLOATS],
     trainable: [usize; FLOATS],
+    dense: [usize; FLOATS],
     device: Device,
 }
 
@@ -74,15 +78,21 @@ impl ArenaLayout {
             // Every element type divides the alignment, so counting in elements is enough.
             *len = len.next_multiple_of(ALIGNMENT / entry.dtype.size());
         };
-        entries.iter_mut().filter(|entry| entry.trainable).for_each(&mut place);
-        let mut trainable = [0; FLOATS];
+        // What has no arena of gradients comes behind what has.
+        let is_dense = |entry: &&mut Entry| entry.trainable && !entry.by_rows;
+        entries.iter_mut().filter(is_dense).for_each(&mut place);
+        entries.iter_mut().filter(|e| e.trainable && e.by_rows).for_each(&mut place);
+        let (mut trainable, mut dense) = ([0; FLOATS], [0; FLOATS]);
         for entry in entries.iter().filter(|entry| entry.trainable) {
             let end = entry.range().end.next_multiple_of(ALIGNMENT / entry.dtype.size());
-            let len = &mut trainable[float_index(entry.dtype)];
-            *len = end.max(*len);
+            let of = float_index(entry.dtype);
+            trainable[of] = end.max(trainable[of]);
+            if !entry.by_rows {
+                dense[of] = end.max(dense[of]);
+            }
         }
         entries.iter_mut().filter(|entry| !entry.trainable).for_each(&mut place);
-        Self { entries, lens, trainable, device }
+        Self { entries, lens, trainable, dense, device }
     }
 
     /// The parameters in the order of registration.
@@ -100,8 +110,13 @@ impl ArenaLayout {
         self.lens[float_index(dtype)]
     }
 
+    /// Elements at the start of the arena of `dtype` whose gradients are kept whole.
+    pub fn dense_len(&self, dtype: DType) -> usize {
+        self.dense[float_index(dtype)]
+    }
+
     /// Elements at the start of the arena of `dtype` that belong to trainable parameters: what a
-    /// gradient or a slot of optimizer state covers.
+    /// slot of optimizer state covers.
     pub fn trainable_len(&self, dtype: DType) -> usize {
         self.trainable[float_index(dtype)]
     }

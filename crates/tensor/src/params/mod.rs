@@ -12,6 +12,7 @@ mod layout;
 mod low_rank;
 #[allow(unsafe_code)]
 mod open;
+mod row_grad;
 mod running;
 mod scope;
 mod stream;

@@ -59,6 +59,19 @@ impl<'a> Scope<'a> {
         self.params.register(entry, Role::Table)
     }
 
+    /// Registers a table `[rows, width]` whose gradient is kept as the rows that a batch looked up: a step then costs what
+    /// these cost, and leaves the others, and their state, as they are.
+    ///
+    /// # Panics
+    /// As [`add`](Self::add).
+    #[track_caller]
+    pub fn add_rows(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Param {
+        let mut entry = Entry::new(self.path(name), shape.into(), self.dtype, init);
+        assert!(entry.shape.rank() == 2, "add_rows: {} is not [rows, width]", entry.shape);
+        entry.by_rows = true;
+        self.params.register(entry, Role::Other)
+    }
+
     /// Registers the matrix of a linear layer, which may have the form of a low rank.
     ///
     /// # Panics

@@ -71,7 +71,9 @@ impl Needs {
             entries.iter().map(size).fold(0, usize::saturating_add)
         };
         let gradient = |entry: &Entry| {
-            let len = if entry.trainable { entry.shape.count() } else { 0 };
+            // What is kept by rows is of those that a batch looks up, which its activations count.
+            let whole = entry.trainable && !entry.by_rows;
+            let len = if whole { entry.shape.count() } else { 0 };
             len.saturating_mul(entry.dtype.accumulator().size())
         };
         let gradients = match (train.update_in_backward, train.noise_scale) {

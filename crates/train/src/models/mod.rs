@@ -16,6 +16,7 @@ mod gguf;
 mod image;
 mod kept;
 mod quantization;
+mod rater;
 mod recommender;
 mod reward;
 mod section;
@@ -42,6 +43,7 @@ pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
 pub use image::ImageClassifier;
 pub use quantization::{Loading, QuantType, QuantizationOptions};
+pub use rater::RaterModel;
 pub use recommender::{Candidates, Catalogue, EvaluationOptions, RecommenderModel};
 pub(crate) use recommender::{beside_zero, products};
 pub use reward::RewardModel;
@@ -145,6 +147,7 @@ pub struct ModelKind {
 pub static KINDS: &[ModelKind] = &[
     table::KIND,
     recommender::KIND,
+    rater::KIND,
     image::KIND,
     text_classifier::KIND,
     encoder::KIND,

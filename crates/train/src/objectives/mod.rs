@@ -6,6 +6,7 @@ mod answer;
 mod image_class;
 mod next_token;
 pub(crate) mod preference;
+mod rated;
 mod recommended;
 mod supervised;
 mod target;
@@ -25,6 +26,8 @@ use crate::{Baseline, Metric, Model, Newest, Observer, Pass, TrainError, Verdict
 pub use answer::Answer;
 pub use image_class::ImageClass;
 pub use next_token::{NextToken, Sample};
+pub(crate) use rated::start;
+pub use rated::{RatedOptions, RatedPairs, RatingCost};
 pub use recommended::{Recommended, RecommendedOptions};
 pub use supervised::Supervised;
 pub use target::TableTarget;

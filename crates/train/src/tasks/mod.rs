@@ -10,6 +10,7 @@ mod language_model;
 mod modular_arithmetic;
 mod orpo;
 mod preference;
+mod rating;
 mod recommendation;
 mod regression;
 mod reward;
@@ -87,6 +88,7 @@ pub static TASKS: Registry<Prepare> = Registry {
         modular_arithmetic::ENTRY,
         sequence_classification::ENTRY,
         image_classification::ENTRY,
+        rating::ENTRY,
         recommendation::ENTRY,
     ],
     more: no_more,

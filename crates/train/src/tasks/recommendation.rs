@@ -43,7 +43,7 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
         Interactions::read(&data.interactions, &data.interactions.file, data.min_rating, None)?;
     let (mut parts, mut notes) = (parts(config, &data, &read), read.notes.clone());
     if let Some(file) = &data.validation_file {
-        let known = Known { users: &read.user_ids, items: &read.item_ids };
+        let known = Known { users: &read.user_ids, items: &read.item_ids, keeps_others: false };
         let validation =
             Interactions::read(&data.interactions, file, data.min_rating, Some(known))?;
         notes.extend(validation.notes.iter().map(|note| format!("{}: {note}", file.display())));

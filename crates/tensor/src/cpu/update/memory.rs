@@ -88,6 +88,23 @@ impl<'a> Memory<'a> {
         Self::new(typed, state)
     }
 
+    /// Rows of parameters side by side, and the gradients of these.
+    ///
+    /// # Panics
+    /// Where there are not as many gradients as parameters.
+    pub fn of_rows(
+        params: &'a mut StateArena,
+        grads: &'a Tensor,
+        state: &'a mut [StateArena],
+    ) -> Self {
+        let typed = match params.kind() {
+            StateKind::Number(DType::F64) => Typed::F64(params.as_slice_mut(), grads.as_slice()),
+            StateKind::Number(DType::BF16) => Typed::Bf16(params.as_slice_mut(), grads.as_slice()),
+            _ => Typed::F32(params.as_slice_mut(), grads.as_slice()),
+        };
+        Self::new(typed, state)
+    }
+
     /// A slot of state in the place of parameters, without gradients.
     pub fn of_state(params: &'a mut StateArena, state: &'a mut [StateArena]) -> Self {
         let typed = match params.kind() {

@@ -7,6 +7,7 @@
 //! stands around a rule ([`Wrap`]).
 
 mod blocks;
+mod compact;
 mod formula;
 mod memory;
 mod quantile;
@@ -17,6 +18,7 @@ mod trained;
 mod walk;
 mod wrap;
 
+pub use compact::TableRows;
 pub use formula::{Reduce, Update, apply, reduce};
 pub use memory::Memory;
 pub use quantile::BLOCK as STATE_BLOCK;

@@ -180,7 +180,7 @@ impl TrainedModel for RecommenderModel {
             return Err(TrainError::Kind { is: self.kind(), advice });
         }
         let Catalogue { users, items, histories, columns, min_rating } = &*self.catalogue;
-        let known = Known { users, items };
+        let known = Known { users, items, keeps_others: false };
         let read = Interactions::read(columns, file, *min_rating, Some(known))?;
         let wanted = Arc::new(read.by_user());
         let data = RecommendationData::new(wanted, histories.clone(), items.len());

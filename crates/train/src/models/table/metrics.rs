@@ -81,7 +81,7 @@ fn f1(told: &[usize], targets: &[usize], class: usize) -> Option<f64> {
 
 /// The probability that a positive row scores above a negative one, ties counted half: the area
 /// under the receiver operating characteristic. NaN where either kind is missing.
-fn auc(scores: &[f64], positive: &[bool]) -> f64 {
+pub(crate) fn auc(scores: &[f64], positive: &[bool]) -> f64 {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
     let (mut below, mut pairs) = (0.0, 0.0);

@@ -22,9 +22,7 @@ use crate::{Metric, Model, TrainError};
 
 pub use coefficients::Equation;
 pub use importance::{Importance, Importances, Permuting};
-#[cfg(test)]
-pub(crate) use metrics::regression;
-pub(crate) use metrics::{classification, likeliest, metrics_of};
+pub(crate) use metrics::{auc, classification, likeliest, metrics_of, regression};
 
 /// Recognised by its preprocessing.json.
 pub(super) const KIND: ModelKind = ModelKind {
