@@ -192,14 +192,23 @@ fn a_gguf_file_generates_evaluates_and_is_inspected() {
     };
     assert_eq!(stored("model.layers.*.self_attn.q_proj.weight"), "Q8_0");
     assert_eq!(stored("model.norm.weight"), "F32");
-    let (inference, training) =
-        (told["inference_bytes"].as_u64().unwrap(), told["training_bytes"].as_u64().unwrap());
+    let inference = told["inference_bytes"].as_u64().unwrap();
+    let training = |optimizer: &str| told["training_bytes"][optimizer].as_u64().unwrap();
     let parameters = told["parameters"].as_u64().unwrap();
     // Keys and values of 64 positions in 2 layers with 2 heads of 8 channels.
     assert_eq!(inference, 4 * parameters + 4 * 2 * 64 * 2 * 2 * 8);
-    assert_eq!(training, 16 * parameters);
+    // Parameters and gradients, and none, one or two numbers of state for each.
+    let taken = ["sgd", "lion", "adamw"].map(training);
+    assert_eq!(taken, [8, 12, 16].map(|bytes| bytes * parameters));
     let text = place.ok(&["inspect", path]);
-    for part in ["Q8_0", "template    ", "memory      ", "BPE, 520 tokens"] {
+    for part in [
+        "Q8_0",
+        "template    ",
+        "memory      ",
+        "BPE, 520 tokens",
+        "lars, lomo, sgd\n",
+        ", adamw, ",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

@@ -8,11 +8,11 @@ use crate::corpus::{self, Document};
 use crate::table::{Format, ReadAs, Reading, Table};
 use crate::{DataError, records};
 
-/// Reads the documents of one file: the file itself, or, of `.jsonl` and `.ndjson`, the string in
-/// `text_field` of each record.
+/// Reads the documents of one file: the file itself, or what `text_field` holds of each record of `.jsonl` and `.ndjson`,
+/// of each row of `.parquet`.
 ///
 /// # Errors
-/// A file that cannot be read or is binary; a record without that field.
+/// A file that cannot be read or is binary; a record without that field, a table without that column.
 pub fn read_documents(path: &Path, text_field: &str) -> Result<Vec<Document>, DataError> {
     read(path, &path.display().to_string(), text_field, u64::MAX)
 }
@@ -23,21 +23,9 @@ pub fn read_documents(path: &Path, text_field: &str) -> Result<Vec<Document>, Da
 /// # Errors
 /// A file that cannot be read or is binary; a record without that field, a table without that column.
 pub fn read_texts(path: &Path, column: &str) -> Result<Vec<Document>, DataError> {
-    let name = path.display();
-    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-    if ["csv", "tsv", "parquet"].iter().any(|known| extension == *known) {
-        let reading = Reading {
-            format: Format { missing_values: Vec::new(), ..Format::default() },
-            columns: [(column.to_owned(), ReadAs::Text)].into(),
-            others: ReadAs::Nothing,
-        };
-        let table = Table::read_as(path, &reading)?;
-        let cells = table.column(column)?;
-        let row = |row: usize| Document {
-            name: format!("{name}, {}", table.place(row)),
-            bytes: cells.text(row).unwrap_or_default().into_owned().into_bytes(),
-        };
-        return Ok((0..table.rows()).map(row).collect());
+    let name = path.display().to_string();
+    if has_extension(path, &["csv", "tsv", "parquet"]) {
+        return cells(path, &name, column);
     }
     if records::is_jsonl(path) {
         return read_documents(path, column);
@@ -53,7 +41,28 @@ pub fn read_texts(path: &Path, column: &str) -> Result<Vec<Document>, DataError>
     Ok(lines.iter().enumerate().map(line).collect())
 }
 
-/// [`read_documents`] of at most `limit` bytes of text; little more is read.
+fn has_extension(path: &Path, known: &[&str]) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    known.iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// The cells of a column of a table, named by the file's `name` and their place in it.
+fn cells(path: &Path, name: &str, column: &str) -> Result<Vec<Document>, DataError> {
+    let reading = Reading {
+        format: Format { missing_values: Vec::new(), ..Format::default() },
+        columns: [(column.to_owned(), ReadAs::Text)].into(),
+        others: ReadAs::Nothing,
+    };
+    let table = Table::read_as(path, &reading)?;
+    let cells = table.column(column)?;
+    let row = |row: usize| Document {
+        name: format!("{name}, {}", table.place(row)),
+        bytes: cells.text(row).unwrap_or_default().into_owned().into_bytes(),
+    };
+    Ok((0..table.rows()).map(row).collect())
+}
+
+/// [`read_documents`] of at most `limit` bytes of text; of files other than Parquet, little more is read.
 pub(crate) fn read(
     path: &Path,
     name: &str,
@@ -62,6 +71,13 @@ pub(crate) fn read(
 ) -> Result<Vec<Document>, DataError> {
     if records::is_jsonl(path) {
         return records::read(path, name, text_field, limit);
+    }
+    if has_extension(path, &["parquet"]) {
+        let (mut documents, mut left) = (cells(path, name, text_field)?, limit);
+        for document in &mut documents {
+            left = corpus::cut(&mut document.bytes, left);
+        }
+        return Ok(documents);
     }
     Ok(vec![Document { name: name.to_owned(), bytes: read_text(path, limit)? }])
 }

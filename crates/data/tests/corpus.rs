@@ -312,6 +312,26 @@ fn records_are_documents_by_their_text_field() {
 }
 
 #[test]
+fn rows_of_parquet_are_documents_by_their_text_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let tabular = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tabular");
+    fs::copy(tabular.join("snappy.parquet"), folder.path().join("a.parquet")).unwrap();
+    let read = |more: &str, cap| {
+        let config = config_of(folder.path(), &["a.parquet"], more);
+        Corpus::read(config.source.as_ref(), 0, cap)
+    };
+    let corpus = read("text_field = 'colour'", None).unwrap();
+    let mut found: Vec<_> = corpus.documents.iter().map(|d| (&d.name[..], &d.bytes[..])).collect();
+    found.sort();
+    // The second row has no text.
+    assert_eq!(found[0], ("a.parquet, row 1", &b"red"[..]));
+    assert_eq!(found[1], ("a.parquet, row 3", &b"blue"[..]));
+    assert_eq!(read("text_field = 'colour'", Some(5)).unwrap().text_bytes(), 5);
+    let told = read("", None).unwrap_err().to_string();
+    assert!(told.contains("text") && told.contains("colour"), "{told}");
+}
+
+#[test]
 fn binary_files_are_refused_by_every_tokenizer() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.txt"), "text ".repeat(1000)).unwrap();

@@ -58,7 +58,7 @@ pub use families::families;
 pub use functions::{FUNCTIONS, Function};
 pub use learner::{Frozen, Learner, Model};
 pub use lr_find::{LrFind, LrFound, RangePoint, Trial, lr_find};
-pub use memory::{Needs, Shortage};
+pub use memory::{Needs, Shortage, TrainingMemory};
 pub use metrics::{Metric, Validation};
 pub use models::{
     Candidates, Catalogue, Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary,

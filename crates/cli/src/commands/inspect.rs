@@ -7,7 +7,7 @@ use anyhow::Context;
 use rappel_model::EncoderTask;
 use rappel_train::{
     EncoderSummary, Equation, Importance, Importances, LanguageSummary, Permuting, TabularModel,
-    TensorGroup,
+    TensorGroup, TrainingMemory,
 };
 use serde_json::{Value, json};
 
@@ -209,7 +209,7 @@ fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
         tokenizer,
         chat_template,
         inference_bytes,
-        training_bytes,
+        training,
     } = LanguageSummary::read(folder)?;
     if args.json {
         let tokenizer = tokenizer.map(|(kind, size)| json!({ "kind": kind, "vocab_size": size }));
@@ -222,20 +222,20 @@ fn language(args: &Args, folder: &Path) -> anyhow::Result<String> {
             "tokenizer": tokenizer,
             "chat_template": chat_template,
             "inference_bytes": inference_bytes,
-            "training_bytes": training_bytes,
+            "training_bytes": training_json(&training),
             "tensors": tensors_json(&tensors),
         });
         return Ok(format!("{object}\n"));
     }
     let template = chat_template
         .map_or("none".to_owned(), |template| format!("{} characters", template.chars().count()));
-    let [inference, training] =
-        [inference_bytes, training_bytes].map(|bytes| megabytes(bytes as u64));
+    let inference = megabytes(inference_bytes as u64);
     Ok(format!(
         "model       {architecture}\nparameters  {parameters}, {dtype}\nvocabulary  {vocab_size} tokens\n\
          positions   {max_positions}\ntokenizer   {}\ntemplate    {template}\n\
-         memory      {inference} to generate with all positions, {training} to train with AdamW, and activations\n\n{}",
+         memory      {inference} to generate with all positions\n{}\n{}",
         tokenizer_text(tokenizer.as_ref()),
+        training_text(&training),
         tensors_text(&tensors)
     ))
 }
@@ -249,6 +249,23 @@ fn reads_no_table(args: &Args, is: &str) -> anyhow::Result<()> {
 fn tokenizer_text(tokenizer: Option<&(String, usize)>) -> String {
     let text = tokenizer.map(|(kind, size)| format!("{kind}, {size} tokens"));
     one_line(&text.unwrap_or_else(|| "none".to_owned())).into_owned()
+}
+
+fn training_json(training: &[TrainingMemory]) -> Value {
+    training.iter().map(|memory| (memory.optimizer.to_owned(), json!(memory.bytes))).collect()
+}
+
+/// A line for each amount, with the optimizers that take it.
+fn training_text(training: &[TrainingMemory]) -> String {
+    let size = |memory: &TrainingMemory| megabytes(memory.bytes as u64);
+    let lines = training.chunk_by(|a, b| size(a) == size(b)).map(|alike| {
+        let names: Vec<_> = alike.iter().map(|memory| memory.optimizer).collect();
+        format!("{:>21}  {}\n", size(&alike[0]), names.join(", "))
+    });
+    format!(
+        "            to train all of it, beside activations, with\n{}",
+        lines.collect::<String>()
+    )
 }
 
 fn tensors_json(tensors: &[TensorGroup]) -> Value {
@@ -280,7 +297,7 @@ fn encoder(args: &Args, folder: &Path) -> anyhow::Result<String> {
         hidden_size,
         tokenizer,
         inference_bytes,
-        training_bytes,
+        training,
     } = EncoderSummary::read(folder)?;
     let (head, labels) = match &task {
         EncoderTask::Embedding => ("none", None),
@@ -310,7 +327,7 @@ fn encoder(args: &Args, folder: &Path) -> anyhow::Result<String> {
             "max_positions": max_positions,
             "tokenizer": tokenizer,
             "inference_bytes": inference_bytes,
-            "training_bytes": training_bytes,
+            "training_bytes": training_json(&training),
             "tensors": tensors_json(&tensors),
         });
         return Ok(format!("{object}\n"));
@@ -332,13 +349,13 @@ fn encoder(args: &Args, folder: &Path) -> anyhow::Result<String> {
             )
         },
     );
-    let [inference, training] =
-        [inference_bytes, training_bytes].map(|bytes| megabytes(bytes as u64));
+    let inference = megabytes(inference_bytes as u64);
     Ok(format!(
         "model       {architecture}, encoder of texts\nparameters  {parameters}, {dtype}\nhead        {head}\n\
          embedding   {embedding}\nvocabulary  {vocab_size} tokens\npositions   {max_positions}\n\
-         tokenizer   {}\nmemory      {inference} for its parameters, {training} to train with AdamW, and activations\n\n{}",
+         tokenizer   {}\nmemory      {inference} for its parameters\n{}\n{}",
         tokenizer_text(tokenizer.as_ref()),
+        training_text(&training),
         tensors_text(&tensors)
     ))
 }

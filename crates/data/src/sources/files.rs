@@ -12,7 +12,7 @@ use crate::{DataError, text_file};
 
 pub(super) const ENTRY: SourceEntry = SourceEntry {
     name: "files",
-    summary: "each file is a document, each record one of .jsonl files: paths, folders, globs",
+    summary: "each file is a document, each record of .jsonl and each row of .parquet one: paths, folders, globs",
     reference: "https://docs.rs/glob/0.3/glob/struct.Pattern.html",
     fields: Files::FIELDS,
     build: |options| Ok(Box::new(Files::from_options(options)?)),
@@ -24,7 +24,7 @@ struct Files {
     /// paths, folders or globs; from a folder all files but hidden ones
     #[option(kind = Kind::Paths, changeable)]
     files: Vec<String>,
-    /// the field of a record of .jsonl and .ndjson files that holds its text
+    /// the field of records of .jsonl and .ndjson, and the column of .parquet, that holds the text
     #[option(default = "text", aka("text_column", "text_column_name", "dataset_text_field"))]
     text_field: String,
 }

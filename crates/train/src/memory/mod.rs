@@ -1,6 +1,7 @@
 //! Whether a run fits into memory, counted before its first step.
 
 mod limits;
+mod optimizers;
 
 use std::fmt;
 
@@ -12,6 +13,9 @@ use rappel_tensor::{Entry, pool_stats};
 use crate::config::RunOptions;
 use crate::task::Task;
 use crate::{Observer, TrainError};
+
+pub use optimizers::TrainingMemory;
+pub(crate) use optimizers::by_optimizer;
 
 /// What the pool of tensors rounds sizes up by, at most: an eighth.
 const ROUNDING: u64 = 8;

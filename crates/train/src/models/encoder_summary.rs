@@ -8,8 +8,9 @@ use rappel_tensor::DType;
 use super::embedder::max_length;
 use super::sound;
 use super::text::tokenizer_if_any;
-use super::text_summary::{TensorGroup, groups, kind_of, training_bytes};
+use super::text_summary::{TensorGroup, groups, kind_of};
 use crate::TrainError;
+use crate::memory::{TrainingMemory, by_optimizer};
 
 /// An encoder of texts in figures.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +39,8 @@ pub struct EncoderSummary {
     pub tokenizer: Option<(String, usize)>,
     /// Bytes of its parameters.
     pub inference_bytes: usize,
-    /// Bytes that training with AdamW takes, beside activations: parameters, gradients, two numbers of state for each.
-    pub training_bytes: usize,
+    /// What training all of it takes with each optimizer, the least first.
+    pub training: Vec<TrainingMemory>,
 }
 
 impl EncoderSummary {
@@ -79,7 +80,7 @@ impl EncoderSummary {
             hidden_size: config.hidden_size(),
             tokenizer: tokenizer.as_ref().map(kind_of),
             inference_bytes: numbers * dtype.size(),
-            training_bytes: training_bytes(numbers, dtype),
+            training: by_optimizer(&params)?,
         })
     }
 }

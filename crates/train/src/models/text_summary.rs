@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Loading;
 use super::text::{model, tokenizer_if_any};
 use crate::TrainError;
+use crate::memory::{TrainingMemory, by_optimizer};
 
 /// A language model in figures.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +34,8 @@ pub struct LanguageSummary {
     pub chat_template: Option<String>,
     /// Bytes that generation of the longest sequence takes: parameters, keys and values.
     pub inference_bytes: usize,
-    /// Bytes that training with AdamW takes, beside activations: parameters, gradients, two numbers of state for each.
-    pub training_bytes: usize,
+    /// What training all of it takes with each optimizer, the least first.
+    pub training: Vec<TrainingMemory>,
 }
 
 /// Parameters that are the same but for the number of their layer.
@@ -68,7 +69,7 @@ impl LanguageSummary {
                 .as_ref()
                 .and_then(|tokenizer| tokenizer.chat_template_source().map(str::to_owned)),
             inference_bytes: numbers * dtype.size() + cache,
-            training_bytes: training_bytes(numbers, dtype),
+            training: by_optimizer(&read.params)?,
             architecture: config.model_type().to_owned(),
             dtype: config.dtype(),
             parameters: tensors.iter().map(|group| group.count * group.shape.count()).sum(),
@@ -105,10 +106,4 @@ pub(super) fn groups(params: &Params, stored_as: impl Fn(&str) -> String) -> Vec
         }
     }
     groups
-}
-
-/// Bytes that so many numbers of this type take in training with AdamW, beside activations: parameters, gradients, two
-/// numbers of state for each.
-pub(super) fn training_bytes(numbers: usize, dtype: DType) -> usize {
-    numbers * (dtype.size() + 3 * dtype.accumulator().size())
 }
