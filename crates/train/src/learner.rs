@@ -35,6 +35,11 @@ pub trait Model {
         None
     }
 
+    /// Globs of parameters' names, and how many times the optimizer's learning rate is theirs. Unset: none.
+    fn lr_factors(&self) -> Vec<(String, f64)> {
+        Vec::new()
+    }
+
     /// What of the model belongs to the data, such as a hash of its tokenizer: a run is only resumed with
     /// the same. Unset: nothing.
     fn fingerprint(&self) -> Option<String> {
@@ -133,6 +138,10 @@ impl<O: Objective> Task for Learner<O> {
             .chain(notes)
             .collect::<Vec<_>>()
             .join("\n            ")
+    }
+
+    fn lr_factors(&self) -> Vec<(String, f64)> {
+        self.model.lr_factors()
     }
 
     fn unit(&self) -> &'static str {

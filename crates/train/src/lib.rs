@@ -66,8 +66,8 @@ pub use models::{
     ImageClassifier, Importance, Importances, InitLora, KINDS, LanguageSummary, Loading,
     LoraOptions, Merged, ModelKind, Output, Permuting, PredictOptions, Predictions, Pretrained,
     Prompt, QuantType, QuantizationOptions, RaterModel, RecommenderModel, RewardModel, Scores,
-    Speed, TabularModel, TensorGroup, TextClassifier, TextOptions, TrainedModel, convert,
-    load_adapted, load_language_model, load_model, merge, model_folder,
+    Speed, TabularModel, Targets, TensorGroup, TextClassifier, TextOptions, TrainedModel, convert,
+    load_adapted, load_language_model, load_model, load_with_adapters, merge, model_folder,
 };
 pub use objectives::{
     Answer, BatchOf, ImageClass, NextToken, Objective, RatedOptions, RatedPairs, RatingCost,

@@ -49,7 +49,11 @@ impl Parts {
         let horizon = config.horizon(&order);
         let mut regularization = regularization(config, horizon)?;
         regularization.bind(task.params())?;
-        let recipe = recipe(config, horizon, &regularization)?;
+        let mut recipe = recipe(config, horizon, &regularization)?;
+        for (pattern, factor) in task.lr_factors() {
+            let (optimizer, schedule) = (&config.run().optimizer, &config.run().schedule);
+            recipe = recipe.with_lr_factor([pattern], factor, optimizer, schedule, horizon)?;
+        }
         let regularization = Arc::new(regularization);
         let shared = regularization.clone();
         let recipe = recipe.after_step(move |step, params, lr| {

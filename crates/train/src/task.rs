@@ -19,6 +19,10 @@ pub trait Task {
     fn frozen(&self) -> Option<Arc<Frozen>> {
         None
     }
+    /// Globs of parameters' names, and how many times the optimizer's learning rate is theirs.
+    fn lr_factors(&self) -> Vec<(String, f64)> {
+        Vec::new()
+    }
     /// The number of samples to train on.
     fn samples(&self) -> usize;
     /// A hash of the data.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rappel_nn::Forward;
 use rappel_tensor::{CrossEntropy, DType, Tensor};
 use rappel_testkit::{Golden, assert_close_floor};
-use rappel_train::{Model, load_adapted, load_language_model, merge};
+use rappel_train::{Model, load_adapted, load_language_model, load_with_adapters, merge};
 
 fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(path)
@@ -50,6 +50,17 @@ fn logits_and_gradients_are_those_of_peft() {
         let parts = if case == "dora" { 3 } else { 2 };
         assert_eq!(compared, parts * if case == "rslora" { 3 } else { 14 }, "{case}");
     }
+}
+
+#[test]
+fn the_changes_of_several_adapters_are_added_up() {
+    let golden = Golden::load("lora/expected");
+    let ids = Tensor::from_slice(&golden.i64("ids").1, [1, 7]);
+    let folders = ["lora", "rslora"].map(|case| testdata(&format!("lora/{case}")));
+    let base = testdata("gguf/llama.gguf");
+    let model = load_with_adapters(&base, &folders, Some(DType::F64)).unwrap();
+    let logits = model.model().logits(&ids).to_f64_vec();
+    assert_near(&logits, &golden.f64("both.logits").1, "both");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::local_model;
 use crate::output::print;
 
-/// Write a language model as a GGUF file or as a folder
+/// Write a language model as a GGUF file or as a folder, or an adapter as a GGUF file
 ///
 /// A path that ends in .gguf is written as a GGUF file, with the tokenizer and the chat template in it; any other path
 /// as a folder with config.json, model.safetensors, tokenizer.json and what else came with the model.
@@ -17,9 +17,11 @@ use crate::output::print;
 #[command(after_help = "Examples:
   rappel convert runs/finetune-1 --to model.gguf --dtype q8_0
   rappel convert model.gguf --to folder --dtype bfloat16
-  rappel convert folder --to quantized --dtype nf4")]
+  rappel convert folder --to quantized --dtype nf4
+  rappel convert runs/lora-1 --to adapter.gguf")]
 pub struct Args {
-    /// A run, a folder with config.json and model.safetensors, a GGUF file, or org/name on the Hugging Face Hub
+    /// A run, a folder with config.json and model.safetensors, a GGUF file, or org/name on the Hugging Face Hub; an
+    /// adapter: a run with model.lora, or a folder with adapter_config.json
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// Output: FILE.gguf or a folder; it must not exist yet

@@ -60,6 +60,27 @@ impl OptimizerConfig {
         Ok(config)
     }
 
+    /// Adds a group behind the others for the parameters whose name one of the glob `patterns` matches: as the section
+    /// has it, with a learning rate `factor` times as large.
+    ///
+    /// # Errors
+    /// As [`from_sections`](OptimizerConfig::from_sections).
+    pub fn with_lr_factor(
+        mut self,
+        patterns: impl IntoIterator<Item = String>,
+        factor: f64,
+        options: &Options,
+        schedule: &Options,
+        horizon: Horizon,
+    ) -> Result<Self, ConfigError> {
+        let entry = OPTIMIZERS.lookup(options.name())?;
+        let mut group = ParamGroup::from_options(entry, options, horizon)?;
+        group.schedule = Schedule::from_section(schedule, horizon, group.first_lr())? * factor;
+        self.groups.push((patterns.into_iter().collect(), group));
+        self.check().map_err(|error| options.invalid(error.option, error.reason))?;
+        Ok(self)
+    }
+
     /// The patterns and the group of a config's group, in a section with these `options`.
     fn group_from(
         path: &str,

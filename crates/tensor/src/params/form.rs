@@ -192,6 +192,16 @@ impl Params {
         parts.into_iter().map(|part| state.entries()[part].name.clone()).collect()
     }
 
+    /// The form of a low rank that the weight of this name has, if it has one.
+    pub fn low_rank(&self, name: &str) -> Option<LowRank> {
+        let state = read(&self.shared);
+        let formed = state.formed.iter().find(|formed| formed.name == name)?;
+        match formed.form {
+            Form::LowRank(form) => Some(form),
+            _ => None,
+        }
+    }
+
     /// Fills the magnitudes of low-rank forms from their weights, for whoever read those after they were built.
     ///
     /// # Errors

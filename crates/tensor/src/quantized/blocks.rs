@@ -141,19 +141,25 @@ fn five_bits(high: u32, bytes: &[u8], out: &mut [f32; 32], value: impl Fn(f32) -
     }
 }
 
+/// The scale and the minimum of a run of 32 numbers, from the head of a block of Q4_K.
+#[inline(always)]
+pub(crate) fn minimums(head: &[u8], run: usize) -> (f32, f32) {
+    let (scale, least, packed) = (half(head), half(&head[2..]), &head[4..16]);
+    let (s, m) = if run < 4 {
+        (packed[run] & 63, packed[run + 4] & 63)
+    } else {
+        let both = packed[run + 4];
+        (both & 15 | packed[run - 4] >> 6 << 4, both >> 4 | packed[run] >> 6 << 4)
+    };
+    (scale * f32::from(s), least * f32::from(m))
+}
+
 /// Q4_K, and with a fifth bit Q5_K: `head` is a scale of scales, one of minimums, and both for eight runs of 32 numbers,
 /// in six bits each.
 #[inline(always)]
 fn with_minimums(head: &[u8], high: Option<&[u8]>, low: &[u8], out: &mut [f32; 256]) {
-    let (scale, least, packed) = (half(head), half(&head[2..]), &head[4..16]);
     for run in 0..8 {
-        let (s, m) = if run < 4 {
-            (packed[run] & 63, packed[run + 4] & 63)
-        } else {
-            let both = packed[run + 4];
-            (both & 15 | packed[run - 4] >> 6 << 4, both >> 4 | packed[run] >> 6 << 4)
-        };
-        let (scale, least) = (scale * f32::from(s), least * f32::from(m));
+        let (scale, least) = minimums(head, run);
         // Runs share their bytes in pairs: the lower halves, the upper halves.
         let shift = run % 2 * 4;
         let low: &[u8; 32] = low[run / 2 * 32..][..32].try_into().expect("32 bytes");

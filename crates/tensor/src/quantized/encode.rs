@@ -58,7 +58,8 @@ impl Quantized {
             *number = f16::from_f32(*number).to_f32();
         }
         let scales = maxima(&numbers, cols.max(1));
-        let byte = |x: f32, scale: f32| (x * (127.0 / scale)).round_ties_even() as i8 as u8;
+        // The inverse is rounded before it is multiplied, as PyTorch divides a number by a tensor.
+        let byte = |x: f32, scale: f32| (x * (scale.recip() * 127.0)).round_ties_even() as i8 as u8;
         let rows_of = numbers.chunks(cols.max(1)).zip(&scales);
         let bytes: Vec<u8> =
             rows_of.flat_map(|(row, scale)| row.iter().map(|x| byte(*x, *scale))).collect();

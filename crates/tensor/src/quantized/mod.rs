@@ -15,6 +15,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use blocks::BlockFormat;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use blocks::minimums;
 pub use codes::CodeBook;
 pub use weight::Weight;
 
@@ -84,8 +86,9 @@ pub enum Scales {
 }
 
 impl Scales {
+    /// That of a block.
     #[inline(always)]
-    fn of(&self, block: usize) -> f32 {
+    pub(crate) fn of(&self, block: usize) -> f32 {
         match self {
             Self::Plain(scales) => scales[block],
             Self::Nested { codes, map, maxima, block: nested, offset } => {

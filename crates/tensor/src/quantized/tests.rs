@@ -181,6 +181,20 @@ fn products_and_gradients_are_plain_sums_of_the_numbers() {
 }
 
 #[test]
+fn every_instruction_set_reads_the_same_numbers() {
+    for (case, size) in [[3, 512], [5, 64], [2, 1024], [4, 96]].into_iter().enumerate() {
+        for quantized in forms(size, Key::new(case as u64)) {
+            let found = quantized.dequantize(DType::F32).to_vec::<f32>();
+            let mut wanted = vec![0.0_f32; size[0] * size[1]];
+            for (row, out) in wanted.chunks_exact_mut(size[1]).enumerate() {
+                quantized.read(row, 0, out);
+            }
+            assert_eq!(bits(&found), bits(&wanted), "{:?}", quantized.form());
+        }
+    }
+}
+
+#[test]
 fn results_are_the_same_bits_on_any_number_of_threads() {
     let quantized = &forms([900, 512], Key::new(4))[..];
     let pools = [1, 2, 5]

@@ -19,6 +19,8 @@ mod traced;
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
 #[cfg(test)]
 pub(crate) use dispatch::dispatch_at;
 pub use dispatch::{Kernel, Level, Simd, check_level, dispatch, level};

@@ -70,7 +70,8 @@ impl Base {
         end_of_document: Option<&str>,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let options = PretrainedOptions::from_options(section)?;
+        let mut options = PretrainedOptions::from_options(section)?;
+        options.lora = options.lora.map(LoraOptions::continued).transpose()?;
         let path = model_folder(Path::new(&options.pretrained), observer)?;
         if !path.exists() {
             let reason = format!("there is no folder and no file `{}`", path.display());
@@ -93,6 +94,11 @@ impl Base {
             if !options.freeze.is_empty() {
                 let reason = "with lora no parameter of the model is trained but those of modules_to_save; leave it out";
                 return Err(section.invalid("freeze", reason).into());
+            }
+            if lora.init_lora_weights.takes_part() && (is_quantized || bitsandbytes) {
+                let reason = "pissa and olora take a part of the weights away, which few bits a number cannot lose; \
+                              leave out one of this and model.quantization";
+                return Err(section.invalid("lora.init_lora_weights", reason).into());
             }
             lora.check_against(config.as_ref())
                 .map_err(|(key, reason)| section.invalid(&format!("lora.{key}"), reason))?;
@@ -151,16 +157,13 @@ impl Base {
             let storage = self.storage(&files);
             let files = files.kept(storage);
             let frozen = |name: &str| !lora.trains(name);
-            let inner = files.load(params, self.config(), true, &frozen)?;
+            let mut inner = files.load(params, self.config(), true, &frozen)?;
             sound::check_finite(&self.path, &inner.params)?;
             let base = self.absolute_path()?.into();
+            let adapter =
+                Adapter::begin(lora.clone(), base, TaskType::CausalLm, &mut inner.params)?;
             let model = Pretrained::with_files(inner, self.tokenizer.clone(), &self.path)?;
-            let model = model.with_adapter(Adapter {
-                options: lora.clone(),
-                base,
-                task_type: TaskType::CausalLm,
-            });
-            return Ok(model.frozen_as_in(&self.sha256));
+            return Ok(model.with_adapter(adapter).frozen_as_in(&self.sha256));
         }
         let frozen = self.frozen()?;
         let is_frozen = |name: &str| frozen.iter().any(|pattern| pattern.matches(name));
@@ -186,16 +189,20 @@ impl Base {
             let mut options = lora.clone();
             options.modules_to_save.push(SCORE.to_owned());
             options.adapt(&mut params);
-            let base = self.absolute_path()?.into();
-            (Some(Adapter { options, base, task_type: TaskType::SeqCls }), Vec::new())
+            let base = self.absolute_path()?;
+            (Some((options, PathBuf::from(base))), Vec::new())
         } else {
             (None, self.frozen()?)
         };
         let is_frozen = |name: &str| match &adapter {
-            Some(adapter) => !adapter.options.trains(name),
+            Some((options, _)) => !options.trains(name),
             None => frozen.iter().any(|pattern| pattern.matches(name)),
         };
-        let inner = files.load_scorer(params, config.as_ref(), true, &is_frozen)?;
+        let mut inner = files.load_scorer(params, config.as_ref(), true, &is_frozen)?;
+        let begin = |(options, base): (LoraOptions, PathBuf)| {
+            Adapter::begin(options, base, TaskType::SeqCls, &mut inner.params)
+        };
+        let adapter = adapter.map(begin).transpose()?;
         let model = RewardModel::new(inner, self.tokenizer.clone(), &self.path)?;
         Ok(model.trained(adapter, &self.sha256))
     }
@@ -227,6 +234,7 @@ impl Base {
     pub fn has_adapter_that_begins_as_nothing(&self) -> bool {
         let begins_as_nothing = |lora: &LoraOptions| {
             lora.modules_to_save.is_empty()
+                && lora.adapter_name_or_path.is_none()
                 && matches!(lora.init_lora_weights, InitLora::Default | InitLora::Gaussian)
         };
         self.options.lora.as_ref().is_some_and(begins_as_nothing)

@@ -8,6 +8,7 @@ use rappel_model::gguf::{GgufFile, MetaValue, Metadata, Quantization, save_gguf}
 use rappel_model::{FilesError, ModelFiles, Pretrained, WeightStorage};
 use rappel_tensor::{CodeBook, DType};
 
+use super::adapter;
 use super::gguf::gguf_keys;
 use super::kept::KeptFile;
 use super::{model_folder, sound, text};
@@ -24,7 +25,7 @@ pub struct Converted {
     pub dtype: String,
 }
 
-/// Writes the model of a folder, a run or a GGUF file into `to`: a GGUF file where it ends in `.gguf`, else a folder.
+/// Writes the model of a folder, a run or a GGUF file, or an adapter, into `to`: a GGUF file where it ends in `.gguf`, else a folder.
 ///
 /// `dtype` is the type of matrices: unset that of the source, in a GGUF file single precision where it is another one
 /// than bfloat16. A folder takes float32, bfloat16 and float64, and bitsandbytes' nf4, fp4 (each
@@ -36,6 +37,16 @@ pub fn convert(source: &Path, to: &Path, dtype: Option<&str>) -> Result<Converte
     let source = model_folder(source, &mut ())?;
     if fs::symlink_metadata(to).is_ok() {
         return Err(TrainError::Exists { path: to.to_owned() });
+    }
+    if adapter::is_in(&source) {
+        if !GgufFile::is_named(to) || dtype.is_some() {
+            let reason = "it is an adapter, which can be written as a .gguf file without a type; make it part of its \
+                          model by `rappel merge`"
+                .to_owned();
+            return Err(TrainError::File { path: source, reason });
+        }
+        let adapter::Written { architecture, parameters } = adapter::write_gguf(&source, to)?;
+        return Ok(Converted { architecture, parameters, dtype: "F32".to_owned() });
     }
     let kind = if GgufFile::is_named(to) {
         Kind::Gguf(dtype.map(quantization).transpose()?)

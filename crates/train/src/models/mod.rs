@@ -33,7 +33,7 @@ use rappel_telemetry::{Event, Moment};
 
 use crate::{Metric, Observer, TrainError};
 
-pub use adapter::{InitLora, LoraOptions, Merged, merge};
+pub use adapter::{InitLora, LoraOptions, Merged, Targets, merge};
 pub(crate) use base::{Base, PretrainedOptions, hash_of_model};
 pub use convert::{Converted, convert};
 pub use embedder::{Embedder, EmbedderOptions, Embeddings};
@@ -197,6 +197,20 @@ pub fn load_adapted(
 ) -> Result<Pretrained, TrainError> {
     let [model, adapter] = [model, adapter].map(|path| model_folder(path, &mut ()));
     Pretrained::load_adapted(&model?, &adapter?, loading.into())
+}
+
+/// [`load_adapted`] with several adapters, whose changes are added up.
+///
+/// # Errors
+/// As [`load_adapted`]; adapters that cannot be added up.
+pub fn load_with_adapters(
+    model: &Path,
+    adapters: &[PathBuf],
+    loading: impl Into<Loading>,
+) -> Result<Pretrained, TrainError> {
+    let folder = |path: &PathBuf| model_folder(path, &mut ());
+    let folders = adapters.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
+    Pretrained::load_several(&model_folder(model, &mut ())?, &folders, loading.into())
 }
 
 /// The folder of the model that `path` means: itself, or `model/` of the run there; the file, if it is one; where nothing

@@ -1,6 +1,6 @@
 //! A language model with its tokenizer: training, generation and evaluation.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rappel_data::{Document, Tokenizer, read_documents};
@@ -135,6 +135,23 @@ impl Pretrained {
         let of_adapter = tokenizer_if_any(folder, size)?;
         let tokenizer = of_adapter.map_or_else(|| tokenizer(base, size, None), Ok)?;
         Self::with_files(inner, tokenizer, base)
+    }
+
+    /// Reads a model with the adapters of several folders on it, whose changes are added up.
+    pub(super) fn load_several(
+        base: &Path,
+        folders: &[PathBuf],
+        loading: Loading,
+    ) -> Result<Self, TrainError> {
+        if let [folder] = folders {
+            return Self::load_adapted(base, folder, loading);
+        }
+        let inner = adapter::load_several(base, folders, loading)?;
+        for folder in folders {
+            sound::check_finite(folder, &inner.params)?;
+        }
+        let size = inner.model.config().vocab_size();
+        Self::with_files(inner, tokenizer(base, size, None)?, base)
     }
 
     /// Reads a folder with config.json, model.safetensors and tokenizer.json, and generation_config.json if there is
@@ -284,6 +301,10 @@ impl Model for Pretrained {
         self.inner.save(folder)?;
         self.tokenizer.save(folder)?;
         self.kept.iter().try_for_each(|file| file.write(folder))
+    }
+
+    fn lr_factors(&self) -> Vec<(String, f64)> {
+        self.adapter.as_ref().map(|adapter| adapter.options.lr_factors()).unwrap_or_default()
     }
 
     fn fingerprint(&self) -> Option<String> {

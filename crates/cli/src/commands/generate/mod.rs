@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rappel_model::Stop;
-use rappel_train::{Pretrained, Prompt, TextOptions, load_adapted, load_language_model};
+use rappel_train::{Pretrained, Prompt, TextOptions, load_language_model, load_with_adapters};
 
 use self::options::SamplingArgs;
 use self::quantization::QuantizationArgs;
@@ -38,9 +38,10 @@ pub struct Args {
     /// A run, a folder with config.json, model.safetensors and tokenizer.json, a GGUF file, or org/name on the Hugging Face Hub
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// An adapter on the model, in peft's format: a run with model.lora, or a folder with adapter_config.json
+    /// An adapter on the model, in peft's format: a run with model.lora, or a folder with adapter_config.json. Given
+    /// several times, their changes are added up
     #[arg(long, value_name = "DIR")]
-    adapter: Option<PathBuf>,
+    adapter: Vec<PathBuf>,
     /// Type that weights are rounded to: bfloat16 takes half of the memory of float32, and of the time where that
     /// bounds it. Default: that of the files; matrices that these have in a few bits a number, such as Q8_0 and Q4_K of
     /// a GGUF file, stay so
@@ -86,9 +87,12 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let template = args.chat_template.as_deref().map(read_template).transpose()?;
     let loading = args.quantization.loading(args.dtype.as_deref());
     let local = local_model(&args.model, quiet)?;
-    let read = match &args.adapter {
-        Some(adapter) => load_adapted(&local, &local_model(adapter, quiet)?, loading),
-        None => load_language_model(&local, loading),
+    let adapters = args.adapter.iter().map(|adapter| local_model(adapter, quiet));
+    let adapters = adapters.collect::<anyhow::Result<Vec<_>>>()?;
+    let read = if adapters.is_empty() {
+        load_language_model(&local, loading)
+    } else {
+        load_with_adapters(&local, &adapters, loading)
     };
     let mut model = read.map_err(|error| in_model(&args.model, error))?;
     if let Some(template) = template {

@@ -24,6 +24,7 @@ pub(super) use config::{describe, is_of_positions};
 pub use metadata::{MetaValue, Metadata};
 use names::Form;
 pub(super) use names::Place;
+pub use names::adapter_place;
 pub use quants::Quantization;
 pub use save::save_gguf;
 pub use write::{NewTensor, write_gguf};

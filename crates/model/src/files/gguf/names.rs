@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use rappel_tensor::{Element, Quantized, QuantizedForm, Shape, Tensor};
 
 use super::{GgufFile, GgufTensor, Quantization};
-use crate::GgufDialect;
+use crate::{ARCHITECTURES, GgufDialect, ModelConfig};
 
 /// A parameter's place in a GGUF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +80,28 @@ impl GgufDialect {
         let stored = layer.map_or(stored.to_owned(), |i| stored.replace('*', &i.to_string()));
         Some(Place { tensor: format!("{stored}.{ending}"), form })
     }
+}
+
+/// Where the adapter of a weight is in a GGUF file: its tensor's name, which of our rows of the second matrix each of its
+/// rows is, and the name of the architecture. `None` where files have no place for it.
+pub fn adapter_place(
+    config: &dyn ModelConfig,
+    name: &str,
+    rows: usize,
+) -> Option<(String, Vec<usize>, &'static str)> {
+    let dialect = &ARCHITECTURES.lookup(config.model_type()).ok()?.build.gguf;
+    let Place { tensor, form } = dialect.place(name, &config.to_json())?;
+    let mut order: Vec<usize> = (0..rows).collect();
+    match form {
+        Form::Same | Form::Transposed => {}
+        Form::Interleaved { heads } if heads > 0 && rows.is_multiple_of(2 * heads) => {
+            for ours in 0..rows {
+                order[interleaved(ours, rows / heads)] = ours;
+            }
+        }
+        Form::Interleaved { .. } | Form::PlusOne | Form::Part { .. } => return None,
+    }
+    Some((tensor, order, dialect.name))
 }
 
 impl Place {

@@ -27,6 +27,7 @@ const OTHERS: [&str; 12] = [
 impl Adapter {
     /// The adapter_config.json, in which peft reads all that it needs.
     pub fn to_json(&self, targets: &[String], fan_in_fan_out: bool) -> Value {
+        let options = self.saved_options();
         let LoraOptions {
             r,
             lora_alpha,
@@ -36,7 +37,7 @@ impl Adapter {
             modules_to_save,
             layers_to_transform,
             ..
-        } = &self.options;
+        } = &options;
         let saved = (!modules_to_save.is_empty()).then_some(modules_to_save);
         json!({
             "peft_type": "LORA",
@@ -55,16 +56,42 @@ impl Adapter {
             "use_dora": use_dora,
             "bias": "none",
             "fan_in_fan_out": fan_in_fan_out,
-            "init_lora_weights": match self.options.init_lora_weights {
-                InitLora::Default => json!(true),
+            "init_lora_weights": match options.init_lora_weights {
                 InitLora::Gaussian => json!("gaussian"),
+                _ => json!(true),
             },
             "modules_to_save": saved,
-            "rank_pattern": self.options.rank_pattern,
-            "alpha_pattern": self.options.alpha_pattern,
+            "rank_pattern": options.rank_pattern,
+            "alpha_pattern": options.alpha_pattern,
             "layers_to_transform": layers_to_transform,
             "layers_pattern": null,
         })
+    }
+
+    /// The options of what is saved: where weights lost what the adapter began as, that is subtracted by as many further
+    /// ranks, as peft converts such adapters.
+    fn saved_options(&self) -> LoraOptions {
+        let options = self.options.clone();
+        if self.initial.is_empty() {
+            return options;
+        }
+        let wider = if options.use_rslora { 2.0_f64.sqrt() } else { 2.0 };
+        let times = |pattern: toml::Table, factor: f64, whole: bool| {
+            let value = |value: toml::Value| {
+                let number = value.as_float().or_else(|| Some(value.as_integer()? as f64));
+                let number = factor * number.unwrap_or_default();
+                if whole { toml::Value::from(number as i64) } else { toml::Value::from(number) }
+            };
+            pattern.into_iter().map(|(name, given)| (name, value(given))).collect()
+        };
+        // Where only ranks or only alphas have patterns, the others follow from the whole.
+        LoraOptions {
+            r: 2 * options.r,
+            lora_alpha: wider * options.lora_alpha,
+            rank_pattern: times(options.rank_pattern, 2.0, true),
+            alpha_pattern: times(options.alpha_pattern, wider, false),
+            ..options
+        }
     }
 
     /// Reads the adapter_config.json of a folder. Which layers are adapted is the tensors' to say.
@@ -126,7 +153,7 @@ impl Adapter {
         let base = of("base_model_name_or_path").as_str().unwrap_or_default().into();
         let scores = of("task_type") == "SEQ_CLS";
         let task_type = if scores { TaskType::SeqCls } else { TaskType::CausalLm };
-        Ok(Self { options, base, task_type })
+        Ok(Self { options, base, task_type, initial: Vec::new() })
     }
 }
 

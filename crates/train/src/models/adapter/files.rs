@@ -1,13 +1,13 @@
 //! The tensors of adapters, in files and out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rappel_files::replace;
 use rappel_model::{ModelFiles, Pretrained};
-use rappel_tensor::{Params, Tensor, TensorFile, write_tensors_to};
+use rappel_tensor::{Params, Tensor, TensorFile, concat, write_tensors_to};
 
-use super::{Adapter, CONFIG, PREFIX, WEIGHTS, is_part};
+use super::{Adapter, CONFIG, LoraOptions, PREFIX, WEIGHTS, is_part};
 use crate::TrainError;
 use crate::models::Loading;
 
@@ -18,6 +18,7 @@ pub(in crate::models) fn save(
     folder: &Path,
 ) -> Result<(), TrainError> {
     let trained = params.tensors().into_iter().filter(|(name, _)| adapter.options.trains(name));
+    let trained = trained.map(|(name, tensor)| adapter.difference(name, tensor));
     let tensors: Vec<(String, Tensor)> =
         trained.map(|(name, tensor)| (format!("{PREFIX}{name}"), tensor)).collect();
     let modules = tensors.iter().filter_map(|(name, _)| {
@@ -34,6 +35,69 @@ pub(in crate::models) fn save(
     Ok(replace(&folder.join(WEIGHTS), |out| write_tensors_to(out, tensors, &format))?)
 }
 
+impl Adapter {
+    /// What is saved of a trained matrix: beside it, what it began as, where the weight lost that.
+    fn difference(&self, name: String, tensor: Tensor) -> (String, Tensor) {
+        let Some((_, first)) = self.initial.iter().find(|(other, _)| *other == name) else {
+            return (name, tensor);
+        };
+        let both = if name.contains(".lora_A.") {
+            concat(&[&tensor, first], 0)
+        } else {
+            concat(&[&tensor, &(first * -1.0)], 1)
+        };
+        (name, both)
+    }
+}
+
+/// The tensors of an adapter in a folder.
+pub(super) struct Tensors {
+    path: PathBuf,
+    file: TensorFile,
+    /// Names of parameters, and those in the file.
+    pub names: BTreeMap<String, String>,
+}
+
+impl Tensors {
+    pub fn open(folder: &Path) -> Result<Self, TrainError> {
+        let path = folder.join(WEIGHTS);
+        let file = TensorFile::open(&path)?;
+        let mut names = BTreeMap::new();
+        for stored in file.names() {
+            let Some(name) = stored.strip_prefix(PREFIX) else {
+                let reason = format!(
+                    "`{stored}` is not a tensor of an adapter, whose names begin with {PREFIX}"
+                );
+                return Err(TrainError::File { path, reason });
+            };
+            names.insert(name.to_owned(), stored.clone());
+        }
+        Ok(Self { path, file, names })
+    }
+
+    /// The layers that have an adapter.
+    pub fn modules(&self) -> BTreeSet<String> {
+        let module = |name: &String| Some(name.split_once(".lora_A.")?.0.to_owned());
+        self.names.keys().filter_map(module).collect()
+    }
+
+    pub fn tensor(&self, name: &str) -> Result<Tensor, TrainError> {
+        match self.names.get(name) {
+            Some(stored) => Ok(self.file.tensor(stored)?),
+            None => Err(self.wrong(format!("has no `{PREFIX}{name}`"))),
+        }
+    }
+
+    pub fn wrong(&self, reason: String) -> TrainError {
+        TrainError::File { path: self.path.clone(), reason }
+    }
+}
+
+/// The layers that the adapter of a folder has matrices for.
+pub(super) fn modules(folder: &Path) -> Result<Vec<String>, TrainError> {
+    Ok(Tensors::open(folder)?.modules().into_iter().collect())
+}
+
 /// The model of `base` with the adapter of `folder` on it, whose own parameters are constants.
 pub(in crate::models) fn load_adapted(
     base: &Path,
@@ -41,20 +105,7 @@ pub(in crate::models) fn load_adapted(
     Loading { dtype, storage }: Loading,
 ) -> Result<Pretrained, TrainError> {
     let adapter = Adapter::read(folder)?;
-    let path = folder.join(WEIGHTS);
-    let wrong = |reason: String| TrainError::File { path: path.clone(), reason };
-    let file = TensorFile::open(&path)?;
-    let mut left: BTreeMap<String, String> = BTreeMap::new();
-    for stored in file.names() {
-        let name = stored.strip_prefix(PREFIX).ok_or_else(|| {
-            wrong(format!(
-                "`{stored}` is not a tensor of an adapter, whose names begin with {PREFIX}"
-            ))
-        })?;
-        left.insert(name.to_owned(), stored.clone());
-    }
-    let modules: BTreeSet<String> =
-        left.keys().filter_map(|name| Some(name.split_once(".lora_A.")?.0.to_owned())).collect();
+    let modules = Tensors::open(folder)?.modules();
     let files = ModelFiles::open(base)?.kept(storage);
     let stored = dtype.map_or_else(|| files.dtype(), Ok)?;
     let config = files.config(stored)?;
@@ -66,33 +117,48 @@ pub(in crate::models) fn load_adapted(
     });
     let frozen = |name: &str| !adapter.options.trains(name);
     let mut read = files.load(params, config.as_ref(), dtype.is_some(), &frozen)?;
+    fill(&mut read.params, base, folder, &adapter.options)?;
+    Ok(read)
+}
+
+/// Sets what an adapter trains in `params`, of a model of `base`, to the tensors of a folder, each of which is one of them.
+pub(super) fn fill(
+    params: &mut Params,
+    base: &Path,
+    folder: &Path,
+    options: &LoraOptions,
+) -> Result<(), TrainError> {
+    let tensors = Tensors::open(folder)?;
+    let mut left = tensors.names.clone();
     let mut missing = Vec::new();
-    for entry in read.params.entries() {
-        let is_saved = !is_part(&entry.name) && adapter.options.trains(&entry.name);
-        let Some(stored) = left.remove(&entry.name) else {
+    for entry in params.entries() {
+        let is_saved = !is_part(&entry.name) && options.trains(&entry.name);
+        if left.remove(&entry.name).is_none() {
             missing.extend((is_part(&entry.name) || is_saved).then_some(entry.name));
             continue;
-        };
-        let tensor = file.tensor(&stored)?;
+        }
+        let tensor = tensors.tensor(&entry.name)?;
         if tensor.shape() != entry.shape {
-            return Err(wrong(format!(
-                "`{stored}` is {}, but with this model and r it is {}",
+            return Err(tensors.wrong(format!(
+                "`{PREFIX}{}` is {}, but with this model and r it is {}",
+                entry.name,
                 tensor.shape(),
                 entry.shape
             )));
         }
-        let param = read.params.get(&entry.name).expect("an entry is a parameter");
-        read.params.set(&param, &tensor)?;
+        let param = params.get(&entry.name).expect("an entry is a parameter");
+        params.set(&param, &tensor)?;
     }
     if let Some(name) = missing.first() {
-        return Err(wrong(format!("has no `{PREFIX}{name}` ({} are missing)", missing.len())));
+        let count = missing.len();
+        return Err(tensors.wrong(format!("has no `{PREFIX}{name}` ({count} are missing)")));
     }
     if let Some(name) = left.values().next() {
-        return Err(wrong(format!(
+        return Err(tensors.wrong(format!(
             "`{name}` is of no layer of the model in {} ({} such); it is an adapter of another model",
             base.display(),
             left.len()
         )));
     }
-    Ok(read)
+    Ok(())
 }

@@ -4,10 +4,7 @@ use rappel_registry::{InvalidOption, Options, Words};
 use rappel_tensor::{Init, LowRank, Shape, WeightLayout};
 use toml::{Table, Value};
 
-/// The word that means every linear layer but the head.
-pub(super) const ALL: &str = "all-linear";
-/// The last part of the names of heads.
-const HEADS: [&str; 4] = ["lm_head", "embed_out", "score", "classifier"];
+use super::targets::Targets;
 
 /// How the matrices of an adapter begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
@@ -16,6 +13,17 @@ pub enum InitLora {
     Default,
     /// The first normal with deviation 1 / r; the second zero.
     Gaussian,
+    /// The part of the weight with the largest singular values, which the weight loses (Meng et al., 2024).
+    Pissa,
+    /// The part of the weight along its first columns, which it loses (Buyukakyuz, 2024).
+    Olora,
+}
+
+impl InitLora {
+    /// Whether the weight loses what the adapter begins as.
+    pub(crate) fn takes_part(self) -> bool {
+        matches!(self, Self::Pissa | Self::Olora)
+    }
 }
 
 /// A low-rank adapter (Hu et al., 2021), under peft's names.
@@ -31,23 +39,31 @@ pub struct LoraOptions {
     /// probability with which an input of an adapter is dropped
     #[option(default = 0.0, range = 0.0..1.0, aka("dropout"))]
     pub lora_dropout: f64,
-    /// the linear layers that are adapted, by the ends of their names such as `q_proj`; all-linear: every one but the
-    /// head and experts
-    #[option(default = vec![ALL.to_owned()])]
+    /// the linear layers that are adapted: a list of the ends of their names such as `q_proj`, or a regular expression
+    /// that whole names match; all-linear: every one but the head and experts
+    #[option(default = Targets::default())]
     #[option(aka("lora_target", "lora_target_modules", "lora_target_linear", "targets"))]
-    pub target_modules: Vec<String>,
+    pub target_modules: Targets,
     /// count lora_alpha / sqrt(r), which keeps its size at high ranks (Kalajdzievski, 2023)
     #[option(default = false)]
     pub use_rslora: bool,
     /// train the norms of rows apart from their directions (Liu et al., 2024)
     #[option(default = false)]
     pub use_dora: bool,
-    /// how the matrices begin
+    /// how the matrices begin: by chance and as zeros, or as a part of the weight, by its singular values (pissa) or its
+    /// first columns (olora), which is saved as the difference to that, an adapter of twice the rank
     #[option(default = InitLora::Default)]
     pub init_lora_weights: InitLora,
     /// modules that are trained whole and saved with the adapter, such as `lm_head`
     #[option(default, aka("additional_target", "lora_modules_to_save"))]
     pub modules_to_save: Vec<String>,
+    /// how many times the optimizer's learning rate is that of the second matrices (Hayou et al., 2024); unset: once
+    #[option(range = 1.0..)]
+    pub loraplus_lr_ratio: Option<f64>,
+    /// an adapter that training continues with: a run, or a folder with adapter_config.json, which then says rank, alpha
+    /// and layers
+    #[option(changeable, aka("lora_model_dir", "resume_adapter", "adapter"))]
+    pub adapter_name_or_path: Option<String>,
     /// other ranks, by the ends of layers' names
     #[option(default)]
     pub rank_pattern: Table,
@@ -71,7 +87,12 @@ pub(super) fn is_within(parameter: &str, module: &str) -> bool {
 
 impl LoraOptions {
     fn check(&self) -> Result<(), InvalidOption> {
-        if self.target_modules.is_empty() {
+        if self.init_lora_weights.takes_part() && self.use_dora {
+            let reason = "pissa and olora take a part of the weight away, which use_dora would count the norms of; \
+                          leave one of them out";
+            return Err(InvalidOption::new("init_lora_weights", reason));
+        }
+        if matches!(&self.target_modules, Targets::Ends(ends) if ends.is_empty()) {
             let reason = "an empty list; name at least one layer, or give \"all-linear\"";
             return Err(InvalidOption::new("target_modules", reason));
         }
@@ -93,10 +114,7 @@ impl LoraOptions {
     /// The form of a linear layer's weight, if it has an adapter.
     pub(super) fn form(&self, name: &str, shape: Shape) -> Option<LowRank> {
         let module = name.strip_suffix(".weight")?;
-        let is_meant = self
-            .target_modules
-            .iter()
-            .any(|target| if target == ALL { is_inner(module) } else { is_named(module, target) });
+        let is_meant = self.target_modules.has(module);
         let number_of = |part: &str| part.parse::<usize>().ok();
         let layer = module.split('.').find_map(number_of);
         let in_layer = self
@@ -118,6 +136,7 @@ impl LoraOptions {
         let a = match self.init_lora_weights {
             InitLora::Default => Init::Uniform { bound: 1.0 / (inputs.max(1) as f64).sqrt() },
             InitLora::Gaussian => Init::Normal { std: 1.0 / rank as f64 },
+            InitLora::Pissa | InitLora::Olora => Init::ZEROS,
         };
         LowRank {
             rank,
@@ -129,14 +148,6 @@ impl LoraOptions {
             layout: WeightLayout::OutIn,
         }
     }
-}
-
-/// Whether `all-linear` means a module.
-fn is_inner(module: &str) -> bool {
-    let last = module.rsplit('.').next().unwrap_or(module);
-    // Experts and their routers are no linear layers of their own in transformers.
-    let is_expert = module.contains(".experts.") || module.ends_with(".mlp.gate");
-    !HEADS.contains(&last) && !is_expert
 }
 
 fn number(value: &Value) -> Option<f64> {
@@ -151,7 +162,7 @@ mod tests {
     fn layers_are_chosen_by_the_ends_of_their_names() {
         let shape = Shape::from([4, 16]);
         let options = LoraOptions {
-            target_modules: vec!["q_proj".to_owned(), "mlp.up_proj".to_owned()],
+            target_modules: Targets::Ends(vec!["q_proj".to_owned(), "mlp.up_proj".to_owned()]),
             rank_pattern: toml::toml! { q_proj = 2 },
             alpha_pattern: toml::toml! { "layers.1.self_attn.q_proj" = 3 },
             layers_to_transform: Some(vec![1]),

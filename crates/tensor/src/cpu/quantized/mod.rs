@@ -5,6 +5,9 @@
 //! a time, and multiplied in registers. How panels and runs are cut depends on the matrix alone, so results are the same
 //! bits on any number of threads.
 
+#[cfg(target_arch = "x86_64")]
+mod wide;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -95,13 +98,31 @@ impl<T: Read> Kernel for Part<'_, T> {
         for (row, out) in self.rows.zip(self.out.chunks_exact_mut(width.max(1))) {
             for (first, out) in self.cols.clone().step_by(RUN).zip(out.chunks_mut(RUN)) {
                 let run = &mut run[..out.len()];
-                self.weight.read(row, first, run);
+                read::<S>(self.weight, row, first, run);
                 for (out, x) in out.iter_mut().zip(run) {
                     *out = T::of(*x);
                 }
             }
         }
     }
+}
+
+/// Whether lanes are those of registers of 512 bits.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn is_wide<S: Simd>() -> bool {
+    std::any::TypeId::of::<S>() == std::any::TypeId::of::<crate::real::Avx512>()
+}
+
+/// Numbers of a stored row; see [`Quantized::read`].
+#[inline(always)]
+fn read<S: Simd>(weight: &Quantized, row: usize, first: usize, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: registers of 512 bits are there.
+    if is_wide::<S>() && unsafe { wide::read(weight, row, first, out) } {
+        return;
+    }
+    weight.read(row, first, out);
 }
 
 /// A part of the matrix, on all threads.
@@ -346,10 +367,19 @@ impl Kernel for Dots<'_> {
         let [_, cols] = self.weight.stored();
         let mut run = [0.0; RUN];
         for (row, sums) in (self.first..).zip(self.sums) {
+            #[cfg(target_arch = "x86_64")]
+            if self.m == 1
+                && is_wide::<S>()
+                // SAFETY: registers of 512 bits are there.
+                && let Some(lanes) = unsafe { wide::dot(self.weight, row, self.x) }
+            {
+                sums[0] = total(&lanes);
+                continue;
+            }
             let mut lanes = [[0.0; LANES]; FEW];
             for first in (0..cols).step_by(RUN) {
                 let count = RUN.min(cols - first);
-                self.weight.read(row, first, &mut run[..count]);
+                read::<S>(self.weight, row, first, &mut run[..count]);
                 let whole = count.next_multiple_of(LANES);
                 run[count..whole].fill(0.0);
                 for (i, lanes) in lanes.iter_mut().enumerate().take(self.m) {
