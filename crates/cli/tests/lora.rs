@@ -394,7 +394,7 @@ fn adapters_in_gguf_files_are_the_change_of_the_merged_model() {
         ("gpt2", "gpt2", &["model.pretrained=gpt2"]),
     ] {
         if base != "base" {
-            let file = testdata(&format!("gguf/{source}.gguf"));
+            let file = testdata(format!("gguf/{source}.gguf"));
             place.ok(&["convert", file.to_str().unwrap(), "--to", base]);
         }
         let [run, merged, adapter] =

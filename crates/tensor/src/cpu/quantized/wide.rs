@@ -1,5 +1,6 @@
 //! Runs of numbers in registers of 512 bits: the bits of [`Quantized::read`], and of sums in 64 lanes, sooner.
 
+#[allow(clippy::wildcard_imports)] // Instructions.
 use std::arch::x86_64::*;
 
 use super::LANES;
@@ -128,7 +129,7 @@ fn run_of_codes(
 ) -> Option<(&[u8], usize)> {
     let aligned = block.is_multiple_of(64) && at.is_multiple_of(block) && count.is_multiple_of(64);
     let bytes = weight.bytes().slice::<u8>();
-    aligned.then(|| (&bytes[at / 2..(at + count) / 2], at / block))
+    aligned.then(|| (&bytes[at / 2..][..count / 2], at / block))
 }
 
 /// The bytes of a run of blocks.

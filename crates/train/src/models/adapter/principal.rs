@@ -46,7 +46,9 @@ impl Columns {
             }
             let length = this.iter().map(|x| x * x).sum::<f64>().sqrt();
             let inverse = if length > 0.0 { length.recip() } else { 0.0 };
-            this.iter_mut().for_each(|x| *x *= inverse);
+            for x in this.iter_mut() {
+                *x *= inverse;
+            }
         }
         self
     }
@@ -140,14 +142,13 @@ pub(super) fn begin(
             let stored = weight.tensor();
             let wide = stored.to_dtype(DType::F64);
             let wide = if layout == WeightLayout::InOut { wide.t().contiguous() } else { wide };
-            let pair = match init {
-                InitLora::Olora => basis(&wide, rank),
+            let pair = if init == InitLora::Olora {
+                basis(&wide, rank)
+            } else {
                 // The scale is shared between both sides.
-                _ => {
-                    let Pair { a, b } = largest(&wide, rank);
-                    let share = scale.sqrt().recip();
-                    Pair { a: a * share, b: b * share }
-                }
+                let Pair { a, b } = largest(&wide, rank);
+                let share = scale.sqrt().recip();
+                Pair { a: a * share, b: b * share }
             };
             // As the parts are stored, so that nothing is lost at first.
             let pair = Pair {
