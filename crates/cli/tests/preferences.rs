@@ -169,6 +169,15 @@ fn every_kind_of_reference_gives_the_same_numbers() {
     let saved = "model.lora={ r = 2, modules_to_save = [\"norm\"] }";
     let whole = numbers("whole", &[saved]);
     assert_eq!(numbers("whole-named", &[saved, "loss.ref_model=base"]), whole);
+    // Weights of few bits are those of the reference, too.
+    let few = "model.quantization={ load_in_4bit = true }";
+    let quantized = numbers("few", &[lora, few]);
+    assert_eq!(
+        numbers("few-computed", &[lora, few, "loss.precompute_ref_log_probs=true"]),
+        quantized
+    );
+    assert_eq!(quantized[0][0], off[0][0]);
+    assert_eq!(numbers("few-whole", &[saved, few])[0][0], off[0][0]);
 }
 
 #[test]
