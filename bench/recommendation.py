@@ -18,9 +18,13 @@ from pathlib import Path
 import numpy as np
 
 # RecBole 1.2.1 uses names that NumPy has given up.
-for name in ("float", "int", "bool", "object"):
+OLD = {
+    "float": float, "int": int, "bool": np.bool_, "object": object,
+    "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_,
+}
+for name, of in OLD.items():
     if name not in np.__dict__:
-        setattr(np, name, {"float": float, "int": int, "bool": np.bool_, "object": object}[name])
+        setattr(np, name, of)
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5
