@@ -7,12 +7,11 @@ use rappel_data::Tokenizer;
 use rappel_model::{Common, ModelConfig, ModelFiles, SCORE, WeightStorage};
 use rappel_nn::Values;
 use rappel_registry::{ConfigError, OptionSet, Options};
-use rappel_tensor::{DType, Params};
+use rappel_tensor::Params;
 
 use super::adapter::{self, Adapter, InitLora, LoraOptions, TaskType};
 use super::{
-    GenerationConfig, Loading, Pretrained, QuantizationOptions, RewardModel, model_folder, sound,
-    text,
+    GenerationConfig, Pretrained, QuantizationOptions, RewardModel, model_folder, sound, text,
 };
 use crate::checkpoint::{sha256, sha256_of_file};
 use crate::{Observer, TrainError};
@@ -215,18 +214,6 @@ impl Base {
             None if files.gguf().is_none() => WeightStorage::AsStored,
             None => WeightStorage::Dense,
         }
-    }
-
-    /// The same model as it is in its files, of which nothing is adapted.
-    ///
-    /// # Errors
-    /// Tensors that do not fit.
-    pub fn copy(&self, dtype: DType) -> Result<Pretrained, TrainError> {
-        let storage = match self.options.lora {
-            Some(_) => self.storage(&ModelFiles::open(&self.path)?),
-            None => WeightStorage::Dense,
-        };
-        Pretrained::load_as(&self.path, Loading { dtype: Some(dtype), storage })
     }
 
     /// Whether an adapter is trained and nothing else, and it begins as one that changes nothing, so that without it the

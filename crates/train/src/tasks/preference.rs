@@ -163,7 +163,7 @@ impl References {
                 let model = self.load(opened)?;
                 with_matmul_precision(self.precision, || all(&model, &forward))
             }
-            _ => with_matmul_precision(self.precision, || all(policy, &forward.without_adapters())),
+            _ => with_matmul_precision(self.precision, || all(policy, &forward)),
         };
         let found = Arc::new(found);
         *self.known.borrow_mut() = Some(Arc::clone(&found));
@@ -175,7 +175,8 @@ impl References {
         let dtype = opened.base.config().dtype();
         let model = match &self.from {
             Origin::Other(path) => load_language_model(path, Some(dtype))?,
-            _ => opened.base.copy(dtype)?,
+            // Whatever it is trained by, a second one that stays as it begins.
+            _ => return opened.model(&opened.config),
         };
         let tokenizers = [opened.base.tokenizer(), model.tokenizer()];
         let tokens = tokenizers.map(Tokenizer::vocab_size).into_iter().max().unwrap_or(0);
