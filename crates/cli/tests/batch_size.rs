@@ -11,9 +11,7 @@ const RAMP: &str = "train.batch_size={ name = \"linear_lr\", value = 24, start_f
 const SMALL: &str = "data.max_bytes=600";
 
 fn train<'a>(run: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["train", "tiny.toml", "--out", run];
-    args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-    args
+    common::train("tiny.toml", run, settings)
 }
 
 fn values(place: &Place, run: &str, key: &str) -> Vec<f64> {

@@ -35,11 +35,7 @@ fn place() -> Place {
 }
 
 fn train<'a>(run: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["train", "table.toml", "--out", run, "--json"];
-    for setting in settings {
-        args.extend(["--set", setting]);
-    }
-    args
+    [&common::train("table.toml", run, settings)[..], &["--json"]].concat()
 }
 
 #[test]

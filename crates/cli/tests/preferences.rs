@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::{Place, stderr, testdata};
+use common::{Place, stderr, testdata, train};
 use rappel_tensor::{Tensor, TensorFile, write_tensors_to};
 use serde_json::Value;
 
@@ -62,14 +62,6 @@ fn scored(place: &Place) {
     write_tensors_to(&mut out, tensors, &BTreeMap::new()).unwrap();
     let config = place.read("base/config.json").replace("ForCausalLM", "ForSequenceClassification");
     place.write("scored/config.json", config);
-}
-
-fn train<'a>(config: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["train", config, "--out", out];
-    for setting in more {
-        args.extend(["--set", setting]);
-    }
-    args
 }
 
 fn golden() -> Value {
@@ -178,6 +170,27 @@ fn every_kind_of_reference_gives_the_same_numbers() {
     );
     assert_eq!(quantized[0][0], off[0][0]);
     assert_eq!(numbers("few-whole", &[saved, few])[0][0], off[0][0]);
+}
+
+#[test]
+fn the_reference_of_an_adapter_that_begins_as_something_is_the_model_with_it() {
+    let place = place();
+    place.ok(&train("dpo.toml", "first", &["model.lora={ r = 2, lora_alpha = 4 }"]));
+    for (name, lora) in [
+        ("saved", "model.lora={ adapter_name_or_path = \"first/model\" }"),
+        ("pissa", "model.lora={ r = 2, lora_alpha = 4, init_lora_weights = \"pissa\" }"),
+    ] {
+        let numbers = |run: &str, more: &[&str]| {
+            place.ok(&train("dpo.toml", run, &[&[lora][..], more].concat()));
+            ["train/loss", "train/rewards/margins"].map(|key| place.recorded(run, key))
+        };
+        let kept = numbers(name, &[]);
+        let computed = format!("{name}-computed");
+        assert_eq!(numbers(&computed, &["loss.precompute_ref_log_probs=true"]), kept);
+        // The first step's policy is the reference.
+        assert_eq!(kept[0][0] as f32, std::f32::consts::LN_2, "{name}");
+        assert_eq!(kept[1][0], 0.0, "{name}");
+    }
 }
 
 #[test]
@@ -370,14 +383,6 @@ fn rows_are_shown_as_they_are_compared() {
     assert!(told.contains("has no rows to show") && told.contains("dpo"), "{told}");
 }
 
-/// What a run that must succeed says on the way.
-#[track_caller]
-fn said(place: &Place, args: &[&str]) -> String {
-    let output = place.rappel(args);
-    assert!(output.status.success(), "{}", stderr(&output));
-    stderr(&output)
-}
-
 #[test]
 fn what_teaches_nothing_is_told_or_ends_the_run() {
     let place = place();
@@ -391,9 +396,9 @@ fn what_teaches_nothing_is_told_or_ends_the_run() {
         fs::remove_dir_all(place.at("none")).unwrap();
     }
     let steps = "train.steps=60";
-    let still = said(&place, &train("dpo.toml", "still", &[steps, "optimizer.lr=1e-30"]));
+    let still = place.said(&train("dpo.toml", "still", &[steps, "optimizer.lr=1e-30"]));
     assert!(still.contains("after 10 steps the policy still is its reference"), "{still}");
-    let slow = said(&place, &train("dpo.toml", "slow", &[steps, "optimizer.lr=1e-8"]));
+    let slow = place.said(&train("dpo.toml", "slow", &[steps, "optimizer.lr=1e-8"]));
     assert!(slow.contains("after 50 steps the loss is still 0.693"), "{slow}");
     assert!(!slow.contains("still is its reference"), "{slow}");
     let far = ["train.steps=12", "optimizer={ name = \"sgd\", lr = 3.0, momentum = 0.9 }"];
@@ -406,7 +411,7 @@ fn what_teaches_nothing_is_told_or_ends_the_run() {
         ),
     );
     assert!(far.contains("the policy is far from its reference"), "{far}");
-    let sound = said(&place, &train("dpo.toml", "sound", &[steps]));
+    let sound = place.said(&train("dpo.toml", "sound", &[steps]));
     assert!(!sound.contains("note: "), "{sound}");
 }
 
@@ -431,13 +436,13 @@ fn a_template_that_the_model_does_not_know_is_told() {
     ];
     let sft = DPO.replace("chat_template = \"template.jinja\"", "");
     place.write("sft.toml", sft);
-    let told = said(&place, &train("sft.toml", "alone", &alone));
+    let told = place.said(&train("sft.toml", "alone", &alone));
     assert!(!told.contains("chat template"), "{told}");
     let strange = ["model.pretrained=alone/model", "train.steps=2"];
-    let told = said(&place, &train("dpo.toml", "strange", &strange));
+    let told = place.said(&train("dpo.toml", "strange", &strange));
     assert!(told.contains("less likely behind their prompts"), "{told}");
     assert!(
-        !said(&place, &train("dpo.toml", "sound", &["train.steps=2"]))
+        !place.said(&train("dpo.toml", "sound", &["train.steps=2"]))
             .contains("behind their prompts")
     );
 }

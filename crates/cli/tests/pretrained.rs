@@ -50,11 +50,7 @@ fn place() -> Place {
 }
 
 fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["train", "finetune.toml", "--out", out];
-    for setting in more {
-        args.extend(["--set", setting]);
-    }
-    args
+    common::train("finetune.toml", out, more)
 }
 
 fn tensors(path: PathBuf) -> Vec<(String, Vec<f32>)> {

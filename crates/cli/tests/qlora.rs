@@ -44,11 +44,7 @@ fn place() -> Place {
 }
 
 fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["train", "qlora.toml", "--out", out];
-    for setting in more {
-        args.extend(["--set", setting]);
-    }
-    args
+    common::train("qlora.toml", out, more)
 }
 
 fn adapter(place: &Place, run: &str) -> String {

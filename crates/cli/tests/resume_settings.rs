@@ -9,8 +9,7 @@ use common::{CONFIG, Place, stderr};
 const CONSTANT: &str = "schedule={ name = 'constant' }";
 
 fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let settings = more.iter().flat_map(|setting| ["--set", setting]);
-    ["train", "tiny.toml", "--out", out].into_iter().chain(settings).collect()
+    common::train("tiny.toml", out, more)
 }
 
 fn resume<'a>(run: &'a str, more: &[&'a str]) -> Vec<&'a str> {

@@ -47,19 +47,7 @@ fn place() -> Place {
 }
 
 fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["train", "sft.toml", "--out", out];
-    for setting in more {
-        args.extend(["--set", setting]);
-    }
-    args
-}
-
-/// What a command that must succeed tells of its progress.
-#[track_caller]
-fn said(place: &Place, args: &[&str]) -> String {
-    let output = place.rappel(args);
-    assert!(output.status.success(), "{}", stderr(&output));
-    stderr(&output)
+    common::train("sft.toml", out, more)
 }
 
 #[track_caller]
@@ -98,7 +86,7 @@ fn losses_and_gradients_are_those_of_transformers() {
 #[test]
 fn the_model_keeps_its_files_and_speaks_its_template() {
     let place = place();
-    let told = said(&place, &train("run", &["data.validation_fraction=0.2", "train.steps=40"]));
+    let told = place.said(&train("run", &["data.validation_fraction=0.2", "train.steps=40"]));
     assert!(told.contains("8 rows, ") && told.contains("tokens trained"), "{told}");
     let losses = place.recorded("run", "train/loss");
     assert!(losses[39] < losses[0] - 2.0, "{losses:?}");
@@ -133,7 +121,7 @@ fn packed_rows_lose_what_they_lose_alone() {
         place.ok(&train(&apart, &all));
         let run = format!("packed-{strategy}");
         let name = format!("data.packing_strategy={strategy}");
-        let told = said(&place, &train(&run, &[&all[..], &["data.packing=true", &name]].concat()));
+        let told = place.said(&train(&run, &[&all[..], &["data.packing=true", &name]].concat()));
         assert!(told.contains("10 rows, ") && told.contains(", packed into 8 samples"), "{told}");
         for key in ["train/loss", "train/grad_norm"] {
             assert_near(&place.recorded(&run, key), &place.recorded(&apart, key), 1e-10);

@@ -26,8 +26,7 @@ fn count(place: &Place, run: &str, tag: &str) -> usize {
 }
 
 fn train(place: &Place, config: &str, run: &str, settings: &[&str]) {
-    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
-    place.ok(&["train", config, "--out", run].into_iter().chain(settings).collect::<Vec<_>>());
+    place.ok(&common::train(config, run, settings));
 }
 
 fn sinks(histograms: u64, images: u64) -> String {

@@ -109,6 +109,14 @@ impl Place {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
+    /// What a command that must succeed tells on standard error.
+    #[track_caller]
+    pub fn said(&self, args: &[&str]) -> String {
+        let output = self.rappel(args);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    }
+
     /// The standard error of a command that must fail with exit code 1.
     #[track_caller]
     pub fn error(&self, args: &[&str]) -> String {
@@ -150,6 +158,12 @@ impl Place {
 }
 
 /// A file of testdata/.
+/// The arguments of a run of `config` into `out`, with settings such as `train.steps=3`.
+pub fn train<'a>(config: &'a str, out: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    ["train", config, "--out", out].into_iter().chain(settings).collect()
+}
+
 pub fn testdata(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(path)
 }

@@ -74,9 +74,9 @@ fn halves(windows: &Windows) -> bool {
 }
 
 /// Whether `found` comes before the largest so far.
+#[expect(clippy::eq_op, reason = "what is not itself is not a number")]
 #[inline(always)]
 fn is_larger<T: Float>(found: T, largest: T) -> bool {
-    // What is not itself is not a number.
     (found > largest) | ((found != found) & (largest == largest))
 }
 
