@@ -402,14 +402,11 @@ fn what_teaches_nothing_is_told_or_ends_the_run() {
     assert!(slow.contains("after 50 steps the loss is still 0.693"), "{slow}");
     assert!(!slow.contains("still is its reference"), "{slow}");
     let far = ["train.steps=12", "optimizer={ name = \"sgd\", lr = 3.0, momentum = 0.9 }"];
-    let far = said(
-        &place,
-        &train(
-            "dpo.toml",
-            "far",
-            &[&far[..], &["loss.loss_type=hinge", "loss.beta=0.01"]].concat(),
-        ),
-    );
+    let far = place.said(&train(
+        "dpo.toml",
+        "far",
+        &[&far[..], &["loss.loss_type=hinge", "loss.beta=0.01"]].concat(),
+    ));
     assert!(far.contains("the policy is far from its reference"), "{far}");
     let sound = place.said(&train("dpo.toml", "sound", &[steps]));
     assert!(!sound.contains("note: "), "{sound}");
@@ -442,7 +439,8 @@ fn a_template_that_the_model_does_not_know_is_told() {
     let told = place.said(&train("dpo.toml", "strange", &strange));
     assert!(told.contains("less likely behind their prompts"), "{told}");
     assert!(
-        !place.said(&train("dpo.toml", "sound", &["train.steps=2"]))
+        !place
+            .said(&train("dpo.toml", "sound", &["train.steps=2"]))
             .contains("behind their prompts")
     );
 }

@@ -73,10 +73,10 @@ pub use image::{
     Normalization, ReadImages, Resampling,
 };
 pub use interactions::{
-    AskedUser, Distribution, Field, FieldKind, Histories, Ids, InteractionOptions, Interactions,
-    Known, NegativeSampler, OnDuplicate, Parts, RatedBatch, RatedFile, RatedRows, RatingConfig,
-    RatingFields, RecommendationBatch, RecommendationConfig, RecommendationData, Slots, Split,
-    UNKNOWN, read_users,
+    ApartOptions, AskedUser, Distribution, Field, FieldKind, Histories, Ids, InteractionOptions,
+    Interactions, Known, NegativeSampler, OnDuplicate, Parts, RatedBatch, RatedFile, RatedRows,
+    RatingConfig, RatingFields, RecommendationBatch, RecommendationConfig, RecommendationData,
+    Slots, Split, UNKNOWN, read_users,
 };
 pub use labelled_texts::{
     LabelledBatch, LabelledText, LabelledTexts, LabelledTextsConfig, labels_of, read_labelled_texts,

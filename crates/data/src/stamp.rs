@@ -44,6 +44,7 @@ impl Stamp {
 
 /// Device, number, size, and when content and state were changed last: as git tells an unchanged file.
 #[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
 fn identity(metadata: &Metadata) -> Option<[i64; 7]> {
     use std::os::unix::fs::MetadataExt;
     Some([

@@ -19,6 +19,6 @@ pub use rating::{RatedBatch, RatedFile, RatedRows, RatingConfig, RatingFields};
 pub use read::{Interactions, Known, UNKNOWN};
 pub use recommendation::{RecommendationBatch, RecommendationData};
 pub use sampling::{Distribution, NegativeSampler};
-pub use section::{InteractionOptions, OnDuplicate, RecommendationConfig};
+pub use section::{ApartOptions, InteractionOptions, OnDuplicate, RecommendationConfig};
 pub use split::{Parts, Split};
 pub use users::{AskedUser, read_users};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rappel_files::hex;
-use rappel_registry::{InvalidOption, Options};
+use rappel_registry::Options;
 use rappel_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,14 +14,14 @@ use super::columns::{ITEM, USER, plain};
 use super::fields::{encode, of_columns, of_file};
 use super::read::UNKNOWN;
 use super::{
-    Field, FieldKind, Ids, InteractionOptions, Interactions, Known, OnDuplicate, Slots, Split,
+    ApartOptions, Field, FieldKind, Ids, InteractionOptions, Interactions, Known, OnDuplicate,
+    Slots,
 };
 use crate::table::{Column, ReadAs, Table};
 use crate::{DataError, Dataset, Drawing};
 
 /// The section `data` of a config that learns ratings.
 #[derive(Debug, Clone, PartialEq, Options)]
-#[options(check = Self::check)]
 pub struct RatingConfig {
     /// Where the interactions are.
     #[option(flatten, required)]
@@ -41,32 +41,12 @@ pub struct RatingConfig {
     /// columns of user_file and item_file that are not
     #[option(default, aka("unload_col", "drop", "ignore"))]
     pub exclude: Vec<String>,
-    /// interactions to validate on
-    #[option(aka("eval_file"))]
-    pub validation_file: Option<PathBuf>,
-    /// which interactions of each user are set apart; see `rappel list keys data.split`
-    #[option(default = Split::Random, aka("split_strategy"))]
-    pub split: Split,
-    /// share of each user's interactions to validate on; unset: 0.1, or 0 with a validation_file
-    #[option(unset = if validation_file.is_some() { 0.0 } else { 0.1 }, range = 0.0..1.0)]
-    #[option(aka("val_fraction", "validation_split"))]
-    pub validation_fraction: f64,
-    /// share of each user's interactions to test on, once, at the end
-    #[option(default = 0.0, range = 0.0..1.0, aka("test_size"))]
-    pub test_fraction: f64,
+    /// What is set apart.
+    #[option(flatten)]
+    pub apart: ApartOptions,
     /// How samples are drawn.
     #[option(flatten)]
     pub drawing: Drawing,
-}
-
-impl RatingConfig {
-    fn check(&self) -> Result<(), InvalidOption> {
-        super::section::check_split(
-            self.validation_file.is_some(),
-            self.split,
-            [self.validation_fraction, self.test_fraction],
-        )
-    }
 }
 
 /// Everything known of interactions beside their ratings, and what ratings are.

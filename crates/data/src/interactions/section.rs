@@ -50,16 +50,10 @@ pub struct InteractionOptions {
     pub on_bad_row: OnBadRow,
 }
 
-/// The section `data` of a config that learns which items a user takes.
+/// Which interactions are set apart to validate and to test on.
 #[derive(Debug, Clone, PartialEq, Options)]
 #[options(check = Self::check)]
-pub struct RecommendationConfig {
-    /// Where the interactions are.
-    #[option(flatten, required)]
-    pub interactions: InteractionOptions,
-    /// interactions of a lower rating do not count; unset: all do
-    #[option(aka("val_interval", "threshold", "positive_threshold"))]
-    pub min_rating: Option<f64>,
+pub struct ApartOptions {
     /// interactions to validate on
     #[option(aka("eval_file"))]
     pub validation_file: Option<PathBuf>,
@@ -74,36 +68,48 @@ pub struct RecommendationConfig {
     /// share of each user's interactions to test on, once, at the end
     #[option(default = 0.0, range = 0.0..1.0, aka("test_size"))]
     pub test_fraction: f64,
+}
+
+/// The section `data` of a config that learns which items a user takes.
+#[derive(Debug, Clone, PartialEq, Options)]
+pub struct RecommendationConfig {
+    /// Where the interactions are.
+    #[option(flatten, required)]
+    pub interactions: InteractionOptions,
+    /// interactions of a lower rating do not count; unset: all do
+    #[option(aka("val_interval", "threshold", "positive_threshold"))]
+    pub min_rating: Option<f64>,
+    /// What is set apart.
+    #[option(flatten)]
+    pub apart: ApartOptions,
     /// How samples are drawn.
     #[option(flatten)]
     pub drawing: Drawing,
 }
 
-impl RecommendationConfig {
-    fn check(&self) -> Result<(), InvalidOption> {
-        let shares = [self.validation_fraction, self.test_fraction];
-        check_split(self.validation_file.is_some(), self.split, shares)
+impl ApartOptions {
+    /// The shares to validate and to test on.
+    pub fn shares(&self) -> [f64; 2] {
+        [self.validation_fraction, self.test_fraction]
     }
-}
 
-/// Whether what is set apart leaves something, and is not named twice.
-pub(super) fn check_split(
-    has_file: bool,
-    split: Split,
-    [validation, test]: [f64; 2],
-) -> Result<(), InvalidOption> {
-    if has_file && (validation > 0.0 || test > 0.0) {
-        let reason =
-            "a share is set apart, too (validation_fraction, test_fraction); give one of both";
-        return Err(InvalidOption::new("validation_file", reason));
+    /// Whether what is set apart leaves something, and is not named twice.
+    fn check(&self) -> Result<(), InvalidOption> {
+        let [validation, test] = self.shares();
+        let has_file = self.validation_file.is_some();
+        if has_file && (validation > 0.0 || test > 0.0) {
+            let reason =
+                "a share is set apart, too (validation_fraction, test_fraction); give one of both";
+            return Err(InvalidOption::new("validation_file", reason));
+        }
+        if has_file && self.split == Split::LeaveOneOut {
+            let reason = "leave_one_out sets interactions apart, too; give one of both";
+            return Err(InvalidOption::new("validation_file", reason));
+        }
+        if validation + test >= 1.0 {
+            let reason = "with test_fraction nothing is left to train on; lower one of them";
+            return Err(InvalidOption::new("validation_fraction", reason));
+        }
+        Ok(())
     }
-    if has_file && split == Split::LeaveOneOut {
-        let reason = "leave_one_out sets interactions apart, too; give one of both";
-        return Err(InvalidOption::new("validation_file", reason));
-    }
-    if validation + test >= 1.0 {
-        let reason = "with test_fraction nothing is left to train on; lower one of them";
-        return Err(InvalidOption::new("validation_fraction", reason));
-    }
-    Ok(())
 }

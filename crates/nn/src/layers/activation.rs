@@ -65,9 +65,9 @@ mod tests {
 
     #[test]
     fn gates_multiply_the_function() {
+        use Activation::{Gelu, GeluTanh, Relu, Silu, Tanh};
         let gate = Tensor::from_slice(&[-1.5_f64, 0.5], [2]);
         let up = Tensor::from_slice(&[3.0_f64, -7.0], [2]);
-        use Activation::{Gelu, GeluTanh, Relu, Silu, Tanh};
         for activation in [GeluTanh, Gelu, Relu, Silu, Tanh] {
             let [got, want] = [activation.gated(&gate, &up), activation.forward(&gate) * &up];
             let name = format!("{activation:?}");

@@ -75,6 +75,7 @@ fn halves(windows: &Windows) -> bool {
 
 /// Whether `found` comes before the largest so far.
 #[expect(clippy::eq_op, reason = "what is not itself is not a number")]
+#[expect(clippy::needless_bitwise_bool, reason = "without branches this is done by registers")]
 #[inline(always)]
 fn is_larger<T: Float>(found: T, largest: T) -> bool {
     (found > largest) | ((found != found) & (largest == largest))

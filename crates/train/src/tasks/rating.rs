@@ -43,10 +43,10 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
     observer.stage("reading the interactions")?;
     let (fields, file) = RatingFields::read(&data)?;
     let fields = Arc::new(fields);
-    let shares = [data.validation_fraction, data.test_fraction];
-    let parts = match data.validation_file {
+    let shares = data.apart.shares();
+    let parts = match data.apart.validation_file {
         Some(_) => vec![0; file.read.len()],
-        None => data.split.assign(&file.read, shares, config.seed()),
+        None => data.apart.split.assign(&file.read, shares, config.seed()),
     };
     let rows = |part: u8, file: &RatedFile| {
         let places: Vec<usize> = (0..parts.len()).filter(|at| parts[*at] == part).collect();
@@ -56,7 +56,7 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
         |rows: RatedRows| (!rows.targets().is_empty()).then(|| HeldOut::new(rows, VALIDATED));
     let mut notes = file.notes.clone();
     let (mut held_out, test) = (held(rows(1, &file)), held(rows(2, &file)));
-    if let Some(path) = &data.validation_file {
+    if let Some(path) = &data.apart.validation_file {
         let more = fields.read_more(&data.interactions, path, true)?;
         notes.extend(more.notes.iter().map(|note| format!("{}: {note}", path.display())));
         let places: Vec<usize> = (0..more.read.len()).collect();
@@ -70,9 +70,9 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
         let reason = "all training targets are the same, so that there is nothing to learn; give more, or another threshold";
         return Err(section.invalid("file", reason).into());
     }
-    let protocol = match &data.validation_file {
+    let protocol = match &data.apart.validation_file {
         Some(_) => "held out by a file".to_owned(),
-        None => data.split.describe(shares),
+        None => data.apart.split.describe(shares),
     };
     let liked = data.threshold.map(|least| format!("a rating of at least {least} is liked; "));
     let protocol = liked.unwrap_or_default() + &protocol;

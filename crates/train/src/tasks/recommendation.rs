@@ -42,7 +42,7 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
     let read =
         Interactions::read(&data.interactions, &data.interactions.file, data.min_rating, None)?;
     let (mut parts, mut notes) = (parts(config, &data, &read), read.notes.clone());
-    if let Some(file) = &data.validation_file {
+    if let Some(file) = &data.apart.validation_file {
         let known = Known { users: &read.user_ids, items: &read.item_ids, keeps_others: false };
         let validation =
             Interactions::read(&data.interactions, file, data.min_rating, Some(known))?;
@@ -83,10 +83,10 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
             "no user has two interactions to train on; give more, or set less of them apart";
         return Err(config.section("data").invalid("file", reason).into());
     }
-    let shares = [data.validation_fraction, data.test_fraction];
-    let protocol = match &data.validation_file {
+    let shares = data.apart.shares();
+    let protocol = match &data.apart.validation_file {
         Some(_) => "held out by a file".to_owned(),
-        None => data.split.describe(shares),
+        None => data.apart.split.describe(shares),
     };
     let objective = Recommended::new(loss, &samples, protocol);
     let samples = Arc::new(samples);
@@ -99,9 +99,9 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
 
 /// The interactions to train, validate and test on; all are trained on where a file validates.
 fn parts(config: &Config, data: &RecommendationConfig, read: &Interactions) -> Parts {
-    if data.validation_file.is_some() {
+    if data.apart.validation_file.is_some() {
         let (validation, test) = (Histories::default(), Histories::default());
         return Parts { training: read.by_user(), validation, test };
     }
-    data.split.parts(read, [data.validation_fraction, data.test_fraction], config.seed())
+    data.apart.split.parts(read, data.apart.shares(), config.seed())
 }
