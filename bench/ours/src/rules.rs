@@ -3,7 +3,7 @@
 use std::env::args;
 
 use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
-use rappel_registry::Family;
+use rappel_config::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{Grads, Init, Key, Params, Tensor};
 use rayon::prelude::*;

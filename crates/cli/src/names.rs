@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use rappel_registry::{Family, Field, Kind};
+use rappel_config::{Family, Field, Kind};
 use rappel_train::{FUNCTIONS, TASKS, families, fields};
 
 /// Takes any text, which its command checks; shells complete it to one of some names.

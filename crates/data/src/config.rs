@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rappel_registry::{ConfigError, Family, Info, Kind, OptionSet, Options};
+use rappel_config::{ConfigError, Family, Info, Kind, OptionSet, Options};
 use toml::{Table, Value};
 
 use crate::Drawing;

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rappel_config::ConfigError;
 use rappel_files::FileError;
-use rappel_registry::ConfigError;
 use thiserror::Error;
 
 /// Why there is no data: what, where, and what to do.

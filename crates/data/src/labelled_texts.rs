@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use rappel_config::{Options, suggest};
 use rappel_files::hex;
-use rappel_registry::{Options, suggest};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

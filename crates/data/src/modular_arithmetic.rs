@@ -1,6 +1,6 @@
 //! All pairs of numbers with their sum, difference, product or quotient modulo a number.
 
-use rappel_registry::{ConfigError, Options, Range, Words};
+use rappel_config::{ConfigError, Options, Range, Words};
 
 use crate::{Dataset, Drawing, Permutation};
 
@@ -163,7 +163,7 @@ impl Dataset for ModularArithmetic {
 
 #[cfg(test)]
 mod tests {
-    use rappel_registry::{OptionSet, resolve};
+    use rappel_config::{OptionSet, resolve};
 
     use super::*;
 

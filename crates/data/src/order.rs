@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rappel_registry::Options;
+use rappel_config::Options;
 
 use crate::mix::hash_words;
 use crate::{DataError, Permutation};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rappel_registry::Words;
+use rappel_config::Words;
 
 /// Where a row is in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

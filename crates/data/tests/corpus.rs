@@ -6,7 +6,7 @@ use std::path::Path;
 use rappel_data::{Corpus, DataConfig, Text};
 use toml::Table;
 
-fn config(text: &str) -> Result<DataConfig, rappel_registry::ConfigError> {
+fn config(text: &str) -> Result<DataConfig, rappel_config::ConfigError> {
     DataConfig::from_toml("data", &text.parse::<Table>().unwrap())
 }
 

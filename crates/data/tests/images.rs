@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rappel_config::OptionSet;
 use rappel_data::{
     Augmentation, AutoAugment, Dataset, Image, ImageConfig, ImageProcessing, Normalization,
     ReadImages,
 };
-use rappel_registry::OptionSet;
 use rappel_tensor::{DType, Key};
 use rappel_testkit::Golden;
 

@@ -1,9 +1,9 @@
 //! Rows with preferences: formats, prompts, labels, what is cut, bad rows.
 
+use rappel_config::{OptionSet, resolve};
 use rappel_data::{
     Answers, Dataset, PreferenceConfig, PreferenceSamples, Preferences, SftModel, Tokenizer,
 };
-use rappel_registry::{OptionSet, resolve};
 use tempfile::TempDir;
 
 const PLAIN: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|endoftext|>{% endfor %}\

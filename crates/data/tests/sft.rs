@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use rappel_config::{ConfigError, OptionSet, resolve};
 use rappel_data::{Dataset, Sft, SftConfig, SftModel, SftSamples, Tokenizer};
-use rappel_registry::{ConfigError, OptionSet, resolve};
 use tempfile::TempDir;
 
 const END: &str = "<|endoftext|>";

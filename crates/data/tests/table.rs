@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use rappel_config::OptionSet;
 use rappel_data::{
     DataError, Encoding, Missing, Preprocessing, Table, TableConfig, Wanted, write_csv,
 };
-use rappel_registry::OptionSet;
 
 fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -115,7 +115,7 @@ fn columns_are_chosen_by_name() {
     assert_eq!(some.read(&path, false).unwrap().column("zip").unwrap().text(0).unwrap(), "011");
     let (table, classes) = fit(&path, "exclude = ['id']\nmissing = 'error'", Wanted::Classes);
     assert_eq!(classes.target.encode(&table, &[2, 0]).unwrap(), [2.0, 0.0]);
-    assert_eq!(<Missing as rappel_registry::Words>::WORDS.len(), 4);
+    assert_eq!(<Missing as rappel_config::Words>::WORDS.len(), 4);
 }
 
 #[test]

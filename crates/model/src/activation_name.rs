@@ -1,7 +1,7 @@
 //! The option of models that names their activation function.
 
+use rappel_config::Words;
 use rappel_nn::Activation;
-use rappel_registry::Words;
 
 /// What transformers calls an activation function; some have two names, and a config keeps its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]

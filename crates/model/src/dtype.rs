@@ -1,6 +1,6 @@
 //! The option `dtype` of models.
 
-use rappel_registry::{Checked, ConfigError, Kind, OptionAs, OptionValue, Place};
+use rappel_config::{Checked, ConfigError, Kind, OptionAs, OptionValue, Place};
 use rappel_tensor::DType;
 
 /// PyTorch's names of types, or short ones; that of bf16 where `HALF`.

@@ -1,7 +1,7 @@
 //! Rotary positions: their options in both dialects of Hugging Face's configs, and the angles of a model's layers.
 
+use rappel_config::{InvalidOption, OptionSet, Options, Range, Words};
 use rappel_nn::{Rope, RopeScaling};
-use rappel_registry::{InvalidOption, OptionSet, Options, Range, Words};
 use rappel_tensor::{DType, Tensor};
 use serde_json::{Map, Value};
 

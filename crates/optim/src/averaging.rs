@@ -1,6 +1,6 @@
 //! What an average of the weights is.
 
-use rappel_registry::{ConfigError, Entry, Options};
+use rappel_config::{ConfigError, Entry, Options};
 
 /// How an average of the weights is taken.
 ///

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rappel_tensor::{DType, ParamsError, StorageError};
 
-use rappel_registry::InvalidOption;
+use rappel_config::InvalidOption;
 
 /// What can go wrong with an optimizer.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@
 //! [`AdamW`]); a config names them through [`OPTIMIZERS`].
 //!
 //! # Adding a rule
-//! One file in `rules/` and its line in `rules/mod.rs`. The file declares the options (a struct with [`Options`](macro@rappel_registry::Options)), the
+//! One file in `rules/` and its line in `rules/mod.rs`. The file declares the options (a struct with [`Options`](macro@rappel_config::Options)), the
 //! formula ([`rule::Rule`]) and the `ENTRY`. Config, help, checkpoints and the conformance tests follow
 //! from these. A rule of one's own, in another crate, needs no entry: see [`rule`].
 //!
@@ -40,7 +40,7 @@ pub use config::{OPTIMIZERS, OptimizerConfig, ParamGroup, ScheduledValue, schedu
 pub use error::OptimError;
 pub use kernels::StateDtype;
 pub use optimizer::{Footprint, Objective, Optimizer, StepReport};
-pub use rappel_registry::InvalidOption;
+pub use rappel_config::InvalidOption;
 pub use rappel_schedule::Schedule;
 pub use rules::*;
 pub use wrappers::{GradientNoise, Lookahead, Sam, Wrappers};

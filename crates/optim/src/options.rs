@@ -1,6 +1,6 @@
 //! What the options of all rules have.
 
-use rappel_registry::{OptionSet, Range};
+use rappel_config::{OptionSet, Range};
 use rappel_schedule::Schedule;
 
 /// The options that every rule has; `#[derive(Descends)]` finds them by their names.

@@ -31,7 +31,7 @@
 //! }
 //! ```
 
-pub use rappel_registry::{
+pub use rappel_config::{
     Checked, ConfigError, Descends, Field, InvalidOption, Kind, OptionSet, OptionValue, Options,
     Place, Range, Words,
 };

@@ -5,7 +5,7 @@ use rappel_tensor::Real;
 
 use crate::context::StepContext;
 use crate::kernels::{Average, lerp};
-use rappel_registry::InvalidOption;
+use rappel_config::InvalidOption;
 
 /// What the rules keep beside their state.
 pub(crate) const NUMBERS: &[(&str, f64)] =

@@ -1,7 +1,7 @@
 //! Every elementwise rule as C, compiled by the system's compiler, against vector registers: the same
 //! bits.
 
-use rappel_registry::{Family, Kind};
+use rappel_config::{Family, Kind};
 use rappel_schedule::Horizon;
 use rappel_tensor::{C_FLOAT, Program};
 use rappel_testkit::c::{CFunction, Compiled, numbers};

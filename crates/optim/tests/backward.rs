@@ -1,10 +1,10 @@
 //! Steps within the backward pass against steps after it.
 
+use rappel_config::Family;
 use rappel_optim::{
     AdaLomo, AdamW, Lamb, Lbfgs, Lomo, Lookahead, Muon, OPTIMIZERS, OptimError, Optimizer,
     OptimizerConfig, ParamGroup, Prodigy, Sam, Sgd, StateDtype, Wrappers,
 };
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Init, Key, Param, Params, Tensor, checkpoint};
 use toml::Table;

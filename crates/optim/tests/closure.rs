@@ -5,10 +5,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Float, grads_of, params_of, table};
+use rappel_config::Family;
 use rappel_optim::{
     Lbfgs, OPTIMIZERS, OptimError, Optimizer, OptimizerConfig, ParamGroup, Sam, Sgd, Wrappers,
 };
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{DType, Grads, Init, Params, Tensor, TensorFile};
 use rappel_testkit::{Golden, assert_close};

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use common::{grads_of, params_of};
 use half::bf16;
+use rappel_config::{Family, Info, Kind};
 use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
-use rappel_registry::{Family, Info, Kind};
 use rappel_schedule::{Horizon, Schedule, constant, linear_decay};
 use rappel_tensor::{DType, Element, Params, Shape, TensorFile, write_tensors};
 use rappel_testkit::functions::{self, TestFunction};
@@ -17,7 +17,7 @@ use toml::{Table, Value};
 
 const HORIZON: Horizon = Horizon { steps: 10 };
 
-fn config(section: &Table) -> Result<OptimizerConfig, rappel_registry::ConfigError> {
+fn config(section: &Table) -> Result<OptimizerConfig, rappel_config::ConfigError> {
     let options = OPTIMIZERS.resolve_options("optimizer", section)?;
     OptimizerConfig::from_section(&options, HORIZON, constant(1.0))
 }

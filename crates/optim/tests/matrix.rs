@@ -5,8 +5,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Float, grads_of, params_of, table};
+use rappel_config::Family;
 use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::Params;
 use rappel_testkit::{Golden, compare};

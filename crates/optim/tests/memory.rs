@@ -1,7 +1,7 @@
 //! What optimizers are said to cost against what they take.
 
+use rappel_config::Family;
 use rappel_optim::{Footprint, OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Init, Params, Tensor, pool_stats};
 use toml::Table;

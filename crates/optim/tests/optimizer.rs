@@ -3,8 +3,8 @@
 mod common;
 
 use common::{grads_of, grads_of_some, params_of};
+use rappel_config::Family;
 use rappel_optim::{AdamW, OPTIMIZERS, OptimError, Optimizer, OptimizerConfig, Sgd};
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant, linear_decay};
 use rappel_tensor::{DType, Init, Params, ParamsError};
 

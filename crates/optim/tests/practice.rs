@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Float, grads_of, params_of};
+use rappel_config::Family;
 use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{Params, Tensor};
 use rappel_testkit::{Golden, SCALE_FLOOR, compare};

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use common::{grads_of, params_of, set};
 use half::bf16;
+use rappel_config::Family;
 use rappel_optim::{
     AdamW, OPTIMIZERS, OptimError, Optimizer, OptimizerConfig, ParamGroup, StateDtype,
 };
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Params, Tensor, TensorFile, write_tensors};
 use rappel_testkit::{Golden, Random, assert_close, widen};

@@ -5,8 +5,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Float, grads_of, params_of, table};
+use rappel_config::Family as _;
 use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig, Sgd};
-use rappel_registry::Family as _;
 use rappel_schedule::{Horizon, Schedule, constant};
 use rappel_tensor::{Params, Tensor};
 use rappel_testkit::{Golden, assert_close, assert_close_floor};

@@ -5,11 +5,11 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{grads_of, params_of};
+use rappel_config::Family;
 use rappel_optim::{
     AVERAGES, Averaging, Ema, Latest, Lbfgs, OptimError, Optimizer, OptimizerConfig, ParamGroup,
     Period, Sam, ScheduleFreeAdamW, Sgd, Swa, Wrappers,
 };
-use rappel_registry::Family;
 use rappel_tensor::{DType, Element, Params, Tensor, TensorFile, write_tensors};
 use rappel_testkit::{Golden, Random, assert_close_floor};
 

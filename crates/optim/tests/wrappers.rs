@@ -3,8 +3,8 @@
 mod common;
 
 use common::{grads_of, params_of, table};
+use rappel_config::Family;
 use rappel_optim::{Lookahead, OPTIMIZERS, Optimizer, OptimizerConfig, ParamGroup, Sgd, Wrappers};
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::Element;
 use rappel_testkit::{Golden, assert_close_floor};

@@ -13,7 +13,7 @@ use rappel::schedule::ScheduleFn;
 /// Descends along the gradient's average, divided by its own size: `m <- beta m + (1 - beta) g`,
 /// `p <- p - lr m / (|m| + eps)`.
 #[derive(Debug, Clone, Options, Descends)]
-#[options(crate = rappel::registry, optim = rappel::optim)]
+#[options(crate = rappel::config, optim = rappel::optim)]
 pub struct SoftSign {
     /// learning rate
     #[option(default = 0.01, range = 0.0..)]

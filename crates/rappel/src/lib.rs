@@ -36,6 +36,7 @@
 //! | `nn` | layers, losses, regularizers |
 //! | `decompositions` | the rules that decompose matrices: APOLLO, GaLore, Shampoo, SOAP |
 
+pub use rappel_config as config;
 #[cfg(feature = "data")]
 pub use rappel_data as data;
 #[cfg(feature = "train")]
@@ -45,7 +46,6 @@ pub use rappel_model as model;
 #[cfg(feature = "nn")]
 pub use rappel_nn as nn;
 pub use rappel_optim as optim;
-pub use rappel_registry as registry;
 #[cfg(feature = "nn")]
 pub use rappel_regularize as regularize;
 pub use rappel_schedule as schedule;

@@ -1,8 +1,8 @@
 //! Everything that a public signature names is within reach of a program that depends on this crate alone.
 
+use rappel::config::toml;
 use rappel::model::serde_json::{Map, Value};
 use rappel::prelude::*;
-use rappel::registry::toml;
 use rappel::tensor::bf16;
 use rappel::train::Config;
 

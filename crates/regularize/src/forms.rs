@@ -1,7 +1,7 @@
 //! Weights that are computed from other parameters, picked by name.
 
 use glob::Pattern;
-use rappel_registry::{ConfigError, OptionSet, Options};
+use rappel_config::{ConfigError, OptionSet, Options};
 use rappel_schedule::Horizon;
 use rappel_tensor::{Form, Params};
 
@@ -16,7 +16,7 @@ use crate::{NoWeights, REGULARIZERS, Regularizer};
 /// A pattern that is none.
 ///
 /// ```
-/// use rappel_registry::Family;
+/// use rappel_config::Family;
 /// use rappel_regularize::{REGULARIZERS, set_forms};
 /// use rappel_tensor::{Init, Params};
 /// let given = toml::from_str("name = 'weight_norm'\nparams = ['a.*']").unwrap();
@@ -26,7 +26,7 @@ use crate::{NoWeights, REGULARIZERS, Regularizer};
 /// params.scope("a").add("weight", [2, 2], Init::ONES);
 /// params.scope("b").add("weight", [2, 2], Init::ONES);
 /// assert_eq!(params.formed(), ["a.weight"]);
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 pub fn set_forms(sections: &[Options], params: &mut Params) -> Result<(), ConfigError> {
     let mut forms: Vec<(Option<Vec<Pattern>>, Form)> = Vec::new();

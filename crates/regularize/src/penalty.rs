@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use rappel_registry::Words;
+use rappel_config::Words;
 use rappel_tensor::{Tensor, no_grad};
 
 use crate::Weights;

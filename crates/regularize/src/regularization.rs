@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rappel_registry::{ConfigError, OptionSet, Options};
+use rappel_config::{ConfigError, OptionSet, Options};
 use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::{Key, Param, Params, ParamsError, Tensor, no_grad};
 
@@ -13,7 +13,7 @@ use crate::{ActsOn, LossTerms, Mixup, NoWeights, Noise, REGULARIZERS, Regularize
 /// All that a config's list `regularize` asks for.
 ///
 /// ```
-/// use rappel_registry::Family;
+/// use rappel_config::Family;
 /// use rappel_regularize::{REGULARIZERS, Regularization};
 /// use rappel_schedule::Horizon;
 /// use rappel_tensor::{Init, Params};
@@ -24,7 +24,7 @@ use crate::{ActsOn, LossTerms, Mixup, NoWeights, Noise, REGULARIZERS, Regularize
 /// let mut all = Regularization::from_sections(&[section], Horizon { steps: 10 })?;
 /// all.bind(&params)?;
 /// assert_eq!(all.penalty(0).unwrap().item(), 2.0);
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 #[derive(Default)]
 pub struct Regularization {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rappel_registry::{ConfigError, Family, Options};
+use rappel_config::{ConfigError, Family, Options};
 use rappel_regularize::{
     Axis, ElasticNet, GroupLasso, L1, L2, Penalty, REGULARIZERS, Regularization,
 };

@@ -1,6 +1,6 @@
 //! What an entry of the registry builds with, and what it is told of where it stands.
 
-use rappel_registry::{ConfigError, Entry, Horizon, More, Options};
+use rappel_config::{ConfigError, Entry, Horizon, More, Options};
 use toml::{Table, Value};
 
 use crate::feedback::{Follow, Watched};

@@ -1,6 +1,6 @@
 //! From resolved options to curves.
 
-use rappel_registry::{
+use rappel_config::{
     Checked, ConfigError, Family, Horizon, Info, Kind, OptionSet, OptionValue, Options, Place,
     Range, Registry,
 };
@@ -183,13 +183,13 @@ impl Schedule {
     /// or not finite at a step of the run.
     ///
     /// ```
-    /// use rappel_registry::Family;
+    /// use rappel_config::Family;
     /// use rappel_schedule::{Schedule, Horizon, SCHEDULES};
     /// let given = toml::from_str("name = 'cosine'\nwarmup_steps = 10").unwrap();
     /// let options = SCHEDULES.resolve_options("schedule", &given)?;
     /// let factors = Schedule::from_section(&options, Horizon { steps: 110 }, 1e-3)?;
     /// assert_eq!((factors.at(5), factors.at(10), factors.at(110)), (0.5, 1.0, 0.0));
-    /// # Ok::<(), rappel_registry::ConfigError>(())
+    /// # Ok::<(), rappel_config::ConfigError>(())
     /// ```
     pub fn from_section(options: &Options, horizon: Horizon, lr: f64) -> Result<Self, ConfigError> {
         let curve = part(options, Setting { horizon, base: lr, follows: true })?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rappel_registry::{ConfigError, OptionSet, Options, Words};
+use rappel_config::{ConfigError, OptionSet, Options, Words};
 
 use crate::SCHEDULES;
 use crate::build::ScheduleList;
@@ -20,7 +20,7 @@ pub(crate) trait Follow: Send + Sync + fmt::Debug {
 /// resumed run continues as if it had not stopped.
 ///
 /// ```
-/// use rappel_registry::Family;
+/// use rappel_config::Family;
 /// use rappel_schedule::{Feedback, SCHEDULES};
 /// let given = toml::from_str("name = 'reduce_lr_on_plateau'\npatience = 1").unwrap();
 /// let options = SCHEDULES.resolve_options("schedule", &given)?;
@@ -28,7 +28,7 @@ pub(crate) trait Follow: Send + Sync + fmt::Debug {
 /// let after = |losses: &[f64]| feedback.watches()[0].factor(1e-3, losses, false);
 /// assert_eq!((after(&[]), after(&[3.0, 2.0, 2.5])), (1.0, 1.0));
 /// assert_eq!(after(&[3.0, 2.0, 2.5, 2.5]), 0.1);
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Feedback(Vec<Watch>);

@@ -40,7 +40,7 @@ mod value;
 pub use build::Build;
 pub use config::{ScheduleConfig, counted, scheduled};
 pub use feedback::{Feedback, Watch};
-pub use rappel_registry::Horizon;
+pub use rappel_config::Horizon;
 pub use schedules::SCHEDULES;
 pub use schedules::constant::constant;
 pub use schedules::constant_with_warmup::linear_warmup;

@@ -1,6 +1,6 @@
 //! Options that are learning rates, for groups with rates of their own.
 
-use rappel_registry::Family;
+use rappel_config::Family;
 use rappel_schedule::{Feedback, Horizon, SCHEDULES, Schedule};
 use rappel_testkit::Golden;
 use serde_json::{Map, Value};

@@ -1,6 +1,6 @@
 //! Schedules from configs: what is refused, and curves for any hyperparameter.
 
-use rappel_registry::{ConfigError, Family, OptionSet, Options, resolve};
+use rappel_config::{ConfigError, Family, OptionSet, Options, resolve};
 use rappel_schedule::{Horizon, SCHEDULES, Schedule};
 
 const HORIZON: Horizon = Horizon { steps: 100 };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rappel_registry::{Family, Field, Range, resolve};
+use rappel_config::{Family, Field, Range, resolve};
 use rappel_schedule::{Feedback, Horizon, SCHEDULES, Schedule, ScheduleConfig, scheduled};
 use rappel_testkit::{assert_folder_matches, assert_sound};
 use safetensors::SafeTensors;

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rappel_config::ConfigError;
 use rappel_files::{FileError, advice};
-use rappel_registry::ConfigError;
 use thiserror::Error;
 
 /// What went wrong while opening or writing a sink.

@@ -6,7 +6,7 @@
 //! checkpoint, so that the record reads as if the run had never stopped.
 //!
 //! ```
-//! use rappel_registry::toml;
+//! use rappel_config::toml;
 //! use rappel_telemetry::{Event, Moment, Opening, SINKS, Sink, Start, open};
 //! # let dir = tempfile::tempdir().unwrap();
 //! let opening = Opening {

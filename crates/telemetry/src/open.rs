@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::Path;
 
-use rappel_registry::{ConfigError, Options};
+use rappel_config::{ConfigError, Options};
 
 use crate::{Detail, Event, Moment, SINKS, Sink, TelemetryError};
 

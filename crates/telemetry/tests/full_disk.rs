@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use rappel_registry::{Options, toml};
+use rappel_config::{Options, toml};
 use rappel_telemetry::{Event, Moment, Opening, SINKS, Sink, Start, open};
 
 const DIR: &str = "RAPPEL_TEST_FULL_DISK_DIR";

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rappel_registry::{ConfigError, toml};
+use rappel_config::{ConfigError, toml};
 use rappel_telemetry::{
     Detail, Event, JsonLines, Moment, Opening, SINKS, Sink, Sinks, Start, TelemetryError, open,
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use rappel_registry::{Default, Family, Field, Kind, resolve};
+use rappel_config::{Default, Family, Field, Kind, resolve};
 
 /// Panics unless the Rust files of `dir`, `mod.rs` aside, are named as the entries `names`.
 ///

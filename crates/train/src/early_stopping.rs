@@ -1,6 +1,6 @@
 //! Stopping when validation no longer gets better, and the best checkpoint.
 
-use rappel_registry::{ConfigError, Options};
+use rappel_config::{ConfigError, Options};
 
 use crate::metrics::place;
 use crate::{Metric, Validation};
@@ -75,7 +75,7 @@ impl EarlyStopping {
 
 #[cfg(test)]
 mod tests {
-    use rappel_registry::OptionSet;
+    use rappel_config::OptionSet;
 
     use super::*;
 

@@ -3,11 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rappel_config::ConfigError;
 use rappel_data::DataError;
 use rappel_files::{FileError, advice};
 use rappel_model::{FilesError, GenerateError};
 use rappel_optim::OptimError;
-use rappel_registry::ConfigError;
 use rappel_telemetry::TelemetryError;
 use rappel_tensor::{ParamsError, StorageError};
 use thiserror::Error;

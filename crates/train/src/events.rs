@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rappel_registry::toml::{Table, Value};
+use rappel_config::toml::{Table, Value};
 use rappel_telemetry::{Detail, Event, HParam, Moment, Sink, Started, Step};
 
 use crate::checkpoint::Figure;

@@ -1,8 +1,8 @@
 //! Every registry that a config can name entries of.
 
+use rappel_config::{Family, Field, Kind};
 use rappel_model::ENCODERS;
 use rappel_optim::{AVERAGES, OPTIMIZERS};
-use rappel_registry::{Family, Field, Kind};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::SCHEDULES;
 use rappel_telemetry::SINKS;

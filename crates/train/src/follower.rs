@@ -1,6 +1,6 @@
 //! What the validations make of the learning rate.
 
-use rappel_registry::ConfigError;
+use rappel_config::ConfigError;
 use rappel_schedule::{Feedback, Watch};
 
 use crate::metrics::place;

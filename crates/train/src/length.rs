@@ -1,6 +1,6 @@
 //! Another length for a run that has begun.
 
-use rappel_registry::ConfigError;
+use rappel_config::ConfigError;
 
 use crate::checkpoint::State;
 use crate::config::Config;

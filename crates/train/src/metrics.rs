@@ -1,6 +1,6 @@
 //! What validations measure.
 
-use rappel_registry::suggest;
+use rappel_config::suggest;
 use serde::{Deserialize, Serialize};
 
 /// A figure of the validation data.

@@ -1,6 +1,6 @@
 //! Where a run begins that continues from another one.
 
-use rappel_registry::ConfigError;
+use rappel_config::ConfigError;
 
 use crate::checkpoint::{Checkpoints, Whole};
 use crate::{Config, Observer, TrainError};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rappel_config::ConfigError;
 use rappel_data::Order;
 use rappel_optim::{AVERAGES, Optimizer, OptimizerConfig};
-use rappel_registry::ConfigError;
 use rappel_regularize::Regularization;
 use rappel_schedule::Horizon;
 

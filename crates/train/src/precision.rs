@@ -1,6 +1,6 @@
 //! How a run multiplies matrices, and on what instructions its bits depend.
 
-use rappel_registry::ConfigError;
+use rappel_config::ConfigError;
 use rappel_tensor::{Bf16Kernel, DType, MatmulPrecision, check_bf16_kernel, with_matmul_precision};
 
 use crate::task::Task;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rappel_config::{ConfigError, Field, Kind, OptionSet, Options, Range};
 use rappel_files::Destination;
 use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
-use rappel_registry::{ConfigError, Field, Kind, OptionSet, Options, Range};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{Horizon, SCHEDULES, ScheduleConfig};
 use rappel_tensor::{

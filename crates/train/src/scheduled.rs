@@ -1,7 +1,7 @@
 //! What a config varies over the steps, without a run.
 
+use rappel_config::{ConfigError, Kind, Options};
 use rappel_optim::{ScheduledValue, scheduled_values};
-use rappel_registry::{ConfigError, Kind, Options};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{Feedback, Horizon, Schedule, ScheduleConfig};
 

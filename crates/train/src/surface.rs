@@ -1,7 +1,7 @@
 //! Optimizers on functions of two variables.
 
+use rappel_config::Family;
 use rappel_optim::{OPTIMIZERS, OptimError, Optimizer, OptimizerConfig};
-use rappel_registry::Family;
 use rappel_schedule::{Horizon, constant};
 use rappel_tensor::{DType, Init, Params};
 use toml::{Table, Value};

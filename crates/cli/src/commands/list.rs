@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use rappel_registry::{Default, Family, Field, Kind, OptionSet, describe, list, suggest};
+use rappel_config::{Default, Family, Field, Kind, OptionSet, describe, list, suggest};
 use rappel_train::{RunOptions, TASKS, families};
 
 use crate::names::{self, Names};

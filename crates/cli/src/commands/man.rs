@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 use clap_mangen::Man;
+use rappel_config::suggest;
 use rappel_files::Destination;
-use rappel_registry::suggest;
 
 use crate::args::Cli;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rappel_registry::{Options, Words};
+use rappel_config::{Options, Words};
 use rappel_tensor::{DType, Interpolation, Key, Tensor};
 use rayon::prelude::*;
 

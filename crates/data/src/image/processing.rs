@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rappel_registry::Words;
+use rappel_config::Words;
 use rappel_tensor::{DType, Interpolation, Tensor};
 use serde_json::{Map, Value, json};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rappel_registry::{ConfigError, Options, Words};
+use rappel_config::{ConfigError, Options, Words};
 use rappel_tensor::Interpolation;
 use rayon::prelude::*;
 

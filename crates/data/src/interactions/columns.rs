@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rappel_registry::suggest;
+use rappel_config::suggest;
 
 use crate::DataError;
 use crate::table::{Column, ReadAs, Table};

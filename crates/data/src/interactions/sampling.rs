@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rappel_registry::Words;
+use rappel_config::Words;
 use rappel_tensor::Key;
 
 use super::Histories;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rappel_registry::{InvalidOption, Options, Words};
+use rappel_config::{InvalidOption, Options, Words};
 
 use super::Split;
 use crate::{Drawing, OnBadRow};

@@ -1,6 +1,6 @@
 //! Which interactions are trained on, which validate, which test.
 
-use rappel_registry::Words;
+use rappel_config::Words;
 
 use super::{Histories, Interactions};
 use crate::Permutation;

@@ -2,7 +2,7 @@
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
-use rappel_registry::Words;
+use rappel_config::Words;
 
 use crate::sft::format::{Chat, Example, items, required, string, system};
 use crate::sft::rows::Fields;

@@ -1,6 +1,6 @@
 //! The section `data` of learning from preferences.
 
-use rappel_registry::{Options, Words};
+use rappel_config::{Options, Words};
 
 use super::PreferenceFormat;
 use crate::RowsConfig;

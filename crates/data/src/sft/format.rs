@@ -2,7 +2,7 @@
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
-use rappel_registry::Words;
+use rappel_config::Words;
 
 use super::rows::Fields;
 use crate::{Conversation, Message};

@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
 }
 
 pub(crate) fn config_error(key: &str, reason: String) -> DataError {
-    rappel_registry::ConfigError::invalid(format!("data.{key}"), reason).into()
+    rappel_config::ConfigError::invalid(format!("data.{key}"), reason).into()
 }
 
 /// Rows to train on and rows to validate on, drawn by the seed, each in the order of the files.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rappel_registry::{InvalidOption, Kind, Options, Words};
+use rappel_config::{InvalidOption, Kind, Options, Words};
 
 use super::Format;
 use crate::{Drawing, OnBadRow};

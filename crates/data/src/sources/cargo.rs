@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rappel_registry::{OptionSet, Options};
+use rappel_config::{OptionSet, Options};
 use serde::Deserialize;
 
 use super::{DocumentRef, Source, SourceEntry};

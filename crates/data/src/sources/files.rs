@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rappel_registry::{InvalidOption, Kind, OptionSet, Options};
+use rappel_config::{InvalidOption, Kind, OptionSet, Options};
 
 use super::{DocumentRef, Source, SourceEntry};
 use crate::corpus::Document;

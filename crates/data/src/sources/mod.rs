@@ -5,7 +5,7 @@ pub(crate) mod files;
 
 use std::path::PathBuf;
 
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 
 use crate::DataError;
 use crate::corpus::Document;

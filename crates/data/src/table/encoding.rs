@@ -1,6 +1,6 @@
 //! How one column becomes numbers.
 
-use rappel_registry::Words;
+use rappel_config::Words;
 use serde::{Deserialize, Serialize};
 
 use super::{Column, Table};

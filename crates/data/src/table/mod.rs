@@ -15,7 +15,7 @@ mod texts;
 
 use std::path::{Path, PathBuf};
 
-use rappel_registry::suggest;
+use rappel_config::suggest;
 
 use crate::contain::contain;
 use crate::{DataError, Place};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rappel_registry::{InvalidOption, Options, Words};
+use rappel_config::{InvalidOption, Options, Words};
 
 use super::encoding::MOST_BUCKETS;
 use super::{Format, MISSING_VALUES, Missing, ReadAs, Reading, Table, Wanted, date};

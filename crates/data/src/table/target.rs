@@ -1,6 +1,6 @@
 //! What is to be told of a row.
 
-use rappel_registry::suggest;
+use rappel_config::suggest;
 use serde::{Deserialize, Serialize};
 
 use super::encoding::{standard, too_large};

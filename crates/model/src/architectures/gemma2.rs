@@ -1,6 +1,6 @@
 //! Gemma 2: norms around each part, limits on scores and logits, a window in every other layer.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

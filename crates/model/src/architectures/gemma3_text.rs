@@ -1,6 +1,6 @@
 //! Gemma 3 for text: five layers with a window for each without, with positions of their own.
 
-use rappel_registry::{Entry, InvalidOption, Range};
+use rappel_config::{Entry, InvalidOption, Range};
 
 use super::Architecture;
 use crate::GgufDialect;

@@ -3,8 +3,8 @@
 mod block;
 mod config;
 
+use rappel_config::{Entry, OptionSet};
 use rappel_nn::{Activation, Dropout, Embedding, Forward, Head, LayerNorm, Linear, Output, Values};
-use rappel_registry::{Entry, OptionSet};
 use rappel_tensor::{Param, Params, Tensor, checkpoint, is_recording, no_grad};
 
 use super::{Architecture, Common, configure};

@@ -1,6 +1,6 @@
 //! Llama, and what shares its form: SmolLM2, TinyLlama.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

@@ -1,6 +1,6 @@
 //! Mistral: Llama with a window.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

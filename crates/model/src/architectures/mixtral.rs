@@ -1,6 +1,6 @@
 //! Mixtral: Mistral whose MLP is a mixture of experts.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

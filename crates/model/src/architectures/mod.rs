@@ -19,7 +19,7 @@ mod qwen3;
 mod qwen3_moe;
 mod smollm3;
 
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_tensor::DType;
 use serde_json::{Map, Value};
 

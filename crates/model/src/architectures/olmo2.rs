@@ -1,6 +1,6 @@
 //! OLMo 2: norms on what each part adds, and on queries and keys.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

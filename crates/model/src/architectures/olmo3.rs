@@ -1,6 +1,6 @@
 //! OLMo 3: OLMo 2 with a window in three of four layers.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

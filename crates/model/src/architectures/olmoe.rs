@@ -1,6 +1,6 @@
 //! OLMoE: a mixture of many small experts.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

@@ -1,6 +1,6 @@
 //! Phi-3, Phi-3.5, Phi-4: Llama with fused matrices and LongRoPE.
 
-use rappel_registry::{Entry, InvalidOption, Range};
+use rappel_config::{Entry, InvalidOption, Range};
 
 use super::Architecture;
 use crate::GgufDialect;

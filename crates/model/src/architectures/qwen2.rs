@@ -1,6 +1,6 @@
 //! Qwen2 and Qwen2.5: Llama with biases of queries, keys and values.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

@@ -1,6 +1,6 @@
 //! Qwen3: Llama with norms of queries and keys.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

@@ -1,6 +1,6 @@
 //! Qwen3 with mixtures of experts.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

@@ -1,6 +1,6 @@
 //! SmolLM3: Llama with layers that know nothing of positions.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::Architecture;
 use crate::GgufDialect;

@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
+use rappel_config::{Entry, InvalidOption, OptionSet};
 use rappel_nn::{Activation, Rope, Values};
-use rappel_registry::{Entry, InvalidOption, OptionSet};
 use rappel_tensor::{DType, Params};
 use serde_json::{Map, Value};
 
@@ -310,7 +310,7 @@ macro_rules! decoder_config {
         $($own:tt)*
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, rappel_registry::Options)]
+        #[derive(Debug, Clone, PartialEq, rappel_config::Options)]
         #[options(check = crate::decoder::DecoderOptions::check)]
         pub struct $name {
             /// number of tokens; by default those of the tokenizer
@@ -350,7 +350,7 @@ macro_rules! decoder_config {
             #[option(default = 0.02, range = 0.0.., aka("init_std"))]
             pub initializer_range: f64,
             /// added to the mean square in norms
-            #[option(default = $eps, range = rappel_registry::Range::above(0.0))]
+            #[option(default = $eps, range = rappel_config::Range::above(0.0))]
             #[option(aka("layer_norm_eps", "eps"))]
             pub rms_norm_eps: f64,
             /// use the token embedding as the output matrix too
@@ -397,7 +397,7 @@ macro_rules! decoder_config {
 
             fn shape(
                 &self,
-            ) -> Result<crate::decoder::DecoderShape, rappel_registry::InvalidOption> {
+            ) -> Result<crate::decoder::DecoderShape, rappel_config::InvalidOption> {
                 self.decoder(&crate::decoder::DecoderOptions::shared(self))
             }
         }

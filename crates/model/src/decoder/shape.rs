@@ -1,7 +1,7 @@
 //! What a decoder is built from.
 
+use rappel_config::InvalidOption;
 use rappel_nn::{Activation, Rope};
-use rappel_registry::InvalidOption;
 use rappel_tensor::DType;
 
 /// Everything that tells one decoder from another, checked and with defaults filled in.

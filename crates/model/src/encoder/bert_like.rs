@@ -1,7 +1,7 @@
 //! Encoders with BERT's layers: learned positions, norms after what is added, an MLP without a gate.
 
+use rappel_config::InvalidOption;
 use rappel_nn::Activation;
-use rappel_registry::InvalidOption;
 
 use super::options::tied;
 use super::shape::{

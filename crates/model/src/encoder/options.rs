@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
+use rappel_config::{ConfigError, Entry, InvalidOption, OptionSet, Options};
 use rappel_nn::Values;
-use rappel_registry::{ConfigError, Entry, InvalidOption, OptionSet, Options};
 use rappel_tensor::{DType, Params};
 use serde_json::{Map, Value};
 
@@ -169,7 +169,7 @@ macro_rules! bert_config {
         $($own:tt)*
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, rappel_registry::Options)]
+        #[derive(Debug, Clone, PartialEq, rappel_config::Options)]
         #[options(check = crate::encoder::EncoderOptions::check)]
         pub struct $name {
             /// number of tokens; by default those of the tokenizer
@@ -212,13 +212,13 @@ macro_rules! bert_config {
             #[option(default = $types, range = 1..=crate::architectures::LARGEST)]
             pub type_vocab_size: usize,
             /// how positions are told apart
-            #[option(default = "absolute", kind = rappel_registry::Kind::OneOf(&["absolute"]))]
+            #[option(default = "absolute", kind = rappel_config::Kind::OneOf(&["absolute"]))]
             pub position_embedding_type: String,
             /// standard deviation of the initial weights
             #[option(default = 0.02, range = 0.0.., aka("init_std"))]
             pub initializer_range: f64,
             /// added to the variance in layer norms
-            #[option(default = $eps, range = rappel_registry::Range::above(0.0), aka("eps"))]
+            #[option(default = $eps, range = rappel_config::Range::above(0.0), aka("eps"))]
             pub layer_norm_eps: f64,
             /// use the token embedding as the output matrix too
             #[option(default = true, aka("tied_embeddings", "weight_tying"))]
@@ -235,7 +235,7 @@ macro_rules! bert_config {
 
             fn shape(
                 &self,
-            ) -> Result<crate::encoder::EncoderShape, rappel_registry::InvalidOption> {
+            ) -> Result<crate::encoder::EncoderShape, rappel_config::InvalidOption> {
                 let options = crate::encoder::BertLike {
                     vocab_size: self.vocab_size,
                     hidden_size: self.hidden_size,

@@ -1,7 +1,7 @@
 //! What an encoder is built from.
 
+use rappel_config::InvalidOption;
 use rappel_nn::{Activation, LayerNorm, Rope};
-use rappel_registry::InvalidOption;
 use rappel_tensor::{DType, Scope};
 
 use crate::architectures::MOST_PARAMETERS;

@@ -1,7 +1,7 @@
 //! BERT, and what shares its form: MiniLM, BGE, E5.
 
+use rappel_config::{Entry, InvalidOption};
 use rappel_nn::Activation;
-use rappel_registry::{Entry, InvalidOption};
 
 use crate::encoder::{
     BertLike, Dense, EncoderArchitecture, EncoderShape, HeadShape, NAMES, Reads, bert_config, entry,

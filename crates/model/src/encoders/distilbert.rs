@@ -1,7 +1,7 @@
 //! DistilBERT: half of BERT's layers, without segments.
 
+use rappel_config::{Entry, InvalidOption, Options};
 use rappel_nn::Activation;
-use rappel_registry::{Entry, InvalidOption, Options};
 
 use crate::ActivationName;
 use crate::architectures::{Common, LARGEST};

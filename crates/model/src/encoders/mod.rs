@@ -9,7 +9,7 @@ mod modernbert;
 mod roberta;
 mod xlm_roberta;
 
-use rappel_registry::{Entry, Registry, no_more};
+use rappel_config::{Entry, Registry, no_more};
 
 use crate::encoder::EncoderArchitecture;
 

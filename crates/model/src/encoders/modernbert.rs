@@ -1,6 +1,6 @@
 //! ModernBERT: rotary positions, norms before each part, a GeGLU MLP, windows in two of three layers.
 
-use rappel_registry::{Entry, InvalidOption, Options, Range, Words};
+use rappel_config::{Entry, InvalidOption, Options, Range, Words};
 use serde_json::{Map, Value};
 
 use crate::ActivationName;

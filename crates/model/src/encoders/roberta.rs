@@ -1,7 +1,7 @@
 //! RoBERTa.
 
+use rappel_config::{Entry, InvalidOption};
 use rappel_nn::Activation;
-use rappel_registry::{Entry, InvalidOption};
 
 use crate::encoder::{
     BertLike, Dense, EncoderArchitecture, EncoderShape, HeadShape, NAMES, Names, Reads,

@@ -1,6 +1,6 @@
 //! XLM-RoBERTa: RoBERTa for a hundred languages, under names of its own; BGE-M3, multilingual E5.
 
-use rappel_registry::{Entry, InvalidOption};
+use rappel_config::{Entry, InvalidOption};
 
 use super::roberta::shape;
 use crate::encoder::{BertLike, EncoderArchitecture, EncoderShape, bert_config, entry};

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rappel_config::Entry;
 use rappel_nn::Values;
-use rappel_registry::Entry;
 use rappel_tensor::{DType, Params, Shape};
 use serde_json::{Map, Value};
 

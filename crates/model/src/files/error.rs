@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use rappel_config::{ConfigError, suggest};
 use rappel_files::FileError;
-use rappel_registry::{ConfigError, suggest};
 use rappel_tensor::{DType, ParamsError, StorageError};
 
 /// What can go wrong with reading or writing a model's directory.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rappel_registry::Entry;
+use rappel_config::Entry;
 use rappel_tensor::{DType, Params, Shape, Tensor};
 use serde_json::{Map, Value};
 

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rappel_config::{Field, Options, table_from_json};
 use rappel_nn::Values;
-use rappel_registry::{Field, Options, table_from_json};
 use rappel_tensor::{Arenas, DType, Element, Entry, Params, Shape};
 use serde_json::{Map, Value};
 use toml::Table;
@@ -272,7 +272,7 @@ const OF_THE_FILE: &[&str] = &[
     "unsloth_version",
 ];
 
-pub(super) type Described = rappel_registry::Entry<Architecture>;
+pub(super) type Described = rappel_config::Entry<Architecture>;
 
 /// config.json, and the architecture that it names.
 fn read_config(path: &Path) -> Result<(Map<String, Value>, &'static Described), FilesError> {

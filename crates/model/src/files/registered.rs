@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rappel_registry::{ConfigError, Entry, Options, Registry};
+use rappel_config::{ConfigError, Entry, Options, Registry};
 use rappel_tensor::DType;
 use serde_json::{Map, Value};
 use toml::Table;

@@ -1,7 +1,7 @@
 //! ConvNeXt.
 
+use rappel_config::{OptionSet, Options, Range};
 use rappel_nn::{Activation, Conv2d, Forward, LayerNorm, Linear};
-use rappel_registry::{OptionSet, Options, Range};
 use rappel_tensor::{Conv2dOptions, Init, Param, Params, Scope, Tensor};
 use serde_json::{Map, Value};
 

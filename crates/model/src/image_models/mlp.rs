@@ -1,7 +1,7 @@
 //! Multi-layer perceptrons of an image's pixels.
 
+use rappel_config::{OptionSet, Options};
 use rappel_nn::{Activation, Dropout, Forward, Linear};
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Params, Tensor};
 use serde_json::{Map, Value};
 

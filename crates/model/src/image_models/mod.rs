@@ -10,8 +10,8 @@ mod vit;
 
 use std::fmt;
 
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_nn::Forward;
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
 use serde_json::{Map, Value};
 
@@ -77,7 +77,7 @@ pub type ConfigureImageModel = fn(&Options) -> Result<Box<dyn ImageModelConfig>,
 /// let model = (entry.build)(&options)?.build(&mut Params::new(0), images);
 /// let x = Tensor::ones([5, 1, 28, 28], DType::F32);
 /// assert_eq!(*model.forward(&x, &Forward::evaluation()).shape(), [5, 10]);
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 pub static IMAGE_MODELS: Registry<ConfigureImageModel> = Registry {
     kind: "image model",

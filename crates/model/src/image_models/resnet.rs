@@ -1,7 +1,7 @@
 //! Residual networks.
 
+use rappel_config::{OptionSet, Options, Words};
 use rappel_nn::{Activation, BatchNorm2d, Conv2d, Forward, Linear};
-use rappel_registry::{OptionSet, Options, Words};
 use rappel_regularize::Noise;
 use rappel_tensor::{
     Conv2dOptions, Init, Params, Pool2dOptions, Scope, Tensor, adaptive_avg_pool2d, max_pool2d,

@@ -1,7 +1,7 @@
 //! Vision transformers.
 
+use rappel_config::{OptionSet, Options, Range};
 use rappel_nn::{Activation, Conv2d, Dropout, Forward, LayerNorm, Linear};
-use rappel_registry::{OptionSet, Options, Range};
 use rappel_tensor::{
     AttentionOptions, Conv2dOptions, Init, Param, Params, Scope, Tensor, attention, concat,
 };
@@ -58,13 +58,13 @@ struct VitConfig {
 }
 
 impl VitConfig {
-    fn check(&self) -> Result<(), rappel_registry::InvalidOption> {
+    fn check(&self) -> Result<(), rappel_config::InvalidOption> {
         let (width, heads) = (self.hidden_size, self.num_attention_heads);
         if width.is_multiple_of(heads) {
             return Ok(());
         }
         let reason = format!("{heads} heads do not divide a hidden_size of {width}");
-        Err(rappel_registry::InvalidOption::new("num_attention_heads", reason))
+        Err(rappel_config::InvalidOption::new("num_attention_heads", reason))
     }
 
     fn patches(&self, images: ImageShape) -> usize {

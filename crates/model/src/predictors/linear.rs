@@ -1,7 +1,7 @@
 //! Linear and logistic regression.
 
+use rappel_config::{OptionSet, Options};
 use rappel_nn::{Features, Forward, Linear};
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Init, Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};

@@ -1,7 +1,7 @@
 //! Multi-layer perceptrons.
 
+use rappel_config::{OptionSet, Options};
 use rappel_nn::{Activation, Dropout, Features, Forward, Linear};
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Params, Tensor};
 
 use super::{Predictor, PredictorConfig, PredictorEntry};

@@ -7,8 +7,8 @@ mod mlp;
 
 use std::fmt;
 
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_nn::{Features, Forward, Linear};
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
 
 use crate::dtype::DTypeName;
@@ -68,7 +68,7 @@ type PredictorEntry = Entry<Configure>;
 /// let x = Tensor::ones([5, 10], dtype);
 /// let y = model.forward(&x.into(), &Forward::evaluation());
 /// assert_eq!(*y.shape(), [5, 3]);
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 pub static PREDICTORS: Registry<Configure> = Registry {
     kind: "predictor",

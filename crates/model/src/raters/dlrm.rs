@@ -1,7 +1,7 @@
 //! Facebook's model of recommendation.
 
+use rappel_config::{OptionSet, Options};
 use rappel_nn::{Embedding, Forward};
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Init, Param, Params, Tensor, concat};
 
 use super::{

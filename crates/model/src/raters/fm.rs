@@ -1,7 +1,7 @@
 //! Factorization machines.
 
+use rappel_config::{OptionSet, Options};
 use rappel_nn::{Embedding, Forward};
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::Params;
 
 use super::{

@@ -1,7 +1,7 @@
 //! Logistic or linear regression on all fields.
 
+use rappel_config::{OptionSet, Options};
 use rappel_nn::Forward;
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::Params;
 
 use super::{FieldBatch, FieldSizes, FirstOrder, Rated, Rater, RaterConfig, RaterEntry};

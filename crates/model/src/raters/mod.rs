@@ -10,8 +10,8 @@ mod lr;
 
 use std::fmt;
 
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_nn::{Activation, Dropout, Embedding, Forward, Linear};
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_tensor::{DType, Init, Param, Params, Scope, Tensor, concat};
 
 use crate::dtype::DTypeName;
@@ -93,7 +93,7 @@ type RaterEntry = Entry<Configure>;
 /// let weights = Tensor::ones([2, 3], DType::F32);
 /// let told = model.forward(&FieldBatch { ids, weights }, &Forward::evaluation());
 /// assert_eq!(*told.outputs.shape(), [2]);
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 pub static RATERS: Registry<Configure> = Registry {
     kind: "rater",

@@ -1,7 +1,7 @@
 //! Matrix factorization.
 
+use rappel_config::{OptionSet, Options};
 use rappel_nn::{Embedding, Forward};
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Init, Params, Tensor};
 
 use super::{ItemVectors, Recommender, RecommenderConfig, RecommenderEntry, Sizes, Users, ids};

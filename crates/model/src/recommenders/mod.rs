@@ -9,8 +9,8 @@ mod two_tower;
 
 use std::fmt;
 
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_nn::Forward;
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_tensor::{DType, Params, Tensor};
 
 use crate::dtype::DTypeName;
@@ -105,7 +105,7 @@ type RecommenderEntry = Entry<Configure>;
 /// let forward = Forward::evaluation();
 /// let scores = model.users(&users, &forward).matmul(&model.all_items(&forward).vectors.t());
 /// assert_eq!(*scores.shape(), [2, 50]);
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 pub static RECOMMENDERS: Registry<Configure> = Registry {
     kind: "recommender",

@@ -1,7 +1,7 @@
 //! Self-attention over what a user took.
 
+use rappel_config::{InvalidOption, OptionSet, Options};
 use rappel_nn::Forward;
-use rappel_registry::{InvalidOption, OptionSet, Options};
 use rappel_tensor::{Params, Tensor};
 
 use super::{ItemVectors, Recommender, RecommenderConfig, RecommenderEntry, Sizes, Users};

@@ -1,7 +1,7 @@
 //! Two networks: one of users, one of items.
 
+use rappel_config::{OptionSet, Options};
 use rappel_nn::{Activation, Dropout, Embedding, Forward, Linear};
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{Init, Params, Tensor};
 
 use super::{ItemVectors, Recommender, RecommenderConfig, RecommenderEntry, Sizes, Users, ids};

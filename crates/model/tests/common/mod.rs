@@ -1,8 +1,8 @@
 //! The small GPT-2 of the golden file.
 #![allow(dead_code, reason = "each test uses a part")]
 
+use rappel_config::Words;
 use rappel_model::{ActivationName, Gpt2Config, LanguageModel, ModelConfig};
-use rappel_registry::Words;
 use rappel_tensor::{Arenas, DType, Params, Tensor};
 use rappel_testkit::Golden;
 use serde_json::Value;

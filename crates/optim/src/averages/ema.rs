@@ -1,6 +1,6 @@
 //! Exponential moving average.
 
-use rappel_registry::{OptionSet, Options, Range};
+use rappel_config::{OptionSet, Options, Range};
 
 use crate::averaging::{AverageEntry, Averaging, Period};
 

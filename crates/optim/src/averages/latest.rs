@@ -1,6 +1,6 @@
 //! The mean of the latest checkpoints.
 
-use rappel_registry::{OptionSet, Options};
+use rappel_config::{OptionSet, Options};
 
 use crate::averaging::{AverageEntry, Averaging, Period};
 

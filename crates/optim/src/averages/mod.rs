@@ -4,7 +4,7 @@ mod ema;
 mod latest;
 mod swa;
 
-use rappel_registry::{Registry, no_more};
+use rappel_config::{Registry, no_more};
 
 use crate::averaging::BuildAverage;
 pub use ema::{Ema, Warmup};

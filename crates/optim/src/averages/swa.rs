@@ -1,6 +1,6 @@
 //! Stochastic weight averaging.
 
-use rappel_registry::{OptionSet, Options};
+use rappel_config::{OptionSet, Options};
 
 use crate::averaging::{AverageEntry, Averaging, Period};
 

@@ -1,7 +1,7 @@
 //! A rule with what applies to any rule: the precision of its state, how it is rounded, what stands around
 //! it.
 
-use rappel_registry::{
+use rappel_config::{
     ConfigError, Entry, Field, InvalidOption, More, OptionSet, Options, Words, resolve,
 };
 use rappel_schedule::{Horizon, Schedule};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rappel_registry::{InvalidOption, Kind, OptionValue, Range};
+use rappel_config::{InvalidOption, Kind, OptionValue, Range};
 use rappel_schedule::Schedule;
 use rappel_tensor::{Param, Params, ParamsError};
 

@@ -1,6 +1,6 @@
 //! The optimizers of a config's `[optimizer]` section.
 
-use rappel_registry::{OptionSet, Options, Registry};
+use rappel_config::{OptionSet, Options, Registry};
 
 use super::group::{Common, more};
 use crate::kernels::RuleBuild;
@@ -9,7 +9,7 @@ use crate::rules::RULES;
 /// Every optimizer of a config's `[optimizer]` section, with PyTorch's option names and defaults.
 ///
 /// ```
-/// use rappel_registry::Family;
+/// use rappel_config::Family;
 /// assert!(rappel_optim::OPTIMIZERS.info("adamw").is_ok());
 /// ```
 pub static OPTIMIZERS: Registry<RuleBuild> =

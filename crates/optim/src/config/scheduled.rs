@@ -1,6 +1,6 @@
 //! What a config's optimizer varies over the steps.
 
-use rappel_registry::{ConfigError, Field, Kind, Options};
+use rappel_config::{ConfigError, Field, Kind, Options};
 use rappel_schedule::{Horizon, Schedule, ScheduleConfig, constant};
 
 use super::group::COMMON;
@@ -24,14 +24,14 @@ pub struct ScheduledValue {
 ///
 /// ```
 /// use rappel_optim::{OPTIMIZERS, scheduled_values};
-/// use rappel_registry::Family;
+/// use rappel_config::Family;
 /// use rappel_schedule::{Horizon, SCHEDULES};
 /// let section = "name = 'sgd'\nlr = 0.1\ngroups = [{ params = ['*.bias'], lr = 0.2 }]";
 /// let options = OPTIMIZERS.resolve_options("optimizer", &toml::from_str(section).unwrap())?;
 /// let schedule = SCHEDULES.resolve_options("schedule", &toml::from_str("name = 'linear'").unwrap())?;
 /// let values = scheduled_values(&options, &schedule, Horizon { steps: 10 })?;
 /// assert_eq!((values[1].name.as_str(), values[1].curve.at(5)), ("groups[0].lr", 0.1));
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 pub fn scheduled_values(
     options: &Options,

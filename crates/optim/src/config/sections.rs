@@ -1,6 +1,6 @@
 //! From the sections of a config.
 
-use rappel_registry::{ConfigError, OptionSet, Options, resolve};
+use rappel_config::{ConfigError, OptionSet, Options, resolve};
 use rappel_schedule::{Horizon, Schedule};
 use toml::{Table, Value};
 
@@ -18,13 +18,13 @@ impl OptimizerConfig {
     ///
     /// ```
     /// use rappel_optim::{OPTIMIZERS, OptimizerConfig};
-    /// use rappel_registry::Family;
+    /// use rappel_config::Family;
     /// use rappel_schedule::{Horizon, constant};
     /// let section = "name = 'adamw'\nlr = 1e-3\ngroups = [{ params = ['*.bias'], weight_decay = 0 }]";
     /// let given = toml::from_str(section).unwrap();
     /// let options = OPTIMIZERS.resolve_options("optimizer", &given)?;
     /// let config = OptimizerConfig::from_section(&options, Horizon { steps: 100 }, constant(1.0))?;
-    /// # Ok::<(), rappel_registry::ConfigError>(())
+    /// # Ok::<(), rappel_config::ConfigError>(())
     /// ```
     pub fn from_section(
         options: &Options,

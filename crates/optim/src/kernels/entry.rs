@@ -1,6 +1,6 @@
 //! Rules by name.
 
-use rappel_registry::{ConfigError, Entry, Options};
+use rappel_config::{ConfigError, Entry, Options};
 use rappel_schedule::Horizon;
 
 use super::stepper::Stepper;

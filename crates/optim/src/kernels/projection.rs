@@ -1,6 +1,6 @@
 //! Matrices in few dimensions: what GaLore and APOLLO keep their state in.
 
-use rappel_registry::Words;
+use rappel_config::Words;
 use rappel_tensor::{DType, Key, Shape, Tensor};
 
 use super::linalg::singular_vectors;

@@ -15,7 +15,7 @@ use crate::config::{AfterStep, OptimizerConfig};
 use crate::error::OptimError;
 use crate::kernels::GradTransform;
 use crate::wrappers::GradientNoise;
-use rappel_registry::InvalidOption;
+use rappel_config::InvalidOption;
 
 /// Takes the steps of a run: a rule for every trainable parameter, and its state.
 ///

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rappel_registry::{Options, Range};
+use rappel_config::{Options, Range};
 use rappel_schedule::Schedule;
 use rappel_tensor::Key;
 

@@ -1,6 +1,6 @@
 //! Options of sharpness-aware steps.
 
-use rappel_registry::Options;
+use rappel_config::Options;
 use rappel_schedule::Schedule;
 
 /// Sharpness-aware minimisation, for any rule: the step is taken with the gradient of `x + e`, where

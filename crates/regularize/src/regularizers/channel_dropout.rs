@@ -1,6 +1,6 @@
 //! Dropped channels.
 
-use rappel_registry::{OptionSet, Options};
+use rappel_config::{OptionSet, Options};
 use rappel_schedule::Schedule;
 
 use super::{ActsOn, Entry, PROBABILITY, Regularizer, Technique};

@@ -1,6 +1,6 @@
 //! Norms of rows or columns.
 
-use rappel_registry::{OptionSet, Options};
+use rappel_config::{OptionSet, Options};
 use rappel_schedule::Schedule;
 use rappel_tensor::{Tensor, no_grad};
 

@@ -1,6 +1,6 @@
 //! A bound on the length of rows or columns.
 
-use rappel_registry::{OptionSet, Options, Range};
+use rappel_config::{OptionSet, Options, Range};
 use rappel_schedule::Schedule;
 use rappel_tensor::{Tensor, no_grad};
 

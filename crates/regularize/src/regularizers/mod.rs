@@ -21,7 +21,7 @@ mod stochastic_depth;
 mod weight_norm;
 mod z_loss;
 
-use rappel_registry::{ConfigError, More, Options, Range, Registry};
+use rappel_config::{ConfigError, More, Options, Range, Registry};
 use rappel_schedule::{Horizon, Schedule};
 use rappel_tensor::Form;
 
@@ -55,7 +55,7 @@ pub static REGULARIZERS: Registry<Technique> = Registry {
     more: |entry| More { about: entry.build.about, ..More::default() },
 };
 
-type Entry = rappel_registry::Entry<Technique>;
+type Entry = rappel_config::Entry<Technique>;
 
 /// How an entry of [`REGULARIZERS`] is built, and its equation.
 #[derive(Debug, Clone, Copy)]

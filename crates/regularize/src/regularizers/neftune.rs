@@ -1,6 +1,6 @@
 //! Noise on embeddings.
 
-use rappel_registry::{OptionSet, Options};
+use rappel_config::{OptionSet, Options};
 use rappel_schedule::Schedule;
 
 use super::{ActsOn, Entry, Regularizer, Technique};

@@ -1,6 +1,6 @@
 //! Distance from matrices that turn without stretching.
 
-use rappel_registry::{OptionSet, Options};
+use rappel_config::{OptionSet, Options};
 use rappel_schedule::Schedule;
 use rappel_tensor::Tensor;
 

@@ -1,6 +1,6 @@
 //! Dropped blocks.
 
-use rappel_registry::{OptionSet, Options, Words};
+use rappel_config::{OptionSet, Options, Words};
 use rappel_schedule::Schedule;
 
 use super::{ActsOn, Entry, PROBABILITY, Regularizer, Technique};

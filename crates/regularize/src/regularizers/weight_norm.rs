@@ -1,6 +1,6 @@
 //! Weights as lengths and directions.
 
-use rappel_registry::{OptionSet, Options};
+use rappel_config::{OptionSet, Options};
 use rappel_tensor::Form;
 
 use super::{ActsOn, Entry, Patterns, Regularizer, Technique};

@@ -1,6 +1,6 @@
 //! Schedules at once.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::{Build, ScheduleList, part};
 use crate::constant;

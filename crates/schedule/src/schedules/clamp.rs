@@ -1,6 +1,6 @@
 //! A schedule within bounds.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::{Build, Within};
 

@@ -1,6 +1,6 @@
 //! The same value at every step.
 
-use rappel_registry::Entry;
+use rappel_config::Entry;
 
 use crate::{Build, Schedule, ScheduleFn};
 

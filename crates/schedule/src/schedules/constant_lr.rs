@@ -1,6 +1,6 @@
 //! A factor for the first steps.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::Schedule;
 use crate::build::Build;

@@ -1,6 +1,6 @@
 //! A linear ramp, then 1.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::Ramp;
 use crate::{Build, Schedule, ScheduleFn};

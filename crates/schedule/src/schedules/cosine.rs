@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use rappel_registry::{Entry, OptionSet, Options, Range};
+use rappel_config::{Entry, OptionSet, Options, Range};
 
 use crate::build::Phases;
 use crate::{Build, Schedule, ScheduleFn, linear_warmup};

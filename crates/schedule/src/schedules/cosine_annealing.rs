@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::Schedule;
 use crate::build::Build;

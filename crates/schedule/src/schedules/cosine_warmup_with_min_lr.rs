@@ -1,6 +1,6 @@
 //! A ramp that loses no step, then a cosine to a floor.
 
-use rappel_registry::{Entry, OptionSet, Options, Range};
+use rappel_config::{Entry, OptionSet, Options, Range};
 
 use super::cosine_with_min_lr::Floor;
 use crate::build::{Build, Phases, Ramp};

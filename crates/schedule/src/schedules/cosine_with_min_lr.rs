@@ -1,6 +1,6 @@
 //! Waves of a cosine from 1 to a floor.
 
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Range};
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Range};
 
 use crate::build::{Phases, Setting};
 use crate::{Build, cosine_cycles, linear_warmup};

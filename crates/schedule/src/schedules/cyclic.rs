@@ -1,6 +1,6 @@
 //! Triangles between two values.
 
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Range, Words};
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Range, Words};
 
 use crate::build::{Build, Setting};
 use crate::{Schedule, ScheduleFn};

@@ -1,6 +1,6 @@
 //! Falls by a factor every step.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::Schedule;
 use crate::build::Build;

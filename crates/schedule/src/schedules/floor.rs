@@ -1,6 +1,6 @@
 //! A schedule lifted.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::{Build, Within};
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rappel_registry::{Entry, OptionSet, Options, Range};
+use rappel_config::{Entry, OptionSet, Options, Range};
 
 use crate::build::Build;
 use crate::feedback::{Better, Follow, ThresholdMode, Watched};

@@ -1,6 +1,6 @@
 //! One over the square root of the step.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::{Build, Ramp};
 use crate::{Schedule, linear_warmup};

@@ -1,6 +1,6 @@
 //! A straight line from 1 to 0.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::Phases;
 use crate::{Build, Schedule, ScheduleFn, linear_warmup};

@@ -1,6 +1,6 @@
 //! A straight line between two factors.
 
-use rappel_registry::{Entry, OptionSet, Options, Range};
+use rappel_config::{Entry, OptionSet, Options, Range};
 
 use crate::Schedule;
 use crate::build::Build;

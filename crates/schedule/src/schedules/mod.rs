@@ -1,6 +1,6 @@
 //! The named schedules: one file each, and its two lines here.
 
-use rappel_registry::{Entry, Registry};
+use rappel_config::{Entry, Registry};
 
 use crate::Build;
 use crate::build::more;

@@ -1,6 +1,6 @@
 //! A product of a formula's values.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use super::lambda::{ABOUT, FormulaOptions};
 use crate::Schedule;

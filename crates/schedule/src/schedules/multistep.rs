@@ -1,6 +1,6 @@
 //! Falls by a factor at given steps.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::{Build, milestones};
 use crate::{Schedule, ScheduleFn};

@@ -1,6 +1,6 @@
 //! A ramp, then a power of the way that is left.
 
-use rappel_registry::{Entry, OptionSet, Options, Range};
+use rappel_config::{Entry, OptionSet, Options, Range};
 
 use crate::build::{Build, Phases};
 use crate::{linear_warmup, polynomial_decay};

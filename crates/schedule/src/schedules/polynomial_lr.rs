@@ -1,6 +1,6 @@
 //! A power of the way that is left.
 
-use rappel_registry::{Entry, OptionSet, Options, Range};
+use rappel_config::{Entry, OptionSet, Options, Range};
 
 use crate::Schedule;
 use crate::build::Build;

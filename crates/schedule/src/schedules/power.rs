@@ -1,6 +1,6 @@
 //! A power of the step.
 
-use rappel_registry::{Entry, OptionSet, Options, Range};
+use rappel_config::{Entry, OptionSet, Options, Range};
 
 use crate::build::{Build, Ramp};
 use crate::{Schedule, linear_warmup};

@@ -1,6 +1,6 @@
 //! Down when a metric stands still.
 
-use rappel_registry::{Entry, OptionSet, Options, Range};
+use rappel_config::{Entry, OptionSet, Options, Range};
 
 use crate::build::Build;
 use crate::feedback::{Better, Follow, ThresholdMode, Watched};

@@ -1,6 +1,6 @@
 //! A line that bends down at the end.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::{Build, Phases};
 use crate::{Schedule, linear_warmup};

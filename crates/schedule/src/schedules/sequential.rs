@@ -1,6 +1,6 @@
 //! One schedule after the other.
 
-use rappel_registry::{ConfigError, Entry, OptionSet, Options};
+use rappel_config::{ConfigError, Entry, OptionSet, Options};
 
 use crate::Schedule;
 use crate::build::{Build, ScheduleList, Setting, milestones, part};

@@ -1,6 +1,6 @@
 //! Falls by a factor every so many steps.
 
-use rappel_registry::{Entry, OptionSet, Options};
+use rappel_config::{Entry, OptionSet, Options};
 
 use crate::build::Build;
 use crate::{Schedule, ScheduleFn};

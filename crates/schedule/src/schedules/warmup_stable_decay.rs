@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use rappel_registry::{ConfigError, Entry, OptionSet, Options, Range, Words};
+use rappel_config::{ConfigError, Entry, OptionSet, Options, Range, Words};
 
 use crate::build::{Build, Ramp, Setting};
 use crate::{Schedule, constant};

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::Write;
 
-use rappel_registry::Entry;
+use rappel_config::Entry;
 
 use crate::{Build, Event, Moment, Sink, TelemetryError};
 

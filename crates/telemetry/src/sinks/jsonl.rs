@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rappel_config::Entry;
 use rappel_files::{clear_leftovers, replace};
-use rappel_registry::Entry;
 use serde_json::Value;
 
 use crate::log_file::LogFile;

@@ -1,7 +1,7 @@
 //! The sinks: one file each, and its two lines here.
 
-use rappel_registry::Registry;
-use rappel_registry::no_more;
+use rappel_config::Registry;
+use rappel_config::no_more;
 
 use crate::Build;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use rappel_config::{Entry, OptionSet, Options};
 use rappel_files::host;
-use rappel_registry::{Entry, OptionSet, Options};
 
 use crate::log_file::LogFile;
 use crate::plugins::{layout, session_end, session_start};

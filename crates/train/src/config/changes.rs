@@ -1,6 +1,6 @@
 //! The settings of a config that a resumed run may change.
 
-use rappel_registry::{ConfigError, remove_changeable};
+use rappel_config::{ConfigError, remove_changeable};
 use toml::{Table, Value};
 
 use super::{Config, fields};
@@ -9,7 +9,7 @@ use crate::checkpoint::sha256;
 
 impl Config {
     /// What decides the numbers of a run, but for its length: all keys that are not
-    /// [`changeable`](rappel_registry::Field::changeable).
+    /// [`changeable`](rappel_config::Field::changeable).
     ///
     /// The length is compared by what it does to the schedules, and the data by its fingerprint.
     pub(crate) fn decisive(&self) -> Table {

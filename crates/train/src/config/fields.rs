@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use rappel_config::{Field, InvalidOption, Kind, OptionSet, Options};
 use rappel_optim::{AVERAGES, OPTIMIZERS};
-use rappel_registry::{Field, InvalidOption, Kind, OptionSet, Options};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::SCHEDULES;
 use rappel_telemetry::{SINKS, check_sections};

@@ -7,7 +7,7 @@ mod overrides;
 mod places;
 mod train;
 
-use rappel_registry::{OptionSet, Options, map_paths, resolve};
+use rappel_config::{OptionSet, Options, map_paths, resolve};
 use rappel_regularize::set_forms;
 use rappel_schedule::Feedback;
 use rappel_tensor::{DType, Params};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use rappel_config::{ConfigError, OptionSet};
 use rappel_data::{BatchSize, DataError, Dataset, Drawing, HeldOut, Order};
-use rappel_registry::{ConfigError, OptionSet};
 use rappel_schedule::{Horizon, ScheduleConfig};
 
 use super::{BatchSizeConfig, Config};

@@ -1,6 +1,6 @@
 //! `--set key=value`.
 
-use rappel_registry::{Info, Kind};
+use rappel_config::{Info, Kind};
 use toml::{Table, Value};
 
 use super::fields;

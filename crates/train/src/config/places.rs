@@ -1,6 +1,6 @@
 //! Where a key stands in a config.
 
-use rappel_registry::{ConfigError, Field, Kind};
+use rappel_config::{ConfigError, Field, Kind};
 
 /// The same error, but of an unknown key that another section has, as one that moved has: the
 /// suggestion is that one, unless the key is another name of one that is near.

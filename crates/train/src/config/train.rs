@@ -1,6 +1,6 @@
 //! The section `train`.
 
-use rappel_registry::{
+use rappel_config::{
     Checked, ConfigError, InvalidOption, Kind, OptionAs, OptionValue, Options, Place, Range,
 };
 use rappel_schedule::{Horizon, Schedule, ScheduleConfig, counted};

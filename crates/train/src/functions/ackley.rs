@@ -2,7 +2,7 @@
 
 use std::f64::consts::{E, TAU};
 
-use rappel_registry::Entry;
+use rappel_config::Entry;
 use rappel_tensor::Tensor;
 
 use super::Function;

@@ -11,7 +11,7 @@ mod saddle;
 mod styblinski_tang;
 mod three_hump_camel;
 
-use rappel_registry::{Registry, no_more};
+use rappel_config::{Registry, no_more};
 use rappel_tensor::{DType, Tensor, no_grad};
 
 /// A function of two variables, and the part of it that is worth a look.

@@ -1,6 +1,6 @@
 //! Rosenbrock's function.
 
-use rappel_registry::Entry;
+use rappel_config::Entry;
 use rappel_tensor::Tensor;
 
 use super::Function;

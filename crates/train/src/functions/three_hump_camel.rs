@@ -1,6 +1,6 @@
 //! The camel with three humps.
 
-use rappel_registry::Entry;
+use rappel_config::Entry;
 use rappel_tensor::Tensor;
 
 use super::Function;

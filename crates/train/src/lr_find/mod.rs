@@ -3,7 +3,7 @@
 mod reading;
 mod rehearsal;
 
-use rappel_registry::ConfigError;
+use rappel_config::ConfigError;
 use rappel_schedule::{Horizon, Schedule, ScheduleConfig};
 use toml::{Table, Value};
 

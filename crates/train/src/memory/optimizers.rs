@@ -1,7 +1,7 @@
 //! What training a model takes with each optimizer.
 
+use rappel_config::Family;
 use rappel_optim::{Footprint, OPTIMIZERS, OptimizerConfig};
-use rappel_registry::Family;
 use rappel_schedule::Horizon;
 use rappel_tensor::{Entry, Params};
 use toml::{Table, Value};

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use glob::Pattern;
+use rappel_config::{ConfigError, OptionSet, Options};
 use rappel_data::Tokenizer;
 use rappel_model::{Common, ModelConfig, ModelFiles, SCORE, WeightStorage};
 use rappel_nn::Values;
-use rappel_registry::{ConfigError, OptionSet, Options};
 use rappel_tensor::Params;
 
 use super::adapter::{self, Adapter, InitLora, LoraOptions, TaskType};

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use rappel_config::{OptionSet, Options};
 use rappel_data::Tokenizer;
 use rappel_model::{Common, EncoderConfig, EncoderFiles, EncoderTask, Labels};
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{DType, Params};
 
 use super::base::{PRETRAINED, PretrainedOptions, absolute, check_hash, hash, patterns};

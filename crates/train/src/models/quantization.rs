@@ -1,7 +1,7 @@
 //! How matrices that are not trained are kept, under bitsandbytes' names.
 
+use rappel_config::{InvalidOption, Options, Words};
 use rappel_model::WeightStorage;
-use rappel_registry::{InvalidOption, Options, Words};
 use rappel_tensor::{CodeBook, DType};
 
 /// What four bits stand for.

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rappel_config::{OptionSet, resolve};
 use rappel_data::{Answers, Dataset, PreferenceConfig, Preferences, SftBatch, SftModel, Tokenizer};
 use rappel_model::{Documents, ModelConfig, ModelFiles, Scorer};
 use rappel_nn::Forward;
-use rappel_registry::{OptionSet, resolve};
 use rappel_tensor::{Params, Tensor, no_grad};
 
 use super::adapter::{self, Adapter};

@@ -1,7 +1,7 @@
 //! The section `model` of a config: an architecture from nothing, or a model that was trained before.
 
+use rappel_config::{ConfigError, Entry, Family, Info, OptionSet, Options, Registry, no_more};
 use rappel_model::ARCHITECTURES;
-use rappel_registry::{ConfigError, Entry, Family, Info, OptionSet, Options, Registry, no_more};
 use toml::Table;
 
 use super::base::{PRETRAINED, PretrainedOptions};

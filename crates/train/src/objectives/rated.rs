@@ -1,8 +1,8 @@
 //! How users rate items, or whether they like them.
 
+use rappel_config::{Options, Words};
 use rappel_data::{Dataset, HeldOut, RatedBatch, RatedRows};
 use rappel_nn::Forward;
-use rappel_registry::{Options, Words};
 use rappel_regularize::ActsOn;
 use rappel_tensor::{CrossEntropy, Tensor, cross_entropy};
 

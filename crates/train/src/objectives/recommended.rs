@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use rappel_config::{InvalidOption, Options, Words};
 use rappel_data::{
     Distribution, HeldOut, NegativeSampler, RecommendationBatch, RecommendationData,
 };
 use rappel_model::Users;
 use rappel_nn::Forward;
-use rappel_registry::{InvalidOption, Options, Words};
 use rappel_regularize::{ActsOn, LossTerms};
 use rappel_tensor::{
     CrossEntropy, DType, Tensor, concat, cross_entropy, linear_cross_entropy, no_grad,
@@ -54,7 +54,7 @@ pub struct RecommendedOptions {
     #[option(default = 1, range = 1..=65536, aka("candidate_num", "dynamic"))]
     pub candidates: usize,
     /// what scores are divided by, of the three softmaxes
-    #[option(default = 1.0, range = rappel_registry::Range::above(0.0))]
+    #[option(default = 1.0, range = rappel_config::Range::above(0.0))]
     pub temperature: f64,
 }
 

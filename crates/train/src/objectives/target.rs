@@ -1,8 +1,8 @@
 //! The target of a table's rows.
 
+use rappel_config::{ConfigError, Options};
 use rappel_data::{Dataset, HeldOut, TableBatch, TableRows, Target, TargetKind};
 use rappel_nn::{Forward, regularized_cross_entropy};
-use rappel_registry::{ConfigError, Options};
 use rappel_regularize::ActsOn;
 use rappel_tensor::Tensor;
 

@@ -1,9 +1,9 @@
 //! What a row's outputs cost.
 
-use rappel_data::{Target, TargetKind};
-use rappel_registry::{
+use rappel_config::{
     Checked, ConfigError, Kind, OptionSet, OptionValue, Options, Place, Range, Words, suggest,
 };
+use rappel_data::{Target, TargetKind};
 use rappel_tensor::Tensor;
 use toml::{Table, Value};
 

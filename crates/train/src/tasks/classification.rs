@@ -1,8 +1,8 @@
 //! Predicting a class from a table's row.
 
+use rappel_config::{Field, Kind, OptionSet};
 use rappel_data::{TableConfig, Wanted};
 use rappel_model::PREDICTORS;
-use rappel_registry::{Field, Kind, OptionSet};
 
 use super::{TaskEntry, table};
 use crate::objectives::ClassificationLoss;

@@ -1,7 +1,7 @@
 //! Contrastive preference optimization of a language model.
 
+use rappel_config::{Field, Kind, OptionSet};
 use rappel_data::PreferenceConfig;
-use rappel_registry::{Field, Kind, OptionSet};
 
 use super::preference::without_reference;
 use super::{Prepared, TaskEntry};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rappel_config::{ConfigError, Field, Kind, OptionSet};
 use rappel_data::{BatchSize, Drawing, HeldOut, ImageConfig, ImageSet, Order, ReadImages};
 use rappel_model::{IMAGE_MODELS, ImageShape, PretrainedImageModel, image_model_dtype};
-use rappel_registry::{ConfigError, Field, Kind, OptionSet};
 use rappel_tensor::Key;
 
 use super::{Prepared, TaskEntry};

@@ -1,7 +1,7 @@
 //! Kahneman-Tversky optimization of a language model.
 
+use rappel_config::{ConfigError, Field, Kind, OptionSet};
 use rappel_data::{Answers, Dataset, PreferenceConfig};
-use rappel_registry::{ConfigError, Field, Kind, OptionSet};
 
 use super::preference::Opened;
 use super::{Prepared, TaskEntry};

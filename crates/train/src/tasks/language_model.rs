@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rappel_config::{Field, Kind, OptionSet, Options};
 use rappel_data::{DATA, DataConfig, Dataset, Text};
 use rappel_model::{ARCHITECTURES, GenerateOptions, Sampling};
-use rappel_registry::{Field, Kind, OptionSet, Options};
 
 use super::{Prepared, TaskEntry};
 use crate::models::{Base, MODELS};

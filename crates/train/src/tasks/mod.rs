@@ -24,8 +24,8 @@ pub use shown::{TuningData, tuning_data};
 
 use std::fmt;
 
+use rappel_config::{ConfigError, Entry, Field, OptionSet, Registry, no_more};
 use rappel_data::Drawing;
-use rappel_registry::{ConfigError, Entry, Field, OptionSet, Registry, no_more};
 
 use crate::task::Task;
 use crate::{Config, Learner, Objective, Observer, TrainError};

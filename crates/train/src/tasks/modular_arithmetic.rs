@@ -1,8 +1,8 @@
 //! Arithmetic modulo a number, learned from a part of its table.
 
+use rappel_config::{Field, Kind, OptionSet};
 use rappel_data::{HeldOut, ModularArithmetic, ModularArithmeticOptions, Pairs};
 use rappel_model::{ARCHITECTURES, Pretrained};
-use rappel_registry::{Field, Kind, OptionSet};
 
 use super::{Prepared, TaskEntry};
 use crate::objectives::Answer;

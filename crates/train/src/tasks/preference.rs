@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rappel_config::{OptionSet, Options};
 use rappel_data::{
     Answers, Dataset, HeldOut, PreferenceConfig, PreferenceSamples, Preferences, SftModel,
     Tokenizer,
 };
 use rappel_nn::Forward;
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::with_matmul_precision;
 
 use super::Prepared;

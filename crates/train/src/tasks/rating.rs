@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rappel_config::{ConfigError, Field, Kind, OptionSet};
 use rappel_data::{HeldOut, RatedFile, RatedRows, RatingConfig, RatingFields};
 use rappel_model::RATERS;
-use rappel_registry::{ConfigError, Field, Kind, OptionSet};
 
 use super::{Prepared, TaskEntry};
 use crate::models::RaterModel;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use rappel_config::{ConfigError, Field, Kind, OptionSet};
 use rappel_data::{
     Dataset, HeldOut, Histories, Interactions, Known, Parts, RecommendationConfig,
     RecommendationData,
 };
 use rappel_model::RECOMMENDERS;
-use rappel_registry::{ConfigError, Field, Kind, OptionSet};
 
 use super::{Prepared, TaskEntry};
 use crate::models::{Catalogue, EvaluationOptions, RecommenderModel};

@@ -1,7 +1,7 @@
 //! A reward model of answers.
 
+use rappel_config::{Field, Kind, OptionSet};
 use rappel_data::{Answers, PreferenceConfig};
-use rappel_registry::{Field, Kind, OptionSet};
 
 use super::preference::Opened;
 use super::{Prepared, TaskEntry};

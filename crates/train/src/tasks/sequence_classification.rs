@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use rappel_config::{Field, Kind, OptionSet};
 use rappel_data::{
     Dataset, LabelledText, LabelledTexts, LabelledTextsConfig, labels_of, read_labelled_texts,
 };
-use rappel_registry::{Field, Kind, OptionSet};
 
 use super::table::split;
 use super::{Prepared, TaskEntry};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use rappel_config::{Field, Kind, OptionSet};
 use rappel_data::{Dataset, RowsConfig, Sft, SftConfig, SftModel, SftSamples};
-use rappel_registry::{Field, Kind, OptionSet};
 
 use super::{Prepared, TaskEntry};
 use crate::models::{Base, MODELS};

@@ -1,9 +1,9 @@
 //! Rows of a config as they are trained, to be looked at.
 
+use rappel_config::{ConfigError, OptionSet};
 use rappel_data::{
     Answers, Dataset, PreferenceConfig, Preferences, Sft, SftConfig, SftRow, Tokenizer,
 };
-use rappel_registry::{ConfigError, OptionSet};
 
 use super::sft::open_base;
 use crate::{Config, Observer, TrainError};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use rappel_config::{ConfigError, OptionSet};
 use rappel_data::{BatchSize, Drawing, HeldOut, Order, Preprocessing, TableConfig, Wanted};
-use rappel_registry::{ConfigError, OptionSet};
 use rappel_tensor::Key;
 
 use super::Prepared;

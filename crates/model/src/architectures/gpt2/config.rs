@@ -1,7 +1,7 @@
 //! GPT-2's options.
 
+use rappel_config::{InvalidOption, Options, Range};
 use rappel_nn::Values;
-use rappel_registry::{InvalidOption, Options, Range};
 use rappel_tensor::{DType, Params};
 use serde_json::{Map, Value};
 

@@ -1,6 +1,6 @@
 //! The config.json of a GGUF file's model, from its metadata.
 
-use rappel_registry::Entry;
+use rappel_config::Entry;
 use serde_json::{Map, Value, json};
 
 use rappel_tensor::Shape;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use rappel_config::Entry;
 use rappel_files::replace;
-use rappel_registry::Entry;
 use rappel_tensor::{Params, Shape, Tensor};
 use serde_json::{Map, Value};
 

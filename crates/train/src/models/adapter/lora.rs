@@ -1,6 +1,6 @@
 //! The options of LoRA, under peft's names.
 
-use rappel_registry::{InvalidOption, Options, Words};
+use rappel_config::{InvalidOption, Options, Words};
 use rappel_tensor::{Init, LowRank, Shape, WeightLayout};
 use toml::{Table, Value};
 

@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rappel_config::ConfigError;
 use rappel_model::ModelConfig;
 use rappel_nn::Values;
-use rappel_registry::ConfigError;
 use rappel_tensor::{LowRank, Params, Shape, Tensor};
 
 use super::model_folder;

@@ -1,6 +1,6 @@
 //! Which layers an adapter is for.
 
-use rappel_registry::{Checked, ConfigError, Kind, OptionValue, Place};
+use rappel_config::{Checked, ConfigError, Kind, OptionValue, Place};
 use regex::Regex;
 use toml::Value;
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use rappel_config::OptionSet;
 use rappel_data::{InteractionOptions, RatingFields, Slots};
 use rappel_files::create;
 use rappel_model::RATERS;
-use rappel_registry::OptionSet;
 use rappel_tensor::{DType, Params, Tensor, TensorFile, write_tensors_to};
 use serde_json::{Map, Value, json};
 

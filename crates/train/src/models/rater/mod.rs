@@ -6,10 +6,10 @@ mod metrics;
 use std::path::Path;
 use std::sync::Arc;
 
+use rappel_config::{OptionSet, Options};
 use rappel_data::{Dataset, InteractionOptions, RatedBatch, RatedRows, RatingFields};
 use rappel_model::{FieldBatch, FieldSizes, RATERS, Rated, Rater, RaterConfig, RaterOptions};
 use rappel_nn::Forward;
-use rappel_registry::{OptionSet, Options};
 use rappel_tensor::{DType, Params, no_grad};
 use sha2::{Digest, Sha256};
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use rappel_config::OptionSet;
 use rappel_data::{Histories, Ids, InteractionOptions};
 use rappel_files::create;
 use rappel_model::RECOMMENDERS;
-use rappel_registry::OptionSet;
 use rappel_tensor::{Params, Tensor, TensorFile, write_tensors_to};
 use serde_json::{Map, Value, json};
 

@@ -8,11 +8,11 @@ mod tell;
 use std::path::Path;
 use std::sync::Arc;
 
+use rappel_config::Options;
 use rappel_data::{Histories, Ids, InteractionOptions, Interactions, Known, RecommendationData};
 use rappel_files::hex;
 use rappel_model::{RECOMMENDERS, Recommender, Sizes, Users, recommender_dtype};
 use rappel_nn::Forward;
-use rappel_registry::Options;
 use rappel_tensor::{DType, Params, Tensor, no_grad};
 use sha2::{Digest, Sha256};
 

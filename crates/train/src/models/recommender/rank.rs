@@ -1,7 +1,7 @@
 //! Items ranked for users, in blocks of them: the scores of all users are never in memory.
 
+use rappel_config::{Options, Words};
 use rappel_data::{Distribution, Histories, NegativeSampler};
-use rappel_registry::{Options, Words};
 use rappel_tensor::{DType, Key, Tensor, no_grad};
 use rayon::prelude::*;
 

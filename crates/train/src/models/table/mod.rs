@@ -6,6 +6,7 @@ mod metrics;
 
 use std::path::Path;
 
+use rappel_config::Options;
 use rappel_data::{
     Column, Format, Preprocessing, ReadAs, Reading, Table, TableBatch, TableRows, Target,
     TargetKind,
@@ -13,7 +14,6 @@ use rappel_data::{
 use rappel_files::create;
 use rappel_model::{Configured, PREDICTORS, Predictor, product_size};
 use rappel_nn::{Features, Forward};
-use rappel_registry::Options;
 use rappel_tensor::{DType, Params, Tensor, TensorFile, concat, no_grad, write_tensors_to};
 use serde_json::{Map, Value};
 

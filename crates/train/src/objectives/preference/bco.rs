@@ -1,7 +1,7 @@
 //! Binary classifier optimization.
 
+use rappel_config::Options;
 use rappel_data::PreferenceBatch;
-use rappel_registry::Options;
 use rappel_tensor::Tensor;
 
 use super::doubts::review;

@@ -1,7 +1,7 @@
 //! Contrastive preference optimization, and what became of it without a reference.
 
+use rappel_config::{InvalidOption, Options, Words};
 use rappel_data::PreferenceBatch;
-use rappel_registry::{InvalidOption, Options, Words};
 use rappel_tensor::{DType, Tensor};
 
 use super::figures::{both, halves};

@@ -1,8 +1,8 @@
 //! Direct preference optimization.
 
+use rappel_config::{InvalidOption, Options};
 use rappel_data::{PreferenceBatch, PreferenceSamples};
 use rappel_nn::Forward;
-use rappel_registry::{InvalidOption, Options};
 use rappel_tensor::{DType, Tensor, no_grad};
 
 use super::doubts::review;
@@ -77,7 +77,7 @@ impl DpoOptions {
         if let Some(loss) = losses.iter().find(|loss| !loss.takes_divergences())
             && self.f_divergence_type != FDivergence::ReverseKl
         {
-            let name = rappel_registry::Words::word(*loss);
+            let name = rappel_config::Words::word(*loss);
             let reason = format!("the loss `{name}` is made for reverse_kl alone; leave it out");
             return Err(InvalidOption::new("f_divergence_type", reason));
         }

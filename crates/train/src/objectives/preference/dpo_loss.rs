@@ -2,7 +2,7 @@
 
 use std::f64::consts::LN_2;
 
-use rappel_registry::{Checked, ConfigError, Kind, OptionValue, Place, Words, suggest};
+use rappel_config::{Checked, ConfigError, Kind, OptionValue, Place, Words, suggest};
 use rappel_tensor::{DType, Tensor};
 use toml::Value;
 

@@ -1,7 +1,7 @@
 //! Answers that are good or bad by themselves.
 
+use rappel_config::{Options, Words};
 use rappel_data::PreferenceBatch;
-use rappel_registry::{Options, Words};
 use rappel_tensor::Tensor;
 
 use super::doubts::review;

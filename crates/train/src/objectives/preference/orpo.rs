@@ -1,7 +1,7 @@
 //! Odds ratio preference optimization.
 
+use rappel_config::Options;
 use rappel_data::{PreferenceBatch, SftBatch};
-use rappel_registry::Options;
 use rappel_tensor::{DType, Tensor};
 
 use super::figures::{both, halves};

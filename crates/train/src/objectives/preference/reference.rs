@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rappel_config::Options;
 use rappel_data::{Dataset, PreferenceBatch, PreferenceSamples, SftBatch};
 use rappel_nn::Forward;
-use rappel_registry::Options;
 use rappel_tensor::Tensor;
 
 use super::log_probs::frozen_sums;

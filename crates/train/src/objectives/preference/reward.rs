@@ -1,9 +1,9 @@
 //! Rewards: a number for an answer, higher for the one that is preferred.
 
+use rappel_config::Options;
 use rappel_data::{HeldOut, PreferenceBatch, PreferenceSamples};
 use rappel_model::activation_bytes;
 use rappel_nn::Forward;
-use rappel_registry::Options;
 use rappel_regularize::ActsOn;
 use rappel_tensor::{DType, Tensor, no_grad};
 

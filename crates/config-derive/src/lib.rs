@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! The derive macros of `rappel-registry`: [`Options`] for structs of options, [`Words`] for enums of
+//! The derive macros of `rappel-config`: [`Options`] for structs of options, [`Words`] for enums of
 //! words, [`Descends`] for the options of update rules. They are documented, with examples, where that crate exports them.
 
 mod attributes;

@@ -113,7 +113,7 @@ pub const fn count(lists: &[&[Field]]) -> usize {
 /// If `N` is not their count, which for a constant is an error of the build.
 ///
 /// ```
-/// use rappel_registry::{Field, Kind, count, joined};
+/// use rappel_config::{Field, Kind, count, joined};
 /// const OWN: &[Field] = &[Field::required("k", Kind::int_from(1), "how many")];
 /// const SHARED: &[Field] = &[Field::optional("every", Kind::int_from(1), "steps")];
 /// const LISTS: &[&[Field]] = &[OWN, SHARED];

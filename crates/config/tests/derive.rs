@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rappel_registry::{
+use rappel_config::{
     Checked, ConfigError, InvalidOption, Kind, OptionAs, OptionSet, OptionValue, Options, Place,
     Range, Words, describe, map_paths,
 };

@@ -71,24 +71,24 @@ impl<'a> Declared<'a> {
     }
 
     /// Its `Field`.
-    fn field(&self, registry: &TokenStream) -> TokenStream {
+    fn field(&self, config: &TokenStream) -> TokenStream {
         let Self { ty, name, help, .. } = self;
         let kind = match (&self.of.kind, &self.of.with) {
             (Some(kind), _) => quote!(#kind),
-            (None, Some(with)) => quote!(<#with as #registry::OptionAs<#ty>>::KIND),
-            (None, None) => quote!(<#ty as #registry::OptionValue>::KIND),
+            (None, Some(with)) => quote!(<#with as #config::OptionAs<#ty>>::KIND),
+            (None, None) => quote!(<#ty as #config::OptionValue>::KIND),
         };
         let kind = match &self.of.range {
             Some(range) => {
-                let range = range::tokens(registry, range);
+                let range = range::tokens(config, range);
                 quote!((#kind).within(#range))
             }
             None => kind,
         };
-        let write = self.writer(registry);
+        let write = self.writer(config);
         let written = |text: String, value: TokenStream| {
             quote! {
-                #registry::Default::Value {
+                #config::Default::Value {
                     text: #text,
                     value: || {
                         let value: #ty = #value;
@@ -103,15 +103,15 @@ impl<'a> Declared<'a> {
             Given::Named(name) => {
                 let text = format!("{{ name = \"{}\" }}", name.value());
                 quote! {
-                    #registry::Default::Value {
+                    #config::Default::Value {
                         text: #text,
-                        value: || ::core::option::Option::Some(#registry::named(#name)),
+                        value: || ::core::option::Option::Some(#config::named(#name)),
                     }
                 }
             }
-            Given::Unset(_) => quote!(#registry::Default::Absent),
-            Given::Unsaid if self.is_optional => quote!(#registry::Default::Absent),
-            Given::Unsaid => quote!(#registry::Default::Required),
+            Given::Unset(_) => quote!(#config::Default::Absent),
+            Given::Unsaid if self.is_optional => quote!(#config::Default::Absent),
+            Given::Unsaid => quote!(#config::Default::Required),
         };
         let also = if let Some(also) = &self.of.also {
             quote!(::core::option::Option::Some(#also))
@@ -120,7 +120,7 @@ impl<'a> Declared<'a> {
         };
         let (aka, changeable) = (&self.of.aka, self.of.changeable);
         quote! {
-            #registry::Field {
+            #config::Field {
                 name: #name,
                 kind: #kind,
                 default: #default,
@@ -133,7 +133,7 @@ impl<'a> Declared<'a> {
     }
 
     /// The statement that reads it; those after it may name it.
-    fn read(&self, registry: &TokenStream) -> TokenStream {
+    fn read(&self, config: &TokenStream) -> TokenStream {
         let Self { ident, ty, name, .. } = self;
         if self.of.skip {
             return quote!(let #ident = ::core::default::Default::default(););
@@ -142,9 +142,9 @@ impl<'a> Declared<'a> {
             return quote!(let #ident = <#ty as OptionSet>::read_for(__options, __horizon)?;);
         }
         let read = if let Some(with) = &self.of.with {
-            quote!(<#with as #registry::OptionAs<#ty>>::read)
+            quote!(<#with as #config::OptionAs<#ty>>::read)
         } else {
-            quote!(<#ty as #registry::OptionValue>::read)
+            quote!(<#ty as #config::OptionValue>::read)
         };
         match &self.of.default {
             Given::Unset(_) => {
@@ -164,16 +164,16 @@ impl<'a> Declared<'a> {
     }
 
     /// The function that writes a value of its type.
-    fn writer(&self, registry: &TokenStream) -> TokenStream {
+    fn writer(&self, config: &TokenStream) -> TokenStream {
         let ty = self.ty;
         if let Some(with) = &self.of.with {
-            quote!(<#with as #registry::OptionAs<#ty>>::write)
+            quote!(<#with as #config::OptionAs<#ty>>::write)
         } else {
-            quote!(<#ty as #registry::OptionValue>::write)
+            quote!(<#ty as #config::OptionValue>::write)
         }
     }
 
-    fn write(&self, registry: &TokenStream) -> TokenStream {
+    fn write(&self, config: &TokenStream) -> TokenStream {
         let Self { ident, name, .. } = self;
         if self.of.skip {
             return quote!();
@@ -181,7 +181,7 @@ impl<'a> Declared<'a> {
         if self.of.flatten {
             return quote!(OptionSet::write_into(&self.#ident, table););
         }
-        let write = self.writer(registry);
+        let write = self.writer(config);
         let value = if self.is_optional {
             quote!(self.#ident.as_ref().and_then(#write))
         } else {
@@ -224,15 +224,15 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         _ => return Err(Error::new_spanned(&input.ident, "`Options` is for structs")),
     };
     let of = OfStruct::parse(&input.attrs)?;
-    let (registry, ident) = (&of.registry, &input.ident);
+    let (config, ident) = (&of.config, &input.ident);
     let declared = fields.iter().map(Declared::parse).collect::<Result<Vec<_>>>()?;
     let about =
         doc_lines(&input.attrs)?.iter().fold(String::new(), |text, line| text + line + "\n");
     let idents: Vec<_> = declared.iter().map(|one| one.ident).collect();
-    let reads = declared.iter().map(|one| one.read(registry));
-    let writes = declared.iter().map(|one| one.write(registry));
+    let reads = declared.iter().map(|one| one.read(config));
+    let writes = declared.iter().map(|one| one.write(config));
     let checks = declared.iter().map(Declared::check_range);
-    let lists = lists(&declared, registry);
+    let lists = lists(&declared, config);
     let together = declared.iter().filter(|one| one.of.flatten).map(|one| {
         let ident = one.ident;
         quote!(OptionSet::check_together(&self.#ident)?;)
@@ -258,24 +258,24 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     Ok(quote! {
         #[allow(clippy::all, clippy::pedantic, reason = "made by a macro")]
         const _: () = {
-            use #registry::{ConfigError, InvalidOption, OptionSet, OptionValue};
+            use #config::{ConfigError, InvalidOption, OptionSet, OptionValue};
 
             impl OptionSet for #ident {
                 const ABOUT: &'static str = #about;
-                const FIELDS: &'static [#registry::Field] = {
-                    const LISTS: &[&[#registry::Field]] = &[#(#lists),*];
-                    &#registry::joined::<{ #registry::count(LISTS) }>(LISTS)
+                const FIELDS: &'static [#config::Field] = {
+                    const LISTS: &[&[#config::Field]] = &[#(#lists),*];
+                    &#config::joined::<{ #config::count(LISTS) }>(LISTS)
                 };
 
                 fn read_for(
-                    __options: &#registry::Options,
-                    __horizon: ::core::option::Option<#registry::Horizon>,
+                    __options: &#config::Options,
+                    __horizon: ::core::option::Option<#config::Horizon>,
                 ) -> ::core::result::Result<Self, ConfigError> {
                     #(#reads)*
                     ::core::result::Result::Ok(Self { #(#idents),* })
                 }
 
-                fn write_into(&self, table: &mut #registry::toml::Table) {
+                fn write_into(&self, table: &mut #config::toml::Table) {
                     #(#writes)*
                 }
 
@@ -292,18 +292,18 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
 
             impl OptionValue for #ident {
-                const KIND: #registry::Kind = #registry::Kind::Table(<Self as OptionSet>::FIELDS);
-                const LIST: ::core::option::Option<#registry::Kind> =
-                    ::core::option::Option::Some(#registry::Kind::Tables(<Self as OptionSet>::FIELDS));
+                const KIND: #config::Kind = #config::Kind::Table(<Self as OptionSet>::FIELDS);
+                const LIST: ::core::option::Option<#config::Kind> =
+                    ::core::option::Option::Some(#config::Kind::Tables(<Self as OptionSet>::FIELDS));
 
                 fn read(
-                    value: &#registry::Checked,
-                    place: &#registry::Place<'_>,
+                    value: &#config::Checked,
+                    place: &#config::Place<'_>,
                 ) -> ::core::result::Result<Self, ConfigError> {
-                    #registry::read_set(value, place)
+                    #config::read_set(value, place)
                 }
 
-                fn write(&self) -> ::core::option::Option<#registry::toml::Value> {
+                fn write(&self) -> ::core::option::Option<#config::toml::Value> {
                     ::core::option::Option::Some(OptionSet::to_toml(self).into())
                 }
             }
@@ -314,17 +314,17 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
 }
 
 /// The fields in their order, as lists: what is declared here, and what sets within this one bring.
-fn lists(declared: &[Declared], registry: &TokenStream) -> Vec<TokenStream> {
+fn lists(declared: &[Declared], config: &TokenStream) -> Vec<TokenStream> {
     let mut lists = Vec::new();
     let mut own = Vec::new();
     for one in declared {
         if one.of.flatten {
             let ty = one.ty;
             lists.push(quote!(&[#(#own),*]));
-            lists.push(quote!(<#ty as #registry::OptionSet>::FIELDS));
+            lists.push(quote!(<#ty as #config::OptionSet>::FIELDS));
             own.clear();
         } else if !one.of.skip {
-            own.push(one.field(registry));
+            own.push(one.field(config));
         }
     }
     lists.push(quote!(&[#(#own),*]));

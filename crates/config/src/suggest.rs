@@ -9,7 +9,7 @@ const LEAST_LIKENESS: f64 = 0.72;
 /// equally near words the first is taken.
 ///
 /// ```
-/// use rappel_registry::suggest;
+/// use rappel_config::suggest;
 /// assert_eq!(suggest("adamW2", ["sgd", "adamw"]), Some("adamw"));
 /// assert_eq!(suggest("zzz", ["sgd", "adamw"]), None);
 /// ```

@@ -16,7 +16,7 @@ use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 /// missing value, a wrong type, or a value out of range.
 ///
 /// ```
-/// use rappel_registry::{Field, Kind, Range, resolve};
+/// use rappel_config::{Field, Kind, Range, resolve};
 /// let fields = [Field::required("lr", Kind::Float(Range::above(0.0)), "learning rate")];
 /// let options = resolve("optimizer", &fields, &toml::from_str("lr = 1").unwrap())?;
 /// assert_eq!(options.get("lr")?, Some(1.0));
@@ -26,7 +26,7 @@ use crate::{ConfigError, Default, Field, Kind, Options, Range, suggest};
 ///     resolve("optimizer", &fields, &given).unwrap_err().to_string(),
 ///     "config key `optimizer.lr`: -1.0 is out of range; expected float in (0, inf)",
 /// );
-/// # Ok::<(), rappel_registry::ConfigError>(())
+/// # Ok::<(), rappel_config::ConfigError>(())
 /// ```
 pub fn resolve(path: &str, fields: &[Field], given: &Table) -> Result<Options, ConfigError> {
     if let Some(key) = given.keys().find(|key| !fields.iter().any(|field| field.is_named(key))) {

@@ -8,7 +8,7 @@ use std::fmt;
 /// ranges exclude infinities unless [`Range::or_infinite`] was asked for.
 ///
 /// ```
-/// use rappel_registry::Range;
+/// use rappel_config::Range;
 /// let range = Range::from(0.0).below(1.0);
 /// assert!(range.contains(0.0) && !range.contains(1.0) && !range.contains(f64::NAN));
 /// assert_eq!(range.to_string(), "[0, 1)");

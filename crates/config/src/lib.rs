@@ -7,7 +7,7 @@
 //! stand in a [`Registry`]. Nothing about an option is said twice.
 //!
 //! ```
-//! use rappel_registry::{no_more, ConfigError, Entry, OptionSet, Options, Range, Registry};
+//! use rappel_config::{no_more, ConfigError, Entry, OptionSet, Options, Range, Registry};
 //!
 //! #[derive(Options)]
 //! struct Sgd {
@@ -69,14 +69,14 @@ pub use options::{Checked, Options};
 pub use paths::map_paths;
 pub use range::Range;
 /// Implements `rappel_optim::rule::Descends` by the fields `lr: Schedule` and `maximize: bool`.
-pub use rappel_registry_derive::Descends;
+pub use rappel_config_derive::Descends;
 /// Declares the options of a struct: defaults, ranges, help, TOML and JSON in and out.
 ///
 /// Each field is an option: its name is the key, its doc comment the help text, and its type says which
 /// values it takes; see [`OptionValue`]. An `Option` may stay unset; a field without a default must be given.
 ///
 /// ```
-/// use rappel_registry::{InvalidOption, OptionSet, Options, Range, Words};
+/// use rappel_config::{InvalidOption, OptionSet, Options, Range, Words};
 ///
 /// /// Shape of a ramp.
 /// #[derive(Debug, Clone, Copy, PartialEq, Words)]
@@ -140,10 +140,10 @@ pub use rappel_registry_derive::Descends;
 ///
 /// On the struct, `#[options(check = path)]` names a `fn(&Self) -> Result<(), InvalidOption>` that looks at the
 /// options together: every reader calls it. `#[options(crate = path)]` says where this crate is.
-pub use rappel_registry_derive::Options;
+pub use rappel_config_derive::Options;
 /// Makes an enum of names the value of an option that takes one of a few words: the variants' names in
 /// snake case, or what `#[word("..")]` says. See [`Options`](macro@Options) for an example.
-pub use rappel_registry_derive::Words;
+pub use rappel_config_derive::Words;
 pub use resolve::resolve;
 pub use set::{InvalidOption, OptionSet};
 pub use suggest::suggest;

@@ -1,6 +1,6 @@
 //! Every way a config can be wrong, with the text its user reads.
 
-use rappel_registry::{
+use rappel_config::{
     Checked, ConfigError, Entry, Field, Kind, OptionSet, Options, Range, Registry, Words, no_more,
     resolve,
 };

@@ -12,11 +12,11 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         return Err(Error::new_spanned(&input.ident, "`Words` is for enums"));
     };
     let (of, ident) = (OfStruct::parse(&input.attrs)?, &input.ident);
-    let registry = &of.registry;
+    let config = &of.config;
     let words = data.variants.iter().map(word).collect::<Result<Vec<_>>>()?;
     let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
     Ok(quote! {
-        impl #registry::Words for #ident {
+        impl #config::Words for #ident {
             const WORDS: &'static [&'static str] = &[#(#words),*];
 
             fn word(self) -> &'static str {
@@ -31,18 +31,18 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
 
-        impl #registry::OptionValue for #ident {
-            const KIND: #registry::Kind = #registry::Kind::OneOf(<Self as #registry::Words>::WORDS);
+        impl #config::OptionValue for #ident {
+            const KIND: #config::Kind = #config::Kind::OneOf(<Self as #config::Words>::WORDS);
 
             fn read(
-                value: &#registry::Checked,
-                place: &#registry::Place<'_>,
-            ) -> ::core::result::Result<Self, #registry::ConfigError> {
-                #registry::read_word(value, place)
+                value: &#config::Checked,
+                place: &#config::Place<'_>,
+            ) -> ::core::result::Result<Self, #config::ConfigError> {
+                #config::read_word(value, place)
             }
 
-            fn write(&self) -> ::core::option::Option<#registry::toml::Value> {
-                ::core::option::Option::Some(#registry::Words::word(*self).into())
+            fn write(&self) -> ::core::option::Option<#config::toml::Value> {
+                ::core::option::Option::Some(#config::Words::word(*self).into())
             }
         }
     })

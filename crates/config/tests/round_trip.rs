@@ -1,7 +1,7 @@
 //! Whatever a config gives, the checked options describe themselves completely.
 
 use proptest::prelude::*;
-use rappel_registry::{
+use rappel_config::{
     ConfigError, Entry, Family, Field, Kind, OptionSet, Options, Range, Registry, Words, list,
     no_more, resolve,
 };
@@ -143,7 +143,7 @@ proptest! {
         let Given { floor, steps, betas, .. } = Given::from_options(&options).unwrap();
         prop_assert!(RATIO.contains(floor) && steps <= 100);
         prop_assert!(betas.iter().all(|beta| RATIO.contains(*beta)));
-        for field in FIELDS.iter().filter(|field| !matches!(field.default, rappel_registry::Default::Absent)) {
+        for field in FIELDS.iter().filter(|field| !matches!(field.default, rappel_config::Default::Absent)) {
             prop_assert!(table.contains_key(field.name));
         }
     }
@@ -204,5 +204,5 @@ fn a_second_name_is_taken_and_written_as_the_first() {
     assert!(
         told("num_warmup_steps = -1").starts_with("config key `schedule.num_warmup_steps`: -1")
     );
-    assert!(rappel_registry::describe(FIELDS).contains("ramp; also `num_warmup_steps`"));
+    assert!(rappel_config::describe(FIELDS).contains("ramp; also `num_warmup_steps`"));
 }

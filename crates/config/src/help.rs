@@ -7,7 +7,7 @@ use crate::{Default, Family, Field, Info, Kind};
 /// One line an option: key, values taken, default, what it is; nested tables follow with dotted keys.
 ///
 /// ```
-/// use rappel_registry::{OptionSet, Options, describe};
+/// use rappel_config::{OptionSet, Options, describe};
 /// #[derive(Options)]
 /// struct Sgd {
 ///     /// look ahead

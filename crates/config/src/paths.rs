@@ -12,7 +12,7 @@ use crate::{Field, Kind, visit};
 /// What `change` returns.
 ///
 /// ```
-/// use rappel_registry::{Field, Kind, map_paths};
+/// use rappel_config::{Field, Kind, map_paths};
 /// let fields = [Field::required("tokenizer", Kind::Path(&["byte"]), "which one")];
 /// let mut given = toml::from_str("tokenizer = 'mine.json'").unwrap();
 /// let below = |path: &str| Ok::<_, ()>(format!("/home/{path}"));

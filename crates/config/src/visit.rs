@@ -45,7 +45,7 @@ pub fn visit<E>(
 /// Removes from resolved options what a resumed run may change; see [`Field::changeable`].
 ///
 /// ```
-/// use rappel_registry::{Field, Kind, remove_changeable};
+/// use rappel_config::{Field, Kind, remove_changeable};
 /// let fields = [
 ///     Field::optional("log_every", Kind::int_from(1), "steps between scalars").changeable(),
 ///     Field::required("seed", Kind::int_from(0), "chooses random numbers"),

@@ -10,8 +10,8 @@ use syn::{
 
 /// `#[options(crate = path, check = path)]`.
 pub struct OfStruct {
-    /// The path of `rappel-registry`.
-    pub registry: TokenStream,
+    /// The path of `rappel-config`.
+    pub config: TokenStream,
     /// The path of `rappel-optim`, for `Descends`.
     pub optim: TokenStream,
     /// The function that checks the options together.
@@ -21,16 +21,13 @@ pub struct OfStruct {
 impl OfStruct {
     /// Reads the attributes of a struct or enum.
     pub fn parse(attributes: &[Attribute]) -> Result<Self> {
-        let mut of = Self {
-            registry: quote!(::rappel_registry),
-            optim: quote!(::rappel_optim),
-            check: None,
-        };
+        let mut of =
+            Self { config: quote!(::rappel_config), optim: quote!(::rappel_optim), check: None };
         for attribute in attributes.iter().filter(|one| one.path().is_ident("options")) {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("crate") {
                     let path: Path = meta.value()?.parse()?;
-                    of.registry = quote!(#path);
+                    of.config = quote!(#path);
                 } else if meta.path.is_ident("optim") {
                     let path: Path = meta.value()?.parse()?;
                     of.optim = quote!(#path);
