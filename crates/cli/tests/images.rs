@@ -68,7 +68,10 @@ fn images_become_a_model_and_the_model_predictions() {
     assert!(right.count() > 108, "{rows}");
     let error =
         place.error(&["predict", "--model", "r", "--file", file, "--out", "q.csv", "--id", "x"]);
-    assert!(error.contains("images have no columns; leave out --id and --text-field"), "{error}");
+    assert!(
+        error.contains("images have no columns; leave out --id, --text-field and --top-k"),
+        "{error}"
+    );
     let error = place.error(&["generate", "--model", "r", "--prompt", "x"]);
     assert!(error.contains("a model of images"), "{error}");
 }

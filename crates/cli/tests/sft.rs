@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{Place, stderr, testdata};
+use common::{Place, testdata};
 use serde_json::Value;
 
 const SFT: &str = r#"

@@ -82,12 +82,15 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, "one").unwrap();
         let file = DocumentRef { name: "a".to_owned(), path: path.clone() };
-        assert!(!Stamp::of(&[file.clone()]).unwrap().is_settled(), "it was written just now");
+        assert!(
+            !Stamp::of(std::slice::from_ref(&file)).unwrap().is_settled(),
+            "it was written just now"
+        );
         let old = SystemTime::now() - Duration::from_secs(60);
         let set_old =
             || File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
         set_old();
-        assert!(Stamp::of(&[file]).unwrap().is_settled());
+        assert!(Stamp::of(std::slice::from_ref(&file)).unwrap().is_settled());
         let first = key(&path);
         assert_eq!(key(&path), first);
 

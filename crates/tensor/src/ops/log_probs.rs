@@ -100,7 +100,7 @@ pub(super) fn linear_log_probs_of(
 pub(super) const OPERATION: Operation = Operation {
     name: "log_probs",
     samples: |draw| {
-        let (b, t) = (draw.size(1, 3), draw.size(1, 4));
+        let (b, t) = (draw.size(1, 3), draw.size(2, 4));
         let (width, vocab) = (draw.size(1, 5), draw.size(2, 7));
         let mut samples = Vec::new();
         for (what, softcap, ignored) in

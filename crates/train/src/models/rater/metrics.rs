@@ -61,6 +61,6 @@ mod tests {
         let found = likes(&told, &targets, &[0, 0, 0, 1, 1, 2]);
         assert!((found[1] - (2.0 * 0.5 + 1.0) / 3.0).abs() < 1e-12, "{found:?}");
         assert!((found[0] - 7.0 / 8.0).abs() < 1e-12, "{found:?}");
-        assert!((found[3] - 4.0 / 6.0).abs() < 1e-12, "{found:?}");
+        assert!((found[3] - 5.0 / 6.0).abs() < 1e-12, "{found:?}");
     }
 }
