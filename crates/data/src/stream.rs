@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::mix::hash_words;
 
 /// Token ids in the smaller of two widths that holds their vocabulary.
@@ -109,10 +111,10 @@ impl Tokens {
     pub(crate) fn extend_le(&mut self, bytes: &[u8]) {
         match self {
             Self::U16(ids) => {
-                ids.extend(bytes.as_chunks().0.iter().map(|id| u16::from_le_bytes(*id)));
+                ids.par_extend(bytes.as_chunks().0.par_iter().map(|id| u16::from_le_bytes(*id)));
             }
             Self::U32(ids) => {
-                ids.extend(bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)));
+                ids.par_extend(bytes.as_chunks().0.par_iter().map(|id| u32::from_le_bytes(*id)));
             }
         }
     }

@@ -107,6 +107,28 @@ impl<T: Stored> Kernel for Halve<'_, T> {
     }
 }
 
+/// The gradients of a row of windows for one of their two rows of the image, which is chosen by whether the largest element is
+/// in the lower one. Loops of one row each have no branches and are done by registers.
+#[inline(always)]
+fn doubled<T: Float>(
+    upper: &[T],
+    lower: &[T],
+    grad: &[T],
+    to: &mut [T],
+    chosen: impl Fn(bool) -> bool,
+) {
+    let zero = T::from_f64(0.0);
+    let rows = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+    for (((upper, lower), grad), to) in rows.zip(grad).zip(to.as_chunks_mut::<2>().0) {
+        let [up, low] = [upper, lower].map(|row| is_larger(row[1], row[0]));
+        let largest = |row: &[T; 2], second: bool| if second { row[1] } else { row[0] };
+        let below = is_larger(largest(lower, low), largest(upper, up));
+        let second = (below & low) | (!below & up);
+        let kept = if chosen(below) { *grad } else { zero };
+        *to = [if second { zero } else { kept }, if second { kept } else { zero }];
+    }
+}
+
 /// The gradient of [`Halve`].
 struct Double<'a, T> {
     windows: &'a Windows,
@@ -125,23 +147,12 @@ impl<T: Stored> Kernel for Double<'_, T> {
         let pairs = self.x.chunks(2 * width).zip(whole.chunks_mut(2 * width));
         for ((x, to), grad) in pairs.zip(self.grad.chunks(out)) {
             let (upper, lower) = x.split_at(width);
-            let (upper, lower) = (upper.as_chunks::<2>().0, lower.as_chunks::<2>().0);
             let (to_upper, to_lower) = to.split_at_mut(width);
             // An odd column is in no window.
             to_upper[2 * out..].fill(zero);
             to_lower[2 * out..].fill(zero);
-            let to_upper = to_upper.as_chunks_mut::<2>().0.iter_mut();
-            let to = to_upper.zip(to_lower.as_chunks_mut::<2>().0);
-            for (((upper, lower), grad), to) in upper.iter().zip(lower).zip(grad).zip(to) {
-                let (mut largest, mut place) = (upper[0], 0_u32);
-                for (i, found) in [(1, upper[1]), (2, lower[0]), (3, lower[1])] {
-                    let is_larger = is_larger(found, largest);
-                    largest = if is_larger { found } else { largest };
-                    place = if is_larger { i } else { place };
-                }
-                let at = |i: u32| if place == i { *grad } else { zero };
-                (*to.0, *to.1) = ([at(0), at(1)], [at(2), at(3)]);
-            }
+            doubled(upper, lower, grad, to_upper, |below| !below);
+            doubled(upper, lower, grad, to_lower, |below| below);
         }
         rest.fill(zero);
     }
