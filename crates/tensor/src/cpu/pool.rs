@@ -109,6 +109,7 @@ impl<T: Stored> Kernel for Halve<'_, T> {
 
 /// The gradients of a row of windows for one of their two rows of the image, which is chosen by whether the largest element is
 /// in the lower one. Loops of one row each have no branches and are done by registers.
+#[expect(clippy::needless_bitwise_bool, reason = "without branches this is done by registers")]
 #[inline(always)]
 fn doubled<T: Float>(
     upper: &[T],
