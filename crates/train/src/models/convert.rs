@@ -6,7 +6,7 @@ use std::path::Path;
 use rappel_files::{fresh_folder, partial, publish, remove};
 use rappel_model::gguf::{GgufFile, MetaValue, Metadata, Quantization, save_gguf};
 use rappel_model::{FilesError, ModelFiles, Pretrained, WeightStorage};
-use rappel_tensor::{CodeBook, DType};
+use rappel_tensor::{BlockFormat, CodeBook, DType};
 
 use super::adapter;
 use super::gguf::gguf_keys;
@@ -143,8 +143,8 @@ fn quantization(name: &str) -> Result<Quantization, TrainError> {
         ("float32", Quantization::F32),
         ("float16", Quantization::F16),
         ("bfloat16", Quantization::Bf16),
-        ("q8_0", Quantization::Q8_0),
-        ("q4_0", Quantization::Q4_0),
+        ("q8_0", Quantization::Blocks(BlockFormat::Q8_0)),
+        ("q4_0", Quantization::Blocks(BlockFormat::Q4_0)),
     ];
     let known = KNOWN.iter().find(|(known, kind)| {
         known.eq_ignore_ascii_case(name) || kind.name().eq_ignore_ascii_case(name)

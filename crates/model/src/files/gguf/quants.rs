@@ -12,43 +12,30 @@ pub enum Quantization {
     F16,
     /// The upper half of single precision.
     Bf16,
-    /// 32 integers of 8 bits, a scale.
-    Q8_0,
-    /// 32 integers of 4 bits around zero, a scale.
-    Q4_0,
-    /// 32 integers of 4 bits, a scale and a minimum.
-    Q4_1,
-    /// 32 integers of 5 bits around zero, a scale.
-    Q5_0,
-    /// 32 integers of 5 bits, a scale and a minimum.
-    Q5_1,
-    /// 256 integers of 4 bits, scales and minimums of 6 bits for each 32.
-    Q4K,
-    /// 256 integers of 5 bits, scales and minimums of 6 bits for each 32.
-    Q5K,
-    /// 256 integers of 6 bits around zero, scales of 8 bits for each 16.
-    Q6K,
+    /// Blocks of small integers with scales.
+    Blocks(BlockFormat),
 }
 
-use Quantization::{Bf16, F16, F32, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use BlockFormat::{Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use Quantization::{Bf16, Blocks, F16, F32};
 
-/// Each with its number in a file, its name, the numbers of a block and their bytes.
-const TABLE: [(Quantization, u32, &str, usize, usize); 11] = [
-    (F32, 0, "F32", 1, 4),
-    (F16, 1, "F16", 1, 2),
-    (Q4_0, 2, "Q4_0", 32, 18),
-    (Q4_1, 3, "Q4_1", 32, 20),
-    (Q5_0, 6, "Q5_0", 32, 22),
-    (Q5_1, 7, "Q5_1", 32, 24),
-    (Q8_0, 8, "Q8_0", 32, 34),
-    (Q4K, 12, "Q4_K", 256, 144),
-    (Q5K, 13, "Q5_K", 256, 176),
-    (Q6K, 14, "Q6_K", 256, 210),
-    (Bf16, 30, "BF16", 1, 2),
+/// Each with its number in a file and its name.
+const TABLE: [(Quantization, u32, &str); 11] = [
+    (F32, 0, "F32"),
+    (F16, 1, "F16"),
+    (Blocks(Q4_0), 2, "Q4_0"),
+    (Blocks(Q4_1), 3, "Q4_1"),
+    (Blocks(Q5_0), 6, "Q5_0"),
+    (Blocks(Q5_1), 7, "Q5_1"),
+    (Blocks(Q8_0), 8, "Q8_0"),
+    (Blocks(Q4K), 12, "Q4_K"),
+    (Blocks(Q5K), 13, "Q5_K"),
+    (Blocks(Q6K), 14, "Q6_K"),
+    (Bf16, 30, "BF16"),
 ];
 
 impl Quantization {
-    fn row(self) -> &'static (Self, u32, &'static str, usize, usize) {
+    fn row(self) -> &'static (Self, u32, &'static str) {
         TABLE.iter().find(|row| row.0 == self).expect("every one has its row")
     }
 
@@ -74,12 +61,19 @@ impl Quantization {
 
     /// Numbers of a block.
     pub fn block(self) -> usize {
-        self.row().3
+        match self {
+            F32 | F16 | Bf16 => 1,
+            Blocks(format) => format.block(),
+        }
     }
 
     /// Bytes of a block.
     pub fn block_bytes(self) -> usize {
-        self.row().4
+        match self {
+            F32 => 4,
+            F16 | Bf16 => 2,
+            Blocks(format) => format.bytes(),
+        }
     }
 
     /// The names of all that can be read.
@@ -89,17 +83,10 @@ impl Quantization {
 
     /// The blocks that it is, where it is not plain floats.
     pub fn blocks(self) -> Option<BlockFormat> {
-        Some(match self {
-            F32 | F16 | Bf16 => return None,
-            Q8_0 => BlockFormat::Q8_0,
-            Q4_0 => BlockFormat::Q4_0,
-            Q4_1 => BlockFormat::Q4_1,
-            Q5_0 => BlockFormat::Q5_0,
-            Q5_1 => BlockFormat::Q5_1,
-            Q4K => BlockFormat::Q4K,
-            Q5K => BlockFormat::Q5K,
-            Q6K => BlockFormat::Q6K,
-        })
+        match self {
+            F32 | F16 | Bf16 => None,
+            Blocks(format) => Some(format),
+        }
     }
 
     /// The numbers of whole blocks, in single precision.
@@ -132,14 +119,14 @@ impl Quantization {
                 F32 => bytes.extend(block[0].to_le_bytes()),
                 F16 => bytes.extend(f16::from_f32(block[0]).to_le_bytes()),
                 Bf16 => bytes.extend(bf16::from_f32(block[0]).to_le_bytes()),
-                Q8_0 => {
+                Blocks(Q8_0) => {
                     let largest = block.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
                     let scale = largest / 127.0;
                     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
                     bytes.extend(f16::from_f32(scale).to_le_bytes());
                     bytes.extend(block.iter().map(|x| (x * inverse).round() as i8 as u8));
                 }
-                Q4_0 => {
+                Blocks(Q4_0) => {
                     // The number farthest from zero becomes -8, exactly.
                     let far = |far: f32, x: &f32| if x.abs() > far.abs() { *x } else { far };
                     let scale = block.iter().fold(0.0, far) / -8.0;
@@ -150,7 +137,7 @@ impl Quantization {
                     let (low, high) = block.split_at(16);
                     bytes.extend(low.iter().zip(high).map(|(l, h)| digit(*l) | digit(*h) << 4));
                 }
-                _ => panic!("{} is only read", self.name()),
+                Blocks(_) => panic!("{} is only read", self.name()),
             }
         }
     }

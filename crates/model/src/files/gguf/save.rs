@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rappel_config::Entry;
 use rappel_files::replace;
-use rappel_tensor::{Params, Shape, Tensor};
+use rappel_tensor::{BlockFormat, Params, Shape, Tensor};
 use serde_json::{Map, Value};
 
 use super::config::Header;
@@ -124,11 +124,11 @@ fn file_type(kind: Quantization) -> i64 {
     match kind {
         Quantization::F32 => 0,
         Quantization::F16 => 1,
-        Quantization::Q4_0 => 2,
-        Quantization::Q8_0 => 7,
+        Quantization::Blocks(BlockFormat::Q4_0) => 2,
+        Quantization::Blocks(BlockFormat::Q8_0) => 7,
         Quantization::Bf16 => 32,
         // Only those above are written.
-        _ => 1024,
+        Quantization::Blocks(_) => 1024,
     }
 }
 
