@@ -4,9 +4,10 @@ use rappel_config::{OptionSet, Options};
 use rappel_nn::{Embedding, Forward};
 use rappel_tensor::Params;
 
+use super::fm::FactorizationMachine;
 use super::{
     FieldBatch, FieldSizes, FirstOrder, Layers, Rated, Rater, RaterConfig, RaterEntry, of_fields,
-    second_order, vectors, weighted,
+    second_order, weighted,
 };
 
 pub(super) const ENTRY: RaterEntry = RaterEntry {
@@ -19,12 +20,8 @@ pub(super) const ENTRY: RaterEntry = RaterEntry {
 
 #[derive(Debug, Options)]
 struct Config {
-    /// numbers of each vector
-    #[option(default = 10, range = 1..=65536, aka("embedding_dim", "factors", "k", "dim"))]
-    embedding_size: usize,
-    /// deviation of the initial vectors; unset: sqrt(2 / (rows + embedding_size)), as Glorot and Bengio's
-    #[option(range = 0.0.., aka("initializer_range"))]
-    init_std: Option<f64>,
+    #[option(flatten)]
+    machine: FactorizationMachine,
     /// widths of the network's hidden layers
     #[option(default = [128, 128, 128], range = 1..=65536, aka("mlp_hidden_size", "hidden", "layers"))]
     hidden_sizes: Vec<usize>,
@@ -45,15 +42,16 @@ struct DeepFm {
 impl RaterConfig for Config {
     fn build(&self, params: &mut Params, fields: &FieldSizes) -> Box<dyn Rater> {
         let first = FirstOrder::new(params, fields);
-        let vectors = vectors(params, fields, self.embedding_size, self.init_std);
-        let inputs = fields.slots.len() * self.embedding_size;
+        let vectors = self.machine.vectors(params, fields);
+        let inputs = fields.slots.len() * self.machine.embedding_size;
         let sizes = [&[inputs], &self.hidden_sizes[..], &[1]].concat();
         let mlp = Layers::new(&mut params.scope("mlp"), &sizes, self.dropout, true);
         Box::new(DeepFm { first, vectors, mlp, slots: fields.slots.clone() })
     }
 
     fn numbers_per_sample(&self, fields: &FieldSizes) -> usize {
-        let slots = fields.slots.iter().sum::<usize>().saturating_mul(self.embedding_size + 1);
+        let slots =
+            fields.slots.iter().sum::<usize>().saturating_mul(self.machine.embedding_size + 1);
         10 * slots.saturating_add(self.hidden_sizes.iter().sum())
     }
 }

@@ -13,15 +13,16 @@ pub(super) const ENTRY: RaterEntry = RaterEntry {
     name: "fm",
     summary: "lr, and the product of the vectors of each two: y = lr + sum over i < j of (v_i . v_j) x_i x_j",
     reference: "Rendle, 2010, https://doi.org/10.1109/ICDM.2010.127",
-    fields: Config::FIELDS,
-    build: |options| Ok(Box::new(Config::from_options(options)?)),
+    fields: FactorizationMachine::FIELDS,
+    build: |options| Ok(Box::new(FactorizationMachine::from_options(options)?)),
 };
 
+/// The vectors of a factorization machine.
 #[derive(Debug, Options)]
-struct Config {
+pub(super) struct FactorizationMachine {
     /// numbers of each vector
     #[option(default = 10, range = 1..=65536, aka("embedding_dim", "factors", "k", "dim"))]
-    embedding_size: usize,
+    pub embedding_size: usize,
     /// deviation of the initial vectors; unset: sqrt(2 / (rows + embedding_size)), as Glorot and Bengio's
     #[option(range = 0.0.., aka("initializer_range"))]
     init_std: Option<f64>,
@@ -33,10 +34,17 @@ struct Machine {
     vectors: Embedding,
 }
 
-impl RaterConfig for Config {
+impl FactorizationMachine {
+    /// The vectors of all rows.
+    pub fn vectors(&self, params: &mut Params, fields: &FieldSizes) -> Embedding {
+        vectors(params, fields, self.embedding_size, self.init_std)
+    }
+}
+
+impl RaterConfig for FactorizationMachine {
     fn build(&self, params: &mut Params, fields: &FieldSizes) -> Box<dyn Rater> {
         let first = FirstOrder::new(params, fields);
-        let vectors = vectors(params, fields, self.embedding_size, self.init_std);
+        let vectors = self.vectors(params, fields);
         Box::new(Machine { first, vectors })
     }
 
