@@ -15,9 +15,9 @@ use crate::{Field, Kind, visit};
 /// use rappel_config::{Field, Kind, map_paths};
 /// let fields = [Field::required("tokenizer", Kind::Path(&["byte"]), "which one")];
 /// let mut given = toml::from_str("tokenizer = 'mine.json'").unwrap();
-/// let below = |path: &str| Ok::<_, ()>(format!("/home/{path}"));
+/// let below = |path: &str| Ok::<_, ()>(format!("/data/{path}"));
 /// map_paths(&fields, &mut given, &below)?;
-/// assert_eq!(given["tokenizer"].as_str(), Some("/home/mine.json"));
+/// assert_eq!(given["tokenizer"].as_str(), Some("/data/mine.json"));
 /// # Ok::<(), ()>(())
 /// ```
 pub fn map_paths<E>(
