@@ -37,12 +37,10 @@ log_every = 1
 
 /// A folder with a small Llama `base`, pairs of answers and a template.
 fn place() -> Place {
-    let place = Place::new();
-    place.ok(&["convert", testdata("gguf/llama.gguf").to_str().unwrap(), "--to", "base"]);
+    let place = Place::with_llama();
     for name in ["pairs.jsonl", "texts.jsonl", "apart.jsonl"] {
         place.write(name, fs::read(testdata("preferences").join(name)).unwrap());
     }
-    place.write("template.jinja", fs::read(testdata("sft/template.jinja")).unwrap());
     place.write("dpo.toml", DPO);
     place
 }
@@ -344,6 +342,26 @@ fn a_reward_model_keeps_its_head_and_judges_pairs() {
     );
     let told = place.error(&["generate", "--model", "run", "--prompt", "a"]);
     assert!(told.contains("a reward model"), "{told}");
+}
+
+#[test]
+fn the_second_matrices_of_a_reward_model_learn_at_a_rate_of_their_own() {
+    let place = place();
+    let lora = |more: &str| format!("model.lora={{ r = 2{more} }}");
+    let settings = ["task=reward", "train.steps=1", "optimizer.name=sgd", "optimizer.lr=0.01"];
+    let [plain, ratio] = ["", ", loraplus_lr_ratio = 16"].map(|more| {
+        let (run, lora) = (format!("run{}", more.len()), lora(more));
+        place.ok(&train("dpo.toml", &run, &[&settings[..], &[&lora]].concat()));
+        TensorFile::open(place.at(run).join("model/adapter_model.safetensors")).unwrap()
+    });
+    let names = plain.names().into_iter().filter(|name| name.contains("lora_B"));
+    for name in names {
+        let [one, other] = [&plain, &ratio].map(|file| file.tensor(&name).unwrap().to_f64_vec());
+        for (one, other) in one.iter().zip(&other) {
+            assert!((16.0 * one - other).abs() <= 1e-5 * other.abs(), "{name}: {one}, {other}");
+        }
+        assert!(one.iter().any(|x| *x != 0.0), "{name}");
+    }
 }
 
 #[test]

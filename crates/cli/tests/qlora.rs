@@ -34,11 +34,7 @@ log_every = 1
 "#;
 
 fn place() -> Place {
-    let place = Place::new();
-    place.ok(&["convert", testdata("gguf/llama.gguf").to_str().unwrap(), "--to", "base"]);
-    for name in ["rows.jsonl", "template.jinja"] {
-        place.write(name, fs::read(testdata("sft").join(name)).unwrap());
-    }
+    let place = Place::with_llama();
     place.write("qlora.toml", QLORA);
     place
 }

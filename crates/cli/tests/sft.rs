@@ -36,12 +36,8 @@ log_every = 1
 
 /// A folder with a small Llama `base`, conversations and their template.
 fn place() -> Place {
-    let place = Place::new();
-    place.ok(&["convert", testdata("gguf/llama.gguf").to_str().unwrap(), "--to", "base"]);
+    let place = Place::with_llama();
     place.write("base/LICENSE", "terms");
-    for name in ["rows.jsonl", "template.jinja"] {
-        place.write(name, fs::read(testdata("sft").join(name)).unwrap());
-    }
     place.write("sft.toml", SFT);
     place
 }

@@ -59,6 +59,16 @@ impl Place {
         place
     }
 
+    /// One with a small Llama in the folder `base`, and conversations and their template.
+    pub fn with_llama() -> Self {
+        let place = Self::new();
+        place.ok(&["convert", testdata("gguf/llama.gguf").to_str().unwrap(), "--to", "base"]);
+        for name in ["rows.jsonl", "template.jinja"] {
+            place.write(name, fs::read(testdata("sft").join(name)).unwrap());
+        }
+        place
+    }
+
     pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
         self.0.path().join(path)
     }

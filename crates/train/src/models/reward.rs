@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use rappel_config::{OptionSet, resolve};
 use rappel_data::{Answers, Dataset, PreferenceConfig, Preferences, SftBatch, SftModel, Tokenizer};
-use rappel_model::{Documents, ModelConfig, ModelFiles, Scorer};
+use rappel_model::{ModelConfig, ModelFiles, Scorer};
 use rappel_nn::Forward;
 use rappel_tensor::{Params, Tensor, no_grad};
 
-use super::adapter::{self, Adapter};
+use super::adapter::Adapter;
 use super::kept::KeptFile;
 use super::text::tokenizer;
-use super::{EvaluateOptions, ModelKind, Scores, TrainedModel, sound};
-use crate::checkpoint::sha256;
+use super::text_parts::TextParts;
+use super::{EvaluateOptions, ModelKind, Scores, TrainedModel, inputs, sound};
 use crate::metrics::more;
 use crate::{Frozen, Model, TrainError};
 
@@ -29,10 +29,7 @@ pub(super) const KIND: ModelKind = ModelKind {
 #[derive(Debug)]
 pub struct RewardModel {
     inner: Scorer,
-    tokenizer: Tokenizer,
-    kept: Vec<KeptFile>,
-    adapter: Option<Adapter>,
-    frozen: Option<Arc<Frozen>>,
+    parts: TextParts,
 }
 
 /// Samples of a forward pass without gradients.
@@ -45,8 +42,7 @@ impl RewardModel {
         folder: &Path,
     ) -> Result<Self, TrainError> {
         sound::check_finite(folder, &inner.params)?;
-        let kept = KeptFile::all(folder)?;
-        Ok(Self { inner, tokenizer, kept, adapter: None, frozen: None })
+        Ok(Self { inner, parts: TextParts::new(tokenizer, KeptFile::all(folder)?) })
     }
 
     /// Reads a folder with config.json, model.safetensors and tokenizer.json.
@@ -63,7 +59,7 @@ impl RewardModel {
     /// as files with this hash have it.
     pub(super) fn trained(self, adapter: Option<Adapter>, sha256: &str) -> Self {
         let frozen = Frozen::of(&self.inner.params, sha256);
-        Self { adapter, frozen, ..self }
+        Self { parts: TextParts { adapter, frozen, ..self.parts }, ..self }
     }
 
     /// Gives it another token that ends a text.
@@ -78,14 +74,12 @@ impl RewardModel {
 
     /// The rewards `[answers]`, and the model's own loss.
     pub(crate) fn scores(&self, batch: &SftBatch, forward: &Forward) -> (Tensor, Option<Tensor>) {
-        let row = |values: &[i64]| Tensor::from_slice(values, [1, values.len()]);
-        let documents =
-            Documents { ids: row(&batch.segment_ids), positions: Some(row(&batch.positions)) };
+        let (ids, documents) = inputs(batch);
         let of = &batch.segment_ids;
         let is_last = |at: &usize| of.get(at + 1) != Some(&of[*at]);
         let ends: Vec<i64> = (0..of.len()).filter(is_last).map(|at| at as i64).collect();
         let ends = Tensor::from_slice(&ends, [ends.len()]);
-        self.inner.scores(&row(&batch.input_ids), &documents, &ends, forward)
+        self.inner.scores(&ids, &documents, &ends, forward)
     }
 }
 
@@ -99,21 +93,19 @@ impl Model for RewardModel {
     }
 
     fn frozen(&self) -> Option<Arc<Frozen>> {
-        self.frozen.clone()
+        self.parts.frozen.clone()
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
-        if let Some(adapter) = &self.adapter {
-            adapter::save(adapter, &self.inner.params, folder)?;
-            return Ok(self.tokenizer.save(folder)?);
-        }
-        self.inner.save(folder)?;
-        self.tokenizer.save(folder)?;
-        self.kept.iter().try_for_each(|file| file.write(folder))
+        self.parts.save(&self.inner.params, folder, || Ok(self.inner.save(folder)?))
+    }
+
+    fn lr_factors(&self) -> Vec<(String, f64)> {
+        self.parts.lr_factors()
     }
 
     fn fingerprint(&self) -> Option<String> {
-        Some(format!("tokenizer {}", sha256(self.tokenizer.json())))
+        Some(self.parts.fingerprint())
     }
 }
 
@@ -135,7 +127,7 @@ impl TrainedModel for RewardModel {
         let options = resolve("data", PreferenceConfig::FIELDS, &given)?;
         let config = PreferenceConfig::from_options(&options)?;
         let model = SftModel {
-            tokenizer: &self.tokenizer,
+            tokenizer: &self.parts.tokenizer,
             stops: &self.inner.eos_token_id,
             positions: self.config().max_positions(),
         };

@@ -12,11 +12,11 @@ use rappel_tensor::{CrossEntropy, Params, Tensor, no_grad};
 use super::adapter::{self, Adapter, TaskType};
 use super::gguf::gguf_tokenizer;
 use super::kept::KeptFile;
+use super::text_parts::TextParts;
 use super::{
     EvaluateOptions, GenerationConfig, Loading, ModelKind, Scores, TrainedModel, model_folder,
     sound,
 };
-use crate::checkpoint::sha256;
 use crate::{Frozen, Metric, Model, TrainError};
 
 /// Recognised by its config.json, which Hugging Face's models all have, or as a GGUF file.
@@ -39,14 +39,8 @@ pub(super) const KIND: ModelKind = ModelKind {
 #[derive(Debug)]
 pub struct Pretrained {
     inner: rappel_model::Pretrained,
-    tokenizer: Tokenizer,
+    parts: TextParts,
     generation_config: Option<GenerationConfig>,
-    /// Further files of the model that it began as.
-    kept: Vec<KeptFile>,
-    /// What of it is trained and saved, where that is not all.
-    adapter: Option<Adapter>,
-    /// What of it stays as the files have it that training began at.
-    frozen: Option<Arc<Frozen>>,
 }
 
 /// How well a model predicts a text.
@@ -73,14 +67,7 @@ impl Pretrained {
     pub fn new(model: Box<dyn LanguageModel>, params: Params, tokenizer: Tokenizer) -> Self {
         let eos_token_id = vec![tokenizer.end_of_document()];
         let inner = rappel_model::Pretrained::new(model, params, eos_token_id);
-        Self {
-            inner,
-            tokenizer,
-            generation_config: None,
-            kept: Vec::new(),
-            adapter: None,
-            frozen: None,
-        }
+        Self { inner, parts: TextParts::new(tokenizer, Vec::new()), generation_config: None }
     }
 
     /// A model that is trained further, with the files that it comes with in `folder`.
@@ -90,18 +77,22 @@ impl Pretrained {
         folder: &Path,
     ) -> Result<Self, TrainError> {
         let generation_config = GenerationConfig::load(folder)?;
-        let kept = KeptFile::all(folder)?;
-        Ok(Self { inner, tokenizer, generation_config, kept, adapter: None, frozen: None })
+        Ok(Self {
+            inner,
+            parts: TextParts::new(tokenizer, KeptFile::all(folder)?),
+            generation_config,
+        })
     }
 
     /// The same model, whose parameters that are not trained stay as files with this hash have them.
     pub(super) fn frozen_as_in(self, sha256: &str) -> Self {
-        Self { frozen: Frozen::of(&self.inner.params, sha256), ..self }
+        let frozen = Frozen::of(&self.inner.params, sha256);
+        Self { parts: TextParts { frozen, ..self.parts }, ..self }
     }
 
     /// The same model, of which an adapter is trained and saved.
     pub(super) fn with_adapter(self, adapter: Adapter) -> Self {
-        Self { adapter: Some(adapter), ..self }
+        Self { parts: TextParts { adapter: Some(adapter), ..self.parts }, ..self }
     }
 
     /// Reads the adapter of a folder with the model that it names.
@@ -172,8 +163,11 @@ impl Pretrained {
         let generation_config = GenerationConfig::load(folder)?;
         let inner = model(folder, loading)?;
         let tokenizer = tokenizer(folder, inner.model.config().vocab_size(), None)?;
-        let kept = KeptFile::all(folder)?;
-        Ok(Self { inner, tokenizer, generation_config, kept, adapter: None, frozen: None })
+        Ok(Self {
+            inner,
+            parts: TextParts::new(tokenizer, KeptFile::all(folder)?),
+            generation_config,
+        })
     }
 
     /// Its generation_config.json, if it has one.
@@ -196,12 +190,12 @@ impl Pretrained {
 
     /// Gives it another template for conversations.
     pub fn set_chat_template(&mut self, source: impl Into<String>) {
-        self.tokenizer.set_chat_template(source);
+        self.parts.tokenizer.set_chat_template(source);
     }
 
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        &self.parts.tokenizer
     }
 
     /// The model.
@@ -232,8 +226,8 @@ impl Pretrained {
         let stride = within("stride", stride.unwrap_or(window.div_ceil(2)), window)?;
         let mut ids = Vec::new();
         for (i, document) in documents.iter().enumerate() {
-            ids.extend((i > 0).then(|| self.tokenizer.end_of_document()));
-            ids.extend(self.tokenizer.encode(&document.bytes)?);
+            ids.extend((i > 0).then(|| self.parts.tokenizer.end_of_document()));
+            ids.extend(self.parts.tokenizer.encode(&document.bytes)?);
         }
         if ids.len() < 2 {
             return Err(TrainError::ShortText { tokens: ids.len() });
@@ -290,25 +284,19 @@ impl Model for Pretrained {
     }
 
     fn frozen(&self) -> Option<Arc<Frozen>> {
-        self.frozen.clone()
+        self.parts.frozen.clone()
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
-        if let Some(adapter) = &self.adapter {
-            adapter::save(adapter, &self.inner.params, folder)?;
-            return Ok(self.tokenizer.save(folder)?);
-        }
-        self.inner.save(folder)?;
-        self.tokenizer.save(folder)?;
-        self.kept.iter().try_for_each(|file| file.write(folder))
+        self.parts.save(&self.inner.params, folder, || Ok(self.inner.save(folder)?))
     }
 
     fn lr_factors(&self) -> Vec<(String, f64)> {
-        self.adapter.as_ref().map(|adapter| adapter.options.lr_factors()).unwrap_or_default()
+        self.parts.lr_factors()
     }
 
     fn fingerprint(&self) -> Option<String> {
-        Some(format!("tokenizer {}", sha256(self.tokenizer.json())))
+        Some(self.parts.fingerprint())
     }
 }
 

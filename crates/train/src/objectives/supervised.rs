@@ -7,9 +7,8 @@ use rappel_regularize::ActsOn;
 use rappel_tensor::{CrossEntropy, Tensor, cross_entropy, no_grad};
 
 use super::Objective;
-use super::preference::inputs;
 use super::template::doubt_of_template;
-use crate::models::Pretrained;
+use crate::models::{Pretrained, inputs};
 use crate::{Metric, Model, Pass};
 
 /// The mean of `-ln p(token | those before)` over the tokens that are trained, in nats, each counted with its weight.

@@ -4,8 +4,7 @@ use rappel_data::SftBatch;
 use rappel_nn::Forward;
 use rappel_tensor::{Tensor, no_grad};
 
-use super::preference::inputs;
-use crate::models::Pretrained;
+use crate::models::{Pretrained, inputs};
 
 /// Nats per token by which answers may be less likely behind their prompts than alone, and in what proportion.
 const MARGIN: f64 = 0.5;

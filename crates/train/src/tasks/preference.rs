@@ -106,7 +106,7 @@ impl Opened {
 }
 
 /// A task of pairs without a reference.
-pub(super) fn without_reference<P: Preferring + Clone + 'static>(
+pub(super) fn without_reference<P: Preferring<Model = Pretrained> + Clone + 'static>(
     config: &Config,
     preferring: P,
     observer: &mut dyn Observer,

@@ -6,7 +6,7 @@ use rappel_data::{Answers, PreferenceConfig};
 use super::preference::Opened;
 use super::{Prepared, TaskEntry};
 use crate::models::MODELS;
-use crate::objectives::preference::{Reward, RewardOptions};
+use crate::objectives::preference::{Preferred, Reward, RewardOptions};
 use crate::{Config, Learner, Observer, TrainError};
 
 pub(super) const ENTRY: TaskEntry = TaskEntry {
@@ -22,7 +22,7 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
 };
 
 fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
-    let options = RewardOptions::from_options(config.section("loss"))?;
+    let reward = Reward { options: RewardOptions::from_options(config.section("loss"))? };
     let opened = Opened::new(config, Answers::Scored, observer)?;
     observer.stage("loading the pretrained model")?;
     Ok(Prepared::new(opened.config.clone(), move |config| {
@@ -32,6 +32,6 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
             model.set_eos(eos);
         }
         let (training, held_out) = (opened.training.clone(), opened.held_out.clone());
-        Ok(Learner::new(model, training, Reward::new(options.clone())).held_out(held_out))
+        Ok(Learner::new(model, training, Preferred::new(reward.clone())).held_out(held_out))
     }))
 }

@@ -37,6 +37,8 @@ pub(crate) struct Bco {
 }
 
 impl Preferring for Bco {
+    type Model = Pretrained;
+
     const METRICS: &'static [Metric] = &[
         less("loss"),
         more(MARGINS),

@@ -93,6 +93,8 @@ pub(crate) struct Cpo {
 }
 
 impl Preferring for Cpo {
+    type Model = Pretrained;
+
     const METRICS: &'static [Metric] = PAIRS;
 
     fn losses(

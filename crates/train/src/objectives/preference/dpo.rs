@@ -8,10 +8,10 @@ use rappel_tensor::{DType, Tensor, no_grad};
 use super::doubts::review;
 use super::dpo_loss::{DpoLoss, FDivergence, LossTypes, Pairs};
 use super::figures::{both, halves};
-use super::log_probs::{LogProbs, Total, inputs};
+use super::log_probs::{LogProbs, Total};
 use super::preferred::{PAIRS, Preferring, Seen};
 use super::reference::{Computed, Reference, ReferenceOptions, ratios};
-use crate::models::Pretrained;
+use crate::models::{Pretrained, inputs};
 use crate::{Metric, Newest, Verdict};
 
 /// The section `loss` of direct preference optimization, under TRL's names.
@@ -121,6 +121,8 @@ impl Dpo {
 }
 
 impl Preferring for Dpo {
+    type Model = Pretrained;
+
     const METRICS: &'static [Metric] = PAIRS;
 
     fn losses(

@@ -67,6 +67,8 @@ impl Kto {
 }
 
 impl Preferring for Kto {
+    type Model = Pretrained;
+
     const METRICS: &'static [Metric] = &[
         less("loss"),
         more(MARGINS),

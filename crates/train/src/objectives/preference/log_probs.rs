@@ -1,18 +1,10 @@
 //! How likely a model holds the answers of a batch.
 
 use rappel_data::SftBatch;
-use rappel_model::Documents;
 use rappel_nn::Forward;
 use rappel_tensor::{DType, Tensor, no_grad};
 
-use crate::models::Pretrained;
-
-/// Input ids `[1, tokens]`, and the segments within which they attend.
-pub(crate) fn inputs(batch: &SftBatch) -> (Tensor, Documents) {
-    let row = |values: &[i64]| Tensor::from_slice(values, [1, values.len()]);
-    let positions = Some(row(&batch.positions));
-    (row(&batch.input_ids), Documents { ids: row(&batch.segment_ids), positions })
-}
+use crate::models::{Pretrained, inputs};
 
 /// `ln p` of each token of a batch's answers, in double precision.
 pub(crate) struct LogProbs {

@@ -17,7 +17,6 @@ pub(crate) use bco::{Bco, BcoOptions};
 pub(crate) use cpo::{Cpo, CpoOptions, SimpoOptions};
 pub(crate) use dpo::{Dpo, DpoOptions};
 pub(crate) use kto::{Kto, KtoLoss, KtoOptions};
-pub(crate) use log_probs::inputs;
 pub(crate) use orpo::{Orpo, OrpoOptions};
 pub(crate) use preferred::{Preferred, Preferring};
 pub(crate) use reference::{Computed, Reference, ReferenceOptions};

@@ -27,6 +27,8 @@ pub(crate) struct Orpo {
 }
 
 impl Preferring for Orpo {
+    type Model = Pretrained;
+
     const METRICS: &'static [Metric] = PAIRS;
 
     fn losses(
