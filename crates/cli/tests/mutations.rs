@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use common::{Place, stderr, testdata};
-use rappel_testkit::{Random, hex_sha256};
+use rappel_testkit::Random;
 use serde_json::json;
 
 /// Cases of each kind unless the environment says otherwise: all kinds together take half a minute.
@@ -306,7 +306,7 @@ fn checkpoints() {
     let agree = || {
         let sum = |name: &&str| {
             let bytes = fs::read(folder.join(name)).unwrap();
-            ((*name).to_owned(), json!({ "bytes": bytes.len(), "sha256": hex_sha256(&bytes) }))
+            ((*name).to_owned(), json!({ "bytes": bytes.len(), "blake3": blake3::hash(&bytes).to_hex().as_str() }))
         };
         let files: serde_json::Map<_, _> = names.iter().map(sum).collect();
         fs::write(folder.join("manifest.json"), json!({ "files": files }).to_string()).unwrap();

@@ -1,9 +1,11 @@
 //! The list of a checkpoint's files with their checksums.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use blake3::Hasher;
 use rappel_files::{create, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,7 +18,8 @@ const NAME: &str = "manifest.json";
 /// Bytes read or written at a time.
 const PIECE: usize = 1 << 20;
 
-/// Sizes and checksums of a checkpoint's files.
+/// Sizes and checksums of a checkpoint's files. They are BLAKE3's: several times as fast as SHA-256, so that the
+/// disk bounds a save, and `b3sum` prints them.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -28,7 +31,7 @@ pub(super) struct Manifest {
 #[serde(deny_unknown_fields)]
 pub(super) struct Sum {
     bytes: u64,
-    sha256: String,
+    blake3: String,
 }
 
 impl Manifest {
@@ -48,9 +51,9 @@ pub(super) fn create_summed(
 ) -> Result<Sum, TrainError> {
     let mut sum = None;
     create(&folder.join(name), |out| {
-        let mut summing = Summing { out, hash: Sha256::new(), bytes: 0 };
+        let mut summing = Summing { out, hash: Hasher::new(), bytes: 0 };
         write(&mut summing)?;
-        sum = Some(Sum { bytes: summing.bytes, sha256: hex(&summing.hash.finalize()) });
+        sum = Some(summing.sum());
         Ok(())
     })?;
     Ok(sum.expect("the file was written"))
@@ -59,8 +62,14 @@ pub(super) fn create_summed(
 /// Passes on what is written, and sums it up.
 struct Summing<'a> {
     out: &'a mut dyn Write,
-    hash: Sha256,
+    hash: Hasher,
     bytes: u64,
+}
+
+impl Summing<'_> {
+    fn sum(&self) -> Sum {
+        Sum { bytes: self.bytes, blake3: self.hash.finalize().to_hex().to_string() }
+    }
 }
 
 impl Write for Summing<'_> {
@@ -92,7 +101,7 @@ pub(super) fn verify(folder: &Path, names: &[&str]) -> Result<(), Flaw> {
             return Err(reason.into());
         }
         if found != *wanted {
-            return Err(format!("{name} is not what was written: its SHA-256 differs").into());
+            return Err(format!("{name} is not what was written: its BLAKE3 sum differs").into());
         }
     }
     Ok(())
@@ -105,7 +114,7 @@ pub(super) fn sha256_of(folder: &Path) -> Result<String, TrainError> {
 
 /// The SHA-256 of a file.
 pub(crate) fn sha256_of_file(path: &Path) -> Result<String, TrainError> {
-    Ok(sum(path).map_err(TrainError::io("read", path))?.sha256)
+    Ok(rappel_files::sha256_of_file(path).map_err(TrainError::io("read", path))?.0)
 }
 
 fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
@@ -115,8 +124,9 @@ fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn sum(path: &Path) -> io::Result<Sum> {
-    let (sha256, bytes) = rappel_files::sha256_of_file(path)?;
-    Ok(Sum { bytes, sha256 })
+    let mut hash = Hasher::new();
+    hash.update_reader(File::open(path)?)?;
+    Ok(Sum { bytes: hash.count(), blake3: hash.finalize().to_hex().to_string() })
 }
 
 /// The SHA-256 of a text, in hexadecimal digits.

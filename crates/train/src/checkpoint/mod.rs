@@ -1,7 +1,7 @@
 //! What a run needs to continue, saved so that no moment can lose it.
 //!
 //! `checkpoints/step-N/` holds `params.safetensors`, `optimizer.safetensors`, `state.json` and
-//! `manifest.json`, which lists size and SHA-256 of the others. A checkpoint is written under a
+//! `manifest.json`, which lists size and checksum of the others. A checkpoint is written under a
 //! hidden name, synced to the disk and then renamed, so a folder with a visible name was whole once;
 //! the manifest tells whether it still is.
 
