@@ -235,13 +235,15 @@ fn read(path: &Path, encoder: &Encoder) -> Option<Encoded> {
             Tokenizer::trained(fs::read_to_string(path.join(TOKENIZER)).ok()?).ok()?
         }
     };
-    let [ids, starts] = [TOKENS, STARTS].map(|name| fs::read(path.join(name)));
-    let (ids, starts) = (ids.ok()?, starts.ok()?);
-    let (mut ids, mut starts) = (&ids[..], &starts[..]);
+    let starts = fs::read(path.join(STARTS)).ok()?;
+    let (mut ids, mut starts) = (File::open(path.join(TOKENS)).ok()?, &starts[..]);
+    let mut left = ids.metadata().ok()?.len();
     let (mut streams, mut fingerprints) = (Vec::new(), Vec::new());
     for side in &header.sides {
         let mut stream = TokenStream::empty(header.vocab_size);
-        stream.tokens.extend_le(ids.split_off(..stream.tokens.width().checked_mul(side.tokens)?)?);
+        // A damaged header asks for no memory that the file does not fill.
+        left = left.checked_sub(side.tokens.checked_mul(stream.tokens.width())? as u64)?;
+        stream.tokens.read_le(&mut ids, side.tokens).ok()?;
         let own = starts.split_off(..side.documents.checked_mul(8)?)?.as_chunks().0;
         stream.document_starts =
             own.iter().map(|start| u64::from_le_bytes(*start) as usize).collect();

@@ -1,6 +1,6 @@
 //! Documents as one stream of tokens.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -107,19 +107,19 @@ impl Tokens {
         }
     }
 
-    /// Appends ids from their bytes, little-endian and [`width`](Self::width) each.
-    pub(crate) fn extend_le(&mut self, bytes: &[u8]) {
-        match self {
-            Self::U16(ids) => {
-                ids.par_extend(bytes.as_chunks().0.par_iter().map(|id| u16::from_le_bytes(*id)));
-            }
-            Self::U32(ids) => {
-                ids.par_extend(bytes.as_chunks().0.par_iter().map(|id| u32::from_le_bytes(*id)));
-            }
-        }
+    /// Appends `count` ids from their bytes, little-endian and [`width`](Self::width) each.
+    pub(crate) fn read_le(&mut self, from: &mut dyn Read, count: usize) -> io::Result<()> {
+        either!(self, ids => {
+            let first = ids.len();
+            ids.resize(first + count, 0);
+            // Where they lie, so that no copy of gigabytes is made on the way.
+            from.read_exact(bytemuck::cast_slice_mut(&mut ids[first..]))?;
+            ids[first..].iter_mut().for_each(|id| *id = id.to_le());
+        });
+        Ok(())
     }
 
-    /// Writes the bytes that [`extend_le`](Self::extend_le) reads.
+    /// Writes the bytes that [`read_le`](Self::read_le) reads.
     pub(crate) fn write_le(&self, out: &mut dyn Write) -> io::Result<()> {
         either!(self, ids => ids.chunks(1 << 16).try_for_each(|ids| {
             out.write_all(&ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>())
@@ -165,10 +165,30 @@ impl TokenStream {
 
     /// A hash of the tokens and the document starts: two runs with equal prints saw the same data.
     pub fn fingerprint(&self) -> u64 {
+        let pieces: Vec<u64> = either!(&self.tokens, ids => {
+            ids.par_chunks(PIECE).map(hash_ids).collect()
+        });
         let starts = self.document_starts.iter().map(|&start| start as u64);
-        let start = starts.fold(self.len() as u64, |state, word| hash_words(state, &[word]));
-        self.tokens.iter().fold(start, |state, id| {
-            (state.rotate_left(9) ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        })
+        starts.chain(pieces).fold(self.len() as u64, |state, word| hash_words(state, &[word]))
     }
+}
+
+/// Ids that are hashed by one thread at a time.
+const PIECE: usize = 1 << 18;
+
+/// A multiplication waits for the one before it in its chain: so many chains keep a core busy.
+const CHAINS: usize = 8;
+
+/// A hash of ids, of whichever width.
+fn hash_ids<T: Copy + Into<u64>>(ids: &[T]) -> u64 {
+    let step = |state: u64, id: T| {
+        (state.rotate_left(9) ^ id.into()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    };
+    let (rows, rest) = ids.as_chunks::<CHAINS>();
+    let mut chains = [0; CHAINS];
+    for row in rows {
+        chains = std::array::from_fn(|chain| step(chains[chain], row[chain]));
+    }
+    let rest = rest.iter().fold(0, |state, id| step(state, *id));
+    hash_words(rest, &chains)
 }
