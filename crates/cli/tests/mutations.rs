@@ -306,7 +306,10 @@ fn checkpoints() {
     let agree = || {
         let sum = |name: &&str| {
             let bytes = fs::read(folder.join(name)).unwrap();
-            ((*name).to_owned(), json!({ "bytes": bytes.len(), "blake3": blake3::hash(&bytes).to_hex().as_str() }))
+            (
+                (*name).to_owned(),
+                json!({ "bytes": bytes.len(), "blake3": blake3::hash(&bytes).to_hex().as_str() }),
+            )
         };
         let files: serde_json::Map<_, _> = names.iter().map(sum).collect();
         fs::write(folder.join("manifest.json"), json!({ "files": files }).to_string()).unwrap();

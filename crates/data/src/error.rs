@@ -1,7 +1,7 @@
 //! What can go wrong between a config and its batches.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rappel_config::ConfigError;
 use rappel_files::FileError;
@@ -193,19 +193,23 @@ pub enum DataError {
 }
 
 impl DataError {
+    #[cfg(feature = "tables")]
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Read { path, source }
     }
 
-    pub(crate) fn table(path: &Path, reason: impl Into<String>) -> Self {
+    #[cfg(feature = "tables")]
+    pub(crate) fn table(path: &std::path::Path, reason: impl Into<String>) -> Self {
         Self::Table { path: path.to_owned(), reason: reason.into() }
     }
 
+    #[cfg(feature = "text")]
     pub(crate) fn chat(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Chat { name: name.into(), reason: reason.into() }
     }
 
+    #[cfg(feature = "text")]
     pub(crate) fn tokenizer(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Tokenizer { name: name.into(), reason: reason.into() }
     }

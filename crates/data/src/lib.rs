@@ -26,58 +26,91 @@
 //! # Ok::<(), rappel_data::DataError>(())
 //! ```
 
+#[cfg(feature = "text")]
 mod baseline;
+#[cfg(feature = "text")]
 mod cache;
+#[cfg(feature = "text")]
 mod cargo_workspace;
+#[cfg(feature = "text")]
 mod chat;
+#[cfg(feature = "text")]
 mod config;
+#[cfg(feature = "tables")]
 mod contain;
+#[cfg(feature = "text")]
 mod corpus;
+#[cfg(feature = "text")]
 mod counts;
 mod dataset;
 mod error;
+#[cfg(feature = "images")]
 mod image;
+#[cfg(feature = "tables")]
 mod interactions;
+#[cfg(feature = "text")]
 mod labelled_texts;
 mod mix;
 mod modular_arithmetic;
 mod order;
 mod permutation;
 mod place;
+#[cfg(feature = "text")]
 mod preference;
+#[cfg(feature = "text")]
 mod records;
+#[cfg(feature = "text")]
 mod sft;
+#[cfg(feature = "text")]
 pub mod sources;
+#[cfg(feature = "text")]
 mod stamp;
+#[cfg(feature = "text")]
 mod stream;
+#[cfg(feature = "tables")]
 mod table;
+#[cfg(feature = "text")]
 mod text;
+#[cfg(feature = "text")]
 mod text_file;
+#[cfg(feature = "text")]
 mod text_samples;
+#[cfg(feature = "text")]
 mod tokenizer;
+#[cfg(feature = "text")]
 mod trigram;
+#[cfg(feature = "tables")]
 mod vectors;
+#[cfg(feature = "text")]
 mod walk;
 
+#[cfg(feature = "text")]
 pub use baseline::{Surprise, byte_trigram, token_trigram};
+#[cfg(feature = "text")]
 pub use cache::{CachedText, TokenCache};
+#[cfg(feature = "text")]
 pub use chat::{
     ChatTemplate, ChatValue, Content, Conversation, Message, RenderOptions, Rendered, ToolCall,
 };
+#[cfg(feature = "text")]
 pub use config::{DATA, DataConfig, DataSection, TextOptions, TokenizerChoice};
+#[cfg(feature = "text")]
 pub use corpus::{Corpus, Document};
 pub use dataset::{Dataset, HeldOut};
 pub use error::DataError;
+#[cfg(feature = "images")]
 pub use image::{
     Augmentation, AutoAugment, Image, ImageBatch, ImageConfig, ImageProcessing, ImageSet,
     Normalization, ReadImages, Resampling,
 };
+#[cfg(feature = "tables")]
 pub use interactions::{
     ApartOptions, AskedUser, Distribution, Field, FieldKind, Histories, Ids, InteractionOptions,
     Interactions, Known, NegativeSampler, OnDuplicate, Parts, RatedBatch, RatedFile, RatedRows,
     RatingConfig, RatingFields, RecommendationBatch, RecommendationConfig, RecommendationData,
     Slots, Split, UNKNOWN, read_users,
 };
+#[cfg(feature = "text")]
 pub use labelled_texts::{
     LabelledBatch, LabelledText, LabelledTexts, LabelledTextsConfig, labels_of, read_labelled_texts,
 };
@@ -85,23 +118,36 @@ pub use modular_arithmetic::{ModularArithmetic, ModularArithmeticOptions, Operat
 pub use order::{BatchSize, Drawing, Order};
 pub use permutation::Permutation;
 pub use place::{OnBadRow, Place};
+#[cfg(feature = "text")]
 pub use preference::{
     Answers, PreferenceBatch, PreferenceConfig, PreferenceFormat, PreferenceSamples, Preferences,
     Truncation,
 };
+#[cfg(feature = "text")]
 pub use sft::{
     PackingStrategy, RowsConfig, Sft, SftBatch, SftConfig, SftFormat, SftModel, SftRow, SftSamples,
 };
+#[cfg(feature = "text")]
 pub use sources::{SOURCES, Source};
+#[cfg(feature = "text")]
 pub use stream::{TokenStream, Tokens};
+#[cfg(feature = "tables")]
 pub use table::{
     Column, Encoded, Encoding, Feature, Format, MISSING_VALUES, MOST_BUCKETS, Missing,
 };
+#[cfg(feature = "tables")]
 pub use table::{Decimal, Preprocessing, ReadAs, Reading, Table, TableConfig, Target, TargetKind};
+#[cfg(feature = "tables")]
 pub use table::{TableBatch, TableRows, Value, Wanted, write_csv};
+#[cfg(feature = "text")]
 pub use text::Text;
+#[cfg(feature = "text")]
 pub use text_file::{read_documents, read_texts};
+#[cfg(feature = "text")]
 pub use text_samples::{Batch, TextSamples};
+#[cfg(feature = "text")]
 pub use tokenizer::{ChatTokens, END_OF_DOCUMENT, GgufTokenizer, StreamDecoder, Tokenizer};
+#[cfg(feature = "text")]
 pub use trigram::Trigram;
+#[cfg(feature = "tables")]
 pub use vectors::{write_npy, write_parquet};

@@ -19,6 +19,7 @@ pub(crate) fn hash_words(key: u64, words: &[u64]) -> u64 {
     words.iter().fold(avalanche(key), fold)
 }
 
+#[cfg(feature = "tables")]
 /// A hash of the bytes, and of how many they are, under the key.
 pub(crate) fn hash_bytes(key: u64, bytes: &[u8]) -> u64 {
     let word = |chunk: &[u8]| {

@@ -181,9 +181,8 @@ const CHAINS: usize = 8;
 
 /// A hash of ids, of whichever width.
 fn hash_ids<T: Copy + Into<u64>>(ids: &[T]) -> u64 {
-    let step = |state: u64, id: T| {
-        (state.rotate_left(9) ^ id.into()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    };
+    let step =
+        |state: u64, id: T| (state.rotate_left(9) ^ id.into()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let (rows, rest) = ids.as_chunks::<CHAINS>();
     let mut chains = [0; CHAINS];
     for row in rows {

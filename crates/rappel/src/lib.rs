@@ -30,9 +30,12 @@
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `train` | whole runs with checkpoints, resume and telemetry; needs `data` and `model` |
+//! | `train` | whole runs with checkpoints, resume and telemetry; needs all others |
 //! | `model` | language models, Hugging Face's files, generation; needs `nn` |
-//! | `data` | text, tokenizers, tables, and their order by seed and step |
+//! | `text` | text from its sources, tokenizers, conversations; needs `tables` |
+//! | `tables` | CSV and Parquet; interactions of users with items |
+//! | `images` | folders and lists of images, augmentations |
+//! | `data` | what a dataset is, and which samples a step takes; `text`, `tables` and `images` need it |
 //! | `nn` | layers, losses, regularizers |
 //! | `decompositions` | the rules that decompose matrices: APOLLO, GaLore, Shampoo, SOAP |
 
