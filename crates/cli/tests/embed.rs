@@ -229,9 +229,9 @@ fn inspect_tells_an_encoder_and_other_commands_what_it_is_not() {
     let told = place.error(&["inspect", "model", "--file", "texts.txt"]);
     assert!(told.contains("is an encoder of texts, which reads no table"), "{told}");
     let told = place.error(&["generate", "--model", "model", "--prompt", "a"]);
-    assert!(told.contains("this is an encoder of texts: it cannot generate text"), "{told}");
+    assert!(told.contains("this is a model of embeddings: it cannot generate text"), "{told}");
     let told = place.error(&["eval", "--model", "model", "--file", "texts.txt"]);
-    assert!(told.contains("this is an encoder of texts"), "{told}");
+    assert!(told.contains("texts.txt: is not a file type that holds rows"), "{told}");
     let told = place.ok(&["list", "encoders"]);
     for name in ["bert", "distilbert", "modernbert", "roberta", "xlm-roberta"] {
         assert!(told.lines().any(|line| line.starts_with(name)), "{told}");

@@ -74,6 +74,8 @@ mod text;
 #[cfg(feature = "text")]
 mod text_file;
 #[cfg(feature = "text")]
+mod text_groups;
+#[cfg(feature = "text")]
 mod text_samples;
 #[cfg(feature = "text")]
 mod tokenizer;
@@ -125,7 +127,8 @@ pub use preference::{
 };
 #[cfg(feature = "text")]
 pub use sft::{
-    PackingStrategy, RowsConfig, Sft, SftBatch, SftConfig, SftFormat, SftModel, SftRow, SftSamples,
+    PackingStrategy, RowFiles, RowsConfig, Sft, SftBatch, SftConfig, SftFormat, SftModel, SftRow,
+    SftSamples,
 };
 #[cfg(feature = "text")]
 pub use sources::{SOURCES, Source};
@@ -143,6 +146,10 @@ pub use table::{TableBatch, TableRows, Value, Wanted, write_csv};
 pub use text::Text;
 #[cfg(feature = "text")]
 pub use text_file::{read_documents, read_texts};
+#[cfg(feature = "text")]
+pub use text_groups::{
+    ReadTextGroups, TextGroupBatch, TextGroups, TextGroupsConfig, TextGroupsFormat, TextReader,
+};
 #[cfg(feature = "text")]
 pub use text_samples::{Batch, TextSamples};
 #[cfg(feature = "text")]

@@ -54,7 +54,7 @@ pub use architectures::{
 pub use cache::Cache;
 pub use encoder::{
     Encoder, EncoderArchitecture, EncoderConfig, EncoderTask, EncoderTexts, Labels, Pooling,
-    Problem,
+    Problem, unit_length,
 };
 pub use encoders::{
     BertConfig, ClassifierPooling, DistilBertConfig, ENCODERS, ModernBertConfig, RobertaConfig,

@@ -410,10 +410,14 @@ fn folders_of_sentence_transformers_are_written_and_read_again() {
         (Pooling::Mean, true, Some(128), String::new()),
         (Pooling::Cls, false, None, "query: ".to_owned()),
     ] {
+        let sentences = serde_json::from_str(r#"{"similarity_fn_name": "dot"}"#).unwrap();
         let encoder = folder.path().join("");
-        let layout = SentenceLayout { encoder, pooling, normalize, max_length, prompt };
+        let layout = SentenceLayout { encoder, pooling, normalize, max_length, prompt, sentences };
         layout.write(folder.path(), 8).unwrap();
-        assert_eq!(SentenceLayout::read(folder.path()).unwrap(), Some(layout));
+        let read = SentenceLayout::read(folder.path()).unwrap().unwrap();
+        // What was said of sentences stays, and the prompt comes to it.
+        assert_eq!(read.sentences["similarity_fn_name"], "dot");
+        assert_eq!(SentenceLayout { sentences: layout.sentences.clone(), ..read }, layout);
     }
 }
 

@@ -197,7 +197,8 @@ impl<O: Objective> Task for Learner<O> {
     }
 
     fn protocol(&self) -> Option<String> {
-        self.objective.protocol(&self.model)
+        let measures = self.held_out.is_some() || self.test.is_some();
+        self.objective.protocol(&self.model).filter(|_| measures)
     }
 
     fn show(&self, show: &mut Show) -> Result<(), TrainError> {

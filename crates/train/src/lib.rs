@@ -70,8 +70,9 @@ pub use models::{
     load_adapted, load_language_model, load_model, load_with_adapters, merge, model_folder,
 };
 pub use objectives::{
-    Answer, BatchOf, ImageClass, NextToken, Objective, RatedOptions, RatedPairs, RatingCost,
-    Recommended, RecommendedOptions, Sample, Show, Supervised, TableTarget, TextLabel,
+    Answer, BatchOf, Distance, EmbeddingLoss, EmbeddingLossOptions, ImageClass, NextToken,
+    Objective, RatedOptions, RatedPairs, RatingCost, Recommended, RecommendedOptions, Sample, Show,
+    Supervised, TableTarget, TextLabel, TextSimilarity,
 };
 pub use observer::{Notes, Observer};
 pub use pass::Pass;

@@ -17,6 +17,8 @@ use crate::output::{in_model, print, say};
 /// Table models: RMSE, MAE and R2 for regression; accuracy, log-loss, F1 and AUC for classification. Classifiers of texts:
 /// the same for the labels of the texts of a .jsonl file or a table.
 ///
+/// Models of embeddings: NDCG, MRR and recall of pairs and triplets, correlations of scores, average precision of labels.
+///
 /// Image models: accuracy, top 5, log-loss, F1 and AUC; how many images of each class are right.
 ///
 /// Recommenders: NDCG, recall, hits, MRR, MAP and precision of the lists that the run measured, and coverage and Gini index of

@@ -57,7 +57,7 @@ impl Preferences {
         let most = model.max_length(&config.rows);
         let trained = Trained { assistant_only: Some(false), completion_only: Some(true) };
         let mut encoder = Encoder::new(&config.rows, model.tokenizer, trained)?;
-        let mut reader = Reader::new(&config.rows);
+        let mut reader = Reader::new(&config.rows.source);
         let kept = Kept { most, truncation: config.truncation_mode, answers };
         let [train, held_out] =
             reader.read_all(seed, |rows| of_file(config, rows, &mut encoder, kept))?;

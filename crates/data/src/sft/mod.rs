@@ -24,7 +24,7 @@ use rows::Rows;
 
 pub use format::Format as SftFormat;
 pub use samples::{SftBatch, SftRow, SftSamples};
-pub use section::{PackingStrategy, RowsConfig, SftConfig};
+pub use section::{PackingStrategy, RowFiles, RowsConfig, SftConfig};
 
 use format::Format;
 use samples::Encodings;
@@ -77,7 +77,7 @@ impl Sft {
         };
         let mut encoder = Encoder::new(&config.rows, model.tokenizer, trained)?;
         let most = config.cuts_rows().then_some(max_length);
-        let mut reader = Reader::new(&config.rows);
+        let mut reader = Reader::new(&config.rows.source);
         let [train, held_out] =
             reader.read_all(seed, |rows| of_file(config, rows, &mut encoder, most))?;
         let stops: Vec<u32> = model.stops.iter().copied().chain([encoder.eos()]).collect();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::rows::Rows;
-use super::section::RowsConfig;
+use super::section::RowFiles;
 use crate::mix::hash_words;
 use crate::sources::files::expand;
 use crate::{DataError, OnBadRow, Permutation, Place};
@@ -26,13 +26,13 @@ pub(crate) type Outcomes<T> = Vec<(Place, Result<T, String>)>;
 /// Reads the files of a config; rows that cannot be used are errors or left out, as that says.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    rows: &'a RowsConfig,
+    rows: &'a RowFiles,
     /// Rows that were left out, with the reason.
     pub skipped: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(rows: &'a RowsConfig) -> Self {
+    pub fn new(rows: &'a RowFiles) -> Self {
         Self { rows, skipped: Vec::new() }
     }
 

@@ -18,10 +18,10 @@ pub enum PackingStrategy {
     Wrapped,
 }
 
-/// Where rows are and how they are read, whatever is learned from them; under TRL's names.
+/// Files of rows, which of them are held out, and how samples of them are drawn.
 #[derive(Debug, Clone, PartialEq, Options)]
 #[options(check = Self::check)]
-pub struct RowsConfig {
+pub struct RowFiles {
     /// rows to train on: .json, .jsonl, .csv, .tsv or .parquet; paths, folders or globs
     #[option(kind = Kind::Paths, changeable)]
     #[option(aka(
@@ -34,15 +34,6 @@ pub struct RowsConfig {
         "data_files"
     ))]
     pub files: Vec<String>,
-    /// tokens of a sample at most; unset: 1024, or the model's positions where those are fewer
-    #[option(range = 2.., aka("cutoff_len", "sequence_len", "max_seq_length", "sequence_length", "max_seq_len"))]
-    pub max_length: Option<usize>,
-    /// the token that ends what the model says; unset: that of its tokenizer
-    #[option(aka("end_of_document"))]
-    pub eos_token: Option<String>,
-    /// file of another chat template than the model's, which is saved with it
-    #[option(aka("chat_template_path", "chat_template_jinja", "template"))]
-    pub chat_template: Option<PathBuf>,
     /// what happens to a row of which nothing can be trained
     #[option(default = OnBadRow::Error, aka("excess_length_strategy"))]
     pub on_bad_row: OnBadRow,
@@ -59,7 +50,7 @@ pub struct RowsConfig {
     pub drawing: Drawing,
 }
 
-impl RowsConfig {
+impl RowFiles {
     fn check(&self) -> Result<(), InvalidOption> {
         if self.files.is_empty() {
             return Err(InvalidOption::new("files", "an empty list; name at least one file"));
@@ -70,6 +61,23 @@ impl RowsConfig {
         }
         Ok(())
     }
+}
+
+/// Where rows of conversations are and how they are read, whatever is learned from them; under TRL's names.
+#[derive(Debug, Clone, PartialEq, Options)]
+pub struct RowsConfig {
+    /// The files.
+    #[option(flatten, required)]
+    pub source: RowFiles,
+    /// tokens of a sample at most; unset: 1024, or the model's positions where those are fewer
+    #[option(range = 2.., aka("cutoff_len", "sequence_len", "max_seq_length", "sequence_length", "max_seq_len"))]
+    pub max_length: Option<usize>,
+    /// the token that ends what the model says; unset: that of its tokenizer
+    #[option(aka("end_of_document"))]
+    pub eos_token: Option<String>,
+    /// file of another chat template than the model's, which is saved with it
+    #[option(aka("chat_template_path", "chat_template_jinja", "template"))]
+    pub chat_template: Option<PathBuf>,
 }
 
 /// The section `data` of supervised fine-tuning, under TRL's names.

@@ -17,7 +17,7 @@ use rappel_tensor::{
 
 use self::block::Block;
 use self::head::{Head, Out};
-use self::texts::{first, unit_length};
+use self::texts::first;
 use crate::rope::Ropes;
 
 pub(crate) use bert_like::{BertLike, NAMES};
@@ -28,7 +28,7 @@ pub(crate) use shape::{
     Reads, is_within,
 };
 pub use task::{EncoderTask, Labels, Problem};
-pub use texts::{EncoderTexts, Pooling};
+pub use texts::{EncoderTexts, Pooling, unit_length};
 
 /// An encoder of texts with a head, or without; its parameters carry the names of transformers' class for that.
 ///

@@ -1,5 +1,6 @@
 //! What an encoder reads.
 
+use rappel_config::Words;
 use rappel_tensor::Tensor;
 
 /// Texts of one batch: ids of tokens, padded to the longest, whose padding nothing else sees.
@@ -101,7 +102,7 @@ pub(super) fn first(states: &Tensor) -> Tensor {
 }
 
 /// How the states of a text's tokens become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
 pub enum Pooling {
     /// Their mean.
     Mean,
@@ -121,7 +122,7 @@ impl Pooling {
 
 /// Rows of `[batch, width]` divided by their length, at least 1e-12, as PyTorch's `normalize`.
 #[track_caller]
-pub(super) fn unit_length(x: &Tensor) -> Tensor {
+pub fn unit_length(x: &Tensor) -> Tensor {
     let squares = (x * x).sum_to([x.size(0), 1]);
     let smallest = Tensor::scalar(1e-12, squares.dtype()).broadcast_to(squares.shape());
     x / squares.sqrt().maximum(&smallest)

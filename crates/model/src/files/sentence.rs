@@ -22,6 +22,8 @@ pub struct SentenceLayout {
     pub max_length: Option<usize>,
     /// What stands before each text.
     pub prompt: String,
+    /// What else is said of sentences, such as further prompts, which is written again.
+    pub sentences: Map<String, Value>,
 }
 
 const MODULES: &str = "modules.json";
@@ -69,11 +71,14 @@ impl SentenceLayout {
             }
         };
         let folder = dir.join(&encoder.1);
+        let path = dir.join(SENTENCES);
+        let sentences = if path.exists() { read_json(&path)? } else { Map::new() };
         Ok(Some(Self {
             pooling: read_pooling(&dir.join(&pooling.1).join(CONFIG))?,
             normalize,
             max_length: read_max_length(&folder.join(TRANSFORMER))?,
-            prompt: read_prompt(&dir.join(SENTENCES))?,
+            prompt: prompt(&path, &sentences)?,
+            sentences,
             encoder: folder,
         }))
     }
@@ -97,15 +102,19 @@ impl SentenceLayout {
         write_json(&dir.join(POOLING).join(CONFIG), &pooling.into())?;
         let transformer = json!({ "max_seq_length": self.max_length, "do_lower_case": false });
         write_json(&dir.join(TRANSFORMER), &transformer)?;
-        let sentences = if self.prompt.is_empty() {
-            json!({ "prompts": {}, "default_prompt_name": null, "similarity_fn_name": "cosine" })
-        } else {
-            json!({
-                "prompts": { "default": self.prompt }, "default_prompt_name": "default",
-                "similarity_fn_name": "cosine",
-            })
+        let mut sentences = self.sentences.clone();
+        let mut unsaid = |key: &str, value: Value| {
+            sentences.entry(key).or_insert(value);
         };
-        write_json(&dir.join(SENTENCES), &sentences)?;
+        if self.prompt.is_empty() {
+            unsaid("prompts", json!({}));
+            unsaid("default_prompt_name", Value::Null);
+        } else {
+            unsaid("prompts", json!({ "default": self.prompt }));
+            unsaid("default_prompt_name", json!("default"));
+        }
+        unsaid("similarity_fn_name", json!("cosine"));
+        write_json(&dir.join(SENTENCES), &sentences.into())?;
         // Last: it is what makes the folder one of sentence-transformers.
         write_json(&dir.join(MODULES), &modules.into())
     }
@@ -194,11 +203,7 @@ fn only(
 }
 
 /// The prompt that is put before each text where nobody asks for another.
-fn read_prompt(path: &Path) -> Result<String, FilesError> {
-    if !path.exists() {
-        return Ok(String::new());
-    }
-    let json = read_json(path)?;
+fn prompt(path: &Path, json: &Map<String, Value>) -> Result<String, FilesError> {
     let Some(name) = json.get("default_prompt_name").and_then(Value::as_str) else {
         return Ok(String::new());
     };

@@ -1,28 +1,45 @@
 //! Embeddings of texts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rappel_data::{Document, Tokenizer};
+use rappel_data::{Dataset, Document, TextGroups, TextReader, Tokenizer};
 use rappel_model::{
     EncoderFiles, EncoderTask, EncoderTexts, Pooling, PretrainedEncoder, SentenceLayout,
 };
 use rappel_nn::Forward;
-use rappel_tensor::{DType, Params, no_grad};
+use rappel_tensor::{DType, Params, Tensor, no_grad};
 use rayon::prelude::*;
 
+use super::kept::KeptFile;
+use super::sentence_metrics::{measure, sentence_metrics};
 use super::text::{tokenizer, within};
-use super::{model_folder, sound};
-use crate::TrainError;
+use super::{EvaluateOptions, ModelKind, Scores, TrainedModel, model_folder, sound};
+use crate::checkpoint::sha256;
+use crate::{Frozen, Model, TrainError};
 
-/// An encoder that makes a vector of each text, as its files or options say.
+/// Recognised by the layers that sentence-transformers lists.
+pub(super) const KIND: ModelKind = ModelKind {
+    name: "embedder",
+    is_in: |path| SentenceLayout::read(path).is_ok_and(|layout| layout.is_some()),
+    load: |folder| Ok(Box::new(Embedder::load(folder, &EmbedderOptions::default())?)),
+};
+
+/// Texts of one forward pass without gradients.
+const TEXTS: usize = 32;
+
+/// An encoder that makes a vector of each text, as its files or options say: what a run of the task `embedding` leaves in a
+/// folder, and the models of sentence-transformers.
 #[derive(Debug)]
 pub struct Embedder {
     model: PretrainedEncoder,
     tokenizer: Tokenizer,
-    pooling: Pooling,
-    normalize: bool,
+    /// How embeddings are made of states, and what its folder says beside it.
+    layout: SentenceLayout,
     max_length: usize,
-    prompt: Vec<u8>,
+    /// Further files of the model that it began as.
+    kept: Vec<KeptFile>,
+    frozen: Option<Arc<Frozen>>,
 }
 
 /// What is to be different from what a model's files say.
@@ -68,7 +85,8 @@ impl Embedder {
     pub fn load(path: &Path, options: &EmbedderOptions) -> Result<Self, TrainError> {
         let folder = model_folder(path, &mut ())?;
         let layout = SentenceLayout::read(&folder)?;
-        let dir = layout.as_ref().map_or(folder.as_path(), |layout| &layout.encoder);
+        let dir = layout.as_ref().map_or(folder.clone(), |layout| layout.encoder.clone());
+        let dir = dir.as_path();
         let files = EncoderFiles::open(dir)?;
         let Some(pooling) = options.pooling.or(layout.as_ref().map(|layout| layout.pooling)) else {
             return Err(TrainError::NoPooling { folder });
@@ -82,15 +100,31 @@ impl Embedder {
         };
         let params = Params::with_dtype(0, DType::F32);
         let model = files.load(params, config, EncoderTask::Embedding, true, &|_| false)?;
-        sound::check_finite(dir, &model.params)?;
-        Ok(Self {
-            model,
-            tokenizer,
-            pooling,
-            normalize: options.normalize || layout.as_ref().is_some_and(|layout| layout.normalize),
-            max_length,
-            prompt: layout.map(|layout| layout.prompt.into_bytes()).unwrap_or_default(),
-        })
+        let normalize = options.normalize || layout.as_ref().is_some_and(|layout| layout.normalize);
+        let layout = pooled(layout, pooling, normalize);
+        Self::new(model, tokenizer, layout, dir, max_length)
+    }
+
+    /// A model with its tokenizer and with the files that it comes with in `folder`.
+    ///
+    /// # Errors
+    /// A parameter that is not finite.
+    pub(super) fn new(
+        model: PretrainedEncoder,
+        tokenizer: Tokenizer,
+        layout: SentenceLayout,
+        folder: &Path,
+        max_length: usize,
+    ) -> Result<Self, TrainError> {
+        sound::check_finite(folder, &model.params)?;
+        let kept = KeptFile::all(folder)?;
+        Ok(Self { model, tokenizer, layout, max_length, kept, frozen: None })
+    }
+
+    /// The same, whose frozen parameters are those of files with this hash.
+    pub(super) fn frozen_as_in(self, sha256: &str) -> Self {
+        let frozen = Frozen::of(&self.model.params, sha256);
+        Self { frozen, ..self }
     }
 
     /// The model.
@@ -115,41 +149,74 @@ impl Embedder {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Embeddings, TrainError> {
         let read = texts.par_iter().map(|text| self.ids(text)).collect::<Result<Vec<_>, _>>()?;
-        let width = self.model.model.config().hidden_size();
+        let ids: Vec<&[u32]> = read.iter().map(|(ids, _)| ids.as_slice()).collect();
+        Ok(Embeddings {
+            numbers: self.in_batches(&ids, batch_size, progress),
+            width: self.width(),
+            truncated: read.iter().filter(|(_, cut)| *cut).count(),
+            tokens: read.iter().map(|(ids, _)| ids.len()).sum(),
+        })
+    }
+
+    /// How many numbers the embedding of a text has.
+    pub(crate) fn width(&self) -> usize {
+        self.model.model.config().hidden_size()
+    }
+
+    /// The embeddings of texts of these tokens, one after another, without gradients.
+    pub(crate) fn vectors_of(&self, texts: &[&[u32]]) -> Vec<f32> {
+        self.in_batches(texts, TEXTS, &mut |_| {})
+    }
+
+    fn in_batches(
+        &self,
+        texts: &[&[u32]],
+        batch_size: usize,
+        progress: &mut dyn FnMut(usize),
+    ) -> Vec<f32> {
+        let width = self.width();
         let mut numbers = vec![0.0; texts.len() * width];
         let mut order: Vec<usize> = (0..texts.len()).collect();
         // The longest first: what runs out of memory does so at once.
-        order.sort_by_key(|&i| std::cmp::Reverse(read[i].0.len()));
+        order.sort_by_key(|&i| std::cmp::Reverse(texts[i].len()));
         let mut done = 0;
         for batch in order.chunks(batch_size.max(1)) {
-            let ids: Vec<&[u32]> = batch.iter().map(|&i| read[i].0.as_slice()).collect();
-            let (encoder, forward) = (&self.model.model, Forward::evaluation());
-            let vectors = no_grad(|| {
-                let texts = EncoderTexts::new(&ids);
-                encoder.embed(&texts, self.pooling, self.normalize, &forward).to_vec::<f32>()
-            });
+            let ids: Vec<&[u32]> = batch.iter().map(|&i| texts[i]).collect();
+            let vectors = no_grad(|| self.vectors(&ids, &Forward::evaluation()));
+            let vectors = vectors.to_dtype(DType::F32).to_vec::<f32>();
             for (vector, &i) in vectors.chunks_exact(width).zip(batch) {
                 numbers[i * width..][..width].copy_from_slice(vector);
             }
             done += batch.len();
             progress(done);
         }
-        let truncated = read.iter().filter(|(_, cut)| *cut).count();
-        Ok(Embeddings {
-            numbers,
-            width,
-            truncated,
-            tokens: read.iter().map(|(ids, _)| ids.len()).sum(),
-        })
+        numbers
+    }
+
+    /// The embeddings `[texts, width]` of texts of these tokens.
+    #[track_caller]
+    pub(crate) fn vectors<T: AsRef<[u32]>>(&self, texts: &[T], forward: &Forward) -> Tensor {
+        let SentenceLayout { pooling, normalize, .. } = self.layout;
+        self.model.model.embed(&EncoderTexts::new(texts), pooling, normalize, forward)
+    }
+
+    /// How it reads the texts of files.
+    pub(super) fn reader(&self) -> TextReader<'_> {
+        TextReader {
+            tokenizer: &self.tokenizer,
+            prompt: &self.layout.prompt,
+            max_length: self.max_length,
+        }
     }
 
     /// The tokens of a text behind the prompt, and whether its end was left out.
     fn ids(&self, text: &Document) -> Result<(Vec<u32>, bool), TrainError> {
         let whole;
-        let bytes = if self.prompt.is_empty() {
+        let prompt = self.layout.prompt.as_bytes();
+        let bytes = if prompt.is_empty() {
             &text.bytes
         } else {
-            whole = [&self.prompt[..], &text.bytes].concat();
+            whole = [prompt, &text.bytes].concat();
             &whole
         };
         let (ids, cut) = self.tokenizer.encode_within(bytes, self.max_length, &text.name)?;
@@ -157,5 +224,65 @@ impl Embedder {
             return Err(TrainError::EmptyText { text: text.name.clone() });
         }
         Ok((ids, cut))
+    }
+}
+
+/// A folder's layout, or one of its own, with this pooling.
+pub(super) fn pooled(
+    layout: Option<SentenceLayout>,
+    pooling: Pooling,
+    normalize: bool,
+) -> SentenceLayout {
+    let layout = layout.unwrap_or_else(|| SentenceLayout {
+        encoder: PathBuf::new(),
+        pooling,
+        normalize,
+        max_length: None,
+        prompt: String::new(),
+        sentences: serde_json::Map::new(),
+    });
+    SentenceLayout { pooling, normalize, ..layout }
+}
+
+impl Model for Embedder {
+    fn params(&self) -> &Params {
+        &self.model.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.model.params
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        self.model.save(folder)?;
+        self.tokenizer.save(folder)?;
+        self.kept.iter().try_for_each(|file| file.write(folder))?;
+        let layout = SentenceLayout { max_length: Some(self.max_length), ..self.layout.clone() };
+        Ok(layout.write(folder, self.width())?)
+    }
+
+    fn frozen(&self) -> Option<Arc<Frozen>> {
+        self.frozen.clone()
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(format!("tokenizer {}", sha256(self.tokenizer.json())))
+    }
+}
+
+impl TrainedModel for Embedder {
+    fn kind(&self) -> &'static str {
+        "a model of embeddings"
+    }
+
+    fn evaluate_on(&self, file: &Path, options: &EvaluateOptions) -> Result<Scores, TrainError> {
+        if *options != EvaluateOptions::default() {
+            let advice = "columns are recognised by their names; leave out the other options";
+            return Err(TrainError::Kind { is: self.kind(), advice: advice.to_owned() });
+        }
+        let data = TextGroups::of_file(file, &self.reader())?;
+        let metrics = &sentence_metrics(data.format())[1..];
+        let values = metrics.iter().copied().zip(measure(self, &data, data.len())).collect();
+        Ok(Scores { values, unit: "rows", count: data.len(), notes: Vec::new() })
     }
 }

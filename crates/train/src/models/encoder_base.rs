@@ -3,18 +3,37 @@
 use std::path::{Path, PathBuf};
 
 use rappel_config::{OptionSet, Options};
-use rappel_data::Tokenizer;
-use rappel_model::{Common, EncoderConfig, EncoderFiles, EncoderTask, Labels};
+use rappel_data::{TextReader, Tokenizer};
+use rappel_model::{
+    Common, EncoderConfig, EncoderFiles, EncoderTask, Labels, Pooling, PretrainedEncoder,
+    SentenceLayout,
+};
 use rappel_tensor::{DType, Params};
 
 use super::base::{PRETRAINED, PretrainedOptions, absolute, check_hash, hash, patterns};
-use super::embedder::max_length;
+use super::embedder::{max_length, pooled};
 use super::text::{tokenizer, within};
-use super::{TextClassifier, model_folder};
+use super::{Embedder, TextClassifier, model_folder};
 use crate::{Observer, TrainError};
+
+/// The section `model` of a config that learns embeddings.
+#[derive(Debug, Clone, Options)]
+pub struct EmbedderModelOptions {
+    /// The encoder that learns.
+    #[option(flatten, required)]
+    pub base: PretrainedOptions,
+    /// how the states of a text's tokens become one; unset: as a folder of sentence-transformers says, otherwise mean
+    #[option(aka("pooling_mode"))]
+    pub pooling: Option<Pooling>,
+    /// embeddings of length 1; unset: as the folder says, otherwise false
+    #[option(aka("normalize_embeddings"))]
+    pub normalize: Option<bool>,
+}
 
 /// An encoder that training begins at, opened: its sizes and its tokenizer are known, its values not read.
 pub struct EncoderBase {
+    /// The folder that the config names, and the encoder's: itself, or one in it.
+    root: PathBuf,
     path: PathBuf,
     config: EncoderConfig,
     options: PretrainedOptions,
@@ -22,6 +41,8 @@ pub struct EncoderBase {
     tokenizer: Tokenizer,
     sha256: String,
     max_length: usize,
+    /// What its folder says of embeddings.
+    layout: Option<SentenceLayout>,
 }
 
 impl EncoderBase {
@@ -46,6 +67,9 @@ impl EncoderBase {
             return Err(section.invalid(PRETRAINED, reason).into());
         }
         let Common { dtype, gradient_checkpointing } = options.common;
+        let layout = SentenceLayout::read(&path)?;
+        let root = path;
+        let path = layout.as_ref().map_or(root.clone(), |layout| layout.encoder.clone());
         let files = EncoderFiles::open(&path)?;
         let files = files.with("gradient_checkpointing", gradient_checkpointing);
         let config = files.config(dtype)?;
@@ -58,7 +82,7 @@ impl EncoderBase {
             None => max_length(None, Some(&tokenizer), positions),
         };
         let section = section.clone();
-        Ok(Self { path, config, options, section, tokenizer, sha256, max_length })
+        Ok(Self { root, path, config, options, section, tokenizer, sha256, max_length, layout })
     }
 
     /// Its tokenizer.
@@ -86,7 +110,7 @@ impl EncoderBase {
     /// # Errors
     /// A path that a config cannot hold.
     pub fn absolute_path(&self) -> Result<String, TrainError> {
-        absolute(&self.path)
+        absolute(&self.root)
     }
 
     /// The encoder with its values, in `params`, which is empty, and with a head for `labels`: its own, where it has one
@@ -100,13 +124,59 @@ impl EncoderBase {
         labels: Vec<String>,
     ) -> Result<TextClassifier, TrainError> {
         let task = EncoderTask::SequenceClassification(Labels::single(labels));
+        let inner = self.load(params, task)?;
+        let most = Some(self.max_length);
+        TextClassifier::new(inner, self.tokenizer.clone(), &self.path, most)
+    }
+
+    /// How texts that are embedded are read: the longest is what a folder of sentence-transformers says, unless the config
+    /// does, which gave `most`.
+    pub fn reader(&self, most: Option<usize>) -> TextReader<'_> {
+        let positions = self.config.max_positions();
+        let said = || max_length(self.layout.as_ref(), Some(&self.tokenizer), positions);
+        TextReader {
+            tokenizer: &self.tokenizer,
+            prompt: self.layout.as_ref().map_or("", |layout| &layout.prompt),
+            max_length: most.map_or_else(said, |_| self.max_length),
+        }
+    }
+
+    /// How many numbers an embedding has.
+    pub fn width(&self) -> usize {
+        self.config.hidden_size()
+    }
+
+    /// How embeddings are made, by options and otherwise by its folder.
+    pub fn pooling(&self, options: &EmbedderModelOptions) -> (Pooling, bool) {
+        let said =
+            self.layout.as_ref().map_or((Pooling::Mean, false), |of| (of.pooling, of.normalize));
+        (options.pooling.unwrap_or(said.0), options.normalize.unwrap_or(said.1))
+    }
+
+    /// The encoder with its values, in `params`, which is empty, as a model of embeddings that reads texts of at most
+    /// `max_length` tokens.
+    ///
+    /// # Errors
+    /// As [`classifier`](Self::classifier).
+    pub fn embedder(
+        &self,
+        params: Params,
+        (pooling, normalize): (Pooling, bool),
+        max_length: usize,
+    ) -> Result<Embedder, TrainError> {
+        let inner = self.load(params, EncoderTask::Embedding)?;
+        let layout = pooled(self.layout.clone(), pooling, normalize);
+        let tokenizer = self.tokenizer.clone();
+        let model = Embedder::new(inner, tokenizer, layout, &self.path, max_length)?;
+        Ok(model.frozen_as_in(&self.sha256))
+    }
+
+    fn load(&self, params: Params, task: EncoderTask) -> Result<PretrainedEncoder, TrainError> {
         let mut names = Params::new(0);
         self.config.build(&mut names, task.clone());
         let frozen = patterns(&self.section, &self.options.freeze, &names.names())?;
         let is_frozen = |name: &str| frozen.iter().any(|pattern| pattern.matches(name));
         let files = EncoderFiles::open(&self.path)?;
-        let inner = files.load(params, self.config.clone(), task, true, &is_frozen)?;
-        let most = Some(self.max_length);
-        TextClassifier::new(inner, self.tokenizer.clone(), &self.path, most)
+        Ok(files.load(params, self.config.clone(), task, true, &is_frozen)?)
     }
 }

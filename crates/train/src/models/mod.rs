@@ -6,6 +6,7 @@
 mod adapter;
 mod base;
 mod convert;
+mod correlation;
 mod embedder;
 mod encoder;
 mod encoder_base;
@@ -21,6 +22,7 @@ mod rater;
 mod recommender;
 mod reward;
 mod section;
+mod sentence_metrics;
 mod sound;
 mod table;
 mod text;
@@ -39,7 +41,7 @@ pub use adapter::{InitLora, LoraOptions, Merged, Targets, merge};
 pub(crate) use base::{Base, PretrainedOptions, hash_of_model};
 pub use convert::{Converted, convert};
 pub use embedder::{Embedder, EmbedderOptions, Embeddings};
-pub(crate) use encoder_base::EncoderBase;
+pub(crate) use encoder_base::{EmbedderModelOptions, EncoderBase};
 pub use encoder_summary::EncoderSummary;
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
@@ -51,6 +53,7 @@ pub use recommender::{Candidates, Catalogue, EvaluationOptions, RecommenderModel
 pub(crate) use recommender::{beside_zero, products};
 pub use reward::RewardModel;
 pub(crate) use section::MODELS;
+pub(crate) use sentence_metrics::{measure as measure_sentences, sentence_metrics};
 pub use table::{Equation, Importance, Importances, Permuting, Predictions, TabularModel};
 #[cfg(test)]
 pub(crate) use table::{classification, regression, values};
@@ -153,6 +156,7 @@ pub static KINDS: &[ModelKind] = &[
     rater::KIND,
     image::KIND,
     text_classifier::KIND,
+    embedder::KIND,
     encoder::KIND,
     reward::KIND,
     text::KIND,

@@ -3,6 +3,7 @@
 //! Adding one is a file here; a task wires it to a dataset and a model.
 
 mod answer;
+mod embedding_loss;
 mod image_class;
 mod next_token;
 pub(crate) mod preference;
@@ -14,6 +15,7 @@ mod target_loss;
 mod target_pictures;
 mod template;
 mod text_label;
+mod text_similarity;
 
 use rappel_data::{Dataset, HeldOut};
 use rappel_nn::Forward;
@@ -24,6 +26,7 @@ use rappel_tensor::{Tensor, no_grad};
 use crate::{Baseline, Metric, Model, Newest, Observer, Pass, TrainError, Verdict};
 
 pub use answer::Answer;
+pub use embedding_loss::{Distance, EmbeddingLoss, EmbeddingLossOptions};
 pub use image_class::ImageClass;
 pub use next_token::{NextToken, Sample};
 pub(crate) use rated::start;
@@ -33,6 +36,7 @@ pub use supervised::Supervised;
 pub use target::TableTarget;
 pub(crate) use target_loss::{ClassificationLoss, RegressionLoss};
 pub use text_label::TextLabel;
+pub use text_similarity::TextSimilarity;
 
 /// What an objective's dataset hands to a forward pass.
 pub type BatchOf<O> = <<O as Objective>::Data as Dataset>::Batch;

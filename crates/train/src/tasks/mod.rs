@@ -4,6 +4,7 @@ mod bco;
 mod classification;
 mod cpo;
 mod dpo;
+mod embedding;
 mod image_classification;
 mod kto;
 mod language_model;
@@ -87,6 +88,7 @@ pub static TASKS: Registry<Prepare> = Registry {
         classification::ENTRY,
         modular_arithmetic::ENTRY,
         sequence_classification::ENTRY,
+        embedding::ENTRY,
         image_classification::ENTRY,
         rating::ENTRY,
         recommendation::ENTRY,

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::{EvaluateOptions, ModelKind, PredictOptions, Predictions, Scores, TrainedModel};
 use crate::{Metric, Model, TrainError};
 use rank::Ranking;
+pub(crate) use rank::{RETRIEVAL, retrieval};
 pub(crate) use tell::{beside_zero, products};
 
 pub use rank::{Candidates, EvaluationOptions};

@@ -5,7 +5,9 @@ use rappel_data::{Distribution, Histories, NegativeSampler};
 use rappel_tensor::{DType, Key, Tensor, no_grad};
 use rayon::prelude::*;
 
-use super::metrics::{OF_LENGTH, of_all, of_user};
+use super::metrics::{OF_LENGTH, metrics, of_all, of_user};
+use crate::Metric;
+use crate::metrics::more;
 
 /// Scores that are in memory at a time, about.
 const SCORES: usize = 1 << 22;
@@ -173,6 +175,28 @@ impl Ranking<'_> {
             }
         }
     }
+}
+
+/// What [`retrieval`] measures.
+pub(crate) const RETRIEVAL: [Metric; 5] =
+    [more("ndcg@10"), more("mrr@10"), more("recall@1"), more("recall@5"), more("recall@10")];
+
+/// The values of [`RETRIEVAL`] where each query is to find its own among all `items` documents, by scores `[queries, items]`
+/// of some queries.
+pub(crate) fn retrieval(
+    wanted: &Histories,
+    items: usize,
+    scores: &dyn Fn(&[u32]) -> Tensor,
+) -> [f64; RETRIEVAL.len()] {
+    let lengths = vec![1, 5, 10];
+    let names: Vec<&str> = metrics(&lengths)[1..].iter().map(|metric| metric.name).collect();
+    let options = EvaluationOptions { k: lengths, ..EvaluationOptions::default() };
+    let known = Histories::default();
+    let found = Ranking { wanted, known: &known, items, options: &options }.measure(scores);
+    RETRIEVAL.map(|metric| {
+        let place = names.iter().position(|name| *name == metric.name);
+        found[place.expect("a metric of lists")]
+    })
 }
 
 #[cfg(test)]
