@@ -50,6 +50,7 @@ mod image;
 mod interactions;
 #[cfg(feature = "text")]
 mod labelled_texts;
+mod masked_texts;
 mod mix;
 mod modular_arithmetic;
 mod order;
@@ -116,6 +117,7 @@ pub use interactions::{
 pub use labelled_texts::{
     LabelledBatch, LabelledText, LabelledTexts, LabelledTextsConfig, labels_of, read_labelled_texts,
 };
+pub use masked_texts::{MaskedBatch, MaskedTexts, Masking};
 pub use modular_arithmetic::{ModularArithmetic, ModularArithmeticOptions, Operation, Pairs};
 pub use order::{BatchSize, Drawing, Order};
 pub use permutation::Permutation;

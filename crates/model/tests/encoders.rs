@@ -10,7 +10,7 @@ use rappel_model::{
 };
 use rappel_nn::Forward;
 use rappel_regularize::{Mixup, Noise};
-use rappel_tensor::{CrossEntropy, DType, Key, Params, Tensor, write_tensors};
+use rappel_tensor::{CrossEntropy, DType, Key, Params, Tensor, cross_entropy, write_tensors};
 use rappel_testkit::{Golden, assert_close, assert_close_floor};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -138,6 +138,15 @@ impl Case<'_> {
             assert_close_floor(&real(&logits), &real(&want), tolerance, floor, &what("logits"));
             let (loss, grads) = self.gradients(&read, dtype);
             let want = self.golden.scalar(&self.key("loss"));
+            if *read.model.task() == EncoderTask::MaskedLanguageModel {
+                let targets = self.targets(&read, dtype).to_vec::<i64>();
+                let hidden = (0_i64..).zip(&targets).filter(|(_, id)| **id != -100);
+                let (places, hidden): (Vec<i64>, Vec<i64>) = hidden.map(|(i, id)| (i, *id)).unzip();
+                let logits = read.model.logits_at(&self.texts(), &places, &Forward::evaluation());
+                let hidden = Tensor::from_slice(&hidden, [hidden.len()]);
+                let found = cross_entropy(&logits, &hidden, &CrossEntropy::default()).item();
+                assert_close_floor(&[found], &[want], tolerance, floor, &what("hidden tokens"));
+            }
             assert_close(&[loss], &[want], tolerance, &what("loss"));
             assert_eq!(self.golden.names(&prefix).count(), grads.len(), "{}", what("names"));
             for (name, got) in &grads {

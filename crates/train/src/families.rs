@@ -22,6 +22,9 @@ pub fn families() -> Vec<(String, &'static dyn Family)> {
     }
     let shared: [&'static dyn Family; 7] =
         [&ENCODERS, &OPTIMIZERS, &SCHEDULES, &REGULARIZERS, &AVERAGES, &SINKS, &FUNCTIONS];
+    let shared =
+        shared.into_iter().filter(|family| families.iter().all(|of| of.kind() != family.kind()));
+    let shared: Vec<_> = shared.collect();
     let named = |family: &'static dyn Family| (format!("{}s", family.kind()), family);
     families.into_iter().chain(shared).map(named).collect()
 }

@@ -64,15 +64,16 @@ pub use models::{
     Candidates, Catalogue, Converted, Embedder, EmbedderOptions, Embeddings, EncoderSummary,
     Equation, EvaluateOptions, Evaluation, EvaluationOptions, GeneratedText, GenerationConfig,
     ImageClassifier, Importance, Importances, InitLora, KINDS, LanguageSummary, Loading,
-    LoraOptions, Merged, ModelKind, Output, Permuting, PredictOptions, Predictions, Pretrained,
-    Prompt, QuantType, QuantizationOptions, RaterModel, RecommenderModel, RewardModel, Scores,
-    Speed, TabularModel, Targets, TensorGroup, TextClassifier, TextOptions, TrainedModel, convert,
-    load_adapted, load_language_model, load_model, load_with_adapters, merge, model_folder,
+    LoraOptions, MaskedLanguageModel, Merged, ModelKind, Output, Permuting, PredictOptions,
+    Predictions, Pretrained, Prompt, QuantType, QuantizationOptions, RaterModel, RecommenderModel,
+    RewardModel, Scores, Speed, TabularModel, Targets, TensorGroup, TextClassifier, TextOptions,
+    TrainedModel, convert, load_adapted, load_language_model, load_model, load_with_adapters,
+    merge, model_folder,
 };
 pub use objectives::{
-    Answer, BatchOf, Distance, EmbeddingLoss, EmbeddingLossOptions, ImageClass, NextToken,
-    Objective, RatedOptions, RatedPairs, RatingCost, Recommended, RecommendedOptions, Sample, Show,
-    Supervised, TableTarget, TextLabel, TextSimilarity,
+    Answer, BatchOf, Distance, EmbeddingLoss, EmbeddingLossOptions, ImageClass, MaskedToken,
+    NextToken, Objective, RatedOptions, RatedPairs, RatingCost, Recommended, RecommendedOptions,
+    Sample, Show, Supervised, TableTarget, TextLabel, TextSimilarity,
 };
 pub use observer::{Notes, Observer};
 pub use pass::Pass;

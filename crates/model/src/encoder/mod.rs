@@ -203,6 +203,21 @@ impl Encoder {
         }
     }
 
+    /// Logits `[places, labels]` of some places, counted through a batch `[batch, time]`, of a head that reads the state of each
+    /// token: what nobody asks for need not become logits.
+    ///
+    /// # Panics
+    /// Without such a head.
+    #[track_caller]
+    pub fn logits_at(&self, texts: &EncoderTexts, places: &[i64], forward: &Forward) -> Tensor {
+        let head = self.head();
+        assert!(head.is_of_each(), "the head has no logits of single tokens");
+        let states = self.states(texts, forward);
+        let places = Tensor::from_slice(places, [places.len()]);
+        let rows = head.read(&states, texts).index_select(0, &places);
+        head.logits(rows, &forward.layer("head"))
+    }
+
     /// The loss of the head, a mean as in transformers.
     ///
     /// `targets` are tokens or labels i64 `[batch, time]`, counted where they are not `options.ignore_index`; labels of

@@ -13,7 +13,7 @@ use rappel_tensor::{DType, Params};
 use super::base::{PRETRAINED, PretrainedOptions, absolute, check_hash, hash, patterns};
 use super::embedder::{max_length, pooled};
 use super::text::{tokenizer, within};
-use super::{Embedder, TextClassifier, model_folder};
+use super::{Embedder, MaskedLanguageModel, TextClassifier, model_folder};
 use crate::{Observer, TrainError};
 
 /// The section `model` of a config that learns embeddings.
@@ -46,6 +46,11 @@ pub struct EncoderBase {
 }
 
 impl EncoderBase {
+    /// Whether a section `model` names one.
+    pub fn is_in(section: &Options) -> bool {
+        section.name() == PRETRAINED
+    }
+
     /// Opens the encoder that a section `model` names; `most` is the longest text in tokens, where the config says so.
     ///
     /// # Errors
@@ -169,6 +174,21 @@ impl EncoderBase {
         let tokenizer = self.tokenizer.clone();
         let model = Embedder::new(inner, tokenizer, layout, &self.path, max_length)?;
         Ok(model.frozen_as_in(&self.sha256))
+    }
+
+    /// The longest text that it has positions for, in tokens.
+    pub fn positions(&self) -> usize {
+        self.config.max_positions()
+    }
+
+    /// The encoder with its values, in `params`, which is empty, and with a head for hidden tokens: its own, where it has one,
+    /// or a new one.
+    ///
+    /// # Errors
+    /// As [`classifier`](Self::classifier).
+    pub fn masked(&self, params: Params) -> Result<MaskedLanguageModel, TrainError> {
+        let inner = self.load(params, EncoderTask::MaskedLanguageModel)?;
+        MaskedLanguageModel::trained_before(inner, self.tokenizer.clone(), &self.path)
     }
 
     fn load(&self, params: Params, task: EncoderTask) -> Result<PretrainedEncoder, TrainError> {

@@ -1,38 +1,52 @@
 //! The section `model` of a config: an architecture from nothing, or a model that was trained before.
 
+use std::fmt;
+
 use rappel_config::{ConfigError, Entry, Family, Info, OptionSet, Options, Registry, no_more};
-use rappel_model::ARCHITECTURES;
+use rappel_model::{ARCHITECTURES, ENCODERS};
 use toml::Table;
 
 use super::base::{PRETRAINED, PretrainedOptions};
 
-static BASES: Registry<()> = Registry {
-    kind: "model",
-    common: &[],
-    entries: &[Entry {
-        name: PRETRAINED,
-        summary: "a model that was trained before, of any of these architectures, with its tokenizer",
-        reference: "Howard and Ruder, https://arxiv.org/abs/1801.06146",
-        fields: PretrainedOptions::FIELDS,
-        build: (),
-    }],
-    more: no_more,
+const BASE: Entry<()> = Entry {
+    name: PRETRAINED,
+    summary: "a model that was trained before, of any of these architectures, with its tokenizer",
+    reference: "Howard and Ruder, https://arxiv.org/abs/1801.06146",
+    fields: PretrainedOptions::FIELDS,
+    build: (),
 };
 
-/// The [`ARCHITECTURES`], and models of them that were trained before, which a section with the key `pretrained` is.
-pub static MODELS: ModelSection = ModelSection;
+static BASES: [Registry<()>; 2] = [
+    Registry { kind: ARCHITECTURES.kind, common: &[], entries: &[BASE], more: no_more },
+    Registry { kind: ENCODERS.kind, common: &[], entries: &[BASE], more: no_more },
+];
 
-/// See [`MODELS`].
-#[derive(Debug, Clone, Copy)]
-pub struct ModelSection;
+/// The [`ARCHITECTURES`], and models of them that were trained before, which a section with the key `pretrained` is.
+pub static MODELS: ModelSection = ModelSection { new: &ARCHITECTURES, trained: &BASES[0] };
+
+/// The same of [`ENCODERS`].
+pub static ENCODER_MODELS: ModelSection = ModelSection { new: &ENCODERS, trained: &BASES[1] };
+
+/// Models of some architectures, new or trained before.
+#[derive(Clone, Copy)]
+pub struct ModelSection {
+    new: &'static (dyn Family + Sync),
+    trained: &'static Registry<()>,
+}
+
+impl fmt::Debug for ModelSection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("ModelSection").field(&self.trained.kind).finish()
+    }
+}
 
 impl Family for ModelSection {
     fn kind(&self) -> &'static str {
-        ARCHITECTURES.kind
+        self.trained.kind
     }
 
     fn infos(&self) -> Vec<Info> {
-        [ARCHITECTURES.infos(), BASES.infos()].concat()
+        [self.new.infos(), self.trained.infos()].concat()
     }
 
     fn resolve_options(&self, path: &str, given: &Table) -> Result<Options, ConfigError> {
@@ -41,14 +55,14 @@ impl Family for ModelSection {
             given.entry("name").or_insert_with(|| PRETRAINED.into());
         }
         if given.get("name").and_then(toml::Value::as_str) == Some(PRETRAINED) {
-            BASES.resolve_options(path, &given)
+            self.trained.resolve_options(path, &given)
         } else {
-            ARCHITECTURES.resolve_options(path, &given)
+            self.new.resolve_options(path, &given)
         }
     }
 
     fn info(&self, name: &str) -> Result<Info, ConfigError> {
-        if name == PRETRAINED { BASES.info(name) } else { ARCHITECTURES.info(name) }
+        if name == PRETRAINED { self.trained.info(name) } else { self.new.info(name) }
     }
 }
 
@@ -59,5 +73,6 @@ mod tests {
     #[test]
     fn every_entry_is_sound() {
         rappel_testkit::assert_sound(&MODELS);
+        rappel_testkit::assert_sound(&ENCODER_MODELS);
     }
 }

@@ -5,6 +5,7 @@
 mod answer;
 mod embedding_loss;
 mod image_class;
+mod masked_token;
 mod next_token;
 pub(crate) mod preference;
 mod rated;
@@ -28,6 +29,7 @@ use crate::{Baseline, Metric, Model, Newest, Observer, Pass, TrainError, Verdict
 pub use answer::Answer;
 pub use embedding_loss::{Distance, EmbeddingLoss, EmbeddingLossOptions};
 pub use image_class::ImageClass;
+pub use masked_token::MaskedToken;
 pub use next_token::{NextToken, Sample};
 pub(crate) use rated::start;
 pub use rated::{RatedOptions, RatedPairs, RatingCost};

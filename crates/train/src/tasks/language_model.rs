@@ -117,7 +117,11 @@ impl SampleOptions {
 }
 
 /// Samples must fit the model's positions.
-fn check_length(config: &Config, data: &DataConfig, positions: usize) -> Result<(), TrainError> {
+pub(super) fn check_length(
+    config: &Config,
+    data: &DataConfig,
+    positions: usize,
+) -> Result<(), TrainError> {
     let length = data.sequence_length;
     if length <= positions {
         return Ok(());

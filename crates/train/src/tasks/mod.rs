@@ -8,6 +8,7 @@ mod embedding;
 mod image_classification;
 mod kto;
 mod language_model;
+mod masked_language_model;
 mod modular_arithmetic;
 mod orpo;
 mod preference;
@@ -76,6 +77,7 @@ pub static TASKS: Registry<Prepare> = Registry {
     common: &[],
     entries: &[
         language_model::ENTRY,
+        masked_language_model::ENTRY,
         sft::ENTRY,
         dpo::ENTRY,
         reward::ENTRY,
