@@ -50,6 +50,7 @@ mod image;
 mod interactions;
 #[cfg(feature = "text")]
 mod labelled_texts;
+#[cfg(feature = "text")]
 mod masked_texts;
 mod mix;
 mod modular_arithmetic;
@@ -117,6 +118,7 @@ pub use interactions::{
 pub use labelled_texts::{
     LabelledBatch, LabelledText, LabelledTexts, LabelledTextsConfig, labels_of, read_labelled_texts,
 };
+#[cfg(feature = "text")]
 pub use masked_texts::{MaskedBatch, MaskedTexts, Masking};
 pub use modular_arithmetic::{ModularArithmetic, ModularArithmeticOptions, Operation, Pairs};
 pub use order::{BatchSize, Drawing, Order};
