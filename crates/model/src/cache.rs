@@ -75,6 +75,33 @@ impl Cache {
         self.len = 0;
     }
 
+    /// Forgets all tokens but the first `len`; the memory stays.
+    ///
+    /// # Panics
+    /// Where it holds fewer.
+    #[track_caller]
+    pub fn truncate(&mut self, len: usize) {
+        assert!(len <= self.len, "cache: {len} tokens of {}", self.len);
+        self.len = len;
+    }
+
+    /// Moves what it holds to `larger`, an empty cache of the same model and batch.
+    ///
+    /// # Panics
+    /// Where that has not the room, or other sizes.
+    #[must_use]
+    pub fn moved_to(self, mut larger: Self) -> Self {
+        if self.len > 0 {
+            for (layer, params) in self.layers.iter().enumerate() {
+                let [keys, values] =
+                    params.each_ref().map(|param| param.tensor().narrow(1, 0, self.len));
+                let _ = larger.append(layer, &keys, &values);
+            }
+            larger.advance(self.len);
+        }
+        larger
+    }
+
     /// Puts keys and values `[batch, new, heads, width]` behind those of `layer`, and gives all of
     /// them. The views must be gone before the next call.
     #[track_caller]

@@ -107,6 +107,8 @@ pub struct Generations<'a> {
     model: &'a dyn LanguageModel,
     options: GenerateOptions,
     cache: Cache,
+    /// What the first row's part of the cache holds.
+    read: Vec<u32>,
     /// `[batch, time]`.
     unread: Vec<u32>,
     rows: Vec<Row>,
@@ -120,6 +122,13 @@ struct Row {
     said: Said,
     produced: usize,
     stop: Option<Stop>,
+}
+
+/// Tokens that a model has read, with their keys and values: a prompt that begins with the same ones need not be read whole.
+#[derive(Debug)]
+pub struct Past {
+    cache: Cache,
+    ids: Vec<u32>,
 }
 
 /// Tokens that follow a prompt, each computed when it is asked for.
@@ -187,7 +196,37 @@ pub fn generate_together<'a>(
     }
     let room = tokens.saturating_add(options.max_new_tokens).min(model.config().max_positions());
     let cache = model.new_cache(rows.len(), room);
-    Ok(Generations { model, options, cache, unread, rows, failed: false })
+    Ok(Generations { model, options, cache, read: Vec::new(), unread, rows, failed: false })
+}
+
+/// Continues one prompt, of which the tokens that `past` begins with, too, are not read again. `past` is of the same model.
+///
+/// # Errors
+/// As [`generate`].
+pub fn generate_after<'a>(
+    model: &'a dyn LanguageModel,
+    past: Option<Past>,
+    prompt: &[u32],
+    options: GenerateOptions,
+) -> Result<Generations<'a>, GenerateError> {
+    let seed = options.sampling.seed;
+    let mut generations = generate_together(model, &[(prompt, seed)], options)?;
+    if let Some(Past { mut cache, mut ids }) = past {
+        let shared = ids.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        // The last token is read in any case: it says what follows.
+        let shared = shared.min(prompt.len() - 1);
+        cache.truncate(shared);
+        ids.truncate(shared);
+        let room = generations.cache.positions();
+        if cache.positions() < room {
+            // A talk grows: room for as much again, so that it is not moved at every turn.
+            let room = (2 * room).min(model.config().max_positions());
+            cache = cache.moved_to(model.new_cache(1, room));
+        }
+        generations.unread.drain(..shared);
+        (generations.cache, generations.read) = (cache, ids);
+    }
+    Ok(generations)
 }
 
 /// Checks that a model can continue a prompt, before anything is computed.
@@ -210,6 +249,27 @@ pub fn check_prompt(model: &dyn LanguageModel, prompt: &[u32]) -> Result<(), Gen
 }
 
 impl Generations<'_> {
+    /// How many continuations there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Tokens of each row that are read next.
+    pub fn unread(&self) -> usize {
+        self.unread.len() / self.rows.len()
+    }
+
+    /// What was read, for a prompt that begins with the same; of one continuation.
+    ///
+    /// # Panics
+    /// Of several.
+    #[track_caller]
+    pub fn into_past(self) -> Past {
+        assert!(self.rows.len() == 1, "generate: the past of {} continuations", self.rows.len());
+        Past { cache: self.cache, ids: self.read }
+    }
+
     /// Why a continuation ended; `None` while it continues and after an error.
     pub fn stopped(&self, row: usize) -> Option<Stop> {
         self.rows[row].stop
@@ -237,6 +297,7 @@ impl Generations<'_> {
     /// Reads what is unread and chooses a token for each row.
     fn step(&mut self) -> Result<Vec<Option<Chosen>>, GenerateError> {
         let batch = self.rows.len();
+        self.read.extend(&self.unread[..self.unread()]);
         let ids: Vec<i64> = self.unread.drain(..).map(i64::from).collect();
         let ids = Tensor::from_slice(&ids, [batch, ids.len() / batch]);
         let mut logits = self.model.decode(&ids, &mut self.cache).to_f64_vec();

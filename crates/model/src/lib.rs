@@ -67,8 +67,8 @@ pub use files::{
 };
 pub use files::{ImageModelFiles, PretrainedImageModel};
 pub use generate::{
-    Chosen, GenerateError, GenerateOptions, Generation, Generations, Stop, check_prompt, generate,
-    generate_together,
+    Chosen, GenerateError, GenerateOptions, Generation, Generations, Past, Stop, check_prompt,
+    generate, generate_after, generate_together,
 };
 pub use gguf_dialect::GgufDialect;
 pub use image_models::{

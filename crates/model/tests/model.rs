@@ -5,7 +5,7 @@ mod common;
 use common::small;
 use rappel_model::{
     ARCHITECTURES, Documents, GenerateError, GenerateOptions, Gpt2Config, ModelConfig, Sampling,
-    Stop, generate, generate_together,
+    Stop, generate, generate_after, generate_together,
 };
 use rappel_nn::Forward;
 use rappel_tensor::{DType, Key, Params, Tensor};
@@ -243,6 +243,32 @@ fn a_batch_gives_each_prompt_the_tokens_that_it_has_alone() {
     let sum: f64 = last.iter().map(|logit| logit.exp()).sum();
     let first = texts[2][0];
     assert!((first.log_prob - (last[first.id as usize] - sum.ln())).abs() < 1e-6);
+}
+
+#[test]
+fn a_talk_reads_what_is_new_and_goes_on_as_if_it_had_read_all() {
+    let mut params = Params::new(1);
+    let model = small().build(&mut params);
+    let sampling = Sampling { repetition_penalty: 1.3, ..Sampling::random(3) };
+    let options = GenerateOptions { max_new_tokens: 2, sampling, ..Default::default() };
+    // Another turn that goes on, one that begins anew after a token, the same again, and a larger one.
+    let turns: [&[u32]; 5] =
+        [&[3, 1, 4], &[3, 1, 4, 9, 7], &[3, 2], &[3, 2], &[3, 2, 8, 8, 8, 8, 8, 5]];
+    let mut past = None;
+    let mut read = Vec::new();
+    for prompt in turns {
+        let mut after = generate_after(&*model, past, prompt, options.clone()).unwrap();
+        read.push(after.unread());
+        let mut text = Vec::new();
+        while let Some(step) = after.next() {
+            text.extend(step.unwrap()[0].map(|chosen| chosen.id));
+        }
+        let alone = generate(&*model, prompt, options.clone()).unwrap();
+        assert_eq!(text, alone.map(Result::unwrap).collect::<Vec<u32>>(), "{prompt:?}");
+        past = Some(after.into_past());
+    }
+    // The answer's first token was read, too, where the next prompt does not go on with it.
+    assert_eq!(read, [3, 2, 1, 1, 6]);
 }
 
 #[test]

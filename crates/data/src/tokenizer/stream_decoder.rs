@@ -18,6 +18,7 @@ use crate::DataError;
 /// assert_eq!(decoder.push(0xc3)?, "");
 /// assert_eq!(decoder.push(0xa9)?, "é");
 /// assert_eq!(decoder.push(0xc3)?, "");
+/// assert_eq!(decoder.push(60_000)?, "");
 /// assert_eq!(decoder.finish(), "\u{fffd}");
 /// # Ok::<(), rappel_data::DataError>(())
 /// ```
@@ -43,11 +44,15 @@ impl<'a> StreamDecoder<'a> {
         }
     }
 
-    /// Takes the next id and returns the text it makes certain.
+    /// Takes the next id and returns the text it makes certain: none for an id that the tokenizer does not know, as of a model
+    /// whose vocabulary is filled up to a round number.
     ///
     /// # Errors
     /// As [`Tokenizer::decode`].
     pub fn push(&mut self, id: u32) -> Result<String, DataError> {
+        if id as usize >= self.tokenizer.vocab_size() {
+            return Ok(String::new());
+        }
         let Kind::Text { inner, bytes: None, .. } = &self.tokenizer.kind else {
             self.pending.extend(self.tokenizer.decode(&[id])?);
             return Ok(self.certain());

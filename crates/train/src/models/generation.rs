@@ -5,7 +5,10 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use rappel_data::{Conversation, RenderOptions, StreamDecoder};
-use rappel_model::{Chosen, GenerateOptions, Stop, check_prompt, generate_together};
+use rappel_model::{
+    Chosen, GenerateOptions, Generations, Past, Stop, check_prompt, generate_after,
+    generate_together,
+};
 
 use super::Pretrained;
 use crate::TrainError;
@@ -44,7 +47,7 @@ pub struct GeneratedText {
 /// How long texts took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Speed {
-    /// Tokens of prompts, each read once.
+    /// Tokens of prompts that were read.
     pub prompt_tokens: usize,
     /// The time until the first token of every text.
     pub prompt_time: Duration,
@@ -135,23 +138,18 @@ impl Pretrained {
         for prompt in prompts {
             check_prompt(self.model(), &prompt.ids)?;
         }
-        let mut tokens = options.tokens.clone();
-        tokens.eos_token_id.push(self.tokenizer().end_of_document());
-        tokens.eos_token_id.extend(self.eos_token_id());
+        let tokens = self.token_options(options);
         let mut order: Vec<usize> = (0..prompts.len()).collect();
         order.sort_by_key(|i| prompts[*i].ids.len());
         let mut texts: Vec<Option<GeneratedText>> = prompts.iter().map(|_| None).collect();
         let mut speed = Speed::default();
         for same in order.chunk_by(|a, b| prompts[*a].ids.len() == prompts[*b].ids.len()) {
             for batch in same.chunks(options.batch_size.max(1)) {
-                let generated = self.generate_batch(
-                    prompts,
-                    batch,
-                    &tokens,
-                    &options.stop_strings,
-                    out,
-                    &mut speed,
-                )?;
+                let rows: Vec<(&[u32], u64)> =
+                    batch.iter().map(|i| (prompts[*i].ids.as_slice(), prompts[*i].seed)).collect();
+                let mut rows = generate_together(self.model(), &rows, tokens.clone())?;
+                let out = &mut |row: usize, text: &str| out(batch[row], text);
+                let generated = self.write(&mut rows, &options.stop_strings, out, &mut speed)?;
                 for (i, text) in batch.iter().zip(generated) {
                     texts[*i] = Some(text);
                 }
@@ -160,33 +158,57 @@ impl Pretrained {
         Ok((texts.into_iter().flatten().collect(), speed))
     }
 
-    /// Texts of the prompts `batch`, which have one length.
-    fn generate_batch(
+    /// The text that follows one prompt of a talk. What was read stays in `past`, so that of the next prompt, which mostly begins
+    /// with this one and its answer, only the rest is read.
+    ///
+    /// # Errors
+    /// As [`generate_texts`](Self::generate_texts).
+    pub fn answer(
         &self,
-        prompts: &[Prompt],
-        batch: &[usize],
-        options: &GenerateOptions,
+        prompt: &Prompt,
+        options: &TextOptions,
+        past: &mut Option<Past>,
+        out: &mut Output<'_>,
+    ) -> Result<GeneratedText, TrainError> {
+        let mut tokens = self.token_options(options);
+        tokens.sampling.seed = prompt.seed;
+        let mut row = generate_after(self.model(), past.take(), &prompt.ids, tokens)?;
+        let texts = self.write(&mut row, &options.stop_strings, out, &mut Speed::default())?;
+        *past = Some(row.into_past());
+        Ok(texts.into_iter().next().expect("a text for the prompt"))
+    }
+
+    /// With the tokens that end a text.
+    fn token_options(&self, options: &TextOptions) -> GenerateOptions {
+        let mut tokens = options.tokens.clone();
+        tokens.eos_token_id.push(self.tokenizer().end_of_document());
+        tokens.eos_token_id.extend(self.eos_token_id());
+        tokens
+    }
+
+    /// Writes the texts out as their tokens come, each with its row.
+    fn write(
+        &self,
+        generations: &mut Generations<'_>,
         stops: &[String],
         out: &mut Output<'_>,
         speed: &mut Speed,
     ) -> Result<Vec<GeneratedText>, TrainError> {
-        let rows: Vec<(&[u32], u64)> =
-            batch.iter().map(|i| (prompts[*i].ids.as_slice(), prompts[*i].seed)).collect();
-        let mut generations = generate_together(self.model(), &rows, options.clone())?;
+        let unread = generations.unread() * generations.len();
         let new = || Growing {
             decoder: self.tokenizer().stream_decoder(),
             held: String::new(),
             text: String::new(),
             tokens: Vec::new(),
         };
-        let mut texts: Vec<Growing<'_>> = batch.iter().map(|_| new()).collect();
-        let mut give = |row: usize, text: &str| out(batch[row], text).map_err(TrainError::Output);
+        let mut texts: Vec<Growing<'_>> = (0..generations.len()).map(|_| new()).collect();
+        let mut give = |row: usize, text: &str| out(row, text).map_err(TrainError::Output);
         let mut began = Instant::now();
         while let Some(step) = generations.next() {
             let step = step?;
             let said = step.iter().flatten().count();
             if speed_is_of_prompt(&texts) {
-                speed.prompt_tokens += rows.iter().map(|(ids, _)| ids.len()).sum::<usize>();
+                speed.prompt_tokens += unread;
                 speed.prompt_time += began.elapsed();
             } else {
                 speed.new_tokens += said;

@@ -25,6 +25,7 @@ pub(super) fn run(
     let interrupts = Interrupts::catch()?;
     let by_hand = stdin().is_terminal();
     let mut out = stdout().lock();
+    let mut past = None;
     loop {
         if by_hand {
             let _ = stderr().write_all(b"> ");
@@ -42,15 +43,15 @@ pub(super) fn run(
             Prompt { ids: model.chat_ids(&talk, render)?, seed: options.tokens.sampling.seed };
         check_prompt(model.model(), &prompt.ids)?;
         let answer = interrupts.during(|interrupted| {
-            model.generate_texts(&[prompt], options, &mut |_, text| {
+            model.answer(&prompt, options, &mut past, &mut |_, text| {
                 out.write_all(text.as_bytes())?;
                 out.flush()?;
                 Ok(if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })
         });
-        let (texts, _) = answer?;
+        let answer = answer?;
         writeln!(out)?;
-        match texts[0].stop {
+        match answer.stop {
             Stop::Interrupted => say("note: the answer was ended; Ctrl-C again ends the talk"),
             Stop::MaxNewTokens => {
                 let most = options.tokens.max_new_tokens;
@@ -60,7 +61,7 @@ pub(super) fn run(
             }
             stop => note_end(model, stop),
         }
-        talk.messages.push(Message::new("assistant", texts[0].text.as_str()));
+        talk.messages.push(Message::new("assistant", answer.text.as_str()));
     }
     if by_hand {
         let _ = stderr().write_all(b"\n");
