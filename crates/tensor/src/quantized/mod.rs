@@ -248,7 +248,7 @@ impl Quantized {
 }
 
 /// A step of eight bits, as bitsandbytes has it.
-const PER_STEP: f32 = 1.0 / 127.0;
+pub(crate) const PER_STEP: f32 = 1.0 / 127.0;
 
 /// The numbers of a range of codes.
 #[inline(always)]

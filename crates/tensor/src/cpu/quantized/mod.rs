@@ -6,6 +6,8 @@
 //! bits on any number of threads.
 
 #[cfg(target_arch = "x86_64")]
+mod few;
+#[cfg(target_arch = "x86_64")]
 mod wide;
 
 use std::ops::Range;
@@ -328,13 +330,25 @@ where
             *wide = unsafe { *x.at(i, p) }.widen().to_f32();
         }
     }
+    #[cfg(target_arch = "x86_64")]
+    let prepared = few::Rows::new(weight, &wide, m, stride);
     let to = Shared::new(to);
     for_pieces(rows, (PIECE / cols.max(1)).max(1), |rows_of| {
         let mut sums = [[0.0; FEW]; 64];
         for first in rows_of.clone().step_by(64) {
             let block = first..rows_of.end.min(first + 64);
             let sums = &mut sums[..block.len()];
-            dispatch(Dots { weight, first, x: &wide, stride, m, sums });
+            let dots = Dots {
+                weight,
+                first,
+                x: &wide,
+                stride,
+                m,
+                sums,
+                #[cfg(target_arch = "x86_64")]
+                prepared: prepared.as_ref(),
+            };
+            dispatch(dots);
             for (row, sums) in block.zip(sums) {
                 for (i, sum) in sums[..m].iter().enumerate() {
                     // SAFETY: each element of the result is written by one task.
@@ -358,24 +372,25 @@ struct Dots<'a> {
     stride: usize,
     m: usize,
     sums: &'a mut [[f32; FEW]],
+    #[cfg(target_arch = "x86_64")]
+    prepared: Option<&'a few::Rows>,
 }
 
 impl Kernel for Dots<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
+        #[cfg(target_arch = "x86_64")]
+        if is_wide::<S>()
+            && let Some(rows) = self.prepared
+        {
+            // SAFETY: registers of 512 bits are there, and rows of the matrix.
+            unsafe { rows.dots(self.weight, self.first, self.sums) };
+            return;
+        }
         let [_, cols] = self.weight.stored();
         let mut run = [0.0; RUN];
         for (row, sums) in (self.first..).zip(self.sums) {
-            #[cfg(target_arch = "x86_64")]
-            if self.m == 1
-                && is_wide::<S>()
-                // SAFETY: registers of 512 bits are there.
-                && let Some(lanes) = unsafe { wide::dot(self.weight, row, self.x) }
-            {
-                sums[0] = total(&lanes);
-                continue;
-            }
             let mut lanes = [[0.0; LANES]; FEW];
             for first in (0..cols).step_by(RUN) {
                 let count = RUN.min(cols - first);

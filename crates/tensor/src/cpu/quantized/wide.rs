@@ -1,9 +1,8 @@
-//! Runs of numbers in registers of 512 bits: the bits of [`Quantized::read`], and of sums in 64 lanes, sooner.
+//! Runs of numbers in registers of 512 bits: the bits of [`Quantized::read`], sooner.
 
 #[allow(clippy::wildcard_imports)] // Instructions.
 use std::arch::x86_64::*;
 
-use super::LANES;
 use crate::quantized::{BlockFormat, Quantized, QuantizedForm, minimums};
 
 /// Sixteen unsigned bytes as numbers.
@@ -241,72 +240,4 @@ unsafe fn six_bits(bytes: &[u8], out: &mut [f32]) {
         // SAFETY: the caller's promise.
         unsafe { store(out, 32 * run, both) }
     }
-}
-
-/// The products of a row with `x`, added up in lanes, for forms that are met most.
-///
-/// # Safety
-/// The instructions exist.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn dot(weight: &Quantized, row: usize, x: &[f32]) -> Option<[f32; LANES]> {
-    let cols = weight.stored()[1];
-    let (at, x) = (row * cols, &x[..cols]);
-    let mut sums = [_mm512_setzero_ps(); 4];
-    // SAFETY: blocks and codes are those of the row, which has as many numbers as `x`.
-    unsafe {
-        match weight.form() {
-            QuantizedForm::Blocks(format) => {
-                let bytes = run_of_blocks(weight, *format, at, cols);
-                let size = format.bytes();
-                macro_rules! add_blocks {
-                    ($decode:ident) => {
-                        let blocks = bytes.chunks_exact(size).zip(x.chunks_exact(32));
-                        for (i, (bytes, x)) in blocks.enumerate() {
-                            add($decode(bytes), x, &mut sums, i % 2);
-                        }
-                    };
-                }
-                match format {
-                    BlockFormat::Q8_0 => {
-                        add_blocks!(eight);
-                    }
-                    BlockFormat::Q4_0 => {
-                        add_blocks!(around_zero);
-                    }
-                    BlockFormat::Q4_1 => {
-                        add_blocks!(with_minimum);
-                    }
-                    _ => return None,
-                }
-            }
-            QuantizedForm::Codes { book, block, scales } => {
-                let (bytes, begins) = run_of_codes(weight, at, cols, *block)?;
-                let table = _mm512_loadu_ps(book.values().as_ptr());
-                for (i, x) in x.chunks_exact(32).enumerate() {
-                    let scale = _mm512_set1_ps(scales.of(begins + 32 * i / block));
-                    add(codes(table, scale, bytes, 16 * i), x, &mut sums, i % 2);
-                }
-            }
-            QuantizedForm::Rows { .. } => return None,
-        }
-    }
-    let mut lanes = [0.0; LANES];
-    for (lanes, sum) in lanes.chunks_exact_mut(16).zip(sums) {
-        // SAFETY: sixteen lanes.
-        unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), sum) }
-    }
-    Some(lanes)
-}
-
-/// Adds the products of 32 numbers to a half of the lanes.
-///
-/// # Safety
-/// `x` has 32 numbers.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn add(numbers: [__m512; 2], x: &[f32], sums: &mut [__m512; 4], half: usize) {
-    // SAFETY: the caller's promise.
-    let x = unsafe { [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(16))] };
-    sums[2 * half] = _mm512_fmadd_ps(numbers[0], x[0], sums[2 * half]);
-    sums[2 * half + 1] = _mm512_fmadd_ps(numbers[1], x[1], sums[2 * half + 1]);
 }
