@@ -19,6 +19,8 @@ const SMALLEST: usize = 16 * 1024;
 const CHUNK: usize = 4096;
 /// Elements of a dot product summed side by side.
 const LANES: usize = 16;
+/// Bytes of a row, and of those behind it, that are asked for before they are read.
+const AHEAD: usize = 2048;
 /// Rows, or columns, of the matrix read side by side.
 const STREAMS: usize = 4;
 
@@ -164,6 +166,9 @@ where
         // SAFETY: inside the row and x.
         unsafe {
             while p + STREAMS * LANES <= self.cols {
+                for line in (0..STREAMS * LANES * size_of::<M>()).step_by(64) {
+                    I::prefetch(row.add(p).wrapping_byte_add(AHEAD + line));
+                }
                 for (s, acc) in acc.iter_mut().enumerate() {
                     self.add_lanes(row, p + s * LANES, acc);
                 }
