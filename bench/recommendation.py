@@ -1,9 +1,9 @@
 """Figures of docs/recommendation.md on MovieLens-100K, and the time of an epoch beside RecBole's.
 
     cargo build --release
-    python3 bench/recommendation.py target/release/rappel [figures] [speed]
+    python3 bench/recommendation.py target/release/rappel [figures] [speed] [ials]
 
-Wants `pip install recbole==1.2.1`, whose wheel holds the data set; `scikit-surprise` for the folds of its protocol.
+Wants `pip install recbole==1.2.1`, whose wheel holds the data set; `scikit-surprise` for the folds of its protocol; `implicit==0.7.3`.
 """
 
 import json
@@ -143,6 +143,43 @@ def speed(binary, folder):
         print(f"{model}: an epoch {mine:.3f} s, RecBole {other:.3f} s, ratio {other / mine:.1f}", flush=True)
 
 
+def ials(binary, folder):
+    """Seconds of a sweep beside implicit's, by the same interactions, on MovieLens-100K and on drawn ones."""
+    import os
+
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import scipy.sparse
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    draw = np.random.default_rng(0)
+    users, items, count = 30_000, 10_000, 2_000_000
+    pairs = np.unique(np.stack([draw.zipf(1.3, count) % users, draw.zipf(1.2, count) % items]), axis=1)
+    drawn = Path(folder) / "drawn.csv"
+    drawn.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in pairs.T))
+    known = np.array([line.split("\t")[:2] for line in (data_set() / "ml-100k.inter").read_text().splitlines()[1:]], int).T
+    jobs = (("MovieLens-100K", data_set() / "ml-100k.inter", known, 10), ("drawn", drawn, pairs, 1))
+    for name, file, pairs, times in jobs:
+        matrix = scipy.sparse.coo_matrix((np.ones(pairs.shape[1], np.float32), pairs)).tocsr()
+        matrix.data[:] = 1.0
+        for solver, sweeps in (("cg", 15 * times), ("cholesky", 5 * times)):
+            ours, theirs = [], []
+            for _ in range(ROUNDS):
+                more = [f"data.file={file}", "data.validation_fraction=0", "data.test_fraction=0", "early_stopping=",
+                        "train.eval_every=0", "telemetry.sinks=[]", "checkpoint.every=1000000"]
+                model = f'model={{ name = "ials", embedding_size = 64, solver = "{solver}" }}'
+                report = train(binary, ROOT / "configs/ials.toml", folder, "ials", *more, model, f"train.steps={sweeps}")
+                ours.append(report["seconds"] / sweeps)
+                model = AlternatingLeastSquares(factors=64, iterations=sweeps, use_cg=solver == "cg", num_threads=2)
+                start = time.perf_counter()
+                model.fit(matrix, show_progress=False)
+                theirs.append((time.perf_counter() - start) / sweeps)
+            mine, other = min(ours), min(theirs)
+            print(
+                f"ials, {solver}, {name}, {matrix.nnz} interactions: a sweep {mine:.4f} s, implicit {other:.4f} s, "
+                f"ratio {other / mine:.2f}", flush=True,
+            )
+
+
 def main():
     binary, *what = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
@@ -150,6 +187,8 @@ def main():
             figures(binary, folder)
         if not what or "speed" in what:
             speed(binary, folder)
+        if not what or "ials" in what:
+            ials(binary, folder)
 
 
 if __name__ == "__main__":

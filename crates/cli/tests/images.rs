@@ -77,6 +77,139 @@ fn images_become_a_model_and_the_model_predictions() {
 }
 
 #[test]
+fn a_model_that_was_trained_is_tuned_to_other_classes() {
+    let place = place();
+    let small = "model={ name='vit', patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16 }";
+    let plain =
+        ["--set", "data.pad_crop=0", "--set", "data.cutmix=0", "--set", "data.normalize=mnist"];
+    let begin = [&["train", "images.toml", "--out", "base", "--set", small], &plain[..]].concat();
+    place.ok(&begin);
+    // The same images in two classes; the head is new, all else is the model's, its statistics included.
+    let labels = (0..120).map(|image| u8::from(image % 3 == 0)).collect();
+    place.write("stripes-labels.idx1-ubyte", idx(&[120], labels));
+    let tune = |out: &str, more: &[&str]| {
+        let set = [
+            "--set",
+            "model={ name='vit', pretrained='base' }",
+            "--set",
+            "data.pad_crop=0",
+            "--set",
+            "data.cutmix=0",
+        ];
+        let args = [&["train", "images.toml", "--out", out], &set[..], more].concat();
+        args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()
+    };
+    let run = |args: &[String]| place.ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    run(&tune("probe", &["--set", "model.freeze=vit.*"]));
+    let config = place.read("probe/config.toml");
+    assert!(config.contains("hidden_size = 8") && config.contains("sha256 = "), "{config}");
+    let processing = place.read("probe/model/preprocessor_config.json");
+    assert_eq!(processing, place.read("base/model/preprocessor_config.json"));
+    let tensor = |run: &str, name: &str| {
+        let path = place.at(run).join("model/model.safetensors");
+        rappel_tensor::TensorFile::open(path).unwrap().tensor(name).unwrap()
+    };
+    let body = "vit.encoder.layer.0.output.dense.weight";
+    assert_eq!(tensor("probe", body).to_f64_vec(), tensor("base", body).to_f64_vec());
+    assert_eq!(tensor("probe", "classifier.weight").shape()[..], [2, 8]);
+    run(&tune("whole", &["--set", "data.image_size=12"]));
+    assert_ne!(tensor("whole", body).to_f64_vec(), tensor("base", body).to_f64_vec());
+    // 3x3 patches, and the class's.
+    assert_eq!(tensor("whole", "vit.embeddings.position_embeddings").shape()[..], [1, 10, 8]);
+
+    let args = tune("killed", &[]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    place.kill_and_resume("killed", "1", &args, 1);
+    run(&tune("same", &[]));
+    assert_eq!(place.model("killed"), place.model("same"));
+
+    let error = |more: &[&str]| {
+        let args = tune("bad", more);
+        let text = place.error(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(!place.at("bad").exists());
+        text
+    };
+    let told = error(&["--set", "model.hidden_size=12"]);
+    assert!(told.contains("model.hidden_size") && told.contains("has 8; leave it out"), "{told}");
+    let told = error(&["--set", "model.name=resnet"]);
+    assert!(told.contains("model.name") && told.contains("is a `vit`"), "{told}");
+    let told = error(&["--set", "model.freeze=vit.nothing"]);
+    assert!(told.contains("model.freeze") && told.contains("matches no parameter"), "{told}");
+    let told = error(&["--set", "model.pretrained=nowhere"]);
+    assert!(told.contains("nowhere"), "{told}");
+    let told = error(&["--set", "model.pretrained=", "--set", "model.freeze=vit.*"]);
+    assert!(told.contains("give model.pretrained"), "{told}");
+}
+
+#[test]
+fn predictions_are_means_of_an_image_and_its_mirror_image() {
+    let place = place();
+    let plain = ["--set", "data.hflip=0", "--set", "data.pad_crop=0", "--set", "train.steps=8"];
+    let train = |out: &str, more: &[&str]| {
+        place.json(&[&["train", "images.toml", "--json", "--out", out], &plain[..], more].concat())
+    };
+    let [once, twice] = [train("one", &[]), train("two", &["--set", "data.test_flip=true"])];
+    // The same training; another validation.
+    assert_eq!(place.model("one"), place.model("two"));
+    assert_ne!(once["validation_loss"], twice["validation_loss"]);
+    // An image and its mirror image are one and the same to it.
+    let [pixels, mirrored] = [false, true].map(|mirrored| {
+        let column = |x: usize| if mirrored { 7 - x } else { x };
+        (0..64).map(|i| (i / 8 * 3 + column(i % 8) * 30) as u8).collect::<Vec<u8>>()
+    });
+    place.write("pair-images.idx3-ubyte", idx(&[2, 8, 8], [pixels, mirrored].concat()));
+    let predict = |model: &str| {
+        let args =
+            ["predict", "--model", model, "--file", "pair-images.idx3-ubyte", "--out", "p.csv"];
+        place.ok(&args);
+        let text = place.read("p.csv");
+        let rows: Vec<Vec<f64>> = text
+            .lines()
+            .skip(1)
+            .map(|row| row.split(',').skip(2).map(|cell| cell.parse().unwrap()).collect())
+            .collect();
+        rows[0].iter().zip(&rows[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    };
+    assert!(
+        predict("two") < 1e-6 && predict("one") > 1e-4,
+        "{} {}",
+        predict("two"),
+        predict("one")
+    );
+}
+
+#[test]
+fn images_are_shown_as_they_are_trained_on() {
+    let place = place();
+    place.ok(&["data", "images.toml", "--png", "sheet.png"]);
+    let sheet = std::fs::read(place.at("sheet.png")).unwrap();
+    // 8 rows of 8 images, each 8 pixels of 12 and their gaps.
+    let size = |at: usize| u32::from_be_bytes(sheet[at..at + 4].try_into().unwrap());
+    assert_eq!((size(16), size(20)), (6 + 8 * 102, 18 + 8 * 114 + 6));
+    let told = place.rappel(&["data", "images.toml"]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(
+        text.contains("108 to train on, 12 to validate") && text.contains("3 classes"),
+        "{text}"
+    );
+    let found = place.json(&["data", "images.toml", "--json"]);
+    let counts = found["classes"].as_array().unwrap().iter().map(|class| &class["images"]);
+    assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 108);
+    assert!(place.error(&["data", "images.toml", "--png", "sheet.gif"]).contains(".png or .svg"));
+    let told = place.error(&["data", "images.toml", "--row", "1"]);
+    assert!(told.contains("--png FILE"), "{told}");
+
+    // TensorBoard gets the same picture when the run begins.
+    place.ok(&["train", "images.toml", "--out", "r", "--set", "train.steps=1"]);
+    let events = std::fs::read_dir(place.at("r")).unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        path.file_name()?.to_str()?.contains("tfevents").then(|| std::fs::read(path).unwrap())
+    });
+    let events = events.collect::<Vec<_>>().concat();
+    assert!(events.windows(sheet.len()).any(|bytes| bytes == sheet), "{} bytes", events.len());
+}
+
+#[test]
 fn the_bits_do_not_depend_on_threads_or_kills() {
     let place = place();
     place.ok(&["--threads", "2", "train", "images.toml", "--out", "whole"]);

@@ -44,11 +44,35 @@ train = { steps = 60, batch_size = 20, eval_every = 30 }
 checkpoint = { every = 10 }
 ";
 
+/// Alternating least squares: no optimizer, and no portions.
+const IALS: &str = "
+task = 'recommendation'
+data = { file = 'taken.inter', validation_fraction = 0.2, test_fraction = 0.1 }
+model = { name = 'ials', embedding_size = 8, regularization = 0.1, alpha = 4 }
+evaluation = { k = [3, 5] }
+train = { steps = 12, eval_every = 3 }
+early_stopping = { metric = 'ndcg@5', patience = 3 }
+checkpoint = { every = 1 }
+";
+
+const TWO_TOWER: &str = "
+task = 'recommendation'
+data = { file = 'taken.inter', validation_fraction = 0.2, test_fraction = 0.1 }
+model = { name = 'two_tower', embedding_size = 16, hidden_sizes = [32, 16], normalize = true, dropout = 0.1 }
+loss = { name = 'in_batch_softmax', temperature = 0.1 }
+evaluation = { k = [3, 5] }
+optimizer = { name = 'adam', lr = 0.01 }
+train = { steps = 150, batch_size = 64, eval_every = 50 }
+checkpoint = { every = 10 }
+";
+
 fn place() -> Place {
     let place = Place::new();
     place.write("taken.inter", interactions());
     place.write("mf.toml", MF);
     place.write("sasrec.toml", SASREC);
+    place.write("ials.toml", IALS);
+    place.write("two_tower.toml", TWO_TOWER);
     place
 }
 
@@ -161,17 +185,73 @@ fn sequences_tell_what_comes_next_and_users_whom_training_did_not_know() {
 }
 
 #[test]
+fn a_model_that_solves_for_its_vectors_trains_without_an_optimizer() {
+    let place = place();
+    let report = place.json(&["train", "ials.toml", "--out", "m", "--json"]);
+    let value = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key}: {report}"));
+    assert!(value("validation_ndcg@5") > 2.0 * value("popularity_ndcg@5"), "{report}");
+    assert!(value("train_loss") < 0.2 && value("validation_loss") < 1.0, "{report}");
+
+    // The same folder serves as any recommender's.
+    place.write("users.csv", "user\nu1\nu2\n");
+    for out in ["p.csv", "p.parquet"] {
+        place.ok(&["predict", "--model", "m", "--file", "users.csv", "--out", out, "--top-k", "4"]);
+    }
+    assert_eq!(place.read("p.csv").lines().count(), 9);
+    // Parquet holds the same: as users and what they took since, both say the same.
+    for since in ["p.csv", "p.parquet"] {
+        place.ok(&[
+            "predict",
+            "--model",
+            "m",
+            "--file",
+            since,
+            "--out",
+            &format!("since-{since}.csv"),
+        ]);
+    }
+    assert_eq!(place.read("since-p.csv.csv"), place.read("since-p.parquet.csv"));
+
+    for (setting, expected) in [
+        ("optimizer={ name = 'adam', lr = 1e-3 }", "`optimizer`: ials solves for its vectors"),
+        ("train.batch_size=32", "`train.batch_size`: ials solves for its vectors"),
+        ("loss.name=bce", "`loss`: ials solves for its vectors"),
+        ("average={ name = 'ema' }", "`average`: ials solves for its vectors"),
+        ("model.dtype=float64", "`model.dtype`: ials is computed in float32"),
+        ("model.regularization=0", "`model.regularization`"),
+    ] {
+        let told = place.error(&["train", "ials.toml", "--set", setting, "--out", "bad"]);
+        assert!(told.contains(expected), "{expected}: {told}");
+        assert!(!place.at("bad").exists());
+    }
+    let told = place.error(&["train", "mf.toml", "--set", "optimizer=", "--out", "bad"]);
+    assert!(told.contains("`optimizer`"), "{told}");
+}
+
+#[test]
+fn two_towers_learn_tastes() {
+    let place = place();
+    let report = place.json(&["train", "two_tower.toml", "--out", "m", "--json"]);
+    let value = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key}: {report}"));
+    assert!(value("validation_ndcg@5") > 2.0 * value("popularity_ndcg@5"), "{report}");
+    place.write("users.csv", "user\nu1\nnobody\n");
+    place.ok(&["predict", "--model", "m", "--file", "users.csv", "--out", "p.csv", "--top-k", "4"]);
+    assert_eq!(place.read("p.csv").lines().count(), 9);
+}
+
+#[test]
 fn runs_resume_to_the_same_bits_on_any_number_of_threads() {
     let place = place();
     let losses = ["bpr", "bce", "softmax", "sampled_softmax", "in_batch_softmax"];
     let runs = losses
         .map(|loss| ("mf.toml", loss))
         .into_iter()
-        .chain([("sasrec.toml", "softmax"), ("sasrec.toml", "bce")]);
+        .chain([("sasrec.toml", "softmax"), ("sasrec.toml", "bce"), ("ials.toml", "")])
+        .chain([("two_tower.toml", "in_batch_softmax")]);
     let runs = runs.map(|(config, loss)| (config, loss, false)).chain([("mf.toml", "bpr", true)]);
     for (number, (config, loss, sparse)) in runs.enumerate() {
         let loss = format!("loss.name={loss}");
-        let mut set = vec!["--set", &loss];
+        let mut set = if config == "ials.toml" { vec![] } else { vec!["--set", &loss[..]] };
         if loss.ends_with("bpr") {
             set.extend([
                 "--set",

@@ -145,7 +145,7 @@ pub use table::{
 #[cfg(feature = "tables")]
 pub use table::{Decimal, Preprocessing, ReadAs, Reading, Table, TableConfig, Target, TargetKind};
 #[cfg(feature = "tables")]
-pub use table::{TableBatch, TableRows, Value, Wanted, write_csv};
+pub use table::{TableBatch, TableRows, Value, Wanted, write_csv, write_table};
 #[cfg(feature = "text")]
 pub use text::Text;
 #[cfg(feature = "text")]

@@ -4,10 +4,20 @@
 /// every output bit with a chance near one half.
 ///
 /// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+#[inline(always)]
 pub(crate) fn avalanche(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
+}
+
+/// The lowest bit of [`avalanche`]: of the second product it needs half.
+#[inline(always)]
+pub(crate) fn coin(word: u64) -> u64 {
+    const HALF: u64 = 0xffff_ffff;
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = ((word ^ (word >> 27)) & HALF).wrapping_mul(0x94d0_49bb_1331_11eb & HALF);
+    (word ^ (word >> 31)) & 1
 }
 
 /// A hash of the words under the key.
@@ -45,6 +55,14 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             let flipped = (hash_bytes(7, &bytes) ^ base).count_ones();
             assert!((12..=52).contains(&flipped), "bit {bit} flips {flipped} of 64");
+        }
+    }
+
+    #[test]
+    fn a_coin_is_a_bit_of_the_avalanche() {
+        for i in 0..10_000_u64 {
+            let word = hash_words(3, &[i]);
+            assert_eq!(coin(word), avalanche(word) & 1);
         }
     }
 

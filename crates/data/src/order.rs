@@ -248,20 +248,78 @@ impl Order {
     }
 
     /// The samples at these places of an epoch.
-    fn drawn(&self, epoch: u64, places: Range<usize>) -> impl ExactSizeIterator<Item = usize> {
+    fn drawn(&self, epoch: u64, places: Range<usize>) -> Drawn {
         let Drawing { shuffle, replacement, seed, .. } = self.drawing;
         // Of all samples the order says nothing.
         let shuffled = shuffle && (replacement || !matches!(self.batch_size, BatchSize::All));
         let samples = self.samples;
-        let permutation = (shuffled && !replacement)
-            .then(|| Permutation::new(samples, hash_words(seed, &[ORDER_OF_SAMPLES, epoch])));
-        places.map(move |place| match &permutation {
-            Some(permutation) => permutation.at(place),
-            None if shuffled => {
-                let words = [DRAWS_OF_SAMPLES, epoch, place as u64];
-                ((u128::from(hash_words(seed, &words)) * samples as u128) >> 64) as usize
-            }
-            None => place,
-        })
+        let how = match shuffled {
+            false => How::InOrder,
+            true if replacement => How::Independently { seed, epoch, samples },
+            true => How::Shuffled(Permutation::new(
+                samples,
+                hash_words(seed, &[ORDER_OF_SAMPLES, epoch]),
+            )),
+        };
+        Drawn { how, places, ahead: Vec::new(), left: 0 }
     }
 }
+
+/// How places of an epoch become samples.
+enum How {
+    InOrder,
+    Independently { seed: u64, epoch: u64, samples: usize },
+    Shuffled(Permutation),
+}
+
+/// Samples that are drawn at once.
+const AHEAD: usize = 4096;
+
+/// The samples at some places of an epoch, drawn a few at a time.
+struct Drawn {
+    how: How,
+    /// The places of which no sample is drawn yet.
+    places: Range<usize>,
+    /// Samples that are drawn, the last ones of them `left` to be given.
+    ahead: Vec<u64>,
+    left: usize,
+}
+
+impl Drawn {
+    fn draw(&mut self) {
+        let Self { places, ahead, .. } = self;
+        ahead.clear();
+        ahead.extend(places.by_ref().take(AHEAD).map(|place| place as u64));
+        self.left = ahead.len();
+        match &self.how {
+            How::InOrder => {}
+            How::Shuffled(permutation) => permutation.apply(ahead),
+            How::Independently { seed, epoch, samples } => {
+                for place in ahead {
+                    let bits = hash_words(*seed, &[DRAWS_OF_SAMPLES, *epoch, *place]);
+                    *place = ((u128::from(bits) * *samples as u128) >> 64) as u64;
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Drawn {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            self.draw();
+        }
+        let sample = *self.ahead.get(self.ahead.len() - self.left)?;
+        self.left -= 1;
+        Some(sample as usize)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.left + self.places.len();
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Drawn {}

@@ -1,6 +1,9 @@
 //! Shuffles without a list: a keyed permutation, evaluated at one place at a time.
 
-use crate::mix::{avalanche, hash_words};
+use rappel_tensor::{Kernel, Simd, dispatch};
+use rayon::prelude::*;
+
+use crate::mix::{coin, hash_words};
 
 /// A permutation of `0..len` chosen by a key, in memory that grows with `log(len)` only.
 ///
@@ -30,6 +33,17 @@ struct Round {
     key: u64,
 }
 
+impl Round {
+    #[inline(always)]
+    fn of(self, x: u64, len: u64) -> u64 {
+        let wrap = if x > self.sum { len } else { 0 };
+        let partner = (self.sum + wrap) - x;
+        // A choice without a branch: no processor predicts a fair coin.
+        let chosen = coin(self.key ^ x.max(partner)).wrapping_neg();
+        x ^ ((x ^ partner) & chosen)
+    }
+}
+
 impl Permutation {
     /// The permutation of `0..len` that `key` chooses.
     pub fn new(len: usize, key: u64) -> Self {
@@ -52,13 +66,25 @@ impl Permutation {
         let mut x = i as u64;
         assert!(x < self.len, "place {i} of a permutation of {}", self.len);
         for round in &self.rounds {
-            let wrap = if x > round.sum { self.len } else { 0 };
-            let partner = (round.sum + wrap) - x;
-            // A choice without a branch: no processor predicts a fair coin.
-            let chosen = (avalanche(round.key ^ x.max(partner)) & 1).wrapping_neg();
-            x ^= (x ^ partner) & chosen;
+            x = round.of(x, self.len);
         }
         x as usize
+    }
+
+    /// Replaces each of some places by where it goes, many of them at once: a place waits for each of its rounds, but places do
+    /// not wait for one another.
+    ///
+    /// # Panics
+    /// If one of them is not less than `len`.
+    #[track_caller]
+    pub fn apply(&self, places: &mut [u64]) {
+        let beyond = places.iter().find(|place| **place >= self.len);
+        assert!(beyond.is_none(), "place {} of a permutation of {}", beyond.unwrap(), self.len);
+        let part = |places: &mut [u64]| dispatch(Rounds { of: self, places });
+        if places.len() <= PART {
+            return part(places);
+        }
+        places.par_chunks_mut(PART).for_each(part);
     }
 
     /// How many places it permutes.
@@ -72,10 +98,39 @@ impl Permutation {
     }
 }
 
+/// All rounds of some places.
+struct Rounds<'a> {
+    of: &'a Permutation,
+    places: &'a mut [u64],
+}
+
+/// Places that one thread goes through.
+const PART: usize = 512;
+
+/// Places that go through a round together.
+const TOGETHER: usize = 32;
+
+impl Kernel for Rounds<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for places in self.places.chunks_mut(TOGETHER) {
+            // Places of a whole chunk stay in registers.
+            let mut x = [0; TOGETHER];
+            x[..places.len()].copy_from_slice(places);
+            for round in &self.of.rounds {
+                for x in &mut x {
+                    *x = round.of(*x, self.of.len);
+                }
+            }
+            places.copy_from_slice(&x[..places.len()]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use rayon::prelude::*;
-
     use super::*;
 
     #[test]
@@ -83,8 +138,11 @@ mod tests {
         (1..=5000).into_par_iter().for_each(|len| {
             let shuffle = Permutation::new(len, len as u64 ^ 0x5eed);
             let mut seen = vec![false; len];
+            let mut together: Vec<u64> = (0..len as u64).collect();
+            shuffle.apply(&mut together);
             for i in 0..len {
                 let place = shuffle.at(i);
+                assert_eq!(place as u64, together[i]);
                 assert!(!std::mem::replace(&mut seen[place], true), "{len}: {place} twice");
             }
         });

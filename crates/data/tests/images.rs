@@ -12,7 +12,7 @@ use rappel_data::{
     ReadImages,
 };
 use rappel_tensor::{DType, Key};
-use rappel_testkit::Golden;
+use rappel_testkit::{Golden, mutated};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/images")
@@ -103,6 +103,93 @@ fn folders_csvs_and_idx_files_are_found() {
     let text = format!("path = '{at}/list.csv'\nimage_size = 8\nlabel_column = 'kind'");
     let of_csv = read(&text).unwrap();
     assert_eq!(of_csv.training.fingerprint(), of_folder.training.fingerprint());
+}
+
+#[test]
+fn images_in_parquet_files_are_those_of_their_files() {
+    let at = fixtures();
+    let at = at.display();
+    // A column of bytes and paths, with the names of its classes in the file.
+    let of_datasets = read(&format!("path = '{at}/hf.parquet'")).unwrap();
+    assert_eq!(of_datasets.classes, ["plain", "squeezed", "unused"]);
+    assert_eq!(of_datasets.training.labels, [0, 1, 0, 0]);
+    let processing = &of_datasets.processing;
+    for (i, name) in ["rgb.png", "rgb.jpg", "lossless.webp", "rgba.png"].iter().enumerate() {
+        let file = processing.read(&fixtures().join(name)).unwrap().0;
+        assert_eq!(file[0], of_datasets.training.images[i], "{name}");
+    }
+    let labelled =
+        processing.read_labelled(&fixtures().join("hf.parquet"), &of_datasets.classes).unwrap();
+    assert_eq!(labelled.labels, of_datasets.training.labels);
+    let (images, names) = processing.read(&fixtures().join("hf.parquet")).unwrap();
+    assert_eq!((images.len(), names[3].as_str()), (4, "3"));
+
+    // Bytes alone, classes by name; a row without an image.
+    let columns = "path_column = 'picture'\nlabel_column = 'kind'";
+    let plain = format!("path = '{at}/bytes.parquet'\n{columns}");
+    let error = read(&plain).unwrap_err();
+    assert!(
+        error.contains("bytes.parquet") && error.contains("row 5: the cell is empty"),
+        "{error}"
+    );
+    let skipped = read(&format!("{plain}\non_bad_row = 'skip'")).unwrap();
+    assert_eq!(
+        (skipped.classes, skipped.training.labels),
+        (vec!["a".into(), "b".into()], vec![0, 1, 0, 0])
+    );
+    assert_eq!(skipped.training.images, of_datasets.training.images);
+    let error = read(&format!("path = '{at}/bytes.parquet'")).unwrap_err();
+    assert!(error.contains("label"), "{error}");
+    let error = read(&format!("path = '{at}/bytes.parquet'\nlabel_column = 'kind'")).unwrap_err();
+    assert!(error.contains("no column `image`") && error.contains("picture"), "{error}");
+}
+
+/// RAPPEL_MUTATIONS=20000 tries so many.
+#[test]
+fn spoiled_images_are_errors_or_images_and_never_more_memory_than_they_say() {
+    let count = std::env::var("RAPPEL_MUTATIONS").map_or(300, |n| n.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let whole: Vec<(String, Vec<u8>)> = [
+        "grey.png",
+        "palette.png",
+        "rgba.png",
+        "deep.png",
+        "rgb.jpg",
+        "grey.jpg",
+        "lossless.webp",
+        "hf.parquet",
+        "bytes.parquet",
+    ]
+    .iter()
+    .map(|name| ((*name).to_owned(), std::fs::read(fixtures().join(name)).unwrap()))
+    .chain([("a-images-idx3-ubyte".to_owned(), idx(&[3, 2, 3], &[7; 18]))])
+    .collect();
+    let (mut refused, mut read_all_the_same) = (0, 0);
+    for number in 0..count {
+        let (name, bytes) = &whole[number % whole.len()];
+        let path = folder.path().join(name);
+        std::fs::write(&path, mutated(bytes, number as u64)).unwrap();
+        let processing = ImageProcessing::new(3, [8, 8], Normalization::Half);
+        match processing.read(&path) {
+            Ok((images, _)) => {
+                assert!(images.iter().all(|image| image.pixels.len() == 3 * 64), "{number}");
+                read_all_the_same += 1;
+            }
+            Err(error) => {
+                assert!(error.to_string().contains(name), "{number}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(
+        refused > count / 4 && read_all_the_same > count / 50,
+        "{refused}, {read_all_the_same}"
+    );
+    // A small file cannot make a large image of itself: none says more than 9x14 pixels unless its header was changed.
+    let most = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = most.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    assert!(peak.is_none_or(|kilobytes| kilobytes < 4 << 20), "{peak:?} kB");
 }
 
 #[test]
@@ -209,6 +296,7 @@ fn processing_goes_through_its_file() {
         for (channels, size) in [(3, [16, 16]), (1, [9, 14])] {
             let made = ImageProcessing {
                 crop_pct: 0.875,
+                test_flip: channels == 1,
                 ..ImageProcessing::new(channels, size, normalization)
             };
             let again =

@@ -63,6 +63,17 @@ pub enum Shape {
         /// Its color.
         color: Color,
     },
+    /// Pixels, each a square.
+    Image {
+        /// The left upper corner.
+        at: [f64; 2],
+        /// Pixels of a row.
+        width: usize,
+        /// The side of a square.
+        scale: usize,
+        /// The colors, row by row.
+        colors: Vec<Color>,
+    },
     /// A line of text, its middle at the height of the point.
     Text {
         /// The point.
@@ -98,6 +109,11 @@ impl Picture {
     /// A line of text.
     pub fn text(&mut self, at: [f64; 2], text: impl Into<String>, color: Color, anchor: Anchor) {
         self.shapes.push(Shape::Text { at, text: text.into(), color, anchor });
+    }
+
+    /// Pixels, row by row, `width` in each, as squares of side `scale`.
+    pub fn image(&mut self, at: [f64; 2], width: usize, scale: usize, colors: Vec<Color>) {
+        self.shapes.push(Shape::Image { at, width, scale, colors });
     }
 
     /// Straight lines from point to point.

@@ -61,6 +61,15 @@ impl Pixels {
                     }
                 }
             }
+            Shape::Image { at: [x, y], width, scale, colors } => {
+                let side = *scale as f64;
+                for (row, colors) in colors.chunks((*width).max(1)).enumerate() {
+                    for (column, color) in colors.iter().enumerate() {
+                        let at = [x + column as f64 * side, y + row as f64 * side];
+                        self.draw(&Shape::Rect { at, size: [side; 2], color: *color });
+                    }
+                }
+            }
             Shape::Text { at: [x, y], text, color: [red, green, blue], anchor } => {
                 let style = MonoTextStyle::new(FONT, Rgb888::new(*red, *green, *blue));
                 let alignment = match anchor {

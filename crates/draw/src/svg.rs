@@ -41,6 +41,14 @@ fn element(shape: &Shape) -> String {
             "<rect x=\"{x:.2}\" y=\"{y:.2}\" width=\"{width:.2}\" height=\"{height:.2}\" fill=\"{}\"/>",
             hex(*color)
         ),
+        Shape::Image { at: [x, y], width, scale, colors } => {
+            let square = |(i, color): (usize, &Color)| {
+                let (row, column) = (i / (*width).max(1), i % (*width).max(1));
+                let at = [x + (column * scale) as f64, y + (row * scale) as f64];
+                element(&Shape::Rect { at, size: [*scale as f64; 2], color: *color })
+            };
+            colors.iter().enumerate().map(square).collect()
+        }
         Shape::Text { at: [x, y], text, color, anchor } => {
             let anchor = match anchor {
                 Anchor::Start => "start",

@@ -27,6 +27,7 @@
 
 mod activation_name;
 mod activations;
+mod alternating;
 mod architectures;
 mod cache;
 mod decoder;
@@ -46,6 +47,7 @@ mod sampling;
 
 pub use activation_name::ActivationName;
 pub use activations::{activation_bytes, encoder_activation_bytes, product_size};
+pub use alternating::{Alternating, TakenBy, TakenItems};
 pub use architectures::{
     ARCHITECTURES, Architecture, Common, Configure, Gemma2Config, Gemma3TextConfig, Gpt2Config,
     LlamaConfig, MistralConfig, MixtralConfig, Olmo2Config, Olmo3Config, OlmoeConfig, Phi3Config,
@@ -72,7 +74,8 @@ pub use generate::{
 };
 pub use gguf_dialect::GgufDialect;
 pub use image_models::{
-    ConfigureImageModel, IMAGE_MODELS, ImageModel, ImageModelConfig, ImageShape, image_model_dtype,
+    ConfigureImageModel, IMAGE_MODELS, ImageModel, ImageModelConfig, ImageShape, PretrainedImages,
+    image_model_dtype,
 };
 pub use language_model::{Documents, LanguageModel, ModelConfig};
 pub use predictors::{Configured, PREDICTORS, Predictor, PredictorConfig};

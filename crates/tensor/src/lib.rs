@@ -44,7 +44,7 @@ pub use ops::{Interpolation, interpolate};
 pub use ops::{Pool2dOptions, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use ops::{WeightLayout, linear, mse, one_hot_linear};
 pub use ops::{gated_gelu, gated_gelu_tanh, gated_silu, rms_norm, rms_norm_plus_one, rotary};
-pub use ops::{linear_cross_entropy_bytes, linear_log_probs};
+pub use ops::{linear_cross_entropy_bytes, linear_log_probs, row_products};
 pub use out_of_memory::{OutOfMemory, out_of_memory};
 pub use params::Scope;
 pub use params::{

@@ -9,6 +9,7 @@
 //! - [`c`]: functions compiled by the system's C compiler, to compare with ours.
 //! - [`assert_folder_matches`], [`assert_sound`]: what every registry must hold.
 //! - [`HubServer`]: a server with the paths of the Hugging Face Hub, which can be made to fail.
+//! - [`mutated`]: files that are almost right.
 //! - [`Random`]: small seeded random numbers, independent of the library's own generator.
 //!
 //! A helper here panics where a test should fail, at the caller's line.
@@ -31,6 +32,7 @@ pub mod functions;
 mod golden;
 mod hub_server;
 mod imports;
+mod mutated;
 mod random;
 mod registries;
 pub mod strd;
@@ -39,5 +41,6 @@ pub use close::{Mismatch, SCALE_FLOOR, assert_close, assert_close_floor, compare
 pub use golden::Golden;
 pub use hub_server::{COMMIT, HubServer, Request, hex_sha256};
 pub use imports::import_circles;
+pub use mutated::mutated;
 pub use random::Random;
 pub use registries::{assert_folder_matches, assert_sound};

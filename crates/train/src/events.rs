@@ -128,7 +128,8 @@ impl Run {
         self.emit(observer, &Event::HParams(&options))?;
         let markdown = format!("```toml\n{}\n```", self.config.to_toml().trim_end());
         self.emit(observer, &Event::Text { name: "config", markdown: &markdown })?;
-        self.picture_schedule(observer)
+        self.picture_schedule(observer)?;
+        self.picture_training(observer)
     }
 
     /// The events of the end: the metrics of the model that the run keeps, and what it made.

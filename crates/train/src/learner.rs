@@ -160,6 +160,10 @@ impl<O: Objective> Task for Learner<O> {
         self.objective.loss(&self.model, &self.data.batch(samples), weight, pass)
     }
 
+    fn solve(&mut self) -> Option<f64> {
+        self.objective.solve(&mut self.model, &self.data)
+    }
+
     fn figures(&self) -> Vec<(&'static str, f64)> {
         self.objective.figures()
     }
@@ -206,6 +210,10 @@ impl<O: Objective> Task for Learner<O> {
             Some(held_out) => self.objective.show(&self.model, held_out, show),
             None => Ok(()),
         }
+    }
+
+    fn show_training(&self, seed: u64, show: &mut Show) -> Result<(), TrainError> {
+        self.objective.show_training(&self.model, &self.data, seed, show)
     }
 
     fn first_non_finite_activation(&self, samples: &[usize], pass: &Pass) -> Option<String> {

@@ -88,4 +88,6 @@ pub use run_dir::RunDir;
 pub use scheduled::{Varied, scheduled};
 pub use surface::{Path, Surface};
 pub use task::Task;
-pub use tasks::{Prepare, Prepared, TASKS, TaskEntry, TuningData, tuning_data};
+pub use tasks::{
+    Prepare, Prepared, ShownImages, TASKS, TaskEntry, TuningData, shown_images, tuning_data,
+};

@@ -14,9 +14,14 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// What micro-batch `part` of `step` draws its random numbers from.
+    pub(crate) fn key(seed: u64, step: u64, part: usize) -> Key {
+        Key::new(seed).with_name("forward").with(step).with(part as u64)
+    }
+
     /// The pass of micro-batch `part` of `step`, in a run with this seed and these regularizers.
     pub fn training(seed: u64, step: u64, part: usize, regularization: &Regularization) -> Self {
-        let key = Key::new(seed).with_name("forward").with(step).with(part as u64);
+        let key = Self::key(seed, step, part);
         let forward = Forward::training(key).with_noise(regularization.noise(step, key));
         Self { forward, terms: regularization.loss_terms(step) }
     }

@@ -28,6 +28,22 @@ impl Run {
         self.emit(observer, &Event::Image { name, size: SIZE, png: &png(&picture) })
     }
 
+    /// What is trained on, before the first step.
+    pub(crate) fn picture_training(
+        &mut self,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        if self.state.step > 0 || !self.wants(observer, Detail::Pictures, 0, self.steps) {
+            return Ok(());
+        }
+        let Self { sinks, task, config, .. } = self;
+        let at = Moment::now(0);
+        task.show_training(config.seed(), &mut |event| {
+            sinks.log(at, event)?;
+            Ok(observer.log(at, event)?)
+        })
+    }
+
     /// What the objective shows of the held-out data beside metrics. The parameters must be those that are
     /// validated.
     pub(crate) fn show(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {

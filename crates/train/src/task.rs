@@ -37,6 +37,10 @@ pub trait Task {
     fn weight(&self, samples: &mut dyn ExactSizeIterator<Item = usize>) -> f64;
     /// The loss of some samples, its sum divided by `weight`.
     fn loss(&self, samples: &[usize], weight: f64, pass: &Pass) -> Tensor;
+    /// A step that is not by gradients, and its loss.
+    fn solve(&mut self) -> Option<f64> {
+        None
+    }
     /// What is told of the training batches beside their loss, as means over those since it was last asked.
     fn figures(&self) -> Vec<(&'static str, f64)> {
         Vec::new()
@@ -73,6 +77,13 @@ pub trait Task {
     /// # Errors
     /// Those of `show`.
     fn show(&self, show: &mut Show) -> Result<(), TrainError>;
+    /// Shows pictures of what is trained on, if there are any.
+    ///
+    /// # Errors
+    /// Those of `show`.
+    fn show_training(&self, _seed: u64, _show: &mut Show) -> Result<(), TrainError> {
+        Ok(())
+    }
     /// What of a forward pass is not finite first; none where only the loss is, or nobody knows.
     fn first_non_finite_activation(&self, samples: &[usize], pass: &Pass) -> Option<String>;
     /// Writes the model into a folder.

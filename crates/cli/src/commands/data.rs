@@ -7,25 +7,28 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rappel_data::{SftRow, Tokenizer};
-use rappel_train::{Config, TuningData, tuning_data};
+use rappel_train::{Config, ShownImages, TuningData, shown_images, tuning_data};
 use serde_json::{Value, json};
 
+use crate::draw;
 use crate::escape::escaped;
 use crate::names::{self, Names};
 use crate::output::{print, say};
 use crate::progress::Progress;
 
-/// Show the rows of a config that fine-tunes a model as they are trained, and figures of them
+/// Show the rows or images of a config as they are trained on, and figures of them
 ///
-/// A row is shown as the model reads it, special tokens included; what is trained is green on a terminal, elsewhere in
-/// [[double brackets]]. Of preferences each answer is a row behind its prompt.
+/// A row of text is shown as the model reads it, special tokens included; what is trained is green on a terminal, elsewhere in
+/// [[double brackets]]. Of preferences each answer is a row behind its prompt. Images go into a picture: some of them, each as
+/// validations see it and as the first steps would see it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel data configs/sft.toml
   rappel data configs/sft.toml --row 7
-  rappel data configs/sft.toml --stats --json")]
+  rappel data configs/sft.toml --stats --json
+  rappel data configs/fashion_cnn.toml --png images.png")]
 pub struct Args {
-    /// A TOML file whose task is sft, dpo, kto or another of these
+    /// A TOML file whose task is sft, dpo, kto or another of these, or image_classification
     config: PathBuf,
     /// Show row N of those to train on alone, counted from 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -33,6 +36,9 @@ pub struct Args {
     /// Show figures alone
     #[arg(long, conflicts_with = "row")]
     stats: bool,
+    /// Draw images into a file: .png or .svg
+    #[arg(long, value_name = "FILE", conflicts_with = "row")]
+    png: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -51,9 +57,19 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read the config {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
+    args.png.as_deref().map_or(Ok(()), |path| draw::kind(path).map(|_| ()))?;
     let mut progress = Progress::outside_a_run(quiet);
-    let read = Config::parse(&text, &settings);
-    let read = read.and_then(|config| tuning_data(&config, &mut progress));
+    let config = Config::parse(&text, &settings);
+    let config = config.with_context(|| args.config.display().to_string())?;
+    if config.run().task == "image_classification" {
+        let read = shown_images(&config, &mut progress);
+        progress.finish();
+        return images(args, &read.with_context(|| args.config.display().to_string())?);
+    }
+    if let Some(path) = &args.png {
+        bail!("--png {}: task `{}` has no images", path.display(), config.run().task);
+    }
+    let read = tuning_data(&config, &mut progress);
     progress.finish();
     let data = read.with_context(|| args.config.display().to_string())?;
     let rows: Vec<SftRow<'_>> = data.rows();
@@ -81,6 +97,37 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     }
     for note in data.skipped().iter().take(SHOWN) {
         say(format_args!("note: left out: {note}"));
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn images(args: &Args, found: &ShownImages) -> anyhow::Result<ExitCode> {
+    if args.row.is_some() {
+        bail!("--row: images are shown by --png FILE");
+    }
+    if let Some(path) = &args.png {
+        draw::save(&found.sheet, path)?;
+    }
+    let ShownImages { classes, held_out, details, .. } = found;
+    let count: usize = classes.iter().map(|(_, count)| count).sum();
+    if args.json {
+        let classes: Vec<Value> =
+            classes.iter().map(|(name, count)| json!({ "class": name, "images": count })).collect();
+        let found = json!({
+            "images": count, "held_out": held_out, "details": details, "classes": classes,
+        });
+        print(&format!("{found}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = format!("images      {count} to train on, {held_out} to validate\n");
+    for detail in details {
+        let _ = writeln!(text, "            {}", escaped(detail));
+    }
+    let most = classes.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
+    for (name, count) in classes {
+        let bar = "#".repeat((count * WIDTH).div_ceil(most));
+        let _ = writeln!(text, "{count:>7} {bar:<WIDTH$} {}", escaped(name));
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rappel_data::write_csv;
+use rappel_data::{write_csv, write_table};
 use rappel_train::{PredictOptions, load_model};
 use serde_json::json;
 
@@ -21,7 +21,7 @@ use crate::output::{destination, in_model, report, say};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   rappel predict --model runs/tabular-1/model --file new.csv --out predictions.csv --id customer
-  rappel predict --model runs/recommendation-1 --file users.csv --out items.csv --top-k 20")]
+  rappel predict --model runs/recommendation-1 --file users.csv --out items.parquet --top-k 20")]
 pub struct Args {
     /// A run, or a folder with config.json, model.safetensors, and preprocessing.json, tokenizer.json or preprocessor_config.json
     #[arg(long, value_name = "DIR")]
@@ -29,8 +29,8 @@ pub struct Args {
     /// The table (.csv, .tsv or .parquet; of a classifier of texts also .jsonl), the users, or the images: a folder, a .csv of `path`, an idx file or an image
     #[arg(long, value_name = "TABLE")]
     file: PathBuf,
-    /// Where the predictions are written; `-` is standard output
-    #[arg(long, value_name = "CSV")]
+    /// Where the predictions are written: a CSV, or with a name in .parquet such a file; `-` is standard output
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// A column of the table to copy before the predictions; can be repeated
     #[arg(long, value_name = "COLUMN")]
@@ -61,7 +61,9 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     };
     let told =
         model.predict_on(&args.file, &options).map_err(|error| in_model(&args.model, error))?;
-    out.write(|out| write_csv(out, &told.columns, &told.rows))?;
+    let parquet = args.out.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet"));
+    let write = if parquet { write_table } else { write_csv };
+    out.write(|out| write(out, &told.columns, &told.rows))?;
     for note in &told.notes {
         say(format_args!("note: {note}"));
     }

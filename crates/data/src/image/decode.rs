@@ -29,15 +29,20 @@ struct Interleaved {
 pub(super) fn decode(path: &Path, channels: Option<usize>) -> Result<Image, DataError> {
     let bytes =
         std::fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let bad = |reason| DataError::Image { path: path.to_owned(), reason };
+    decode_bytes(&bytes, channels).map_err(bad)
+}
+
+/// The same of a file's bytes.
+pub(super) fn decode_bytes(bytes: &[u8], channels: Option<usize>) -> Result<Image, String> {
     let decoded = match bytes.get(..12) {
-        Some([0x89, b'P', b'N', b'G', ..]) => png(&bytes),
-        Some([0xff, 0xd8, 0xff, ..]) => jpeg(&bytes),
-        Some([b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P']) => webp(&bytes),
+        Some([0x89, b'P', b'N', b'G', ..]) => png(bytes),
+        Some([0xff, 0xd8, 0xff, ..]) => jpeg(bytes),
+        Some([b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P']) => webp(bytes),
         _ => Err("it is neither a PNG, nor a JPEG, nor a WebP file".to_owned()),
     };
-    let bad = |reason| DataError::Image { path: path.to_owned(), reason };
     let Interleaved { size: [height, width], samples, bytes } =
-        decoded.map_err(|reason| bad(format!("not an image: {reason}")))?;
+        decoded.map_err(|reason| format!("not an image: {reason}"))?;
     let own = if samples < 3 { 1 } else { 3 };
     let plane = |c: usize| bytes.iter().skip(c).step_by(samples).copied();
     let image = Image { channels: own, height, width, pixels: (0..own).flat_map(plane).collect() };

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::decode::ENDINGS;
 use super::idx::{Idx, in_folder, labels_of};
+#[cfg(feature = "tables")]
+use super::parquet;
 use crate::DataError;
 
 /// Images that were found, not yet read.
@@ -11,6 +13,9 @@ use crate::DataError;
 pub(super) enum Listing {
     /// Two idx files.
     Idx { images: PathBuf, labels: Option<PathBuf> },
+    /// A Parquet file with images in it.
+    #[cfg(feature = "tables")]
+    Parquet(PathBuf),
     /// Files, each with the name of its class where that is known.
     Files(Vec<(PathBuf, Option<String>)>),
 }
@@ -48,13 +53,17 @@ impl Listing {
                 _ => Ok(Self::Files(folder(path, wanted)?)),
             };
         }
+        #[cfg(feature = "tables")]
+        if parquet::is_named(path) && path.exists() {
+            return Ok(Self::Parquet(path.to_owned()));
+        }
         if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
             return Ok(Self::Files(csv(path, columns, wanted)?));
         }
         if !wanted && is_image(path) {
             return Ok(Self::Files(vec![(path.to_owned(), None)]));
         }
-        let reason = "expected an idx file, a .csv or a folder of images".to_owned();
+        let reason = "expected an idx file, a .csv, a .parquet or a folder of images".to_owned();
         if path.exists() {
             return Err(DataError::Image { path: path.to_owned(), reason });
         }

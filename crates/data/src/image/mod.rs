@@ -9,6 +9,8 @@ mod decode;
 mod geometry;
 mod idx;
 mod listing;
+#[cfg(feature = "tables")]
+mod parquet;
 mod processing;
 mod section;
 mod set;

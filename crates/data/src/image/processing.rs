@@ -62,11 +62,14 @@ pub struct ImageProcessing {
     pub mean: Vec<f64>,
     /// Deviation of each channel.
     pub std: Vec<f64>,
+    /// Whether a model's logits are the means of those of an image and of its mirror image.
+    pub test_flip: bool,
 }
 
 /// Pillow's numbers of interpolations.
 const BILINEAR: u64 = 2;
 const BICUBIC: u64 = 3;
+const TEST_FLIP: &str = "test_flip";
 
 impl ImageProcessing {
     /// Processing that keeps the whole of an image.
@@ -77,7 +80,7 @@ impl ImageProcessing {
             _ => all.to_vec(),
         });
         let interpolation = Interpolation::BilinearAntialiased;
-        Self { channels, size, crop_pct: 1.0, interpolation, mean, std }
+        Self { channels, size, crop_pct: 1.0, interpolation, mean, std, test_flip: false }
     }
 
     /// The image in its channels, so that it covers the size; of it the middle, where nothing is to be drawn of it.
@@ -115,6 +118,19 @@ impl ImageProcessing {
         Tensor::from_slice(&values, shape).to_dtype(dtype)
     }
 
+    /// The colours of an image `[channels, height, width]` as a model reads it.
+    pub fn colours(&self, values: &[f32]) -> Vec<[u8; 3]> {
+        let count = values.len() / self.channels;
+        let colour = |i: usize| {
+            [0, 1, 2].map(|c: usize| {
+                let c = c.min(self.channels - 1);
+                let [add, factor] = self.line(c);
+                (values[c * count + i] / factor - add).round().clamp(0.0, 255.0) as u8
+            })
+        };
+        (0..count).map(colour).collect()
+    }
+
     /// preprocessor_config.json, for transformers' processor that resizes so that the image covers the size, then cuts
     /// its middle out.
     pub fn to_json(&self) -> Map<String, Value> {
@@ -137,7 +153,12 @@ impl ImageProcessing {
             "rescale_factor": 1.0 / 255.0,
             "size": size,
         });
-        json.as_object().cloned().unwrap_or_default()
+        let mut json = json.as_object().cloned().unwrap_or_default();
+        // A key of our own, which is only there where it says something.
+        if self.test_flip {
+            json.insert(TEST_FLIP.to_owned(), true.into());
+        }
+        json
     }
 
     /// Reads preprocessor_config.json, for images of so many channels.
@@ -192,6 +213,10 @@ impl ImageProcessing {
             interpolation,
             mean: numbers("image_mean", 0.0, false)?,
             std: numbers("image_std", 1.0, true)?,
+            test_flip: match json.get(TEST_FLIP) {
+                None | Some(Value::Null) => false,
+                Some(flips) => flips.as_bool().ok_or_else(|| bad(TEST_FLIP, "true or false"))?,
+            },
         })
     }
 }

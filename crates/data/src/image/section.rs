@@ -11,6 +11,8 @@ use super::augment::Augmentation;
 use super::decode::decode;
 use super::idx::Idx;
 use super::listing::{Columns, Listing, tests_in};
+#[cfg(feature = "tables")]
+use super::parquet;
 use super::processing::{ImageProcessing, Normalization};
 use super::set::{Image, ImageSet};
 use crate::{DataError, Drawing, OnBadRow};
@@ -27,8 +29,8 @@ pub enum Resampling {
 /// The section `data` of a config that learns classes of images.
 #[derive(Debug, Clone, PartialEq, Options)]
 pub struct ImageConfig {
-    /// images: a folder with a folder for each class, a .csv of paths and classes, an idx file (.gz or not) with its file
-    /// of labels beside it, or a folder of idx files with MNIST's names
+    /// images: a folder with a folder for each class, a .csv of paths and classes, a .parquet of images' bytes and classes, an
+    /// idx file (.gz or not) with its file of labels beside it, or a folder of idx files with MNIST's names
     #[option(aka("folder", "dir", "train", "file"))]
     pub path: PathBuf,
     /// images to validate on, of the same kinds; unset: the t10k files of a folder with MNIST's names, if there are any
@@ -37,7 +39,7 @@ pub struct ImageConfig {
     /// share of the images, drawn by the seed, to validate on; unset: 0.1, or 0 where there are others to validate on
     #[option(range = 0.0..1.0, aka("val_fraction", "validation_split", "test_size"))]
     pub validation_fraction: Option<f64>,
-    /// names of the classes of idx files, in order; unset: their numbers
+    /// names of the classes that are numbers, in order; unset: those in the file, or their numbers
     #[option(aka("class_names"))]
     pub classes: Option<Vec<String>>,
     /// height and width that images get; unset: their own, where all have one
@@ -49,16 +51,19 @@ pub struct ImageConfig {
     /// share of the image, in height and width, of which the middle is kept to validate and predict
     #[option(default = 1.0, range = 0.1..=1.0)]
     pub crop_pct: f64,
+    /// validate, and predict later, by the mean of the logits of an image and of its mirror image, for twice the time
+    #[option(default = false, aka("tta", "hflip_test"))]
+    pub test_flip: bool,
     /// how images get their size
     #[option(default = Resampling::Bilinear, aka("interpolation"))]
     pub resample: Resampling,
     /// statistics that pixels are normalized by; unset: imagenet, or half for grey images
     #[option(aka("normalization"))]
     pub normalize: Option<Normalization>,
-    /// column of a .csv that holds paths, relative to its folder
+    /// column of a .csv that holds paths, relative to its folder; of a .parquet with images' bytes, `image` where unset
     #[option(default = "path".to_owned(), aka("image_column"))]
     pub path_column: String,
-    /// column of a .csv that holds classes
+    /// column of a .csv or a .parquet that holds classes
     #[option(default = "label".to_owned(), aka("target"))]
     pub label_column: String,
     /// what becomes of images that cannot be read
@@ -86,15 +91,18 @@ pub struct ReadImages {
 }
 
 /// Decoded images.
-struct Decoded {
-    images: Vec<Image>,
-    labels: Vec<Label>,
-    skipped: usize,
+#[derive(Default)]
+pub(super) struct Decoded {
+    pub images: Vec<Image>,
+    pub labels: Vec<Label>,
+    pub skipped: usize,
+    /// The names of the classes, where the file says them.
+    pub classes: Option<Vec<String>>,
 }
 
 /// A class by its number or by its name.
 #[derive(Clone)]
-enum Label {
+pub(super) enum Label {
     Number(usize),
     Name(String),
 }
@@ -164,12 +172,14 @@ impl ImageConfig {
             Label::Name(_) => None,
         });
         let count = most.max().unwrap_or(0);
-        let found = if count > 0 { (0..count).map(|i| i.to_string()).collect() } else { names };
+        let said = decoded.classes.clone().filter(|said| count > 0 && said.len() >= count);
+        let numbered = || (0..count).map(|i| i.to_string()).collect();
+        let found = if count > 0 { said.unwrap_or_else(numbered) } else { names };
         let invalid = |reason: String| ConfigError::invalid("data.classes", reason).into();
         let classes = match &self.classes {
             Some(_) if count == 0 => {
                 return Err(invalid(
-                    "only idx files have numbers for classes; leave it out".to_owned(),
+                    "the classes of these images have names, not numbers; leave it out".to_owned(),
                 ));
             }
             Some(given) if given.len() < count => {
@@ -207,13 +217,20 @@ impl ImageConfig {
             Resampling::Bilinear => Interpolation::BilinearAntialiased,
             Resampling::Bicubic => Interpolation::BicubicAntialiased,
         };
-        Ok(ImageProcessing { crop_pct: self.crop_pct, interpolation, ..base })
+        let test_flip = self.test_flip;
+        Ok(ImageProcessing { crop_pct: self.crop_pct, interpolation, test_flip, ..base })
     }
 
     /// All images at a path, as they are.
     fn decode(&self, path: &Path) -> Result<Decoded, DataError> {
         let skips = self.on_bad_row == OnBadRow::Skip;
-        let decoded = read(Listing::of(path, self.columns(), true)?, self.channels, skips)?;
+        let decoded = read(
+            Listing::of(path, self.columns(), true)?,
+            self.columns(),
+            true,
+            self.channels,
+            skips,
+        )?;
         if decoded.images.is_empty() {
             let reason = "no image of it can be read".to_owned();
             return Err(DataError::Image { path: path.to_owned(), reason });
@@ -222,8 +239,18 @@ impl ImageConfig {
     }
 }
 
-fn read(listing: Listing, channels: Option<usize>, skips: bool) -> Result<Decoded, DataError> {
+/// `columns` and `wanted` are of Parquet, which the feature `tables` reads.
+#[cfg_attr(not(feature = "tables"), allow(unused_variables))]
+fn read(
+    listing: Listing,
+    columns: Columns<'_>,
+    wanted: bool,
+    channels: Option<usize>,
+    skips: bool,
+) -> Result<Decoded, DataError> {
     match listing {
+        #[cfg(feature = "tables")]
+        Listing::Parquet(path) => parquet::read(&path, columns, wanted, channels, skips),
         Listing::Files(files) => {
             let found: Vec<_> = files.par_iter().map(|(path, _)| decode(path, channels)).collect();
             let (mut images, mut labels, mut skipped) = (Vec::new(), Vec::new(), 0);
@@ -237,7 +264,7 @@ fn read(listing: Listing, channels: Option<usize>, skips: bool) -> Result<Decode
                     Err(error) => return Err(error),
                 }
             }
-            Ok(Decoded { images, labels, skipped })
+            Ok(Decoded { images, labels, skipped, classes: None })
         }
         Listing::Idx { images: path, labels } => {
             let images = Idx::read(&path, &[3, 4])?;
@@ -260,10 +287,13 @@ fn read(listing: Listing, channels: Option<usize>, skips: bool) -> Result<Decode
                 pixels.map(|pixels| Image { channels, height, width, pixels: pixels.to_vec() });
             let images = images.collect();
             let labels = numbers.into_iter().map(|label| Label::Number(usize::from(label)));
-            Ok(Decoded { images, labels: labels.collect(), skipped: 0 })
+            Ok(Decoded { images, labels: labels.collect(), ..Decoded::default() })
         }
     }
 }
+
+/// The columns of files to predict or to evaluate on.
+const COLUMNS: Columns<'_> = Columns { path: "path", label: "label" };
 
 /// Images to predict or to evaluate on, as a model reads them.
 impl ImageProcessing {
@@ -273,14 +303,14 @@ impl ImageProcessing {
     /// # Errors
     /// Files that cannot be read, images that are none.
     pub fn read(&self, path: &Path) -> Result<(Vec<Arc<Image>>, Vec<String>), DataError> {
-        let listing = Listing::of(path, Columns { path: "path", label: "label" }, false)?;
+        let listing = Listing::of(path, COLUMNS, false)?;
         let names = match &listing {
             Listing::Files(files) => {
                 files.iter().map(|(path, _)| path.display().to_string()).collect()
             }
-            Listing::Idx { .. } => Vec::new(),
+            _ => Vec::new(),
         };
-        let decoded = read(listing, Some(self.channels), false)?;
+        let decoded = read(listing, COLUMNS, false, Some(self.channels), false)?;
         let names = if names.is_empty() {
             (0..decoded.images.len()).map(|i| i.to_string()).collect()
         } else {
@@ -295,8 +325,8 @@ impl ImageProcessing {
     /// # Errors
     /// As [`Self::read`]; a class that is not among `classes`.
     pub fn read_labelled(&self, path: &Path, classes: &[String]) -> Result<ImageSet, DataError> {
-        let listing = Listing::of(path, Columns { path: "path", label: "label" }, true)?;
-        let decoded = read(listing, Some(self.channels), false)?;
+        let listing = Listing::of(path, COLUMNS, true)?;
+        let decoded = read(listing, COLUMNS, true, Some(self.channels), false)?;
         let label = |label: &Label| {
             let found = match label {
                 Label::Number(number) => (*number < classes.len()).then_some(*number),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rappel_config::Words;
 use rappel_tensor::Key;
+use rayon::prelude::*;
 
 use super::Histories;
 use crate::mix::hash_words;
@@ -38,6 +39,9 @@ pub struct NegativeSampler {
     /// The logarithm of the probability of each item.
     log_q: Vec<f32>,
 }
+
+/// Places that one thread draws for.
+const PLACES: usize = 512;
 
 /// So often a draw that the user took is drawn again.
 const TRIES: u64 = 64;
@@ -78,10 +82,15 @@ impl NegativeSampler {
     /// that was taken.
     pub fn draw(&self, key: Key, users: &[u32], count: usize) -> Vec<u32> {
         let key = key.below(u64::MAX);
-        let places = users.iter().enumerate().flat_map(|(at, user)| {
-            (0..count).map(move |k| ((at * count + k) as u64, *user as usize))
+        let mut items = vec![0; users.len() * count];
+        // Enough of them for a thread to be worth it.
+        items.par_chunks_mut(PLACES).enumerate().for_each(|(piece, items)| {
+            for (i, item) in items.iter_mut().enumerate() {
+                let place = piece * PLACES + i;
+                *item = self.one(key, place as u64, users[place / count] as usize);
+            }
         });
-        places.map(|(place, user)| self.one(key, place, user)).collect()
+        items
     }
 
     fn one(&self, key: u64, place: u64, user: usize) -> u32 {

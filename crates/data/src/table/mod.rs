@@ -6,6 +6,7 @@ mod date;
 mod encoding;
 mod lines;
 pub(crate) mod parquet;
+mod parquet_out;
 mod preprocessing;
 mod reading;
 mod rows;
@@ -21,6 +22,7 @@ use crate::contain::contain;
 use crate::{DataError, Place};
 
 pub use self::csv::write_csv;
+pub use self::parquet_out::write_table;
 pub use column::Column;
 pub use encoding::{Encoding, MOST_BUCKETS, Missing};
 pub use preprocessing::{Encoded, Feature, Preprocessing, Value};

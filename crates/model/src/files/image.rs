@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rappel_config::Entry;
+use rappel_config::{Entry, Options};
 use rappel_tensor::{DType, Params, Shape, Tensor};
 use serde_json::{Map, Value};
 
@@ -196,9 +196,97 @@ impl ImageModelFiles {
         Ok(PretrainedImageModel { extra, ..made })
     }
 
+    /// The name of its kind, such as `resnet`.
+    pub fn name(&self) -> &'static str {
+        self.entry.name
+    }
+
+    /// All its options, those that its config.json does not say included.
+    ///
+    /// # Errors
+    /// Keys that are wrong.
+    pub fn options(&self) -> Result<Options, FilesError> {
+        let path = self.dir.join(CONFIG);
+        let given = options(&path, &self.json, self.entry.fields, &[], IGNORED)?;
+        let all = |options: &Options| Ok(options.clone());
+        registered::configured(&IMAGE_MODELS, self.entry, given, DType::F32, &path, all)
+    }
+
+    /// The files that hold the model.
+    ///
+    /// # Errors
+    /// Files that cannot be opened.
+    pub fn paths(&self) -> Result<Vec<PathBuf>, FilesError> {
+        let folder = Folder::open(&self.dir, &|name| Some(name.to_owned()))?;
+        Ok(folder.paths().into_iter().chain([self.dir.join(CONFIG)]).collect())
+    }
+
+    /// The model with its values, for other images and classes, with parameters of `dtype` in `params`, which is empty. A head
+    /// for other classes is new, and what follows the images' size is made of what there was. Parameters whose names are
+    /// `frozen` are constants.
+    ///
+    /// # Errors
+    /// As [`PretrainedImageModel::load`]; images that the model cannot read.
+    pub fn begin(
+        self,
+        params: Params,
+        dtype: DType,
+        images: ImageShape,
+        labels: Vec<String>,
+        frozen: &dyn Fn(&str) -> bool,
+    ) -> Result<PretrainedImageModel, FilesError> {
+        let path = self.dir.join(CONFIG);
+        let wrong = |reason: String| FilesError::Json { path: path.clone(), reason };
+        let PretrainedImageModel {
+            config,
+            name,
+            params: values,
+            images: own,
+            labels: known,
+            extra,
+            ..
+        } = self.load(Some(dtype))?;
+        if let Some((key, reason)) = config.fault(images) {
+            return Err(wrong(format!("`{key}`: {reason}")));
+        }
+        let head = if known == labels { Vec::new() } else { head(&*config, images) };
+        let mut made = PretrainedImageModel::new(name, config, params, images, labels);
+        made.params.freeze(frozen)?;
+        for entry in made.params.entries().iter().filter(|entry| !head.contains(&entry.name)) {
+            let value = values.get(&entry.name).expect("of the same config").tensor();
+            let adapted = if value.shape() == entry.shape {
+                Some(value)
+            } else {
+                made.config.adapted(&entry.name, &value, [own, images])
+            };
+            let value = adapted.filter(|value| value.shape() == entry.shape).ok_or_else(|| {
+                let ImageShape { channels, size: [height, width], .. } = own;
+                wrong(format!(
+                    "the model reads images of {channels} channels and {height}x{width} pixels, and `{}` does not fit \
+                     others; set data.channels and data.image_size to these",
+                    entry.name
+                ))
+            })?;
+            let param = made.params.get(&entry.name).expect("an entry's name");
+            made.params.set(&param, &value)?;
+        }
+        Ok(PretrainedImageModel { extra, ..made })
+    }
+
     fn wrong(&self, reason: String) -> FilesError {
         FilesError::Json { path: self.dir.join(CONFIG), reason }
     }
+}
+
+/// The names of the parameters whose shape follows the number of classes.
+fn head(config: &dyn ImageModelConfig, images: ImageShape) -> Vec<String> {
+    let shapes = |classes: usize| {
+        let mut params = Params::new(0);
+        config.build(&mut params, ImageShape { classes, ..images });
+        params.entries()
+    };
+    let pairs = shapes(images.classes).into_iter().zip(shapes(images.classes + 1));
+    pairs.filter(|(a, b)| a.shape != b.shape).map(|(a, _)| a.name).collect()
 }
 
 /// A larger image is taken for a mistake.

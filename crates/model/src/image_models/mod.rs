@@ -58,6 +58,12 @@ pub trait ImageModelConfig: fmt::Debug + Send + Sync {
     /// About how many numbers a forward and backward pass of an image keeps.
     fn numbers(&self, images: ImageShape) -> usize;
 
+    /// What a value of a model of the first images becomes in one of the second, where it has another shape there; none where
+    /// nothing can be made of it.
+    fn adapted(&self, _name: &str, _value: &Tensor, _images: [ImageShape; 2]) -> Option<Tensor> {
+        None
+    }
+
     /// Its options as config.json holds them.
     fn to_json(&self) -> Map<String, Value>;
 }
@@ -89,11 +95,57 @@ pub static IMAGE_MODELS: Registry<ConfigureImageModel> = Registry {
 type ImageEntry = Entry<ConfigureImageModel>;
 
 /// What every model of images takes, beside its own options.
-#[derive(Debug, Clone, Copy, Options)]
+#[derive(Debug, Clone, Options)]
 struct Common {
     /// type of parameters and activations
     #[option(default = DType::F32, with = DTypeName<true>, aka("torch_dtype", "precision"))]
     dtype: DType,
+    /// folder or run of a model of this name that training begins at, or its name on the Hugging Face Hub: all other options are
+    /// that model's, and so are statistics and size of images unless data says others; other classes get a new head
+    #[option(changeable, aka("pretrained_path", "init_from"))]
+    pretrained: Option<String>,
+    /// SHA-256 of the lines that sha256sum prints of its files; the run's own config.toml holds it
+    sha256: Option<String>,
+    /// parameters of it that stay as they are, by patterns: `vit.*` trains the head alone
+    #[option(default = [], aka("frozen", "freeze_layers"))]
+    freeze: Vec<String>,
+}
+
+/// A model that training begins at, as resolved options of a model of images name it.
+#[derive(Debug, Clone)]
+pub struct PretrainedImages {
+    /// Where it is.
+    pub path: String,
+    /// The hash that its files must have.
+    pub sha256: Option<String>,
+    /// Patterns of parameters that stay as they are.
+    pub freeze: Vec<String>,
+    /// The type of the parameters.
+    pub dtype: DType,
+}
+
+impl PretrainedImages {
+    /// The names of these options, which are any model's.
+    pub const KEYS: [&str; 4] = ["dtype", "pretrained", "sha256", "freeze"];
+
+    /// The one that options name, if they do.
+    ///
+    /// # Errors
+    /// What the options find wrong beyond their kinds; options without the model that they are of.
+    pub fn from_options(options: &Options) -> Result<Option<Self>, ConfigError> {
+        let Common { dtype, pretrained, sha256, freeze } = Common::from_options(options)?;
+        let Some(path) = pretrained else {
+            let lonely = [("freeze", !freeze.is_empty()), ("sha256", sha256.is_some())];
+            return match lonely.iter().find(|(_, given)| *given) {
+                Some((key, _)) => {
+                    let reason = "is of a pretrained model; give model.pretrained, or leave it out";
+                    Err(options.invalid(key, reason))
+                }
+                None => Ok(None),
+            };
+        };
+        Ok(Some(Self { path, sha256, freeze, dtype }))
+    }
 }
 
 /// The type that resolved options of a model of images name.

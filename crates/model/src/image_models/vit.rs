@@ -3,7 +3,8 @@
 use rappel_config::{OptionSet, Options, Range};
 use rappel_nn::{Activation, Conv2d, Dropout, Forward, LayerNorm, Linear};
 use rappel_tensor::{
-    AttentionOptions, Conv2dOptions, Init, Param, Params, Scope, Tensor, attention, concat,
+    AttentionOptions, Conv2dOptions, Init, Interpolation, Param, Params, Scope, Tensor, attention,
+    concat, interpolate,
 };
 use serde_json::{Map, Value};
 
@@ -104,6 +105,23 @@ impl ImageModelConfig for VitConfig {
             let patch = self.patch_size;
             ("patch_size", format!("no patch of {patch} fits images of {height}x{width}"))
         })
+    }
+
+    /// Positions of as many patches, between those that there are: transformers' `interpolate_pos_encoding`.
+    fn adapted(&self, name: &str, value: &Tensor, images: [ImageShape; 2]) -> Option<Tensor> {
+        let grids = images.map(|images| images.size.map(|size| size / self.patch_size));
+        if !name.ends_with("position_embeddings") || value.size(1) != 1 + grids[0][0] * grids[0][1]
+        {
+            return None;
+        }
+        let [[rows, columns], grid] = grids;
+        let (count, width) = (rows * columns, value.size(2));
+        let class = value.narrow(1, 0, 1);
+        let patches = value.narrow(1, 1, count).reshape([rows, columns, width]);
+        let planes = patches.permute(&[2, 0, 1]).reshape([1, width, rows, columns]);
+        let planes = interpolate(&planes, grid, Interpolation::Bicubic, false);
+        let patches = planes.reshape([width, grid[0] * grid[1]]).t().contiguous();
+        Some(concat(&[&class, &patches.reshape([1, grid[0] * grid[1], width])], 1))
     }
 
     fn build(&self, params: &mut Params, images: ImageShape) -> Box<dyn ImageModel> {

@@ -73,6 +73,14 @@ impl Recommender for MatrixFactorization {
         ItemVectors { vectors: self.items.forward(ids), bias }
     }
 
+    fn scores(&self, states: &Tensor, ids: &Tensor, _: &Forward) -> Tensor {
+        let scores = self.items.products(states, ids);
+        match &self.bias {
+            Some(bias) => scores + bias.forward(ids).reshape(ids.shape()),
+            None => scores,
+        }
+    }
+
     fn all_items(&self, _: &Forward) -> ItemVectors {
         let bias = self.bias.as_ref().map(|bias| bias.weight().tensor().squeeze(1));
         ItemVectors { vectors: self.items.weight().tensor(), bias }

@@ -3,6 +3,7 @@
 //! Each makes a vector of a user and one of an item, whose product is the score. Adding one is a file with its `ENTRY` and a
 //! line in [`RECOMMENDERS`].
 
+mod ials;
 mod mf;
 mod sasrec;
 mod two_tower;
@@ -13,6 +14,7 @@ use rappel_config::{ConfigError, Entry, OptionSet, Options, Registry, no_more};
 use rappel_nn::Forward;
 use rappel_tensor::{DType, Params, Tensor};
 
+use crate::alternating::Alternating;
 use crate::dtype::DTypeName;
 
 /// Users that a pass reads: their numbers, and the items that each took before, the last one last.
@@ -41,6 +43,13 @@ pub trait Recommender: fmt::Debug + Send + Sync {
     /// The vectors of items, whose ids (i64) have any shape `[..]`.
     fn items(&self, ids: &Tensor, forward: &Forward) -> ItemVectors;
 
+    /// Scores `[n, k]` of states `[n, width]` and the `k` items of each, whose ids (i64) are `[n, k]`.
+    fn scores(&self, states: &Tensor, ids: &Tensor, forward: &Forward) -> Tensor {
+        let ItemVectors { vectors, bias } = self.items(ids, forward);
+        let scores = (states.unsqueeze(1) * vectors).sum_axis(2);
+        bias.map_or(scores.clone(), |bias| scores + bias)
+    }
+
     /// The vectors of all items.
     fn all_items(&self, forward: &Forward) -> ItemVectors;
 
@@ -60,6 +69,11 @@ pub trait Recommender: fmt::Debug + Send + Sync {
     /// Where the model does not read histories.
     fn states(&self, _histories: &[&[u32]], _forward: &Forward) -> Tensor {
         panic!("{self:?} does not read histories")
+    }
+
+    /// How it is trained, where not by gradients.
+    fn alternating(&self) -> Option<&dyn Alternating> {
+        None
     }
 
     /// Whether it has dropout layers, whatever their probability.
@@ -110,7 +124,7 @@ type RecommenderEntry = Entry<Configure>;
 pub static RECOMMENDERS: Registry<Configure> = Registry {
     kind: "recommender",
     common: Common::FIELDS,
-    entries: &[mf::ENTRY, sasrec::ENTRY, two_tower::ENTRY],
+    entries: &[ials::ENTRY, mf::ENTRY, sasrec::ENTRY, two_tower::ENTRY],
     more: no_more,
 };
 

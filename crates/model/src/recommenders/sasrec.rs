@@ -2,7 +2,7 @@
 
 use rappel_config::{InvalidOption, OptionSet, Options};
 use rappel_nn::Forward;
-use rappel_tensor::{Params, Tensor};
+use rappel_tensor::{Params, Tensor, row_products};
 
 use super::{ItemVectors, Recommender, RecommenderConfig, RecommenderEntry, Sizes, Users};
 use crate::{ActivationName, Documents, Gpt2Config, LanguageModel, ModelConfig};
@@ -127,6 +127,10 @@ impl Recommender for SasRec {
 
     fn items(&self, ids: &Tensor, _: &Forward) -> ItemVectors {
         ItemVectors { vectors: self.model.head().weight.embedding(ids), bias: None }
+    }
+
+    fn scores(&self, states: &Tensor, ids: &Tensor, _: &Forward) -> Tensor {
+        row_products(states, &self.model.head().weight.tensor(), ids)
     }
 
     fn all_items(&self, _: &Forward) -> ItemVectors {

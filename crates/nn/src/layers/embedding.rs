@@ -1,6 +1,6 @@
 //! Rows of a table.
 
-use rappel_tensor::{Init, Param, Scope, Tensor};
+use rappel_tensor::{Init, Param, Scope, Tensor, row_products};
 
 /// Row `ids[i]` of a table for each `i`, PyTorch's `torch.nn.Embedding`.
 ///
@@ -55,6 +55,15 @@ impl Embedding {
     #[track_caller]
     pub fn forward(&self, ids: &Tensor) -> Tensor {
         self.weight.weight().embedding(ids)
+    }
+
+    /// Products of rows `[n, embedding_dim]` with the table's rows `ids` (i64) `[n, k]`, as `[n, k]`: see [`row_products`].
+    ///
+    /// # Panics
+    /// Where shapes do not meet, or an id is outside the table.
+    #[track_caller]
+    pub fn products(&self, rows: &Tensor, ids: &Tensor) -> Tensor {
+        row_products(rows, &self.weight.weight().tensor(), ids)
     }
 
     /// The table.

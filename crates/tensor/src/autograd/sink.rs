@@ -7,6 +7,7 @@ use super::engine::{Pending, PendingNodes};
 use super::{Kind, Node};
 use crate::dtype::{DType, Element};
 use crate::kernels;
+use crate::kernels::args::AddedRows;
 use crate::memory::Buffer;
 use crate::params::GradStore;
 use crate::shape::Shape;
@@ -107,17 +108,24 @@ impl Sink<'_> {
         }
     }
 
-    /// Gives input `i`, a table of `shape`, the gradient of rows that were looked up: `grad` `[n, width]` belongs to the rows
-    /// `ids` (i64 `[n]`). Where the table keeps its gradient by rows, no others are touched.
-    pub fn rows(&mut self, i: usize, shape: Shape, dtype: DType, ids: &Tensor, grad: &Tensor) {
+    /// Gives input `i`, a table of `shape`, the gradient of rows that were looked up: what is `added` to the rows `ids` (i64).
+    /// Where the table keeps its gradient by rows, no others are touched.
+    pub fn rows(
+        &mut self,
+        i: usize,
+        shape: Shape,
+        dtype: DType,
+        ids: &Tensor,
+        added: AddedRows<'_>,
+    ) {
         let Some(node) = &self.inputs[i] else { return };
         if let Kind::Param(slot) = &node.kind
             && slot.entry().by_rows
         {
-            return self.store.write_rows(slot, ids, grad);
+            return self.store.write_rows(slot, ids, added);
         }
         let dims = [1, shape[0], shape[1]];
-        self.write(i, shape, dtype, |target| kernels::index::add_taken(grad, dims, ids, target));
+        self.write(i, shape, dtype, |target| kernels::index::add_taken(added, dims, ids, target));
     }
 
     /// Differentiates the graph behind `root` too, on the way: parameters get their gradients,

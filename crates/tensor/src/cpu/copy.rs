@@ -5,7 +5,7 @@ use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
 use crate::profile::timed;
-use crate::real::{Kernel, Lanes, Simd, Stored, dispatch};
+use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::shape::{Layout, Shape};
 use crate::tensor::Tensor;
 use crate::{with_element, with_float};
@@ -106,6 +106,39 @@ impl<T: Stored> Kernel for AddAssign<'_, T> {
                 let left = n - i;
                 let sum =
                     T::load_partial::<S>(to.add(i), left) + T::load_partial::<S>(from.add(i), left);
+                T::store_partial::<S>(sum, to.add(i), left);
+            }
+        }
+    }
+}
+
+/// Adds a multiple.
+pub(super) struct AddTimes<'a, T> {
+    pub to: &'a mut [T],
+    pub from: &'a [T],
+    pub factor: T,
+}
+
+impl<T: Stored> Kernel for AddTimes<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let lanes = T::Wide::<S>::LANES;
+        let n = self.to.len().min(self.from.len());
+        let (to, from) = (self.to.as_mut_ptr(), self.from.as_ptr());
+        let factor = T::Wide::<S>::of(self.factor.to_f64());
+        let mut i = 0;
+        // SAFETY: both slices have `n` elements, and `i` stays below.
+        unsafe {
+            while i + lanes <= n {
+                let sum = T::load::<S>(from.add(i)).mul_add(factor, T::load::<S>(to.add(i)));
+                T::store::<S>(sum, to.add(i));
+                i += lanes;
+            }
+            if i < n {
+                let left = n - i;
+                let (from, old) = (from.add(i), T::load_partial::<S>(to.add(i), left));
+                let sum = T::load_partial::<S>(from, left).mul_add(factor, old);
                 T::store_partial::<S>(sum, to.add(i), left);
             }
         }

@@ -1,9 +1,10 @@
 //! Rows chosen by number: copied out, and added up again.
 
-use super::copy::AddAssign;
+use super::copy::{AddAssign, AddTimes};
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
+use crate::kernels::args::AddedRows;
 use crate::profile::timed;
 use crate::real::dispatch;
 use crate::tensor::Tensor;
@@ -49,26 +50,33 @@ pub(crate) fn take(x: &Tensor, [outer, count, inner]: [usize; 3], ids: &Tensor) 
     out
 }
 
-/// The gradient of [`take`]: each row of `grad` added to the row that it was copied from.
+/// The gradient of [`take`]: each of the rows that are `added` goes to the row that it was copied from.
 ///
 /// Tasks own ranges of rows of the target, and add what belongs there by ascending position, so the
 /// result's bits do not depend on the number of threads.
 pub(crate) fn add_taken(
-    grad: &Tensor,
+    added: AddedRows<'_>,
     [outer, count, inner]: [usize; 3],
     ids: &Tensor,
     target: &mut Target<'_>,
 ) {
     let ids = ids.slice::<i64>();
-    let moved = 3 * grad.count() * target.dtype.size();
+    let moved = 3 * outer * ids.len() * inner * target.dtype.size();
     let cleared = if target.accumulate { 0 } else { target.count() * target.dtype.size() };
     let _timer = timed("add rows", 0.0, (moved + cleared) as f64);
-    let grad = grad.detach().to_dtype(target.dtype).contiguous();
-    let mut order: Vec<usize> = (0..ids.len()).collect();
-    order.sort_by_key(|&i| ids[i]);
+    let dtype = target.dtype;
+    let of = |tensor: &Tensor| tensor.detach().to_dtype(dtype).contiguous();
+    let (rows, factors) = match added {
+        AddedRows::Each(rows) => (of(rows), None),
+        AddedRows::Times { rows, factors } => (of(rows), Some(of(factors))),
+    };
+    let per_row = factors.as_ref().map_or(1, |_| (ids.len() * inner / rows.count().max(1)).max(1));
+    assert_eq!(rows.count() * per_row, outer * ids.len() * inner, "rows for other ids");
+    let order = by_id(ids, count);
     let fresh = !target.accumulate;
-    with_float!(target.dtype, "gradient", T => {
-        let from = grad.slice::<T>();
+    with_float!(dtype, "gradient", T => {
+        let from = rows.slice::<T>();
+        let factors = factors.as_ref().map(Tensor::slice::<T>);
         let to = target.slice::<T>();
         assert_eq!(to.len(), outer * count * inner, "gradient of another size");
         let to = Shared::new(to);
@@ -85,11 +93,51 @@ pub(crate) fn add_taken(
                 }
                 for &i in here {
                     let first = (ids[i] as usize - range.start) * inner;
-                    let source = (o * ids.len() + i) * inner;
+                    let source = (o * ids.len() + i) / per_row * inner;
                     let to = &mut part[first..first + inner];
-                    dispatch(AddAssign { to, from: &from[source..source + inner] });
+                    let from = &from[source..source + inner];
+                    match factors {
+                        None => dispatch(AddAssign { to, from }),
+                        Some(factors) => dispatch(AddTimes { to, from, factor: factors[i] }),
+                    }
                 }
             }
         });
     });
+}
+
+/// The places of ids below `count`, by their ids, those of one id in their order.
+fn by_id(ids: &[i64], count: usize) -> Vec<usize> {
+    if count > 8 * ids.len() {
+        let mut pairs: Vec<(i64, usize)> = ids.iter().copied().zip(0..).collect();
+        pairs.sort_unstable();
+        return pairs.into_iter().map(|(_, place)| place).collect();
+    }
+    let mut next = vec![0_usize; count + 1];
+    for id in ids {
+        next[*id as usize + 1] += 1;
+    }
+    for id in 0..count {
+        next[id + 1] += next[id];
+    }
+    let mut order = vec![0; ids.len()];
+    for (place, id) in ids.iter().enumerate() {
+        let at = &mut next[*id as usize];
+        order[*at] = place;
+        *at += 1;
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_id;
+
+    #[test]
+    fn places_are_counted_to_where_they_are_sorted() {
+        let ids = [3_i64, 0, 3, 2, 0, 3];
+        assert_eq!(by_id(&ids, 4), [1, 4, 3, 0, 2, 5]);
+        assert_eq!(by_id(&ids, 4), by_id(&ids, 1000));
+        assert!(by_id(&[], 0).is_empty());
+    }
 }

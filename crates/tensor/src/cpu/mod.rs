@@ -25,6 +25,7 @@ pub(crate) mod pool;
 pub(crate) mod quantized;
 pub(crate) mod reduce;
 pub(crate) mod rotary;
+pub(crate) mod row_products;
 mod scratch;
 pub(crate) mod separable;
 pub(crate) mod softmax;

@@ -49,6 +49,20 @@ impl Matrices {
     }
 }
 
+/// Rows `[.., width]` that are added to those of a table.
+#[derive(Clone, Copy)]
+pub(crate) enum AddedRows<'a> {
+    /// One for each id.
+    Each(&'a Tensor),
+    /// For id `j` of row `i`, row `i` times `factors[i, j]`.
+    Times {
+        /// `[n, width]`.
+        rows: &'a Tensor,
+        /// `[n, k]`.
+        factors: &'a Tensor,
+    },
+}
+
 /// Which normalisation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Norm {

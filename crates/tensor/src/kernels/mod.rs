@@ -60,6 +60,9 @@ pub(crate) mod quantized {
 pub(crate) mod reduce {
     pub(crate) use crate::cpu::reduce::{squares_of, sum_middle, sum_of_rows, sum_of_squares};
 }
+pub(crate) mod row_products {
+    pub(crate) use crate::cpu::row_products::{forward, rows_gradient};
+}
 pub(crate) mod rotary {
     pub(crate) use crate::cpu::rotary::rotate;
 }

@@ -4,6 +4,7 @@
 use super::{Operation, Sample};
 use crate::autograd::is_recording;
 use crate::dtype::DType;
+use crate::kernels::args::AddedRows;
 use crate::kernels::args::{Head, Rows, Terms};
 use crate::kernels::cross_entropy::{head, head_bytes, losses, multiply, slopes};
 use crate::kernels::index::{add_taken, take};
@@ -231,7 +232,9 @@ pub(super) fn linear_cross_entropy_of(
             if whole {
                 sink.add(0, || slopes.reshape(sh));
             } else {
-                sink.write(0, sh, dtype, |target| add_taken(&slopes, dims, &kept, target));
+                sink.write(0, sh, dtype, |target| {
+                    add_taken(AddedRows::Each(&slopes), dims, &kept, target);
+                });
             }
         }
     })

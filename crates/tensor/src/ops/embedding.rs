@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 use super::{Operation, Sample};
+use crate::kernels::args::AddedRows;
 use crate::kernels::index::{checked, take};
 use crate::tensor::Tensor;
 
@@ -30,7 +31,8 @@ pub fn embedding(ids: &Tensor, table: &Tensor) -> Tensor {
     let chosen = checked("embedding", ids, shape[0], "a vocabulary");
     let rows = take(&table.detach().contiguous(), dims, &chosen);
     rows.reshape(ids.shape().inserted(ids.rank(), shape[1])).record(&[table], move |grad, sink| {
-        sink.rows(0, shape, dtype, &chosen, &grad.reshape([chosen.count(), shape[1]]));
+        let grad = grad.reshape([chosen.count(), shape[1]]);
+        sink.rows(0, shape, dtype, &chosen, AddedRows::Each(&grad));
     })
 }
 

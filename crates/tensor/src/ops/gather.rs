@@ -3,6 +3,7 @@
 #[cfg(test)]
 use super::{Operation, Sample};
 use crate::autograd::owned_target;
+use crate::kernels::args::AddedRows;
 use crate::kernels::index::{add_taken, checked, take};
 use crate::kernels::lines;
 use crate::shape::Shape;
@@ -95,7 +96,9 @@ impl Tensor {
         picked[axis] = chosen.count();
         let out = take(&self.detach().contiguous(), dims, &chosen).reshape(picked);
         out.record(&[self], move |grad, sink| {
-            sink.write(0, shape, dtype, |target| add_taken(&grad, dims, &chosen, target));
+            sink.write(0, shape, dtype, |target| {
+                add_taken(AddedRows::Each(&grad), dims, &chosen, target);
+            });
         })
     }
 }

@@ -4,6 +4,7 @@ use super::cross_entropy::{CrossEntropy, meets};
 #[cfg(test)]
 use super::{Operation, Sample};
 use crate::autograd::is_recording;
+use crate::kernels::args::AddedRows;
 use crate::kernels::args::Head;
 use crate::kernels::cross_entropy::head;
 use crate::kernels::index::{add_taken, take};
@@ -91,7 +92,9 @@ pub(super) fn linear_log_probs_of(
             }
         }
         if let Some(slopes) = slopes.hidden {
-            sink.write(0, sh, dtype, |target| add_taken(&slopes, dims, &chosen, target));
+            sink.write(0, sh, dtype, |target| {
+                add_taken(AddedRows::Each(&slopes), dims, &chosen, target);
+            });
         }
     })
 }

@@ -29,6 +29,7 @@ mod one_hot_linear;
 mod quantized;
 mod rms_norm;
 mod rotary;
+mod row_products;
 #[cfg(test)]
 mod sample;
 mod softcap;
@@ -63,6 +64,7 @@ pub use mse::mse;
 pub use one_hot_linear::one_hot_linear;
 pub use rms_norm::{rms_norm, rms_norm_plus_one};
 pub use rotary::rotary;
+pub use row_products::row_products;
 #[cfg(test)]
 pub(crate) use sample::{Sample, Sampler};
 
@@ -104,6 +106,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     quantized::OPERATION,
     rms_norm::OPERATION,
     rotary::OPERATION,
+    row_products::OPERATION,
     softcap::OPERATION,
     softmax::OPERATION,
     sum::OPERATION,

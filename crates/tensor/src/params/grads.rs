@@ -9,6 +9,7 @@ use super::{Param, read, write};
 use crate::autograd::{Node, Target};
 use crate::dtype::{DType, Element};
 use crate::kernels;
+use crate::kernels::args::AddedRows;
 use crate::memory::Buffer;
 use crate::tensor::Tensor;
 use crate::with_float;
@@ -17,11 +18,11 @@ use crate::with_float;
 pub(crate) trait GradStore {
     /// Lets `write` put, or add, the gradient of `slot`.
     fn write(&mut self, slot: &Slot, write: &mut dyn FnMut(&mut Target<'_>));
-    /// Adds the gradient `grad` `[n, width]` of the rows `ids` of `slot`, which keeps it by rows.
-    fn write_rows(&mut self, slot: &Slot, ids: &Tensor, grad: &Tensor) {
+    /// Adds to the gradient of the rows `ids` of `slot`, which keeps it by rows.
+    fn write_rows(&mut self, slot: &Slot, ids: &Tensor, added: AddedRows<'_>) {
         let shape = slot.entry().shape;
         let dims = [1, shape[0], shape[1]];
-        self.write(slot, &mut |target| kernels::index::add_taken(grad, dims, ids, target));
+        self.write(slot, &mut |target| kernels::index::add_taken(added, dims, ids, target));
     }
     /// An operation with these inputs has given all that it had.
     fn passed(&mut self, _inputs: &[Option<Arc<Node>>]) {}
@@ -103,12 +104,12 @@ impl GradStore for Grads {
         write(&mut Target::new(arena, entry.range(), entry.dtype.accumulator(), accumulate));
     }
 
-    fn write_rows(&mut self, slot: &Slot, ids: &Tensor, grad: &Tensor) {
+    fn write_rows(&mut self, slot: &Slot, ids: &Tensor, added: AddedRows<'_>) {
         let set = self.set_mut(&slot.layout);
         set.filled[slot.index] = true;
         let entry = slot.entry();
         let rows = set.rows.entry(slot.index).or_insert_with(|| RowGrad::none(entry));
-        rows.add(ids, grad);
+        rows.add(ids, added);
     }
 }
 

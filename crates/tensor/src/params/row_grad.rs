@@ -1,6 +1,7 @@
 //! The gradient of a table of which a batch looks up few rows: those rows.
 
 use crate::autograd::{Target, owned_target};
+use crate::kernels::args::AddedRows;
 use crate::kernels::index::add_taken;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -30,8 +31,8 @@ impl RowGrad {
         &self.values
     }
 
-    /// Adds the gradients `[n, width]` of the rows `ids`, those of one row in their order.
-    pub fn add(&mut self, ids: &Tensor, grad: &Tensor) {
+    /// Adds to the gradients of the rows `ids`, for one row in their order.
+    pub fn add(&mut self, ids: &Tensor, added: AddedRows<'_>) {
         let ids = ids.to_vec::<i64>();
         let mut rows: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
         rows.sort_unstable();
@@ -50,12 +51,17 @@ impl RowGrad {
         if let Some(old) = &old {
             let places: Vec<i64> = old.iter().map(|row| place(*row)).collect();
             let places = Tensor::from_slice(&places, [places.len()]);
-            add_taken(&self.values, dims, &places, &mut owned_target(&mut values, false));
+            add_taken(
+                AddedRows::Each(&self.values),
+                dims,
+                &places,
+                &mut owned_target(&mut values, false),
+            );
             accumulate = true;
         }
         let places: Vec<i64> = ids.iter().map(|id| place(*id as u32)).collect();
         let places = Tensor::from_slice(&places, [places.len()]);
-        add_taken(grad, dims, &places, &mut owned_target(&mut values, accumulate));
+        add_taken(added, dims, &places, &mut owned_target(&mut values, accumulate));
         (self.rows, self.values) = (rows, values);
     }
 
@@ -78,7 +84,12 @@ impl RowGrad {
         let places: Vec<i64> = self.rows.iter().map(|row| i64::from(*row)).collect();
         let places = Tensor::from_slice(&places, [places.len()]);
         let dims = [1, shape[0], shape[1]];
-        add_taken(&self.values, dims, &places, &mut owned_target(&mut values, false));
+        add_taken(
+            AddedRows::Each(&self.values),
+            dims,
+            &places,
+            &mut owned_target(&mut values, false),
+        );
         values
     }
 }

@@ -13,7 +13,7 @@ use rappel_schedule::Feedback;
 use rappel_tensor::{DType, Params};
 use toml::{Table, Value};
 
-use crate::tasks::{OWN, TaskEntry, task};
+use crate::tasks::{OWN, TaskEntry, complete, task};
 use crate::{Observer, TrainError};
 
 pub use fields::{CheckpointOptions, RunOptions, TelemetryOptions, fields};
@@ -123,7 +123,9 @@ impl Config {
         // A task that is not text is told of like any other value of the wrong type.
         let name = given.get(TASK).and_then(Value::as_str).unwrap_or(DEFAULT_TASK);
         let fields = fields(task(TASK, name)?);
-        let options = resolve("", &fields, given)
+        let mut given = given.clone();
+        complete(name, &mut given);
+        let options = resolve("", &fields, &given)
             .map_err(|error| places::suggest_elsewhere(error, &fields))?;
         Ok(Self { run: RunOptions::from_options(&options)?, options })
     }

@@ -24,6 +24,25 @@ pub(super) const KIND: ModelKind = ModelKind {
 
 const PROCESSING: &str = "preprocessor_config.json";
 
+/// What becomes of images of so many channels before the model of a folder reads them, where the folder says so.
+///
+/// # Errors
+/// A file that cannot be read, or is wrong.
+pub(super) fn processing(
+    folder: &Path,
+    channels: usize,
+) -> Result<Option<ImageProcessing>, TrainError> {
+    let path = folder.join(PROCESSING);
+    if path.exists() { read_processing(&path, channels).map(Some) } else { Ok(None) }
+}
+
+fn read_processing(path: &Path, channels: usize) -> Result<ImageProcessing, TrainError> {
+    let text = std::fs::read(path).map_err(TrainError::io("read", path))?;
+    let json: Map<String, Value> = serde_json::from_slice(&text)
+        .map_err(|error| TrainError::File { path: path.to_owned(), reason: error.to_string() })?;
+    Ok(ImageProcessing::from_json(&json, channels, path)?)
+}
+
 /// Images of one forward pass without gradients.
 const IMAGES: usize = 128;
 /// Classes of which each is told.
@@ -59,11 +78,7 @@ impl ImageClassifier {
     pub fn load(folder: &Path) -> Result<Self, TrainError> {
         let pretrained = PretrainedImageModel::load(folder, None)?;
         sound::check_finite(folder, &pretrained.params)?;
-        let path = folder.join(PROCESSING);
-        let text = std::fs::read(&path).map_err(TrainError::io("read", &path))?;
-        let json: Map<String, Value> = serde_json::from_slice(&text)
-            .map_err(|error| TrainError::File { path: path.clone(), reason: error.to_string() })?;
-        let processing = ImageProcessing::from_json(&json, pretrained.images.channels, &path)?;
+        let processing = read_processing(&folder.join(PROCESSING), pretrained.images.channels)?;
         Ok(Self { pretrained, processing })
     }
 
@@ -95,8 +110,16 @@ impl ImageClassifier {
 
     /// Logits of all images of some batches, without gradients.
     pub(crate) fn outputs(&self, batches: impl Iterator<Item = ImageBatch>) -> Tensor {
-        let of =
-            |batch: ImageBatch| self.forward(&self.tensor(&batch.images), &Forward::evaluation());
+        let of = |batch: ImageBatch| {
+            let (x, forward) = (self.tensor(&batch.images), Forward::evaluation());
+            let logits = self.forward(&x, &forward);
+            if !self.processing.test_flip {
+                return logits;
+            }
+            let columns: Vec<i64> = (0..x.size(3) as i64).rev().collect();
+            let mirrored = x.index_select(3, &Tensor::from_slice(&columns, [columns.len()]));
+            (logits + self.forward(&mirrored, &forward)) / 2.0
+        };
         let outputs: Vec<Tensor> = no_grad(|| batches.map(of).collect());
         concat(&outputs.iter().collect::<Vec<_>>(), 0)
     }

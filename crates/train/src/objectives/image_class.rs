@@ -1,10 +1,13 @@
 //! The class of an image.
 
 use rappel_data::{Augmentation, Dataset, HeldOut, ImageBatch, ImageSet};
+use rappel_draw::png;
 use rappel_nn::{Forward, regularized_cross_entropy};
 use rappel_regularize::{ActsOn, Mixup};
+use rappel_telemetry::Event;
 use rappel_tensor::{CrossEntropy, Tensor, cross_entropy, no_grad};
 
+use super::contact_sheet::{augment_key, contact_sheet};
 use super::target_pictures::show_classes;
 use super::{Objective, Show};
 use crate::models::ImageClassifier;
@@ -27,7 +30,7 @@ impl ImageClass {
         if !forward.train {
             return model.tensor(&batch.images);
         }
-        let key = forward.key.with_name("augment");
+        let key = augment_key(forward.key);
         self.augmentation.tensor(&model.processing, &batch.images, model.dtype(), key)
     }
 
@@ -127,6 +130,19 @@ impl Objective for ImageClass {
         let labels = held_out.data().labels[held_out.samples()].iter();
         let targets: Vec<f64> = labels.map(|label| *label as f64).collect();
         show_classes(model.classes(), &probabilities, &targets, show)
+    }
+
+    fn show_training(
+        &self,
+        model: &ImageClassifier,
+        data: &ImageSet,
+        seed: u64,
+        show: &mut Show,
+    ) -> Result<(), TrainError> {
+        let (classes, processing) = (model.classes(), &model.processing);
+        let picture = contact_sheet(data, classes, processing, &self.augmentation, seed);
+        let size = [picture.width, picture.height];
+        show(&Event::Image { name: "train/images", size, png: &png(&picture) })
     }
 
     fn honours(&self, model: &ImageClassifier, on: ActsOn) -> Result<(), &'static str> {

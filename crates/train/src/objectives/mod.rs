@@ -3,6 +3,7 @@
 //! Adding one is a file here; a task wires it to a dataset and a model.
 
 mod answer;
+mod contact_sheet;
 mod embedding_loss;
 mod image_class;
 mod masked_token;
@@ -27,6 +28,7 @@ use rappel_tensor::{Tensor, no_grad};
 use crate::{Baseline, Metric, Model, Newest, Observer, Pass, TrainError, Verdict};
 
 pub use answer::Answer;
+pub(crate) use contact_sheet::contact_sheet;
 pub use embedding_loss::{Distance, EmbeddingLoss, EmbeddingLossOptions};
 pub use image_class::ImageClass;
 pub use masked_token::MaskedToken;
@@ -58,6 +60,12 @@ pub trait Objective: Sized {
     /// The loss of a batch: its sum, divided by `weight`, which is that of all samples of the step or the
     /// validation. So the batches of a step add up to the mean over the step.
     fn loss(&self, model: &Self::Model, batch: &BatchOf<Self>, weight: f64, pass: &Pass) -> Tensor;
+
+    /// A step of a model that is not trained by gradients, whose loss is given back: no pass of it is asked for, and the
+    /// optimizer takes no step. Unset: none.
+    fn solve(&self, _model: &mut Self::Model, _data: &Self::Data) -> Option<f64> {
+        None
+    }
 
     /// What the loss of some samples is divided by. Unset: the number of their units.
     fn weight(&self, data: &Self::Data, samples: &mut dyn ExactSizeIterator<Item = usize>) -> f64 {
@@ -109,6 +117,20 @@ pub trait Objective: Sized {
         &self,
         _model: &Self::Model,
         _held_out: &HeldOut<Self::Data>,
+        _show: &mut Show,
+    ) -> Result<(), TrainError> {
+        Ok(())
+    }
+
+    /// Pictures of what is trained on, before the first step, where a sink shows them. Unset: none.
+    ///
+    /// # Errors
+    /// Those of `show`.
+    fn show_training(
+        &self,
+        _model: &Self::Model,
+        _data: &Self::Data,
+        _seed: u64,
         _show: &mut Show,
     ) -> Result<(), TrainError> {
         Ok(())

@@ -6,7 +6,7 @@ use rappel_config::{InvalidOption, Options, Words};
 use rappel_data::{
     Distribution, HeldOut, NegativeSampler, RecommendationBatch, RecommendationData,
 };
-use rappel_model::Users;
+use rappel_model::{TakenItems, Users};
 use rappel_nn::Forward;
 use rappel_regularize::{ActsOn, LossTerms};
 use rappel_tensor::{
@@ -14,7 +14,7 @@ use rappel_tensor::{
 };
 
 use super::Objective;
-use crate::models::{RecommenderModel, beside_zero, products};
+use crate::models::RecommenderModel;
 use crate::{Baseline, Metric, Observer, Pass, TrainError};
 
 /// What a recommendation costs.
@@ -78,6 +78,8 @@ pub struct Recommended {
     /// The logarithm of the share of interactions that are of each item.
     log_popularity: Arc<Vec<f32>>,
     protocol: String,
+    /// Of a model that is not trained by gradients: who took what.
+    sweeps: Option<Arc<TakenItems>>,
 }
 
 /// States, each of a user, and the item that the user then took.
@@ -99,7 +101,15 @@ impl Recommended {
         let of = |of, power| NegativeSampler::new(training.positives().clone(), items, of, power);
         let sampler = Arc::new(of(options.sampling, options.power));
         let log_popularity = of(Distribution::Popularity, 1.0).log_q().to_vec().into();
-        Self { options, sampler, log_popularity, protocol }
+        Self { options, sampler, log_popularity, protocol, sweeps: None }
+    }
+
+    /// The same for a model that solves for its vectors by what was taken in `training`.
+    pub(crate) fn sweeping(self, training: &RecommendationData) -> Self {
+        let (users, items) = training.positives().pairs();
+        let pairs: Vec<(u32, u32)> = users.into_iter().zip(items).collect();
+        let sizes = [training.positives().users(), training.item_count()];
+        Self { sweeps: Some(TakenItems::new(sizes, &pairs).into()), ..self }
     }
 
     fn taken(model: &RecommenderModel, batch: &RecommendationBatch, forward: &Forward) -> Taken {
@@ -132,6 +142,11 @@ impl Recommended {
         denominator: f64,
         Pass { forward, terms }: &Pass,
     ) -> Tensor {
+        if self.sweeps.is_some() {
+            let items = ids(&taken.items, [taken.items.len(), 1]);
+            let scores = model.recommender().scores(&taken.states, &items, forward);
+            return (1.0 - scores).square().sum() / denominator;
+        }
         let options = terms.cross_entropy(Some(denominator));
         let RecommendedOptions { name, temperature, .. } = self.options;
         let scaled =
@@ -174,8 +189,7 @@ impl Recommended {
         }
         let best = no_grad(|| {
             let ids = ids(&drawn, [taken.users.len(), negatives * candidates]);
-            let items = model.recommender().items(&ids, forward);
-            let scores = products(&taken.states.detach(), &items);
+            let scores = model.recommender().scores(&taken.states.detach(), &ids, forward);
             scores.reshape([taken.users.len() * negatives, candidates]).argmax(1).to_vec::<i64>()
         });
         best.iter().enumerate().map(|(i, at)| drawn[i * candidates + *at as usize]).collect()
@@ -215,31 +229,31 @@ fn ids<const N: usize>(of: &[u32], shape: [usize; N]) -> Tensor {
 /// Scores `[n, 1 + negatives]` of the item that was taken and of those that were not.
 fn scores(model: &RecommenderModel, taken: &Taken, drawn: &[u32], forward: &Forward) -> Tensor {
     let (rows, count) = (taken.items.len(), drawn.len() / taken.items.len());
-    let row = |(item, drawn): (&u32, &[u32])| [&[*item], drawn].concat();
-    let all: Vec<u32> = taken.items.iter().zip(drawn.chunks(count)).flat_map(row).collect();
-    let items = model.recommender().items(&ids(&all, [rows, 1 + count]), forward);
-    products(&taken.states, &items)
+    let mut all = Vec::with_capacity(rows + drawn.len());
+    for (item, drawn) in taken.items.iter().zip(drawn.chunks(count)) {
+        all.push(*item);
+        all.extend_from_slice(drawn);
+    }
+    model.recommender().scores(&taken.states, &ids(&all, [rows, 1 + count]), forward)
 }
 
-/// `-ln sigmoid(taken - not taken)` of all pairs, which is a softmax of two.
+/// `-ln sigmoid(taken - not taken)` of all pairs.
 fn pairwise(scores: &Tensor, denominator: f64) -> Tensor {
-    let (rows, count) = (scores.size(0), scores.size(1) - 1);
+    let count = scores.size(1) - 1;
     let taken = scores.narrow(1, 0, 1);
-    let apart = (taken - scores.narrow(1, 1, count)).reshape([rows * count]);
-    logistic(&apart, &vec![1; rows * count], denominator)
+    log_sigmoids(&(taken - scores.narrow(1, 1, count))) / -denominator
 }
 
 /// `-ln sigmoid(score)` of what was taken, `-ln (1 - sigmoid(score))` of what was not.
 fn pointwise(scores: &Tensor, denominator: f64) -> Tensor {
-    let (rows, count) = (scores.size(0), scores.size(1));
-    let labels: Vec<i64> = (0..rows * count).map(|i| i64::from(i % count == 0)).collect();
-    logistic(scores, &labels, denominator)
+    let taken = log_sigmoids(&scores.narrow(1, 0, 1));
+    let others = log_sigmoids(&-scores.narrow(1, 1, scores.size(1) - 1));
+    (taken + others) / -denominator
 }
 
-fn logistic(scores: &Tensor, labels: &[i64], denominator: f64) -> Tensor {
-    let options = CrossEntropy { denominator: Some(denominator), ..CrossEntropy::default() };
-    let labels = Tensor::from_slice(labels, [labels.len()]);
-    cross_entropy(&beside_zero(scores), &labels, &options)
+/// The sum of `ln sigmoid`.
+fn log_sigmoids(of: &Tensor) -> Tensor {
+    of.to_dtype(of.dtype().accumulator()).log_sigmoid().sum()
 }
 
 /// The cross-entropy of what was taken among all items, whose scores are never in memory whole.
@@ -276,6 +290,10 @@ impl Objective for Recommended {
         pass: &Pass,
     ) -> Tensor {
         self.cost(model, &Self::taken(model, batch, &pass.forward), weight, pass)
+    }
+
+    fn solve(&self, model: &mut RecommenderModel, _: &RecommendationData) -> Option<f64> {
+        model.sweep(self.sweeps.as_ref()?)
     }
 
     fn metrics(&self, model: &RecommenderModel) -> &'static [Metric] {

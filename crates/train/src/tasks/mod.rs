@@ -22,12 +22,14 @@ mod shown;
 mod simpo;
 mod table;
 
+pub use image_classification::{ShownImages, shown_images};
 pub use shown::{TuningData, tuning_data};
 
 use std::fmt;
 
 use rappel_config::{ConfigError, Entry, Field, OptionSet, Registry, no_more};
 use rappel_data::Drawing;
+use toml::Table;
 
 use crate::task::Task;
 use crate::{Config, Learner, Objective, Observer, TrainError};
@@ -65,6 +67,13 @@ impl Prepared {
     /// What keeps the model from being made.
     pub fn learner(&self) -> Result<Box<dyn Task>, TrainError> {
         (self.learner)(&self.config)
+    }
+}
+
+/// What a config of a task need not say, because it follows from the rest.
+pub(crate) fn complete(task: &str, given: &mut Table) {
+    if task == recommendation::ENTRY.name {
+        recommendation::complete(given);
     }
 }
 

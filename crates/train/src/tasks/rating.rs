@@ -7,7 +7,7 @@ use rappel_data::{HeldOut, RatedFile, RatedRows, RatingConfig, RatingFields};
 use rappel_model::RATERS;
 
 use super::{Prepared, TaskEntry};
-use crate::models::RaterModel;
+use crate::models::{RaterModel, gauc_doubt};
 use crate::objectives::{RatedOptions, RatedPairs, RatingCost, start};
 use crate::{Config, Learner, Observer, TrainError};
 
@@ -61,6 +61,16 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
         notes.extend(more.notes.iter().map(|note| format!("{}: {note}", path.display())));
         let places: Vec<usize> = (0..more.read.len()).collect();
         held_out = held(RatedRows::new(&fields, &more, &places));
+    }
+    if let Some(held_out) = held_out.as_ref().filter(|_| data.threshold.is_some()) {
+        let rows = held_out.data();
+        if let Some(doubt) = gauc_doubt(rows.targets(), rows.users()) {
+            let watched = config.run().early_stopping.as_ref();
+            if watched.is_some_and(|section| section.metric == "gauc") {
+                return Err(ConfigError::invalid("early_stopping.metric", doubt).into());
+            }
+            notes.push(doubt);
+        }
     }
     let (users, items) = (fields.ids(0).len(), fields.ids(1).len());
     let sizes = format!("{users} users, {items} items and {} fields", fields.fields.len());

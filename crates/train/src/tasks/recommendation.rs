@@ -8,8 +8,11 @@ use rappel_data::{
     RecommendationData,
 };
 use rappel_model::RECOMMENDERS;
+use rappel_optim::OPTIMIZERS;
+use toml::{Table, Value};
 
 use super::{Prepared, TaskEntry};
+use crate::config::BatchSizeConfig;
 use crate::models::{Catalogue, EvaluationOptions, RecommenderModel};
 use crate::objectives::{Recommended, RecommendedOptions};
 use crate::{Config, Learner, Observer, TrainError};
@@ -88,13 +91,67 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
         Some(_) => "held out by a file".to_owned(),
         None => data.apart.split.describe(shares),
     };
-    let objective = Recommended::new(loss, &samples, protocol);
+    let solves = first.recommender().alternating().is_some();
+    if solves {
+        check_sweeps(config, &loss)?;
+    }
+    let mut objective = Recommended::new(loss, &samples, protocol);
+    if solves {
+        objective = objective.sweeping(&samples);
+    }
     let samples = Arc::new(samples);
     Ok(Prepared::new(config.clone(), move |config| {
         Ok(Learner::new(model(config)?, samples.clone(), objective.clone())
             .held_out(held_out.clone())
             .test(test.clone()))
     }))
+}
+
+/// What need not be said of a model that solves for its vectors: it takes no optimizer, and a step is all interactions.
+pub(super) fn complete(given: &mut Table) {
+    let name = given.get("model").and_then(|model| model.get("name").unwrap_or(model).as_str());
+    if name != Some(SOLVES) {
+        return;
+    }
+    given.entry("optimizer").or_insert_with(|| Value::Table(no_optimizer()));
+    let train = given.entry("train").or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(train) = train
+        && !train.contains_key("batch_size")
+    {
+        train.insert("batch_size".to_owned(), "all".into());
+    }
+}
+
+/// The model that solves for its vectors.
+const SOLVES: &str = "ials";
+
+/// The optimizer of a run that takes no step with it.
+fn no_optimizer() -> Table {
+    [("name".to_owned(), "sgd".into()), ("lr".to_owned(), 0.0.into())].into_iter().collect()
+}
+
+/// What says something of steps by gradients, where there are none.
+fn check_sweeps(config: &Config, loss: &RecommendedOptions) -> Result<(), ConfigError> {
+    let run = config.run();
+    let (_, none) = OPTIMIZERS.resolve("optimizer", &no_optimizer())?;
+    let wrong = [
+        ("optimizer", run.optimizer.to_toml() != none.to_toml()),
+        ("schedule", run.schedule.name() != "constant"),
+        ("average", run.average.is_some()),
+        ("regularize", !run.regularize.is_empty()),
+        ("loss", *loss != RecommendedOptions::default()),
+        ("train.batch_size", !matches!(run.train.batch_size, BatchSizeConfig::All)),
+        ("train.gradient_accumulation_steps", run.train.gradient_accumulation_steps > 1),
+        ("train.update_in_backward", run.train.update_in_backward),
+        ("train.noise_scale", run.train.noise_scale),
+    ];
+    let found = wrong.into_iter().find(|(_, wrong)| *wrong);
+    found.map_or(Ok(()), |(key, _)| {
+        let reason = format!(
+            "{SOLVES} solves for its vectors, without gradients, and each step takes all interactions; leave it out"
+        );
+        Err(ConfigError::invalid(key, reason))
+    })
 }
 
 /// The interactions to train, validate and test on; all are trained on where a file validates.

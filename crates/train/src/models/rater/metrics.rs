@@ -49,6 +49,18 @@ pub(super) fn likes(told: &[f64], targets: &[f64], users: &[u32]) -> Vec<f64> {
     vec![auc(told, &liked), sum / weights, log_loss, right as f64 / n]
 }
 
+/// What is to know of `gauc` where no user likes something and something not, so that it is no number.
+pub(crate) fn gauc_doubt(targets: &[f64], users: &[u32]) -> Option<String> {
+    let mut of_users: BTreeMap<u32, [bool; 2]> = BTreeMap::new();
+    for (target, user) in targets.iter().zip(users).filter(|(_, user)| **user != UNKNOWN) {
+        of_users.entry(*user).or_default()[usize::from(*target > 0.5)] = true;
+    }
+    let none = !of_users.values().any(|kinds| *kinds == [true; 2]);
+    none.then(|| {
+        "gauc is NaN: it is measured over users with both liked and other items, and no user has both".to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +74,10 @@ mod tests {
         assert!((found[1] - (2.0 * 0.5 + 1.0) / 3.0).abs() < 1e-12, "{found:?}");
         assert!((found[0] - 7.0 / 8.0).abs() < 1e-12, "{found:?}");
         assert!((found[3] - 5.0 / 6.0).abs() < 1e-12, "{found:?}");
+        assert_eq!(gauc_doubt(&targets, &[0, 0, 0, 1, 1, 2]), None);
+        // A user with one kind, and a stranger with both.
+        let users = [0, 0, 1, UNKNOWN, UNKNOWN, 2];
+        assert!(likes(&told, &targets, &users)[1].is_nan());
+        assert!(gauc_doubt(&targets, &users).unwrap().contains("no user has both"));
     }
 }

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use super::{EvaluateOptions, ModelKind, PredictOptions, Predictions, Scores, TrainedModel};
 use crate::{Metric, Model, TrainError};
 
+pub(crate) use metrics::gauc_doubt;
+
 /// Recognised by its fields.
 pub(super) const KIND: ModelKind = ModelKind {
     name: "rater",
@@ -157,7 +159,9 @@ impl TrainedModel for RaterModel {
         let rows = RatedRows::new(&self.fields, &file, &places);
         let values = self.score(&self.outputs(&rows), &rows);
         let values = self.metrics()[1..].iter().copied().zip(values).collect();
-        Ok(Scores { values, unit: "ratings", count: rows.len(), notes: file.notes })
+        let doubt = self.tells_likes().then(|| gauc_doubt(rows.targets(), rows.users())).flatten();
+        let notes = file.notes.into_iter().chain(doubt).collect();
+        Ok(Scores { values, unit: "ratings", count: rows.len(), notes })
     }
 
     /// `user`, `item` and `prediction` for each row.

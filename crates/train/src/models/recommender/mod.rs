@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rappel_config::Options;
 use rappel_data::{Histories, Ids, InteractionOptions, Interactions, Known, RecommendationData};
 use rappel_files::hex;
-use rappel_model::{RECOMMENDERS, Recommender, Sizes, Users, recommender_dtype};
+use rappel_model::{RECOMMENDERS, Recommender, Sizes, TakenItems, Users, recommender_dtype};
 use rappel_nn::Forward;
 use rappel_tensor::{DType, Params, Tensor, no_grad};
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ use super::{EvaluateOptions, ModelKind, PredictOptions, Predictions, Scores, Tra
 use crate::{Metric, Model, TrainError};
 use rank::Ranking;
 pub(crate) use rank::{RETRIEVAL, retrieval};
-pub(crate) use tell::{beside_zero, products};
+pub(crate) use tell::beside_zero;
 
 pub use rank::{Candidates, EvaluationOptions};
 
@@ -81,6 +81,12 @@ impl RecommenderModel {
     /// The model itself.
     pub(crate) fn recommender(&self) -> &dyn Recommender {
         &*self.recommender
+    }
+
+    /// A sweep over what was `taken`, of a model that is trained so, and its loss.
+    pub(crate) fn sweep(&mut self, taken: &TakenItems) -> Option<f64> {
+        let alternating = self.recommender.alternating()?;
+        Some(alternating.sweep(&mut self.params, taken))
     }
 
     /// Bytes that a sample takes in a forward and backward pass where so many items are scored for it.

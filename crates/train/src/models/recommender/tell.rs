@@ -99,15 +99,6 @@ pub(super) fn predict(
     Ok(Predictions { columns, rows, notes })
 }
 
-/// Scores `[.., n]` of states `[.., width]` and `n` items each, whose vectors are `[.., n, width]`.
-pub(crate) fn products(states: &Tensor, items: &ItemVectors) -> Tensor {
-    let scores = (states.unsqueeze(states.rank() - 1) * &items.vectors).sum_axis(states.rank());
-    match &items.bias {
-        Some(bias) => scores + bias,
-        None => scores,
-    }
-}
-
 /// Numbers in a row before the scores `[n]` of each of some rows: a logit that is always 0.
 pub(crate) fn beside_zero(scores: &Tensor) -> Tensor {
     let count = scores.count();
