@@ -21,8 +21,9 @@ pub struct LabelledTextsConfig {
     /// the column, or the field of records, that holds the text
     #[option(default = "text", aka("text_column", "text_field", "sentence"))]
     pub text: String,
-    /// the one that holds the label
-    #[option(default = "label", aka("target", "label_column", "y"))]
+    /// the one that holds the label, the number that is predicted, or the labels of a text: a list in a record, or names with
+    /// commas between them
+    #[option(default = "label", aka("target", "label_column", "labels", "y"))]
     pub label: String,
     /// longest text in tokens, the rest is left out; unset: as the model's files say
     #[option(range = 1.., aka("max_seq_length", "sequence_length", "max_len"))]
@@ -39,6 +40,61 @@ pub struct LabelledTextsConfig {
     pub drawing: Drawing,
 }
 
+/// What the labels of texts are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known<'a> {
+    /// One of these.
+    One(&'a [String]),
+    /// Any number of these.
+    Any(&'a [String]),
+    /// A number.
+    Number,
+}
+
+impl Known<'_> {
+    /// Numbers that a text has: that of its label; 1 or 0 for each label; or its number.
+    pub fn width(self) -> usize {
+        match self {
+            Self::One(_) | Self::Number => 1,
+            Self::Any(names) => names.len(),
+        }
+    }
+
+    fn numbers(self, text: &LabelledText) -> Result<Vec<f64>, DataError> {
+        let wrong = |reason: String| DataError::Labels { place: text.place.clone(), reason };
+        let label = text.label.as_deref().unwrap_or_default();
+        let place_of = |name: &str, known: &[String]| {
+            known.iter().position(|other| other == name).ok_or_else(|| {
+                let near = suggest(name, known.iter().map(String::as_str));
+                let near = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+                wrong(format!("no label is named `{name}`{near} (known: {})", known.join(", ")))
+            })
+        };
+        match self {
+            Self::One(known) => Ok(vec![place_of(label, known)? as f64]),
+            Self::Any(known) => {
+                let mut numbers = vec![0.0; known.len()];
+                for name in names(label) {
+                    numbers[place_of(name, known)?] = 1.0;
+                }
+                Ok(numbers)
+            }
+            Self::Number => {
+                let number = label.trim().parse().ok().filter(|number: &f64| number.is_finite());
+                let number = number.ok_or_else(|| {
+                    wrong(format!("the label is `{label}`, expected a number to predict"))
+                })?;
+                Ok(vec![number])
+            }
+        }
+    }
+}
+
+/// The names in a cell, which commas keep apart.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split(',').map(str::trim).filter(|name| !name.is_empty())
+}
+
 /// A text as a file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledText {
@@ -46,7 +102,7 @@ pub struct LabelledText {
     pub place: String,
     /// The text.
     pub text: String,
-    /// Its label, where labels were read.
+    /// Its label, where labels were read; several have commas between them.
     pub label: Option<String>,
 }
 
@@ -110,7 +166,18 @@ fn of_records(
                 Value::String(name) => name.clone(),
                 Value::Null => return Err(missing(&place, label)),
                 Value::Number(_) | Value::Bool(_) => record[label].to_string(),
-                _ => return Err(wrong(format!("field `{label}` is neither a text nor a number"))),
+                Value::Array(several) => {
+                    let name = |of: &Value| match of.as_str() {
+                        Some(name) if !name.contains(',') => Ok(name.to_owned()),
+                        _ => Err(wrong(format!(
+                            "field `{label}` has {of} in its list, expected names without commas"
+                        ))),
+                    };
+                    several.iter().map(name).collect::<Result<Vec<_>, _>>()?.join(",")
+                }
+                Value::Object(_) => {
+                    return Err(wrong(format!("field `{label}` is neither a text nor a number")));
+                }
             }),
         };
         Ok(LabelledText { place, text: found, label })
@@ -118,12 +185,14 @@ fn of_records(
     lines.map(one).collect()
 }
 
-/// The different labels of texts, in order: by number where all are numbers, else by text.
+/// The different labels of texts, in order: by number where all are numbers, else by text. Texts may have several where
+/// `any`.
 ///
 /// # Errors
 /// Fewer than two of them, or more than anybody can have meant.
-pub fn labels_of(path: &Path, texts: &[LabelledText]) -> Result<Vec<String>, DataError> {
-    let all: BTreeSet<&str> = texts.iter().filter_map(|text| text.label.as_deref()).collect();
+pub fn labels_of(path: &Path, texts: &[LabelledText], any: bool) -> Result<Vec<String>, DataError> {
+    let cells = texts.iter().filter_map(|text| text.label.as_deref());
+    let all: BTreeSet<&str> = if any { cells.flat_map(names).collect() } else { cells.collect() };
     let mut labels: Vec<String> = all.into_iter().map(str::to_owned).collect();
     let wrong =
         |reason: String| Err(DataError::Labels { place: path.display().to_string(), reason });
@@ -153,7 +222,9 @@ const MOST_LABELS: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct LabelledTexts {
     texts: Vec<Vec<u32>>,
+    /// Of each text as many as there are, see [`Known::width`].
     labels: Vec<f64>,
+    width: usize,
     /// Texts whose ends were left out.
     truncated: usize,
     most: usize,
@@ -164,12 +235,12 @@ pub struct LabelledTexts {
 pub struct LabelledBatch {
     /// The tokens of each text.
     pub texts: Vec<Vec<u32>>,
-    /// The number of each one's label.
+    /// The numbers of each one's labels.
     pub labels: Vec<f64>,
 }
 
 impl LabelledTexts {
-    /// Encodes texts, of at most `most` tokens each, whose labels are among `known`.
+    /// Encodes texts, of at most `most` tokens each, whose labels are as `known` says.
     ///
     /// # Errors
     /// A text without tokens; a label that is not known.
@@ -177,31 +248,27 @@ impl LabelledTexts {
         texts: &[LabelledText],
         tokenizer: &Tokenizer,
         most: usize,
-        known: &[String],
+        known: Known<'_>,
     ) -> Result<Self, DataError> {
-        let mut encoded = Self { texts: Vec::new(), labels: Vec::new(), truncated: 0, most };
-        for LabelledText { place, text, label } in texts {
-            let (ids, cut) = tokenizer.encode_within(text.as_bytes(), most, place)?;
-            let wrong = |reason: String| DataError::Labels { place: place.clone(), reason };
+        let width = known.width();
+        let mut encoded = Self { texts: Vec::new(), labels: Vec::new(), width, truncated: 0, most };
+        for text in texts {
+            let place = &text.place;
+            let (ids, cut) = tokenizer.encode_within(text.text.as_bytes(), most, place)?;
             if ids.is_empty() {
-                return Err(wrong("the text has no tokens; take it out".to_owned()));
+                let reason = "the text has no tokens; take it out".to_owned();
+                return Err(DataError::Labels { place: place.clone(), reason });
             }
-            let label = label.as_deref().unwrap_or_default();
-            let number = known.iter().position(|name| name == label).ok_or_else(|| {
-                let near = suggest(label, known.iter().map(String::as_str));
-                let near = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
-                wrong(format!("no label is named `{label}`{near} (known: {})", known.join(", ")))
-            })?;
+            encoded.labels.extend(known.numbers(text)?);
             encoded.texts.push(ids);
-            encoded.labels.push(number as f64);
             encoded.truncated += usize::from(cut);
         }
         Ok(encoded)
     }
 
-    /// The numbers of the labels.
-    pub fn labels(&self) -> &[f64] {
-        &self.labels
+    /// The numbers of the labels of the first texts.
+    pub fn labels_of(&self, texts: usize) -> &[f64] {
+        &self.labels[..texts * self.width]
     }
 
     /// Tokens of the longest text.
@@ -220,7 +287,11 @@ impl Dataset for LabelledTexts {
     fn batch(&self, samples: &[usize]) -> LabelledBatch {
         LabelledBatch {
             texts: samples.iter().map(|i| self.texts[*i].clone()).collect(),
-            labels: samples.iter().map(|i| self.labels[*i]).collect(),
+            labels: samples
+                .iter()
+                .flat_map(|i| &self.labels[i * self.width..][..self.width])
+                .copied()
+                .collect(),
         }
     }
 
@@ -230,12 +301,14 @@ impl Dataset for LabelledTexts {
 
     fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
-        for (text, label) in self.texts.iter().zip(&self.labels) {
+        for (text, labels) in self.texts.iter().zip(self.labels.chunks(self.width)) {
             hash.update((text.len() as u64).to_le_bytes());
             for id in text {
                 hash.update(id.to_le_bytes());
             }
-            hash.update(label.to_bits().to_le_bytes());
+            for label in labels {
+                hash.update(label.to_bits().to_le_bytes());
+            }
         }
         hex(&hash.finalize())
     }

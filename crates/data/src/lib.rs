@@ -116,7 +116,8 @@ pub use interactions::{
 };
 #[cfg(feature = "text")]
 pub use labelled_texts::{
-    LabelledBatch, LabelledText, LabelledTexts, LabelledTextsConfig, labels_of, read_labelled_texts,
+    Known as KnownLabels, LabelledBatch, LabelledText, LabelledTexts, LabelledTextsConfig,
+    labels_of, read_labelled_texts,
 };
 #[cfg(feature = "text")]
 pub use masked_texts::{MaskedBatch, MaskedTexts, Masking};

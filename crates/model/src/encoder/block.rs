@@ -131,7 +131,12 @@ impl Attention {
         forward: &Forward,
     ) -> Tensor {
         let (batch, time, width) = (x.size(0), x.size(1), x.size(2));
-        let made: Vec<Tensor> = self.projections.iter().map(|part| part.forward(x)).collect();
+        let made: Vec<Tensor> = self
+            .projections
+            .iter()
+            .enumerate()
+            .map(|(i, part)| part.forward_in(x, &forward.layer("qkv").number(i)))
+            .collect();
         let part = |i: usize| {
             let whole = if let [all] = &made[..] {
                 all.narrow(2, i * width, width)
@@ -151,7 +156,7 @@ impl Attention {
             ..Default::default()
         };
         let attended = attention(&part(0), &part(1), &part(2), &options);
-        self.out.forward(&attended.reshape([batch, time, width]))
+        self.out.forward_in(&attended.reshape([batch, time, width]), &forward.layer("out"))
     }
 }
 
@@ -170,13 +175,14 @@ impl Mlp {
     }
 
     fn forward(&self, x: &Tensor, forward: &Forward) -> Tensor {
-        let inner = self.up.forward(x);
+        let inner = self.up.forward_in(x, &forward.layer("up"));
         let inner = if self.gated {
             let half = inner.size(2) / 2;
             self.activation.gated(&inner.narrow(2, 0, half), &inner.narrow(2, half, half))
         } else {
             self.activation.forward(&inner)
         };
-        self.down.forward(&self.dropout.forward(inner, &forward.layer("inner")))
+        let inner = self.dropout.forward(inner, &forward.layer("inner"));
+        self.down.forward_in(&inner, &forward.layer("down"))
     }
 }

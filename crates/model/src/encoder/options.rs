@@ -107,6 +107,21 @@ impl EncoderConfig {
         json
     }
 
+    /// The layers that a head for labels of texts consists of, by their names.
+    pub fn classifier_layers(&self) -> Vec<String> {
+        let head = &self.shape.for_sequences;
+        let dense = head.dense.map(|dense| dense.name);
+        let mut layers: Vec<String> = Vec::new();
+        for part in [dense, head.norm, Some(head.out)].into_iter().flatten() {
+            // RoBERTa's are one module of two.
+            let part = if part.starts_with("classifier.") { "classifier" } else { part };
+            if layers.iter().all(|layer| layer != part) {
+                layers.push(part.to_owned());
+            }
+        }
+        layers
+    }
+
     /// How many numbers a model with this head trains.
     pub fn parameter_count(&self, task: EncoderTask) -> u64 {
         // Nothing is allocated before a value is read.

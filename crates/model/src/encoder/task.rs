@@ -1,5 +1,6 @@
 //! What an encoder is for.
 
+use rappel_config::Words;
 use serde_json::{Map, Value, json};
 
 /// What an encoder's head is for, and with it the class of transformers that reads its files.
@@ -25,26 +26,22 @@ pub struct Labels {
 }
 
 /// How the logits of labels are to be read; the names are those of `problem_type` in config.json.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Words)]
 pub enum Problem {
-    /// One label is right: `single_label_classification`.
+    /// One label is right.
+    #[word("single_label_classification")]
     SingleLabel,
-    /// Any number of them may be: `multi_label_classification`.
+    /// Any number of them may be.
+    #[word("multi_label_classification")]
     MultiLabel,
-    /// Each is a number to predict: `regression`.
+    /// Each is a number to predict.
     Regression,
 }
 
 impl Problem {
-    const NAMES: [(&'static str, Self); 3] = [
-        ("single_label_classification", Self::SingleLabel),
-        ("multi_label_classification", Self::MultiLabel),
-        ("regression", Self::Regression),
-    ];
-
     /// Its name in config.json.
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, problem)| *problem == self).expect("all are named").0
+        self.word()
     }
 }
 
@@ -54,11 +51,16 @@ impl Labels {
         Self { names, problem: Problem::SingleLabel }
     }
 
+    /// Of a model that predicts a number.
+    pub fn number() -> Self {
+        Self { names: vec!["LABEL_0".to_owned()], problem: Problem::Regression }
+    }
+
     /// Those of a config.json; two, where it does not say, as in transformers.
     ///
     /// # Errors
     /// What is wrong with which key.
-    pub(crate) fn from_json(json: &Map<String, Value>) -> Result<Self, String> {
+    pub fn from_json(json: &Map<String, Value>) -> Result<Self, String> {
         let default = |count: usize| (0..count).map(|i| format!("LABEL_{i}")).collect();
         let names = match (json.get("id2label"), json.get("num_labels")) {
             (Some(Value::Object(names)), _) => numbered(names)
@@ -74,15 +76,16 @@ impl Labels {
             None | Some(Value::Null) if names.len() == 1 => Problem::Regression,
             None | Some(Value::Null) => Problem::SingleLabel,
             Some(name) => {
-                let known = Problem::NAMES.iter().find(|(known, _)| *name == *known);
-                let names = Problem::NAMES.map(|(name, _)| name).join(", ");
-                known.ok_or(format!("`problem_type` is {name} (known: {names})"))?.1
+                let known = name.as_str().and_then(Problem::by_word);
+                let names = Problem::WORDS.join(", ");
+                known.ok_or(format!("`problem_type` is {name} (known: {names})"))?
             }
         };
         Ok(Self { names, problem })
     }
 
-    pub(crate) fn to_json(&self) -> Map<String, Value> {
+    /// What config.json says of them.
+    pub fn to_json(&self) -> Map<String, Value> {
         let names = self.names.iter().enumerate();
         let id2label: Map<String, Value> =
             names.clone().map(|(i, name)| (i.to_string(), name.clone().into())).collect();

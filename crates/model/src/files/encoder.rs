@@ -165,8 +165,10 @@ impl EncoderFiles {
                 && head.is_some_and(|head| head.has(name))
                 && !folder.has(name)
         };
+        let adapters = params.adapters();
         let entries = params.entries().into_iter().map(|entry| (entry.name, entry.shape));
-        let wanted: Vec<(String, Shape)> = entries.filter(|(name, _)| !is_new(name)).collect();
+        let in_files = |name: &String| !is_new(name) && !adapters.contains(name);
+        let wanted: Vec<(String, Shape)> = entries.filter(|(name, _)| in_files(name)).collect();
         let aliases: Vec<(&str, &str)> =
             aliases.iter().map(|(alias, name)| (alias.as_str(), name.as_str())).collect();
         folder.check(&wanted, &aliases)?;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use rappel_config::{OptionSet, Options};
 use rappel_data::{TextReader, Tokenizer};
 use rappel_model::{
-    Common, EncoderConfig, EncoderFiles, EncoderTask, Labels, Pooling, PretrainedEncoder,
+    Common, EncoderConfig, EncoderFiles, EncoderTask, Labels, Pooling, PretrainedEncoder, Problem,
     SentenceLayout,
 };
 use rappel_tensor::{DType, Params};
 
+use super::adapter::{Adapter, LoraOptions, TaskType};
 use super::base::{PRETRAINED, PretrainedOptions, absolute, check_hash, hash, patterns};
 use super::embedder::{max_length, pooled};
 use super::text::{tokenizer, within};
@@ -28,6 +29,17 @@ pub struct EmbedderModelOptions {
     /// embeddings of length 1; unset: as the folder says, otherwise false
     #[option(aka("normalize_embeddings"))]
     pub normalize: Option<bool>,
+}
+
+/// The section `model` of a config that learns labels of texts.
+#[derive(Debug, Clone, Options)]
+pub struct ClassifierModelOptions {
+    /// The encoder that learns.
+    #[option(flatten, required)]
+    pub base: PretrainedOptions,
+    /// what labels are: one of several, any number of several, or a number to predict
+    #[option(default = Problem::SingleLabel)]
+    pub problem_type: Problem,
 }
 
 /// An encoder that training begins at, opened: its sizes and its tokenizer are known, its values not read.
@@ -60,11 +72,15 @@ impl EncoderBase {
         most: Option<usize>,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        let options = PretrainedOptions::from_options(section)?;
-        if options.lora.is_some() {
-            let reason =
-                "encoders have no adapters yet; leave it out, or name what stays in model.freeze";
-            return Err(section.invalid("lora", reason).into());
+        let mut options = PretrainedOptions::from_options(section)?;
+        options.lora = options.lora.map(LoraOptions::continued).transpose()?;
+        if options.quantization.is_some() {
+            let reason = "encoders are read whole; leave it out";
+            return Err(section.invalid("quantization", reason).into());
+        }
+        if options.lora.is_some() && !options.freeze.is_empty() {
+            let reason = "with lora no parameter of the model is trained but those of modules_to_save; leave it out";
+            return Err(section.invalid("freeze", reason).into());
         }
         let path = model_folder(Path::new(&options.pretrained), observer)?;
         if !path.exists() {
@@ -125,13 +141,40 @@ impl EncoderBase {
     /// Tensors that do not fit; a pattern of `freeze` that fits no parameter, or patterns that leave none to train.
     pub fn classifier(
         &self,
-        params: Params,
-        labels: Vec<String>,
+        mut params: Params,
+        labels: Labels,
     ) -> Result<TextClassifier, TrainError> {
-        let task = EncoderTask::SequenceClassification(Labels::single(labels));
-        let inner = self.load(params, task)?;
+        let task = EncoderTask::SequenceClassification(labels);
         let most = Some(self.max_length);
-        TextClassifier::new(inner, self.tokenizer.clone(), &self.path, most)
+        let tokenizer = self.tokenizer.clone();
+        let Some(lora) = &self.options.lora else {
+            let inner = self.load(params, task)?;
+            let model = TextClassifier::new(inner, tokenizer, &self.path, most)?;
+            return Ok(model.trained(None, &self.sha256));
+        };
+        let mut lora = lora.clone();
+        let build = |params: &mut Params| {
+            self.config.build(params, task.clone());
+        };
+        if lora.adapter_name_or_path.is_some() {
+            // It says itself what is trained whole; peft also names what other models' heads are called.
+            lora.keep_modules_of(build);
+        } else {
+            // As in peft, the head is trained whole beside an adapter.
+            let head = self.config.classifier_layers().into_iter();
+            let head: Vec<_> = head.filter(|of| !lora.modules_to_save.contains(of)).collect();
+            lora.modules_to_save.extend(head);
+        }
+        lora.check_layers(build)
+            .map_err(|(key, reason)| self.section.invalid(&format!("lora.{key}"), reason))?;
+        lora.adapt(&mut params);
+        let is_frozen = |name: &str| !lora.trains(name);
+        let files = EncoderFiles::open(&self.path)?;
+        let mut inner = files.load(params, self.config.clone(), task, true, &is_frozen)?;
+        let base = self.absolute_path()?.into();
+        let adapter = Adapter::begin(lora.clone(), base, TaskType::SeqCls, &mut inner.params)?;
+        let model = TextClassifier::new(inner, tokenizer, &self.path, most)?;
+        Ok(model.trained(Some(adapter), &self.sha256))
     }
 
     /// How texts that are embedded are read: the longest is what a folder of sentence-transformers says, unless the config
@@ -192,6 +235,11 @@ impl EncoderBase {
     }
 
     fn load(&self, params: Params, task: EncoderTask) -> Result<PretrainedEncoder, TrainError> {
+        if self.options.lora.is_some() {
+            let reason = "of encoders, only the task sequence_classification trains adapters; leave it out, or name what \
+                          stays in model.freeze";
+            return Err(self.section.invalid("lora", reason).into());
+        }
         let mut names = Params::new(0);
         self.config.build(&mut names, task.clone());
         let frozen = patterns(&self.section, &self.options.freeze, &names.names())?;

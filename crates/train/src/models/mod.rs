@@ -29,6 +29,7 @@ mod sound;
 mod table;
 mod text;
 mod text_classifier;
+mod text_labels;
 mod text_parts;
 mod text_summary;
 
@@ -40,10 +41,10 @@ use rappel_telemetry::{Event, Moment};
 use crate::{Metric, Observer, TrainError};
 
 pub use adapter::{InitLora, LoraOptions, Merged, Targets, merge};
-pub(crate) use base::{Base, PretrainedOptions, hash_of_model};
+pub(crate) use base::{Base, hash_of_model};
 pub use convert::{Converted, convert};
 pub use embedder::{Embedder, EmbedderOptions, Embeddings};
-pub(crate) use encoder_base::{EmbedderModelOptions, EncoderBase};
+pub(crate) use encoder_base::{ClassifierModelOptions, EmbedderModelOptions, EncoderBase};
 pub use encoder_summary::EncoderSummary;
 pub use generation::{GeneratedText, Output, Prompt, Speed, TextOptions};
 pub use generation_config::GenerationConfig;
@@ -65,6 +66,7 @@ pub(crate) use table::{classification, regression, values};
 pub(crate) use table::{likeliest, logits};
 pub use text::{Evaluation, Pretrained};
 pub use text_classifier::TextClassifier;
+pub(crate) use text_classifier::known as known_labels;
 pub use text_summary::{LanguageSummary, TensorGroup};
 
 /// A model in a folder.

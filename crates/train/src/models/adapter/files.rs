@@ -122,7 +122,7 @@ pub(in crate::models) fn load_adapted(
 }
 
 /// Sets what an adapter trains in `params`, of a model of `base`, to the tensors of a folder, each of which is one of them.
-pub(super) fn fill(
+pub(in crate::models) fn fill(
     params: &mut Params,
     base: &Path,
     folder: &Path,

@@ -80,9 +80,10 @@ pub(super) fn is_named(module: &str, name: &str) -> bool {
     module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// Whether a parameter is one of a module.
+/// Whether a parameter is one of a module, or of what is in it.
 pub(super) fn is_within(parameter: &str, module: &str) -> bool {
-    parameter.rsplit_once('.').is_some_and(|(of, _)| is_named(of, module))
+    let mut ends = parameter.match_indices('.');
+    ends.any(|(end, _)| is_named(&parameter[..end], module))
 }
 
 impl LoraOptions {
@@ -114,7 +115,9 @@ impl LoraOptions {
     /// The form of a linear layer's weight, if it has an adapter.
     pub(super) fn form(&self, name: &str, shape: Shape) -> Option<LowRank> {
         let module = name.strip_suffix(".weight")?;
-        let is_meant = self.target_modules.has(module);
+        // What is trained whole needs no adapter.
+        let is_whole = self.modules_to_save.iter().any(|whole| is_within(name, whole));
+        let is_meant = self.target_modules.has(module) && !is_whole;
         let number_of = |part: &str| part.parse::<usize>().ok();
         let layer = module.split('.').find_map(number_of);
         let in_layer = self
@@ -177,5 +180,9 @@ mod tests {
         let all = LoraOptions::default();
         assert!(all.form("model.layers.0.self_attn.o_proj.weight", shape).is_some());
         assert!(all.form("lm_head.weight", shape).is_none());
+        let whole = vec!["head".to_owned()];
+        let options = LoraOptions { modules_to_save: whole, ..LoraOptions::default() };
+        assert!(options.form("head.dense.weight", shape).is_none());
+        assert!(options.form("ahead.dense.weight", shape).is_some());
     }
 }

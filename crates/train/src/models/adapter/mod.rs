@@ -25,7 +25,7 @@ pub use lora::{InitLora, LoraOptions};
 pub use merge::{Merged, merge};
 pub use targets::Targets;
 
-pub(super) use files::{load_adapted, save};
+pub(super) use files::{fill, load_adapted, save};
 pub(super) use gguf::{Written, write as write_gguf};
 pub(super) use stack::load_several;
 
@@ -86,6 +86,20 @@ impl Adapter {
 fn adapted_modules(params: &Params) -> Vec<String> {
     let module = |name: &String| Some(name.split_once(".lora_A.")?.0.to_owned());
     params.adapters().iter().filter_map(module).collect()
+}
+
+/// Gives the layers for which the adapter of a folder has matrices such, as they are registered in `params`.
+pub(super) fn adapt_as_in(
+    folder: &Path,
+    options: &LoraOptions,
+    params: &mut Params,
+) -> Result<(), TrainError> {
+    let (modules, options) = (files::modules(folder)?, options.clone());
+    params.adapt(move |name, shape| {
+        let module = name.strip_suffix(".weight")?;
+        modules.iter().any(|known| known == module).then(|| options.low_rank(module, shape[1]))
+    });
+    Ok(())
 }
 
 /// Whether a folder holds an adapter and no model.
@@ -158,6 +172,12 @@ impl LoraOptions {
         is_part(name) || self.modules_to_save.iter().any(|module| lora::is_within(name, module))
     }
 
+    /// Leaves out modules to save that a model which `build` registers has no parameters of.
+    pub(crate) fn keep_modules_of(&mut self, build: impl FnOnce(&mut Params)) {
+        let (_, names) = modules(build);
+        self.modules_to_save.retain(|of| names.iter().any(|name| lora::is_within(name, of)));
+    }
+
     /// Whether each module that is named is there in a model.
     ///
     /// # Errors
@@ -166,7 +186,21 @@ impl LoraOptions {
         &self,
         config: &dyn ModelConfig,
     ) -> Result<(), (&'static str, String)> {
-        let (linear, names) = modules(config);
+        let build = |params: &mut Params| {
+            config.build_with(params, Values::Placeholders);
+        };
+        self.check_layers(build)
+    }
+
+    /// The same for a model that `build` registers.
+    ///
+    /// # Errors
+    /// As [`check_against`](Self::check_against).
+    pub(crate) fn check_layers(
+        &self,
+        build: impl FnOnce(&mut Params),
+    ) -> Result<(), (&'static str, String)> {
+        let (linear, names) = modules(build);
         let meant = |target: &str| linear.iter().any(|module| lora::is_named(module, target));
         let known: BTreeSet<&str> =
             linear.iter().filter_map(|module| module.rsplit('.').next()).collect();
@@ -219,7 +253,7 @@ impl LoraOptions {
 }
 
 /// The linear layers of a model, and the names of all its parameters.
-fn modules(config: &dyn ModelConfig) -> (Vec<String>, Vec<String>) {
+fn modules(build: impl FnOnce(&mut Params)) -> (Vec<String>, Vec<String>) {
     let found = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&found);
     let mut params = Params::new(0);
@@ -228,7 +262,7 @@ fn modules(config: &dyn ModelConfig) -> (Vec<String>, Vec<String>) {
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(module);
         None
     });
-    config.build_with(&mut params, Values::Placeholders);
+    build(&mut params);
     let linear = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
     (linear, params.names())
 }
