@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    cache, completions, convert, data, embed, eval, generate, inspect, list, lr_find, man, merge,
-    predict, replay, schedule, surface, train,
+    cache, completions, convert, data, devices, embed, eval, generate, inspect, list, lr_find, man,
+    merge, predict, replay, schedule, selftest, surface, train,
 };
 use crate::environment::MOST_THREADS;
 
@@ -64,6 +64,8 @@ enum Command {
     Schedule(schedule::Args),
     Surface(surface::Args),
     Cache(cache::Args),
+    Devices(devices::Args),
+    Selftest(selftest::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -89,6 +91,8 @@ impl Cli {
             Command::Schedule(args) => schedule::run(&args),
             Command::Surface(args) => surface::run(&args),
             Command::Cache(args) => cache::run(&args),
+            Command::Devices(args) => devices::run(&args),
+            Command::Selftest(args) => selftest::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
         })

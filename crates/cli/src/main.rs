@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use rappel_tensor::out_of_memory;
+use rappel_tensor::{device_failure, out_of_memory};
 
 use crate::args::Cli;
 use crate::escape::escaped;
@@ -43,19 +43,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the command; memory that the system refuses, which panics, is an error like others.
+/// Runs the command; memory that the system refuses, and a GPU that fails, which panic, are errors like others.
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     signals::tame().context("cannot catch signals")?;
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if out_of_memory().is_none() {
+        if out_of_memory().is_none() && device_failure().is_none() {
             report(info);
         }
     }));
     panic::catch_unwind(AssertUnwindSafe(|| cli.run())).unwrap_or_else(|panicked| {
-        match out_of_memory() {
-            Some(refused) => Err(refused.into()),
-            None => panic::resume_unwind(panicked),
+        match (out_of_memory(), device_failure()) {
+            (Some(refused), _) => Err(refused.into()),
+            (None, Some(failed)) => Err(failed.into()),
+            (None, None) => panic::resume_unwind(panicked),
         }
     })
 }

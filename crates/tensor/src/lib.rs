@@ -6,6 +6,7 @@
 
 mod autograd;
 mod cpu;
+mod cuda;
 mod device;
 mod dtype;
 mod kernels;
@@ -26,7 +27,10 @@ mod storage;
 mod tensor;
 
 pub use autograd::{checkpoint, is_recording, no_grad};
-pub use device::Device;
+pub use cuda::{
+    DeviceInfo, DevicesReport, KernelRate, LibraryInfo, devices, fallbacks, kernel_rates,
+};
+pub use device::{Device, DeviceError, device_failure};
 pub use dtype::{DType, Element, Float};
 /// The element of [`DType::BF16`].
 pub use half::bf16;

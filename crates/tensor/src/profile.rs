@@ -85,6 +85,11 @@ pub(crate) fn timed(name: &'static str, flops: f64, bytes: f64) -> Timer {
     Timer(Some(Running { row, since: Instant::now(), shared, outer }))
 }
 
+/// Times nothing.
+pub(crate) fn no_timer() -> Timer {
+    Timer(None)
+}
+
 /// Counts `work`, which all threads take part in, as such.
 #[inline]
 pub(crate) fn shared_by_threads(work: impl FnOnce()) {

@@ -79,7 +79,7 @@ pub use observer::{Notes, Observer};
 pub use pass::Pass;
 
 pub use rappel_files::{Destination, FileError};
-pub use rappel_optim::ScheduledValue;
+pub use rappel_optim::{OPTIMIZERS, ScheduledValue};
 pub use replay::{ReplayError, Replayed, replay};
 pub use report::{Baseline, Ended, Report};
 pub use review::{Newest, Verdict};

@@ -7,6 +7,7 @@ use rappel_data::Order;
 use rappel_optim::{AVERAGES, Optimizer, OptimizerConfig};
 use rappel_regularize::Regularization;
 use rappel_schedule::Horizon;
+use rappel_tensor::Device;
 
 use crate::checkpoint::{State, Whole};
 use crate::config::clipping;
@@ -125,12 +126,32 @@ pub(crate) fn prepare(
     config: &Config,
     observer: &mut dyn Observer,
 ) -> Result<Prepared, TrainError> {
+    note_device(config, observer)?;
     // With epochs the length is known only when the data is.
     if let Some(horizon) = config.known_horizon() {
         recipe(config, horizon, &regularization(config, horizon)?)?;
         config.batch_size(horizon)?;
     }
     (config.task().build)(config, observer)
+}
+
+/// Says where a run is computed, where its config does not.
+fn note_device(config: &Config, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    let (device, refused) = config.device()?;
+    let on = |device: Device| match device.hardware() {
+        Some(name) => format!("{device}, {name}"),
+        None => "the processor".to_owned(),
+    };
+    match refused {
+        Some(reason) => {
+            observer.note(&format!("device = \"auto\" trains on {}: {reason}", on(device)))?;
+        }
+        None if config.run().device == "auto" => {
+            observer.note(&format!("device = \"auto\" trains on {}", on(device)))?;
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// Nobody changes parameters behind the back of an optimizer that remembers them.

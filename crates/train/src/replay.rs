@@ -9,7 +9,7 @@ use rappel_optim::{OPTIMIZERS, Optimizer, OptimizerConfig};
 use rappel_regularize::REGULARIZERS;
 use rappel_schedule::{Horizon, SCHEDULES, ScheduleConfig};
 use rappel_tensor::{
-    DType, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors_to,
+    DType, Device, Grads, Init, Param, Params, Shape, Tensor, TensorFile, write_tensors_to,
 };
 use thiserror::Error;
 use toml::Table;
@@ -130,6 +130,7 @@ impl OptimizerSections {
 pub fn replay(
     config: &str,
     settings: &[&str],
+    device: Device,
     input: &Path,
     output: &Destination,
 ) -> Result<Replayed, TrainError> {
@@ -137,7 +138,7 @@ pub fn replay(
     let options = sections(&Config::table(config, settings, &mut notes)?)?;
     let gradients = Gradients::open(input)?;
     let recipe = recipe(&options, gradients.steps)?;
-    let mut params = Params::new(0);
+    let mut params = Params::new(0).on(device);
     let held = gradients.register(&mut params);
     for (param, name) in held.iter().zip(&gradients.params) {
         params.set(param, &gradients.file.tensor(&format!("param.{name}"))?)?;

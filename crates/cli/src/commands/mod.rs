@@ -4,6 +4,7 @@ pub mod cache;
 pub mod completions;
 pub mod convert;
 pub mod data;
+pub mod devices;
 pub mod embed;
 pub mod eval;
 pub mod generate;
@@ -15,6 +16,7 @@ pub mod merge;
 pub mod predict;
 pub mod replay;
 pub mod schedule;
+pub mod selftest;
 pub mod surface;
 pub mod train;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use rappel_tensor::Device;
 use serde_json::json;
 
 use crate::names::{self, Names};
@@ -29,6 +30,9 @@ pub struct Args {
     /// Where the parameters after each step are written; `-` is standard output
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// Where it is computed: cpu, cuda:0, ..
+    #[arg(long, default_value = "cpu")]
+    device: Device,
     /// Set a config key, such as optimizer.lr=1e-3; can be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", hide_possible_values = true, value_parser = Names(names::settings))]
     settings: Vec<String>,
@@ -42,7 +46,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot read {}", args.config.display()))?;
     let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
     let output = destination(&args.output)?;
-    let done = rappel_train::replay(&config, &settings, &args.input, &output)?;
+    args.device.open()?;
+    let done = rappel_train::replay(&config, &settings, args.device, &args.input, &output)?;
     for note in &done.notes {
         say(format_args!("note: {note}"));
     }

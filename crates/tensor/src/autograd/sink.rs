@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::engine::{Pending, PendingNodes};
 use super::{Kind, Node};
+use crate::cuda::Gpu;
 use crate::dtype::{DType, Element};
 use crate::kernels;
 use crate::kernels::args::AddedRows;
@@ -54,6 +55,16 @@ impl<'a> Target<'a> {
         assert!(T::DTYPE == self.dtype, "gradient of {} written as {}", self.dtype, T::DTYPE);
         let size = size_of::<T>();
         &mut self.buffer.as_slice_mut()[self.range.start / size..self.range.end / size]
+    }
+
+    /// The address of the first element on a GPU, to write or add to.
+    pub fn on(&mut self, gpu: &Gpu) -> u64 {
+        self.buffer.on_mut(gpu.device()).unwrap_or_default() + self.range.start as u64
+    }
+
+    /// The GPU that the gradient lies on, if it does.
+    pub fn gpu(&self) -> Option<&'static Gpu> {
+        self.buffer.gpu()
     }
 
     /// Adds, or copies, a tensor of the same shape.

@@ -1,9 +1,9 @@
 //! Moving elements: gathering views, placing parts, converting, adding up.
 
-use super::map::Walk;
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::{DType, Element};
+use crate::kernels::walk::Walk;
 use crate::profile::timed;
 use crate::real::{Kernel, Lanes, Real, Simd, Stored, dispatch};
 use crate::shape::{Layout, Shape};

@@ -61,7 +61,7 @@ impl Head<'_> {
         let mut total = 0.0;
         let mut out = HeadLoss {
             loss: Tensor::scalar(0.0, A::DTYPE),
-            rows: Vec::with_capacity(rows),
+            rows: Tensor::uninit([rows].into(), DType::F64),
             hidden: tensor(slope_hidden, [rows, width], T::DTYPE),
             weight: tensor(slope_weight, [vocab, width], A::DTYPE),
         };
@@ -108,7 +108,7 @@ impl Head<'_> {
             let targets = &self.targets.slice::<i64>()[rows];
             let losses = losses_in_place(logits, vocab, targets, self.terms, scale);
             let loss = losses.iter().sum();
-            out.rows.extend(losses);
+            out.rows.slice_mut::<f64>()[start..start + m].copy_from_slice(&losses);
             let slopes = View::new(logits.as_ptr(), vocab, 1);
             if let Some(to) = &mut out.hidden {
                 let to = &mut to.slice_mut::<T>()[start * width..(start + m) * width];

@@ -1,9 +1,9 @@
 //! Loops over elements of any type, one at a time: comparing, choosing, gathering, scattering.
 
-use super::map::Walk;
 use super::parallel::{Shared, for_pieces};
 use crate::autograd::Target;
 use crate::dtype::Element;
+use crate::kernels::walk::Walk;
 use crate::shape::{Layout, Shape};
 use crate::tensor::Tensor;
 use crate::{with_element, with_float};

@@ -180,8 +180,8 @@ pub(crate) struct Head<'a> {
 pub(crate) struct HeadLoss {
     /// The sum over rows, over the denominator: a scalar in the accumulator of the type.
     pub loss: Tensor,
-    /// That of each row, not divided.
-    pub rows: Vec<f64>,
+    /// That of each row, not divided, in double precision.
+    pub rows: Tensor,
     /// Of `hidden`, in its type.
     pub hidden: Option<Tensor>,
     /// Of `weight`, in the accumulator of its type.

@@ -1,5 +1,7 @@
 //! What buffers need of a device's memory.
 
+use crate::cuda::Gpu;
+
 /// The memory of a device: blocks by their addresses, and copies to and from them.
 ///
 /// Work on a device is done in the order that it was asked for, so that a block given back can be
@@ -15,6 +17,10 @@ pub(crate) trait DeviceMemory: std::fmt::Debug + Sync {
     fn fetch(&self, address: u64, to: &mut [u8]);
     /// Writes zeros to `bytes` bytes from `address` on.
     fn clear(&self, address: u64, bytes: usize);
+    /// The GPU whose memory it is; `None` where nothing computes there.
+    fn gpu(&self) -> Option<&Gpu> {
+        None
+    }
 }
 
 /// A block of a device's memory, which goes back to the device when dropped.

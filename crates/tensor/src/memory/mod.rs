@@ -19,6 +19,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::cuda::Gpu;
 use crate::device::Device;
 use crate::dtype::Element;
 use crate::profile::timed;
@@ -152,6 +153,12 @@ impl Buffer {
             _ => self.host.get().is_some(),
         };
         there.then(|| self.as_slice())
+    }
+
+    /// The GPU that it lies on, if it lies on one, whether or not the host has a copy, too.
+    pub fn gpu(&self) -> Option<&'static Gpu> {
+        let own = self.device.get().map(|block| block.memory);
+        own.or_else(|| self.abroad().map(|(block, _)| block.memory))?.gpu()
     }
 
     /// The address of the copy on `device`, made where there is none; `None` where the device is the

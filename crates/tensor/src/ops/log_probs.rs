@@ -68,7 +68,7 @@ pub(super) fn linear_log_probs_of(
         head(&asked, slopes[0], slopes[1])
     };
     let mut values = vec![0.0; dims[1]];
-    for (row, loss) in kept.iter().zip(problem(None, [false; 2]).rows) {
+    for (row, loss) in kept.iter().zip(problem(None, [false; 2]).rows.to_vec::<f64>()) {
         values[*row as usize] = -loss;
     }
     let found = Tensor::from_slice(&values, like).to_dtype(dtype.accumulator());

@@ -7,6 +7,7 @@ use super::layout::{ArenaLayout, FLOATS, Slot, dtype_of, float_index};
 use super::row_grad::RowGrad;
 use super::{Param, read, write};
 use crate::autograd::{Node, Target};
+use crate::cuda::Gpu;
 use crate::dtype::{DType, Element};
 use crate::kernels;
 use crate::kernels::args::AddedRows;
@@ -223,6 +224,16 @@ impl Grads {
         assert!(T::DTYPE == dtype.accumulator(), "gradients of {dtype} are not {}", T::DTYPE);
         let arena = self.set(layout).and_then(|set| set.arenas[float_index(dtype)].as_ref());
         arena.map_or(&[], |arena| arena.as_slice())
+    }
+
+    /// Where the gradients of the parameters of type `dtype` begin on a GPU; `None` where there are none.
+    pub(crate) fn address(
+        &self,
+        layout: &Arc<ArenaLayout>,
+        dtype: DType,
+        gpu: &Gpu,
+    ) -> Option<u64> {
+        self.set(layout)?.arenas[float_index(dtype)].as_ref()?.on(gpu.device())
     }
 
     /// The gradients of the parameters of type `dtype`, to change.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Built;
 use super::layout::{ArenaLayout, Entry, FLOATS, float_index};
+use crate::cuda::Gpu;
 use crate::dtype::{DType, Element};
 use crate::memory::{Buffer, Fetched};
 use crate::tensor::Tensor;
@@ -54,6 +55,20 @@ impl<'a> Arenas<'a> {
         with_float!(entry.dtype, "parameter", T => {
             self.all::<T>()[entry.range()].copy_from_slice(value.slice::<T>());
         });
+    }
+
+    /// The GPU that the parameters of a type lie on, if they lie on one.
+    pub(crate) fn gpu(&self, dtype: DType) -> Option<&'static Gpu> {
+        self.built.arenas[float_index(dtype)].as_ref()?.gpu()
+    }
+
+    /// Where the parameters of a type begin on the GPU that they lie on, to change; 0 where there are none.
+    pub(crate) fn address(&mut self, dtype: DType) -> u64 {
+        let index = float_index(dtype);
+        // What was changed on the host goes back first.
+        drop(self.fetched[index].take());
+        let arena = self.built.arenas[index].as_ref();
+        arena.and_then(|arena| arena.on(arena.gpu()?.device())).unwrap_or_default()
     }
 
     /// Every parameter of type `T`, by the offsets of [`layout`](Arenas::layout); empty where there

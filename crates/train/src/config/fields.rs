@@ -22,6 +22,10 @@ pub struct RunOptions {
     /// chooses all random numbers and the order of data
     #[option(default = 0)]
     pub seed: u64,
+    /// where the model is trained: "cpu", "cuda:0" (the first NVIDIA GPU, experimental), or "auto", a GPU where one works, else
+    /// the processor; see `rappel devices`
+    #[option(default = "cpu".to_owned(), changeable)]
+    pub device: String,
     /// directory of the run; unset: `runs/<config name>-<n>`
     pub out: Option<String>,
     /// run, or checkpoint of one, whose parameters, optimizer state and step this run continues from

@@ -7,10 +7,10 @@ mod overrides;
 mod places;
 mod train;
 
-use rappel_config::{OptionSet, Options, map_paths, resolve};
+use rappel_config::{ConfigError, OptionSet, Options, map_paths, resolve};
 use rappel_regularize::set_forms;
 use rappel_schedule::Feedback;
-use rappel_tensor::{DType, Params};
+use rappel_tensor::{DType, Device, DeviceError, Params};
 use toml::{Table, Value};
 
 use crate::tasks::{OWN, TaskEntry, complete, task};
@@ -213,7 +213,22 @@ impl Config {
     pub(crate) fn params(&self, dtype: DType) -> Result<Params, TrainError> {
         let mut params = Params::with_dtype(self.seed(), dtype);
         set_forms(&self.run.regularize, &mut params)?;
-        Ok(params)
+        Ok(params.on(self.device()?.0))
+    }
+
+    /// Where the run's parameters lie, ready for use; and where a GPU was looked for and does not work, why not.
+    pub(crate) fn device(&self) -> Result<(Device, Option<DeviceError>), TrainError> {
+        let wrong = |error: DeviceError| {
+            TrainError::from(ConfigError::invalid("device", error.to_string()))
+        };
+        match self.run.device.as_str() {
+            "auto" => Ok(Device::auto()),
+            name => {
+                let device: Device = name.parse().map_err(wrong)?;
+                device.open().map_err(wrong)?;
+                Ok((device, None))
+            }
+        }
     }
 
     /// The run's seed.

@@ -1,14 +1,16 @@
 //! What a walk goes over: parameters, their gradients and the optimizer's state.
 
 use std::fmt;
+use std::sync::Arc;
 
 use half::bf16;
 
 use super::trained::Trained;
 use super::wrap::Wrapping;
 use super::{Run, StateArena, StateKind};
+use crate::cuda::Gpu;
 use crate::dtype::{DType, Element};
-use crate::params::{Arenas, Grads, OpenParam};
+use crate::params::{ArenaLayout, Arenas, Grads, OpenParam};
 use crate::random::Key;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -16,9 +18,85 @@ use crate::tensor::Tensor;
 /// Arenas of one type of parameter, with gradients at the same positions and slots of state at positions
 /// that the runs give, and what stands around the rule that walks them.
 pub struct Memory<'a> {
-    pub(super) typed: Typed<'a>,
+    pub(super) source: Source<'a>,
     pub(super) state: &'a mut [StateArena],
     pub(super) wrapping: Option<Wrapping<'a>>,
+}
+
+/// Where parameters and gradients are.
+pub(super) enum Source<'a> {
+    /// On the host.
+    Host(Typed<'a>),
+    /// In arenas that lie on a GPU.
+    Abroad(Abroad<'a>),
+}
+
+/// Arenas of parameters of one type that lie on a GPU, and their gradients, wherever these are.
+pub(super) struct Abroad<'a> {
+    gpu: &'static Gpu,
+    arenas: &'a mut (dyn OfType + 'a),
+    dtype: DType,
+    grads: Option<(&'a Grads, Arc<ArenaLayout>)>,
+}
+
+/// Arenas, whatever the lifetime of their guard.
+pub(super) trait OfType {
+    fn f32(&mut self) -> &mut [f32];
+    fn f64(&mut self) -> &mut [f64];
+    fn bf16(&mut self) -> &mut [bf16];
+    fn on_gpu(&mut self, dtype: DType) -> u64;
+}
+
+impl OfType for Arenas<'_> {
+    fn f32(&mut self) -> &mut [f32] {
+        self.all()
+    }
+    fn f64(&mut self) -> &mut [f64] {
+        self.all()
+    }
+    fn bf16(&mut self) -> &mut [bf16] {
+        self.all()
+    }
+    fn on_gpu(&mut self, dtype: DType) -> u64 {
+        self.address(dtype)
+    }
+}
+
+impl Source<'_> {
+    /// Parameters and gradients on the host: brought there for as long as the arenas are open.
+    pub(super) fn typed(&mut self) -> Typed<'_> {
+        match self {
+            Self::Host(Typed::F32(params, grads)) => Typed::F32(params, grads),
+            Self::Host(Typed::F64(params, grads)) => Typed::F64(params, grads),
+            Self::Host(Typed::Bf16(params, grads)) => Typed::Bf16(params, grads),
+            Self::Abroad(Abroad { arenas, dtype, grads, .. }) => {
+                let grads = grads.as_ref();
+                match dtype {
+                    DType::F32 => Typed::F32(
+                        arenas.f32(),
+                        grads.map_or(&[], |(grads, of)| grads.all(of, *dtype)),
+                    ),
+                    DType::F64 => Typed::F64(
+                        arenas.f64(),
+                        grads.map_or(&[], |(grads, of)| grads.all(of, *dtype)),
+                    ),
+                    _ => Typed::Bf16(
+                        arenas.bf16(),
+                        grads.map_or(&[], |(grads, of)| grads.all(of, *dtype)),
+                    ),
+                }
+            }
+        }
+    }
+
+    fn dtype(&self) -> DType {
+        match self {
+            Self::Host(Typed::F32(..)) => DType::F32,
+            Self::Host(Typed::F64(..)) => DType::F64,
+            Self::Host(Typed::Bf16(..)) => DType::BF16,
+            Self::Abroad(abroad) => abroad.dtype,
+        }
+    }
 }
 
 /// Parameters and gradients; these are empty in a walk without.
@@ -51,7 +129,7 @@ pub(super) use with_typed;
 
 impl<'a> Memory<'a> {
     fn new(typed: Typed<'a>, state: &'a mut [StateArena]) -> Self {
-        Self { typed, state, wrapping: None }
+        Self { source: Source::Host(typed), state, wrapping: None }
     }
 
     /// All parameters of type `dtype`.
@@ -62,6 +140,11 @@ impl<'a> Memory<'a> {
         state: &'a mut [StateArena],
     ) -> Self {
         let layout = arenas.layout();
+        if let Some(gpu) = arenas.gpu(dtype) {
+            let grads = grads.map(|grads| (grads, layout));
+            let source = Source::Abroad(Abroad { gpu, arenas, dtype, grads });
+            return Self { source, state, wrapping: None };
+        }
         let typed = match dtype {
             DType::F32 => {
                 Typed::F32(arenas.all(), grads.map_or(&[], |grads| grads.all(&layout, dtype)))
@@ -122,20 +205,51 @@ impl<'a> Memory<'a> {
 
     /// The same with some of the slots of state, for formulas that need no others.
     pub fn of_slots(&mut self, slots: std::ops::Range<usize>) -> Memory<'_> {
-        let typed = match &mut self.typed {
-            Typed::F32(params, grads) => Typed::F32(params, grads),
-            Typed::F64(params, grads) => Typed::F64(params, grads),
-            Typed::Bf16(params, grads) => Typed::Bf16(params, grads),
+        let source = match &mut self.source {
+            Source::Abroad(Abroad { gpu, arenas, dtype, grads }) => Source::Abroad(Abroad {
+                gpu,
+                arenas: &mut **arenas,
+                dtype: *dtype,
+                grads: grads.clone(),
+            }),
+            host @ Source::Host(_) => Source::Host(host.typed()),
         };
-        Memory { typed, state: &mut self.state[slots], wrapping: self.wrapping }
+        Memory { source, state: &mut self.state[slots], wrapping: self.wrapping }
     }
 
     /// The type that steps are computed in.
     pub fn accumulator(&self) -> DType {
-        match self.typed {
-            Typed::F64(..) => DType::F64,
-            Typed::F32(..) | Typed::Bf16(..) => DType::F32,
+        self.source.dtype().accumulator()
+    }
+
+    /// The GPU that the parameters lie on, if they lie on one.
+    pub(crate) fn gpu(&self) -> Option<&'static Gpu> {
+        match &self.source {
+            Source::Abroad(abroad) => Some(abroad.gpu),
+            Source::Host(_) => None,
         }
+    }
+
+    /// Whether something stands around the rule.
+    pub(crate) fn is_wrapped(&self) -> bool {
+        self.wrapping.is_some()
+    }
+
+    /// The type of parameters on a GPU, and where they begin there, and their gradients.
+    ///
+    /// # Panics
+    /// Where they lie elsewhere.
+    pub(crate) fn addresses(&mut self, gpu: &Gpu) -> (DType, u64, Option<u64>) {
+        let Source::Abroad(Abroad { arenas, dtype, grads, .. }) = &mut self.source else {
+            panic!("update: parameters of the host on a GPU")
+        };
+        let grads = grads.as_ref().and_then(|(grads, layout)| grads.address(layout, *dtype, gpu));
+        (*dtype, arenas.on_gpu(*dtype), grads)
+    }
+
+    /// The slots of state, to write.
+    pub(crate) fn state_mut(&mut self) -> &mut [StateArena] {
+        self.state
     }
 
     /// The slots of state.
@@ -145,10 +259,10 @@ impl<'a> Memory<'a> {
 
     /// A parameter and its gradient as tensors of `shape`, as a formula sees them, in the type that steps are
     /// computed in. A master copy stands for its parameter.
-    pub fn tensors(&self, run: Run, shape: Shape) -> (Tensor, Tensor) {
+    pub fn tensors(&mut self, run: Run, shape: Shape) -> (Tensor, Tensor) {
         let master = self.state.last().filter(|slot| slot.kind() == StateKind::Master);
         let range = run.param..run.param + run.len;
-        with_typed!(&self.typed, (P, params, grads) => {
+        with_typed!(self.source.typed(), (P, params, grads) => {
             let mut param = vec![<P as Trained>::Acc::from_f64(0.0); run.len];
             match master {
                 Some(master) => {
@@ -173,7 +287,12 @@ impl<'a> Memory<'a> {
 
     /// Makes master copies of the parameters in these runs.
     pub fn begin_master(&mut self, runs: &[Run]) {
-        let Typed::Bf16(params, _) = &self.typed else { return };
+        if self.source.dtype() != DType::BF16
+            || self.state.iter().all(|slot| slot.kind() != StateKind::Master)
+        {
+            return;
+        }
+        let Typed::Bf16(params, _) = self.source.typed() else { return };
         for slot in self.state.iter_mut().filter(|slot| slot.kind() == StateKind::Master) {
             let copies = slot.as_slice_mut::<f32>();
             for Run { param, state, len } in runs {
@@ -184,8 +303,8 @@ impl<'a> Memory<'a> {
     }
 
     /// The mean of each row of `width` numbers of a gradient, `seen` through a function.
-    pub fn row_means(&self, run: Run, width: usize, seen: impl Fn(f64) -> f64) -> Vec<f64> {
-        with_typed!(&self.typed, (P, _params, grads) => {
+    pub fn row_means(&mut self, run: Run, width: usize, seen: impl Fn(f64) -> f64) -> Vec<f64> {
+        with_typed!(self.source.typed(), (P, _params, grads) => {
             let rows = grads[run.param..run.param + run.len].chunks(width);
             let mean = |row: &[<P as Trained>::Acc]| {
                 row.iter().map(|g| seen(g.to_f64())).sum::<f64>() / row.len() as f64

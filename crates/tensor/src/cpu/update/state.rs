@@ -6,6 +6,7 @@ use half::bf16;
 
 use super::quantile::{BLOCK, Codes};
 use crate::cpu::parallel::Shared;
+use crate::cuda::Gpu;
 use crate::dtype::{DType, Element};
 use crate::memory::Buffer;
 use crate::real::{Kernel, Lanes, Simd, Stored, dispatch};
@@ -108,6 +109,11 @@ impl StateArena {
             StateKind::Master => self.buffer.bytes() / size_of::<f32>(),
             StateKind::Block8 { .. } => self.buffer.bytes(),
         }
+    }
+
+    /// The address of the first number on a GPU, to read and write.
+    pub(crate) fn made_on(&mut self, gpu: &Gpu) -> u64 {
+        self.buffer.on_mut(gpu.device()).unwrap_or_default()
     }
 
     pub(super) fn shared(&mut self) -> Slot {

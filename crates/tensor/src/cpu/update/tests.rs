@@ -1,6 +1,6 @@
 use half::bf16;
 
-use super::memory::Typed;
+use super::memory::{Source, Typed};
 use super::state::narrow;
 use super::*;
 use crate::dtype::{DType, Element};
@@ -43,7 +43,7 @@ fn count<P: Walked>(runs: &[Run], len: usize, state_kind: StateKind) {
     let grads: Vec<P::Acc> = (0..len).map(|i| P::Acc::from_f64(number(i) + 1.0)).collect();
     let mut state = [StateArena::zeros(len, state_kind)];
     let typed = P::memory(&mut params, &grads);
-    let mut memory = Memory { typed, state: &mut state, wrapping: None };
+    let mut memory = Memory { source: Source::Host(typed), state: &mut state, wrapping: None };
     update(&Runs::new(runs.to_vec()), &mut memory, None, &Count);
     let (mut in_params, mut in_state) = (vec![false; len], vec![false; len]);
     for run in runs {
@@ -138,5 +138,10 @@ fn runs_beyond_the_arena_are_refused() {
     let runs = Runs::new(vec![Run { param: 0, state: 0, len: 5 }]);
     let (mut params, mut state) = ([0.0; 4], [StateArena::zeros(8, StateKind::Number(DType::F32))]);
     let typed = Typed::F32(&mut params, &[0.0; 4]);
-    update(&runs, &mut Memory { typed, state: &mut state, wrapping: None }, None, &Count);
+    update(
+        &runs,
+        &mut Memory { source: Source::Host(typed), state: &mut state, wrapping: None },
+        None,
+        &Count,
+    );
 }

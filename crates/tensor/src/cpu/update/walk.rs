@@ -78,10 +78,11 @@ pub fn update_rows<const S: usize, U: Update<S>>(
     let grain = if blocks { STATE_BLOCK } else { 1 };
     // What stands around a rule changes all parameters.
     let grain = if memory.wrapping.is_some() { None } else { Some(grain) };
-    let touched = with_typed!(&memory.typed, (P, params, grads) => {
+    let wrapping = memory.wrapping;
+    let touched = with_typed!(memory.source.typed(), (P, params, grads) => {
         Touched::find(runs, widths, grain, |run| {
             let range = run.param..run.param + run.len;
-            let Some(wrapping) = memory.wrapping else { return Cow::Borrowed(&grads[range]) };
+            let Some(wrapping) = wrapping else { return Cow::Borrowed(&grads[range]) };
             let mut param = vec![<P as Trained>::Acc::from_f64(0.0); run.len];
             P::load(&params[range.clone()], &mut param);
             let mut grad = grads[range].to_vec();
@@ -171,10 +172,10 @@ fn walk(
     (slots, writes, rounding): (usize, bool, Option<Key>),
     work: Work<'_>,
 ) {
-    let Memory { typed, state, wrapping } = memory;
+    let Memory { source, state, wrapping } = memory;
     let masters = state.iter().filter(|slot| slot.kind() == StateKind::Master).count();
     assert!(state.len() == slots + masters, "update: {slots} slots of state, got {}", state.len());
-    with_typed!(typed, (P, params, grads) => {
+    with_typed!(source.typed(), (P, params, grads) => {
         let work = <P as Trained>::Acc::of(work);
         let wrap = wrapping.map(P::wrap);
         let work = |run: usize, piece: Run, blocks: &mut dyn Blocks<<P as Trained>::Acc>| {
