@@ -60,7 +60,7 @@ fn auto_takes_the_processor_where_no_gpu_works_and_says_why() {
         return;
     }
     let place = Place::new();
-    let args = ["train", "tiny.toml", "--set", "train.steps=2", "--out"];
+    let args = ["train", "tiny.toml", "--set", "train.steps=5", "--out"];
     place.ok(&[&args[..], &["a"]].concat());
     let told = place.said(&[&args[..], &["b", "--set", "device=auto"]].concat());
     assert!(
@@ -133,4 +133,39 @@ fn decoders_train_on_a_gpu_by_kernels_alone() {
             assert!((a - b).abs() < 2e-4 * b.abs(), "{name}: {found:?} {want:?}");
         }
     }
+}
+
+#[test]
+fn the_selftest_finds_the_processors_bits_in_every_elementwise_rule() {
+    if !has_compiler() {
+        return;
+    }
+    let place = Place::new();
+    let mut command = place.command(&["selftest", "--small", "--json"]);
+    let output =
+        command.env("RAPPEL_CUDA_EMULATOR", "1").env("RAPPEL_CUDA_POISON", "1").output().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert!(output.status.success() && told["failed"] == 0, "{told}");
+    assert_eq!(told["hardware"], "emulated GPU");
+    let checks = told["checks"].as_array().unwrap();
+    let exact = checks.iter().filter(|check| check["found"] == "the processor's bits");
+    let exact: Vec<&str> = exact.filter_map(|check| check["name"].as_str()).collect();
+    for rule in ["sgd", "adam", "adamw", "adagrad", "rmsprop", "lion", "nadam", "radam", "adadelta"]
+    {
+        assert!(exact.contains(&rule), "{rule} is not among {exact:?}");
+    }
+    assert!(exact.len() >= 22, "{exact:?}");
+    assert!(told["rates"].as_array().unwrap().len() > 8, "{told}");
+}
+
+#[test]
+fn what_is_odd_in_variables_is_told() {
+    let place = Place::new();
+    let mut command = place.command(&["selftest"]);
+    let output = command.env("RAPPEL_CUDA_EMULATOR", "3").output().unwrap();
+    let told = common::stderr(&output);
+    assert!(told.contains("RAPPEL_CUDA_EMULATOR=\"3\" is not an order of threads"), "{told}");
+    assert_eq!(output.status.code(), Some(1));
+    let told = place.error(&["selftest", "--device", "cpu"]);
+    assert!(told.contains("cpu is what others are compared with"), "{told}");
 }

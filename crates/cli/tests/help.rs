@@ -19,6 +19,8 @@ const COMMANDS: &[&[&str]] = &[
     &["surface"],
     &["replay"],
     &["cache"],
+    &["devices"],
+    &["selftest"],
     &["completions"],
     &["man"],
 ];

@@ -57,7 +57,8 @@ pub(crate) struct Gpu {
     index: usize,
     machine: Box<dyn Machine>,
     memory: memory::Blocks,
-    functions: Mutex<HashMap<u128, Function>>,
+    /// By their names, and by the texts that they are in.
+    functions: Mutex<HashMap<(&'static str, bool), HashMap<String, Function>>>,
     launched: Mutex<VecDeque<&'static str>>,
     waits: bool,
     strict: bool,
@@ -201,16 +202,16 @@ impl Gpu {
     fn function(&self, kernel: Kernel<'_>) -> Function {
         #[cfg(test)]
         texts::note(kernel);
-        let key = compiler::hash(kernel.text)
-            ^ compiler::hash(kernel.function)
-            ^ u128::from(kernel.exact);
-        if let Some(function) = locked(&self.functions).get(&key) {
+        let name = (kernel.function, kernel.exact);
+        if let Some(function) =
+            locked(&self.functions).get(&name).and_then(|texts| texts.get(kernel.text))
+        {
             return *function;
         }
         let text = format!("{PRELUDE}\n{}", kernel.text);
         let source = Source { text: &text, exact: kernel.exact };
         let function = self.done(self.machine.compile(source, kernel.function), kernel.name);
-        locked(&self.functions).insert(key, function);
+        locked(&self.functions).entry(name).or_default().insert(kernel.text.to_owned(), function);
         function
     }
 

@@ -260,6 +260,7 @@ impl<'a> Memory<'a> {
     /// A parameter and its gradient as tensors of `shape`, as a formula sees them, in the type that steps are
     /// computed in. A master copy stands for its parameter.
     pub fn tensors(&mut self, run: Run, shape: Shape) -> (Tensor, Tensor) {
+        drop(self.gpu().map(|gpu| gpu.falls_back("rules on whole tensors")));
         let master = self.state.last().filter(|slot| slot.kind() == StateKind::Master);
         let range = run.param..run.param + run.len;
         with_typed!(self.source.typed(), (P, params, grads) => {
