@@ -192,7 +192,8 @@ pub(crate) mod finite {
     }
 }
 pub(crate) mod index {
-    use super::{Tensor, cuda};
+    use super::args::AddedRows;
+    use super::{Tensor, cuda, falls_back};
     use crate::autograd::Target;
 
     pub(crate) use crate::cpu::index::checked;
@@ -204,14 +205,22 @@ pub(crate) mod index {
         }
     }
     pub(crate) fn add_taken(
-        grad: &Tensor,
+        added: AddedRows<'_>,
         dims: [usize; 3],
         ids: &Tensor,
         target: &mut Target<'_>,
     ) {
-        match cuda::of(&[grad]).or_else(|| target.gpu()) {
-            Some(gpu) => cuda::index::add_taken(gpu, grad, dims, ids, target),
-            None => crate::cpu::index::add_taken(grad, dims, ids, target),
+        match added {
+            AddedRows::Each(rows) => {
+                if let Some(gpu) = cuda::of(&[rows]).or_else(|| target.gpu()) {
+                    return cuda::index::add_taken(gpu, rows, dims, ids, target);
+                }
+                crate::cpu::index::add_taken(added, dims, ids, target);
+            }
+            AddedRows::Times { rows, factors } => {
+                let _timer = falls_back("gradient of products with rows", &[rows, factors]);
+                crate::cpu::index::add_taken(added, dims, ids, target);
+            }
         }
     }
 }
@@ -464,7 +473,17 @@ pub(crate) mod reduce {
     }
 }
 pub(crate) mod row_products {
-    pub(crate) use crate::cpu::row_products::{forward, rows_gradient};
+    use super::{Tensor, falls_back};
+    use crate::cpu::row_products as cores;
+
+    pub(crate) fn forward(rows: &Tensor, table: &Tensor, ids: &Tensor) -> Tensor {
+        let _timer = falls_back("row_products", &[rows, table]);
+        cores::forward(rows, table, ids)
+    }
+    pub(crate) fn rows_gradient(grad: &Tensor, table: &Tensor, ids: &Tensor) -> Tensor {
+        let _timer = falls_back("row_products", &[grad, table]);
+        cores::rows_gradient(grad, table, ids)
+    }
 }
 pub(crate) mod rotary {
     use super::{Tensor, cuda};
