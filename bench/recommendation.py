@@ -7,6 +7,7 @@ Wants `pip install recbole==1.2.1`, whose wheel holds the data set; `scikit-surp
 """
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -15,7 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
+# What implicit asks for; it has threads of its own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
 
 # RecBole 1.2.1 uses names that NumPy has given up.
 OLD = {
@@ -145,9 +149,6 @@ def speed(binary, folder):
 
 def ials(binary, folder):
     """Seconds of a sweep beside implicit's, by the same interactions, on MovieLens-100K and on drawn ones."""
-    import os
-
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import scipy.sparse
     from implicit.cpu.als import AlternatingLeastSquares
 

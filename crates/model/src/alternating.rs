@@ -146,13 +146,15 @@ impl Kernel for Row<'_, '_> {
         let product = &mut scratch[..of.width];
         multiply(of.gram, x, product);
         let mut loss = f64::from(dot(x, product));
-        taken.each(|ys, confidences, count| {
+        for first in (0..columns.len()).step_by(TOGETHER) {
+            let Together { ys, confidences, used } = taken.together(first);
             let scores = dots(ys, x);
-            for k in 0..count {
+            for k in 0..TOGETHER {
                 let (score, confidence) = (f64::from(scores[k]), f64::from(confidences[k]));
-                loss += confidence * (1.0 - score) * (1.0 - score) - score * score;
+                let left = confidence * (1.0 - score) * (1.0 - score) - score * score;
+                loss += f64::from(used[k]) * left;
             }
-        });
+        }
         loss
     }
 }
@@ -167,21 +169,29 @@ struct Vectors<'a> {
 /// Vectors that are read together.
 const TOGETHER: usize = 4;
 
-impl Vectors<'_> {
-    /// Calls `each` with some vectors, the confidence in each, and how many they are: what is beyond is a vector once more.
+/// Some of them, and the confidence in each; where there are fewer, one comes again, with 0 for 1 in `used`.
+///
+/// Plain loops over these, and no closures: what runs on wide registers must be inlined, and closures may not be.
+struct Together<'a> {
+    ys: [&'a [f32]; TOGETHER],
+    confidences: [f32; TOGETHER],
+    used: [f32; TOGETHER],
+}
+
+impl<'a> Vectors<'a> {
     #[inline(always)]
-    fn each(&self, mut each: impl FnMut([&[f32]; TOGETHER], [f32; TOGETHER], usize)) {
+    fn together(&self, first: usize) -> Together<'a> {
         let width = self.of.width;
-        let groups = self.columns.chunks(TOGETHER).zip(self.counts.chunks(TOGETHER));
-        for (columns, counts) in groups {
-            let at = |k: usize| k.min(columns.len() - 1);
-            let ys = std::array::from_fn(|k| {
-                let first = columns[at(k)] as usize * width;
-                &self.of.others[first..first + width]
-            });
-            let confidences = std::array::from_fn(|k| self.of.alpha * counts[at(k)]);
-            each(ys, confidences, columns.len());
+        let mut some =
+            Together { ys: [&[]; TOGETHER], confidences: [0.0; TOGETHER], used: [0.0; TOGETHER] };
+        for k in 0..TOGETHER {
+            let at = (first + k).min(self.columns.len() - 1);
+            let start = self.columns[at] as usize * width;
+            some.ys[k] = &self.of.others[start..start + width];
+            some.confidences[k] = self.of.alpha * self.counts[at];
+            some.used[k] = if first + k == at { 1.0 } else { 0.0 };
         }
+        some
     }
 }
 
@@ -197,11 +207,15 @@ fn conjugate_gradients(taken: &Vectors<'_>, x: &mut [f32], scratch: &mut [f32], 
     for r in residual.iter_mut() {
         *r = -*r;
     }
-    taken.each(|ys, confidences, count| {
+    for first in (0..taken.columns.len()).step_by(TOGETHER) {
+        let Together { ys, confidences, used } = taken.together(first);
         let scores = dots(ys, x);
-        let factor = |k: usize| confidences[k] - (confidences[k] - 1.0) * scores[k];
-        add(residual, ys, std::array::from_fn(|k| if k < count { factor(k) } else { 0.0 }));
-    });
+        let mut factors = [0.0; TOGETHER];
+        for k in 0..TOGETHER {
+            factors[k] = used[k] * (confidences[k] - (confidences[k] - 1.0) * scores[k]);
+        }
+        add(residual, ys, factors);
+    }
     direction.copy_from_slice(residual);
     let mut old = dot(residual, residual);
     if old < LEAST {
@@ -209,11 +223,15 @@ fn conjugate_gradients(taken: &Vectors<'_>, x: &mut [f32], scratch: &mut [f32], 
     }
     for _ in 0..steps {
         multiply(taken.of.gram, direction, product);
-        taken.each(|ys, confidences, count| {
+        for first in (0..taken.columns.len()).step_by(TOGETHER) {
+            let Together { ys, confidences, used } = taken.together(first);
             let scores = dots(ys, direction);
-            let factor = |k: usize| (confidences[k] - 1.0) * scores[k];
-            add(product, ys, std::array::from_fn(|k| if k < count { factor(k) } else { 0.0 }));
-        });
+            let mut factors = [0.0; TOGETHER];
+            for k in 0..TOGETHER {
+                factors[k] = used[k] * (confidences[k] - 1.0) * scores[k];
+            }
+            add(product, ys, factors);
+        }
         let length = old / dot(direction, product);
         for i in 0..width {
             x[i] += length * direction[i];
@@ -238,34 +256,55 @@ fn cholesky(taken: &Vectors<'_>, x: &mut [f32], scratch: &mut [f32]) {
     let right = &mut right[..width];
     matrix.copy_from_slice(taken.of.gram);
     right.fill(0.0);
-    taken.each(|ys, confidences, count| {
-        let of = |k: usize, value: f32| if k < count { value } else { 0.0 };
-        add(right, ys, std::array::from_fn(|k| of(k, confidences[k])));
+    for first in (0..taken.columns.len()).step_by(TOGETHER) {
+        let Together { ys, confidences, used } = taken.together(first);
+        let (mut once, mut more) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+        for k in 0..TOGETHER {
+            once[k] = used[k] * confidences[k];
+            more[k] = used[k] * (confidences[k] - 1.0);
+        }
+        add(right, ys, once);
         for row in 0..width {
-            let factors = std::array::from_fn(|k| of(k, (confidences[k] - 1.0) * ys[k][row]));
-            let to = &mut matrix[row * width..=row * width + row];
-            add(to, ys.map(|y| &y[..=row]), factors);
+            let (mut factors, mut parts) = ([0.0; TOGETHER], ys);
+            for k in 0..TOGETHER {
+                factors[k] = more[k] * ys[k][row];
+                parts[k] = &ys[k][row..];
+            }
+            add(&mut matrix[row * width + row..(row + 1) * width], parts, factors);
         }
-    });
-    // Row by row: L[i][j] = (A[i][j] - L[i][..j] . L[j][..j]) / L[j][j]. No pivot is below the regularization but by rounding.
-    for i in 0..width {
-        let (above, here) = matrix.split_at_mut(i * width);
-        let here = &mut here[..=i];
-        for j in 0..i {
-            let other = &above[j * width..=j * width + j];
-            here[j] = (here[j] - dot(&here[..j], &other[..j])) / other[j];
-        }
-        let pivot = here[i] - dot(&here[..i], &here[..i]);
-        here[i] = pivot.max(taken.of.regularization).sqrt();
-        right[i] = (right[i] - dot(&here[..i], &right[..i])) / here[i];
     }
-    for i in (0..width).rev() {
-        let row = &matrix[i * width..=i * width + i];
-        let solved = right[i] / row[i];
-        x[i] = solved;
-        for j in 0..i {
-            right[j] -= row[j] * solved;
+    // A = U'U, a row of U after another, each taken out of all below it; U'z = b goes with it. No pivot is below the
+    // regularization but by rounding.
+    for row in 0..width {
+        let (above, below) = matrix.split_at_mut((row + 1) * width);
+        let here = &mut above[row * width + row..];
+        let root = here[0].max(taken.of.regularization).sqrt();
+        for value in here.iter_mut() {
+            *value /= root;
         }
+        here[0] = root;
+        let (solved, rest) = right[row..].split_at_mut(1);
+        solved[0] /= root;
+        subtract(rest, &here[1..], solved[0]);
+        for i in 0..width - row - 1 {
+            let at = i * width + row + 1 + i;
+            let to = &mut below[at..(i + 1) * width];
+            subtract(to, &here[1 + i..], here[1 + i]);
+        }
+    }
+    for row in (0..width).rev() {
+        let here = &matrix[row * width + row..(row + 1) * width];
+        x[row] = (right[row] - dot(&here[1..], &x[row + 1..])) / here[0];
+    }
+}
+
+/// Takes a multiple away.
+#[inline(always)]
+fn subtract(to: &mut [f32], from: &[f32], factor: f32) {
+    let n = to.len().min(from.len());
+    let (to, from) = (&mut to[..n], &from[..n]);
+    for i in 0..n {
+        to[i] -= factor * from[i];
     }
 }
 
@@ -278,29 +317,39 @@ fn dots(ys: [&[f32]; TOGETHER], x: &[f32]) -> [f32; TOGETHER] {
     let mut sums = [[0.0; LANES]; TOGETHER];
     let whole = x.len() - x.len() % LANES;
     for at in (0..whole).step_by(LANES) {
-        let x: &[f32; LANES] = x[at..at + LANES].try_into().expect("so many");
-        for (sums, y) in sums.iter_mut().zip(ys) {
-            let y: &[f32; LANES] = y[at..at + LANES].try_into().expect("so many");
-            for k in 0..LANES {
-                sums[k] += x[k] * y[k];
+        let x = &x[at..at + LANES];
+        for k in 0..TOGETHER {
+            let y = &ys[k][at..at + LANES];
+            for lane in 0..LANES {
+                sums[k][lane] += x[lane] * y[lane];
             }
         }
     }
-    std::array::from_fn(|k| {
-        let rest: f32 = x[whole..].iter().zip(&ys[k][whole..]).map(|(x, y)| x * y).sum();
-        lane_sum(sums[k]) + rest
-    })
+    let mut products = [0.0; TOGETHER];
+    for k in 0..TOGETHER {
+        let mut rest = 0.0;
+        for i in whole..x.len() {
+            rest += x[i] * ys[k][i];
+        }
+        products[k] = lane_sum(sums[k]) + rest;
+    }
+    products
 }
 
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
+    let n = a.len().min(b.len());
+    let (a, b, whole) = (&a[..n], &b[..n], n - n % LANES);
+    for at in (0..whole).step_by(LANES) {
+        let (a, b) = (&a[at..at + LANES], &b[at..at + LANES]);
         for k in 0..LANES {
             sums[k] += a[k] * b[k];
         }
+    }
+    let mut rest = 0.0;
+    for i in whole..n {
+        rest += a[i] * b[i];
     }
     lane_sum(sums) + rest
 }
@@ -332,8 +381,11 @@ fn multiply(matrix: &[f32], x: &[f32], out: &mut [f32]) {
     out.fill(0.0);
     let whole = width - width % TOGETHER;
     for first in (0..whole).step_by(TOGETHER) {
-        let row = |k: usize| &matrix[(first + k) * width..(first + k + 1) * width];
-        add(out, [row(0), row(1), row(2), row(3)], std::array::from_fn(|k| x[first + k]));
+        let (rows, _) = matrix[first * width..].split_at(TOGETHER * width);
+        let (ab, cd) = rows.split_at(2 * width);
+        let ((a, b), (c, d)) = (ab.split_at(width), cd.split_at(width));
+        let factors = [x[first], x[first + 1], x[first + 2], x[first + 3]];
+        add(out, [a, b, c, d], factors);
     }
     for i in whole..width {
         let row = &matrix[i * width..(i + 1) * width];
