@@ -52,13 +52,16 @@ const POISON_VARIABLE: &str = "RAPPEL_CUDA_POISON";
 /// Makes an operation that no kernel serves an error.
 const STRICT_VARIABLE: &str = "RAPPEL_CUDA_STRICT";
 
+/// Functions of one name, by the texts that they are in.
+type Texts = HashMap<String, Function>;
+
 /// A GPU in use: its memory, and the functions that were compiled for it.
 pub(crate) struct Gpu {
     index: usize,
     machine: Box<dyn Machine>,
     memory: memory::Blocks,
     /// By their names, and by the texts that they are in.
-    functions: Mutex<HashMap<(&'static str, bool), HashMap<String, Function>>>,
+    functions: Mutex<HashMap<(&'static str, bool), Texts>>,
     launched: Mutex<VecDeque<&'static str>>,
     waits: bool,
     strict: bool,
