@@ -133,7 +133,7 @@ pub use preference::{
 #[cfg(feature = "text")]
 pub use sft::{
     PackingStrategy, RowFiles, RowsConfig, Sft, SftBatch, SftConfig, SftFormat, SftModel, SftRow,
-    SftSamples,
+    SftSamples, StoppingStrategy,
 };
 #[cfg(feature = "text")]
 pub use sources::{SOURCES, Source};

@@ -36,7 +36,7 @@ pub struct Preferences {
 }
 
 /// A row as tokens: the answers with their prompts, and their label or margin.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Sample {
     answers: Vec<Encoded>,
     value: Option<f32>,

@@ -5,6 +5,7 @@
 
 pub(crate) mod encode;
 pub(crate) mod format;
+mod interleaving;
 mod nested;
 mod packing;
 pub(crate) mod reading;
@@ -23,6 +24,7 @@ use reading::{Found, Outcomes, Reader, config_error};
 use rows::Rows;
 
 pub use format::Format as SftFormat;
+pub use interleaving::StoppingStrategy;
 pub use samples::{SftBatch, SftRow, SftSamples};
 pub use section::{PackingStrategy, RowFiles, RowsConfig, SftConfig};
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rappel_config::{InvalidOption, Kind, Options, Words};
 
 use super::Format;
+use super::interleaving::StoppingStrategy;
 use crate::{Drawing, OnBadRow};
 
 /// How rows share samples.
@@ -45,6 +46,13 @@ pub struct RowFiles {
     #[option(unset = if validation_files.is_empty() { 0.05 } else { 0.0 }, range = 0.0..1.0)]
     #[option(aka("val_size", "val_set_size", "val_fraction", "validation_split", "test_size"))]
     pub validation_fraction: f64,
+    /// how often rows of each entry of `files` come, which are then drawn by the seed; unset: all rows come once
+    #[option(default = [], aka("interleave_probs", "mix_probs", "weights"))]
+    pub probabilities: Vec<f64>,
+    /// with probabilities, where rows end: as soon as an entry has no further row, or when each had all of its rows, for which
+    /// others begin again
+    #[option(default = StoppingStrategy::FirstExhausted, aka("mix_strategy"))]
+    pub stopping_strategy: StoppingStrategy,
     /// How samples are drawn.
     #[option(flatten)]
     pub drawing: Drawing,
@@ -52,6 +60,30 @@ pub struct RowFiles {
 
 impl RowFiles {
     fn check(&self) -> Result<(), InvalidOption> {
+        let (shares, files) = (&self.probabilities, self.files.len());
+        let wrong = |key: &'static str, reason: String| Err(InvalidOption::new(key, reason));
+        if !shares.is_empty() && shares.len() != files {
+            return wrong(
+                "probabilities",
+                format!("{} of them for {files} entries of files", shares.len()),
+            );
+        }
+        if shares.iter().any(|share| !(share.is_finite() && *share >= 0.0)) {
+            return wrong("probabilities", "expected numbers of at least 0".to_owned());
+        }
+        if !shares.is_empty() && shares.iter().sum::<f64>() <= 0.0 {
+            return wrong("probabilities", "all are 0, so that no row ever comes".to_owned());
+        }
+        if self.stopping_strategy == StoppingStrategy::AllExhausted {
+            if shares.is_empty() {
+                let reason = "all rows come once without probabilities; give them, or leave it out";
+                return wrong("stopping_strategy", reason.to_owned());
+            }
+            if shares.contains(&0.0) {
+                let reason = "a probability of 0 never has all of its rows; leave those files out";
+                return wrong("stopping_strategy", reason.to_owned());
+            }
+        }
         if self.files.is_empty() {
             return Err(InvalidOption::new("files", "an empty list; name at least one file"));
         }

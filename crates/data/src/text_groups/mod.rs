@@ -108,7 +108,7 @@ pub struct TextGroupBatch {
 }
 
 /// A row as tokens.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Group {
     texts: Vec<Vec<u32>>,
     number: Option<f64>,
@@ -293,5 +293,57 @@ impl Dataset for TextGroups {
             )
         });
         [Some(sizes), cut].into_iter().flatten().chain(self.notes.iter().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rappel_config::OptionSet;
+
+    use super::*;
+
+    #[test]
+    fn files_come_in_turn_by_their_probabilities() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, rows: usize| {
+            let row = |i| format!("{{\"anchor\": \"{name} {i}\", \"positive\": \"p\"}}\n");
+            let path = folder.path().join(name);
+            std::fs::write(&path, (0..rows).map(row).collect::<String>()).unwrap();
+            path.display().to_string()
+        };
+        let files = vec![write("a.jsonl", 40), write("b.jsonl", 8)];
+        let build = |more: toml::Table| {
+            let mut given = toml::Table::from_iter([("files".to_owned(), files.clone().into())]);
+            given.insert("validation_fraction".to_owned(), 0.0.into());
+            given.extend(more);
+            let config = TextGroupsConfig::from_toml("data", &given).map_err(|e| e.to_string())?;
+            let tokenizer = Tokenizer::byte();
+            let texts = TextReader { tokenizer: &tokenizer, prompt: "", max_length: 64 };
+            TextGroups::build(&config, 3, &texts).map_err(|error| error.to_string())
+        };
+        let rows = |more| build(more).unwrap().training;
+        assert_eq!(rows(toml::Table::new()).len(), 48);
+        let shares = || toml::toml! { probabilities = [0.5, 0.5] };
+        let first = rows(shares());
+        let of = |groups: &TextGroups, name: u8| {
+            (0..groups.len()).filter(|row| groups.text(*row, 0)[0] == u32::from(name)).count()
+        };
+        // It ends with the last row of one of them.
+        assert_eq!(of(&first, b'b'), 8);
+        assert!((1..40).contains(&of(&first, b'a')));
+        assert_eq!(first.fingerprint(), rows(shares()).fingerprint());
+        let all =
+            rows(toml::toml! { probabilities = [0.5, 0.5] stopping_strategy = "all_exhausted" });
+        assert_eq!(of(&all, b'a'), 40);
+        assert!(of(&all, b'b') > 20);
+        for (more, want) in [
+            (toml::toml! { probabilities = [0.5] }, "1 of them for 2 entries of files"),
+            (toml::toml! { stopping_strategy = "all_exhausted" }, "all rows come once without"),
+            (toml::toml! { probabilities = [0.0, 0.0] }, "no row ever comes"),
+            (toml::toml! { probabilities = [-1.0, 2.0] }, "numbers of at least 0"),
+        ] {
+            let told = build(more).unwrap_err();
+            assert!(told.contains(want), "{told}");
+        }
     }
 }
