@@ -47,6 +47,9 @@ pub struct GgufTokenizer {
     pub chat_template: Option<String>,
 }
 
+/// SentencePiece's space.
+const SPACE: &str = "\u{2581}";
+
 /// The types of tokens that mean something here.
 pub(super) struct TokenType;
 

@@ -1,11 +1,10 @@
 //! tokenizer.json and tokenizer_config.json of what a GGUF file says.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
-use super::{GgufTokenizer, TokenType, merges, splits};
-
-/// SentencePiece's space.
-const SPACE: &str = "\u{2581}";
+use super::{GgufTokenizer, SPACE, TokenType, merges, splits};
 
 impl GgufTokenizer {
     /// The tokenizer.json.
@@ -22,9 +21,12 @@ impl GgufTokenizer {
                 return Err(format!("`tokenizer.ggml.{key}` has {found} items for {count} tokens"));
             }
         }
-        let mut json = match self.model.as_str() {
-            "gpt2" => self.of_bytes()?,
-            "llama" => self.of_sentence_pieces()?,
+        let (mut json, tokens) = match self.model.as_str() {
+            "gpt2" => (self.of_bytes()?, Cow::from(&self.tokens)),
+            "llama" => {
+                let tokens = self.with_own_spaces();
+                (self.of_sentence_pieces(&tokens)?, Cow::from(tokens))
+            }
             other => {
                 return Err(format!(
                     "has a tokenizer of the kind `{other}`, which is not supported (known: gpt2, llama)"
@@ -33,7 +35,7 @@ impl GgufTokenizer {
         };
         let rest = json!({
             "version": "1.0", "truncation": null, "padding": null,
-            "added_tokens": self.added_tokens(), "post_processor": self.post_processor(),
+            "added_tokens": self.added_tokens(&tokens), "post_processor": self.post_processor(),
         });
         if let (Value::Object(json), Value::Object(rest)) = (&mut json, rest) {
             json.extend(rest);
@@ -60,21 +62,25 @@ impl GgufTokenizer {
         }))
     }
 
-    /// A BPE of characters with a space of its own, whose other characters become bytes.
-    fn of_sentence_pieces(&self) -> Result<Value, String> {
-        let is_gemma = self.architecture.starts_with("gemma");
+    /// The tokens as SentencePiece has them: files write those of nothing but spaces as spaces.
+    fn with_own_spaces(&self) -> Vec<String> {
         let spaces = |token: &String| {
             let is_spaces = !token.is_empty() && token.chars().all(|c| c == ' ');
             if is_spaces { SPACE.repeat(token.len()) } else { token.clone() }
         };
-        let tokens: Vec<String> = self.tokens.iter().map(spaces).collect();
+        self.tokens.iter().map(spaces).collect()
+    }
+
+    /// A BPE of characters with a space of its own, whose other characters become bytes.
+    fn of_sentence_pieces(&self, tokens: &[String]) -> Result<Value, String> {
+        let is_gemma = self.architecture.starts_with("gemma");
         let merges = if self.merges.is_empty() {
             // Gemma's merges are in the order of its vocabulary, whatever its scores.
             let score = |id: usize| {
                 let by_id = -(id as f32);
                 if is_gemma { by_id } else { self.scores.get(id).copied().unwrap_or(by_id) }
             };
-            merges::merges(&tokens, score).into_iter().map(|(a, b)| json!([a, b])).collect()
+            merges::merges(tokens, score).into_iter().map(|(a, b)| json!([a, b])).collect()
         } else {
             self.given_merges()?
         };
@@ -103,7 +109,7 @@ impl GgufTokenizer {
             "model": {
                 "type": "BPE", "dropout": null, "unk_token": unknown.and_then(|id| tokens.get(id)),
                 "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": true,
-                "byte_fallback": true, "ignore_merges": false, "vocab": vocabulary(&tokens),
+                "byte_fallback": true, "ignore_merges": false, "vocab": vocabulary(tokens),
                 "merges": merges,
             },
         }))
@@ -118,7 +124,7 @@ impl GgufTokenizer {
     }
 
     /// Tokens that are found in texts before they are split, or never.
-    fn added_tokens(&self) -> Vec<Value> {
+    fn added_tokens(&self, tokens: &[String]) -> Vec<Value> {
         let kinds = self.token_type.iter().enumerate();
         let added = kinds.filter_map(|(id, kind)| match *kind {
             // SentencePiece's unknown token is never read from a text, either.
@@ -128,7 +134,7 @@ impl GgufTokenizer {
         });
         let token = |(id, special): (usize, bool)| {
             json!({
-                "id": id, "content": self.tokens[id], "single_word": false, "lstrip": false,
+                "id": id, "content": tokens[id], "single_word": false, "lstrip": false,
                 "rstrip": false, "normalized": false, "special": special,
             })
         };
@@ -202,4 +208,35 @@ impl GgufTokenizer {
 
 fn vocabulary(tokens: &[String]) -> Map<String, Value> {
     tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::Tokenizer;
+
+    /// As llama.cpp's converter writes Gemma's: the text of a token of spaces is spaces, and it is never split.
+    #[test]
+    fn tokens_of_spaces_are_those_of_the_vocabulary() {
+        let tokens =
+            ["<pad>", "<eos>", "<bos>", "<unk>", "  ", "   ", SPACE, "a", "b", "\n\n", "\n"];
+        let (control, own) = (TokenType::CONTROL, TokenType::USER_DEFINED);
+        let parts = GgufTokenizer {
+            architecture: "gemma3".to_owned(),
+            model: "llama".to_owned(),
+            tokens: tokens.map(str::to_owned).to_vec(),
+            token_type: [vec![control; 4], vec![own; 2], vec![1; 3], vec![own], vec![1]].concat(),
+            bos_token_id: Some(2),
+            eos_token_id: Some(1),
+            unknown_token_id: Some(3),
+            ..GgufTokenizer::default()
+        };
+        let tokenizer = Tokenizer::from_gguf(&parts, Path::new("x.gguf"), None).unwrap();
+        assert_eq!(tokenizer.vocab_size(), tokens.len());
+        let again = tokenizer.to_gguf("gemma3", tokens.len()).unwrap();
+        assert_eq!((again.tokens, again.token_type), (parts.tokens, parts.token_type));
+        assert_eq!(tokenizer.encode(b"a  b\n\na   b a").unwrap(), [7, 4, 8, 9, 7, 5, 8, 6, 7]);
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{GgufTokenizer, TokenType, splits};
+use super::{GgufTokenizer, SPACE, TokenType, splits};
 
 impl GgufTokenizer {
     /// Of a tokenizer with these files, for a model of `vocab_size` tokens.
@@ -42,7 +42,10 @@ impl GgufTokenizer {
                 true => TokenType::CONTROL,
                 false => TokenType::USER_DEFINED,
             };
-            tokens[id] = Some(token.to_owned());
+            // See `GgufTokenizer::with_own_spaces`.
+            let is_spaces = is_sentence_pieces && token.replace(SPACE, "").is_empty();
+            let of_spaces = || " ".repeat(token.chars().count());
+            tokens[id] = Some(if is_spaces { of_spaces() } else { token.to_owned() });
         }
         let tokens: Vec<String> = tokens
             .into_iter()
