@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rappel_model::PretrainedImageModel;
+use rappel_model::{ImageModelFiles, ImageShape, PretrainedImageModel};
 use rappel_nn::Forward;
-use rappel_tensor::{CrossEntropy, DType, Key, Tensor, TensorFile, cross_entropy};
+use rappel_tensor::{CrossEntropy, DType, Key, Params, Tensor, TensorFile, cross_entropy};
 use rappel_testkit::{Golden, assert_close};
 
 const MODELS: [&str; 4] = ["resnet_basic", "resnet_bottleneck", "vit", "convnext"];
@@ -17,7 +17,7 @@ fn golden(name: &str) -> Golden {
     Golden::read(&folder(name).join("expected.safetensors"))
 }
 
-fn images(golden: &Golden) -> Tensor {
+fn images_of(golden: &Golden) -> Tensor {
     let (shape, x) = golden.f64("x");
     Tensor::from_slice(&x, &shape[..])
 }
@@ -28,7 +28,7 @@ fn logits_gradients_and_running_statistics_are_those_of_transformers() {
         let golden = golden(name);
         let PretrainedImageModel { model, mut params, .. } =
             PretrainedImageModel::load(folder(name), None).unwrap();
-        let x = images(&golden);
+        let x = images_of(&golden);
         let check = |found: &Tensor, want: &str| {
             let (shape, values) = golden.f64(want);
             assert_eq!(found.shape()[..], shape[..], "{name} {want}");
@@ -66,6 +66,48 @@ fn logits_gradients_and_running_statistics_are_those_of_transformers() {
                 check(&found, full);
             }
         }
+    }
+}
+
+#[test]
+fn positions_of_larger_images_lie_between_those_that_there_are() {
+    let larger = Golden::read(&folder("vit").join("larger.safetensors"));
+    let files = ImageModelFiles::open(folder("vit")).unwrap();
+    let (labels, own) = (files.labels().unwrap(), files.images().unwrap());
+    let images = ImageShape { size: [20, 16], ..own };
+    let params = Params::with_dtype(0, DType::F64);
+    let made = files.begin(params, DType::F64, images, labels, &|_| false).unwrap();
+    let logits = made.model.forward(&images_of(&larger), &Forward::evaluation());
+    assert_close(&logits.to_f64_vec(), &larger.f64("logits").1, 1e-9, "logits");
+}
+
+#[test]
+fn other_classes_get_a_new_head_and_the_rest_stays() {
+    for name in MODELS {
+        let own = PretrainedImageModel::load(folder(name), Some(DType::F32)).unwrap();
+        let begin = |channels: usize, frozen: &dyn Fn(&str) -> bool| {
+            let files = ImageModelFiles::open(folder(name)).unwrap();
+            let images = ImageShape { classes: 7, channels, ..own.images };
+            let labels = (0..7).map(|label| format!("new {label}")).collect();
+            files.begin(Params::with_dtype(3, DType::F32), DType::F32, images, labels, frozen)
+        };
+        let is_body = |name: &str| !name.starts_with("classifier");
+        let made = begin(own.images.channels, &is_body).unwrap();
+        let mut fresh = 0;
+        for entry in made.params.entries() {
+            let [found, old] =
+                [&made.params, &own.params].map(|of| of.get(&entry.name).unwrap().tensor());
+            if entry.name.starts_with("classifier") {
+                assert_eq!((found.shape()[0], entry.trainable), (7, true), "{name} {}", entry.name);
+                fresh += 1;
+            } else {
+                assert_eq!(found.to_f64_vec(), old.to_f64_vec(), "{name} {}", entry.name);
+                assert!(!entry.trainable, "{name} {}", entry.name);
+            }
+        }
+        assert_eq!(fresh, 2, "{name}");
+        let error = begin(4 - own.images.channels, &is_body).unwrap_err().to_string();
+        assert!(error.contains("data.channels"), "{name}: {error}");
     }
 }
 
