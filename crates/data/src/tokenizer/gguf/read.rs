@@ -222,12 +222,12 @@ mod tests {
     fn tokens_of_spaces_are_those_of_the_vocabulary() {
         let tokens =
             ["<pad>", "<eos>", "<bos>", "<unk>", "  ", "   ", SPACE, "a", "b", "\n\n", "\n"];
-        let (control, own) = (TokenType::CONTROL, TokenType::USER_DEFINED);
+        let own = TokenType::USER_DEFINED;
         let parts = GgufTokenizer {
             architecture: "gemma3".to_owned(),
             model: "llama".to_owned(),
             tokens: tokens.map(str::to_owned).to_vec(),
-            token_type: [vec![control; 4], vec![own; 2], vec![1; 3], vec![own], vec![1]].concat(),
+            token_type: vec![3, 3, 3, 2, own, own, 1, 1, 1, own, 1],
             bos_token_id: Some(2),
             eos_token_id: Some(1),
             unknown_token_id: Some(3),
