@@ -67,7 +67,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     systems.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// The message and its causes, leaving out causes that a message has told already.
+/// The message and its causes, leaving out causes that a message contains already.
 fn with_causes(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
         if text.is_empty() {

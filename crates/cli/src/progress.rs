@@ -14,7 +14,7 @@ use crate::output::{Lossy, say};
 use crate::profiler::Profiler;
 use crate::signals::Signals;
 
-/// How often plain lines tell of steps.
+/// How often plain lines show steps.
 const LINES_EVERY: Duration = Duration::from_secs(2);
 
 /// Of a bar before the first step and from then on.
@@ -213,7 +213,7 @@ impl Progress<'_> {
         if let Show::Bar { bar, ready } = &mut self.show {
             *ready = true;
             bar.disable_steady_tick();
-            // Before the style: what is drawn in between would tell of 0 steps.
+            // Before the style: what is drawn in between would show 0 steps.
             bar.set_length(*steps);
             bar.set_position(step);
             bar.set_message("");

@@ -40,7 +40,7 @@ impl Signals {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// The exit code that tells of the one that came; success where none did.
+    /// The exit code of the one that came; success where none did.
     pub fn exit_code(&self) -> ExitCode {
         match self.0.load(Ordering::Relaxed) {
             0 => ExitCode::SUCCESS,
@@ -82,7 +82,7 @@ pub fn tame() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether SIGHUP is not ignored. Only Linux has a file that tells; elsewhere SIGHUP is left alone.
+/// Whether SIGHUP is not ignored. Only Linux has a file that says so; elsewhere SIGHUP is left alone.
 #[cfg(unix)]
 fn hangup_ends() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

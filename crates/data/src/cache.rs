@@ -5,7 +5,7 @@
 //! as wide as the vocabulary needs), `starts.bin` (where documents begin, 64 bits each), and the `tokenizer.json` of a
 //! tokenizer that was trained on them.
 //!
-//! `seen` has a file for each list of files that was read, named by what the system tells of them, with the name of the
+//! `seen` has a file for each list of files that was read, named by what the system says of them, with the name of the
 //! entry of their tokens: files that did not change are not read again.
 
 use std::fs::{self, File};
@@ -51,7 +51,7 @@ pub struct TokenCache {
     folder: PathBuf,
 }
 
-/// What [`TokenCache::entries`] tells of an encoded text.
+/// What [`TokenCache::entries`] says of an encoded text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedText {
     /// The entry's folder.
@@ -133,7 +133,7 @@ impl TokenCache {
     }
 
     /// As [`encoded`](Self::encoded), of what `sides` makes of files by `settings`: they are not read where the
-    /// system tells that nothing of them changed since they were.
+    /// system says that nothing of them changed since they were.
     pub(crate) fn encoded_files(
         &self,
         encoder: &Encoder,

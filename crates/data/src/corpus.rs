@@ -114,7 +114,7 @@ fn place(seed: u64, name: &str) -> (u64, String) {
     (hash_bytes(seed ^ ORDER_OF_DOCUMENTS, name.as_bytes()), name.to_owned())
 }
 
-/// How many of the files to read at once: no more than hold `left` bytes, as their sizes tell, and at
+/// How many of the files to read at once: no more than hold `left` bytes, by their sizes, and at
 /// most 256.
 fn enough(files: &[DocumentRef], left: u64) -> usize {
     let mut bytes = 0;

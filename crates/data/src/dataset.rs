@@ -61,7 +61,7 @@ pub trait Dataset: Send + Sync {
         self.units(&mut (0..self.len()))
     }
 
-    /// A hash of the data, or whatever else tells it from other data: a run is only resumed with the
+    /// A hash of the data, or whatever else distinguishes it from other data: a run is only resumed with the
     /// data that it began with.
     fn fingerprint(&self) -> String;
 

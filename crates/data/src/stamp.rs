@@ -12,7 +12,7 @@ use crate::sources::DocumentRef;
 /// the file system's clock.
 const TICK: Duration = Duration::from_secs(2);
 
-/// What the system tells of a list of files: while it stays the same, so does what they hold.
+/// What the system says of a list of files: while it stays the same, so does what they hold.
 #[derive(Debug)]
 pub(crate) struct Stamp {
     hash: Sha256,
@@ -20,7 +20,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// That of these files; none where the system does not tell enough.
+    /// That of these files; none where the system does not say enough.
     pub fn of(files: &[DocumentRef]) -> Option<Self> {
         let (mut hash, mut settled) = (Sha256::new(), true);
         for DocumentRef { name, path } in files {
@@ -42,7 +42,7 @@ impl Stamp {
     }
 }
 
-/// Device, number, size, and when content and state were changed last: as git tells an unchanged file.
+/// Device, number, size, and when content and state were changed last: as git recognises an unchanged file.
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
 fn identity(metadata: &Metadata) -> Option<[i64; 7]> {

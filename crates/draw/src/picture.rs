@@ -11,7 +11,7 @@ pub const WHITE: Color = [255, 255, 255];
 pub const GREY: Color = [110, 110, 110];
 /// Lines that only guide the eye.
 pub const FAINT: Color = [225, 225, 225];
-/// Colors that tell curves apart, also for those who do not see all colors (Okabe and Ito's).
+/// Colors that keep curves apart, also for those who do not see all colors (Okabe and Ito's).
 pub const PALETTE: [Color; 7] = [
     [0, 114, 178],
     [213, 94, 0],

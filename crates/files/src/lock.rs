@@ -85,7 +85,7 @@ fn holder(path: &Path) -> Holder {
     }
 }
 
-/// The machine's name, or `localhost` where the system has no file that tells.
+/// The machine's name, or `localhost` where the system has no file with it.
 pub fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_| fs::read_to_string("/etc/hostname"))

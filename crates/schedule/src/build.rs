@@ -1,4 +1,4 @@
-//! What an entry of the registry builds with, and what it is told of where it stands.
+//! What an entry of the registry builds with, and what it knows of where it stands.
 
 use rappel_config::{ConfigError, Entry, Horizon, More, Options};
 use toml::{Table, Value};

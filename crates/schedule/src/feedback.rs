@@ -77,7 +77,7 @@ impl Watch {
         self.watched.metric.as_deref()
     }
 
-    /// The schedule's options, to tell of what is wrong with one.
+    /// The schedule's options, to say what is wrong with one.
     pub fn options(&self) -> &Options {
         &self.options
     }

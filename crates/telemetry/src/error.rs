@@ -1,4 +1,4 @@
-//! What can go wrong while telling of a run.
+//! What can go wrong while a run is recorded.
 
 use std::io;
 use std::path::{Path, PathBuf};

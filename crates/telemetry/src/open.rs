@@ -18,7 +18,7 @@ pub enum Start {
         /// The last step whose events stay. All of them must have been logged before the checkpoint
         /// was written, for they do not come again.
         last_step: u64,
-        /// How many events were logged up to it, so that a sink can tell what is missing.
+        /// How many events were logged up to it, so that a sink knows what is missing.
         events: u64,
     },
 }

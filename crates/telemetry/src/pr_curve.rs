@@ -6,7 +6,7 @@ pub const THRESHOLDS: usize = 127;
 /// Below this no rate is divided by.
 const LEAST: f64 = 1e-7;
 
-/// How well probabilities tell the members of a class, by the threshold from which on one is taken for a member.
+/// How well probabilities find the members of a class, by the threshold from which on one is taken for a member.
 ///
 /// ```
 /// use rappel_telemetry::PrCurve;

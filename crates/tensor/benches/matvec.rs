@@ -47,7 +47,7 @@ fn measure(outputs: usize, inputs: usize) {
         ("Q8_0", few(blocks(BlockFormat::Q8_0))),
         ("Q4_0", few(blocks(BlockFormat::Q4_0))),
     ];
-    if inputs % 256 == 0 {
+    if inputs.is_multiple_of(256) {
         weights.push(("Q4_K", few(blocks(BlockFormat::Q4K))));
         weights.push(("Q6_K", few(blocks(BlockFormat::Q6K))));
     }

@@ -25,7 +25,7 @@ impl Run {
         losses.drain(..losses.len().saturating_sub(most));
     }
 
-    /// Keeps what the task tells of the newest step.
+    /// Keeps the task's figures of the newest step.
     pub(crate) fn remember_figures(&mut self, told: Vec<(&'static str, f64)>) {
         let most = RECENT.max(self.log_every());
         for (name, value) in told {

@@ -15,7 +15,7 @@ use crate::{Config, Observer, TrainError};
 const CONFIG: &str = "config.toml";
 /// Locked by the process that trains the run; its content names that.
 const LOCK: &str = ".lock";
-/// Where runs are made that are not told where.
+/// Where runs are made that name no place.
 const RUNS: &str = "runs";
 
 /// Where a run keeps what it makes: `config.toml` (with every default written out), the files of the

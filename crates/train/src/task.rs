@@ -41,7 +41,7 @@ pub trait Task {
     fn solve(&mut self) -> Option<f64> {
         None
     }
-    /// What is told of the training batches beside their loss, as means over those since it was last asked.
+    /// What is recorded of training batches beside their loss, as means over those since it was last asked.
     fn figures(&self) -> Vec<(&'static str, f64)> {
         Vec::new()
     }

@@ -116,7 +116,7 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     let model = Embedder::load(&local_model(&args.model, quiet)?, &options)?;
     let mut progress = Progress::new(texts.len(), quiet);
     let start = Instant::now();
-    let made = model.embed(&texts, args.batch_size as usize, &mut |done| progress.tell(done))?;
+    let made = model.embed(&texts, args.batch_size as usize, &mut |done| progress.show(done))?;
     let seconds = start.elapsed().as_secs_f64();
     progress.end();
     let Embeddings { numbers, width, truncated, tokens } = &made;
@@ -176,7 +176,7 @@ impl Progress {
         Self { lines: bar.is_hidden() && !quiet, bar, count, last: Instant::now() }
     }
 
-    fn tell(&mut self, done: usize) {
+    fn show(&mut self, done: usize) {
         self.bar.set_position(done as u64);
         if self.lines && self.last.elapsed() >= Duration::from_secs(2) {
             self.last = Instant::now();

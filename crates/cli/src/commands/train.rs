@@ -82,7 +82,7 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<ExitCode> {
     if let Some(table) = progress.profile() {
         say(table.trim_end());
     }
-    tell(&ended, progress.prepared(), seconds, args.json)?;
+    report(&ended, progress.prepared(), seconds, args.json)?;
     Ok(match ended {
         Ended::Finished(_) => ExitCode::SUCCESS,
         Ended::Stopped { .. } => signals.exit_code(),
@@ -107,7 +107,12 @@ pub(super) fn name(config: &Path) -> &str {
     config.file_stem().and_then(|stem| stem.to_str()).unwrap_or("run")
 }
 
-fn tell(ended: &Ended, prepared: Duration, seconds: Duration, as_json: bool) -> anyhow::Result<()> {
+fn report(
+    ended: &Ended,
+    prepared: Duration,
+    seconds: Duration,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let text = match (ended, as_json) {
         (Ended::Stopped { step, dir }, _) => {
             let place = quoted(&dir.display().to_string());

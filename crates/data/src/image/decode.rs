@@ -25,7 +25,7 @@ struct Interleaved {
     bytes: Vec<u8>,
 }
 
-/// Decodes a PNG, JPEG or WebP file, told by its content: one channel, or red, green and blue. Alpha is dropped.
+/// Decodes a PNG, JPEG or WebP file, recognised by its content: one channel, or red, green and blue. Alpha is dropped.
 pub(super) fn decode(path: &Path, channels: Option<usize>) -> Result<Image, DataError> {
     let bytes =
         std::fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;

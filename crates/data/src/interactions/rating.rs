@@ -161,7 +161,7 @@ impl RatingFields {
         let mut notes = read.notes.clone();
         if of_users + of_items > 0 {
             notes.push(format!(
-                "{of_users} interactions are of users and {of_items} of items that training did not know: they are told \
+                "{of_users} interactions are of users and {of_items} of items that training did not know: they are predicted \
                  by the rest"
             ));
         }

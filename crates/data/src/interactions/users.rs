@@ -1,4 +1,4 @@
-//! Users of a file that items are told to.
+//! Users of a file that items are recommended to.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -20,7 +20,7 @@ pub struct PreferenceConfig {
     /// Where rows are.
     #[option(flatten, required)]
     pub rows: RowsConfig,
-    /// what the columns mean; unset: told from their names
+    /// what the columns mean; unset: recognised by their names
     #[option(aka("type", "formatting", "dataset_type"))]
     pub format: Option<PreferenceFormat>,
     /// what is kept of a prompt with its answer that is longer than max_length

@@ -87,7 +87,7 @@ pub(crate) enum Example {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Chat {
     pub conversation: Conversation,
-    /// How many messages are the prompt, where the format tells prompts from completions.
+    /// How many messages are the prompt, where the format separates prompts from completions.
     pub prompt: Option<usize>,
     /// The weight that each message says it has.
     pub weights: Vec<Option<f32>>,

@@ -118,7 +118,7 @@ pub struct SftConfig {
     /// Where rows are; the end of one longer than max_length is cut off.
     #[option(flatten, required)]
     pub rows: RowsConfig,
-    /// what the columns mean; unset: told from their names
+    /// what the columns mean; unset: recognised by their names
     #[option(aka("type", "formatting", "dataset_type"))]
     pub format: Option<Format>,
     /// the column of the format `text`

@@ -78,7 +78,7 @@ impl Cargo {
 }
 
 /// Of several versions of a package the newest: their files are mostly the same, and a copy in the
-/// training documents would tell what stands in a validation document.
+/// training documents would give away what stands in a validation document.
 fn newest(packages: BTreeMap<Pinned, PathBuf>) -> BTreeMap<Pinned, PathBuf> {
     let mut newest = BTreeMap::<String, (Pinned, PathBuf)>::new();
     for (package, folder) in packages {

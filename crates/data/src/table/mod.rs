@@ -72,7 +72,7 @@ const READERS: &[(&str, Reader)] = &[
 
 impl Table {
     /// Reads a whole file, by its extension: `csv`, `tsv` or `parquet`. The first line of a CSV names
-    /// the columns; it tells the delimiter, one of `,`, `;`, tab and `|`. A column holds numbers where
+    /// the columns; the delimiter follows from it, one of `,`, `;`, tab and `|`. A column holds numbers where
     /// all its cells are, else texts. A cell that is empty or one of [`MISSING_VALUES`] is missing.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ pub struct Encoded<T> {
     pub notes: Vec<String>,
 }
 
-/// So many inputs of one column are told of.
+/// So many inputs of one column are reported.
 const WIDE: usize = 100;
 
 impl Preprocessing {
@@ -185,7 +185,7 @@ impl Preprocessing {
 
     /// The features of rows; the target's column need not be there.
     ///
-    /// A category that the training rows did not have is none of the known ones, and is told of.
+    /// A category that the training rows did not have is none of the known ones, and is reported.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), but for the target.

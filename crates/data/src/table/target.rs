@@ -1,4 +1,4 @@
-//! What is to be told of a row.
+//! What is to be predicted of a row.
 
 use rappel_config::suggest;
 use serde::{Deserialize, Serialize};
@@ -21,14 +21,14 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TargetKind {
-    /// Numbers; a model tells `(y - mean) / std`.
+    /// Numbers; a model predicts `(y - mean) / std`.
     Number {
         /// Subtracted.
         mean: f64,
         /// Divided by.
         std: f64,
     },
-    /// One of these; a model tells a score for each.
+    /// One of these; a model gives a score for each.
     Classes {
         /// In order: by number where all are numbers, else by text.
         classes: Vec<String>,
@@ -40,7 +40,7 @@ pub enum TargetKind {
 pub enum Wanted {
     /// Numbers.
     Number {
-        /// Whether the model tells them in standard units.
+        /// Whether the model predicts them in standard units.
         standardize: bool,
     },
     /// Classes.

@@ -4,7 +4,7 @@ use rappel_config::InvalidOption;
 use rappel_nn::{Activation, Rope};
 use rappel_tensor::DType;
 
-/// Everything that tells one decoder from another, checked and with defaults filled in.
+/// Everything in which decoders differ, checked and with defaults filled in.
 #[derive(Debug, Clone)]
 pub(crate) struct DecoderShape {
     pub vocab_size: usize,

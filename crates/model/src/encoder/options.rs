@@ -226,7 +226,7 @@ macro_rules! bert_config {
             /// number of kinds of segments
             #[option(default = $types, range = 1..=crate::architectures::LARGEST)]
             pub type_vocab_size: usize,
-            /// how positions are told apart
+            /// how positions are encoded
             #[option(default = "absolute", kind = rappel_config::Kind::OneOf(&["absolute"]))]
             pub position_embedding_type: String,
             /// standard deviation of the initial weights

@@ -6,7 +6,7 @@ use rappel_tensor::{DType, Scope};
 
 use crate::architectures::MOST_PARAMETERS;
 
-/// Everything that tells one encoder from another, checked and with defaults filled in.
+/// Everything in which encoders differ, checked and with defaults filled in.
 #[derive(Debug, Clone)]
 pub(crate) struct EncoderShape {
     pub vocab_size: usize,
@@ -35,7 +35,7 @@ pub(crate) struct EncoderShape {
     pub dtype: DType,
 }
 
-/// Where tokens are told apart by their place.
+/// How positions are encoded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Positions {
     /// A table of `rows`, of which that of the first token is number `first`.

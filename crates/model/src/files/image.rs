@@ -43,7 +43,7 @@ pub struct PretrainedImageModel {
     pub name: &'static str,
     /// Its parameters.
     pub params: Params,
-    /// What it reads and tells.
+    /// What it reads and predicts.
     pub images: ImageShape,
     /// The names of its classes.
     pub labels: Vec<String>,
@@ -135,7 +135,7 @@ impl ImageModelFiles {
             .map_err(|reason| self.wrong(reason))
     }
 
-    /// What it reads and tells.
+    /// What it reads and predicts.
     ///
     /// # Errors
     /// Keys that are wrong.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::dtype::DTypeName;
 
-/// A model of images that tells a logit for each class.
+/// A model of images that gives a logit for each class.
 pub trait ImageModel: fmt::Debug + Send + Sync {
     /// Logits `[batch, classes]` of images `[batch, channels, height, width]`.
     fn forward(&self, x: &Tensor, forward: &Forward) -> Tensor;
@@ -33,7 +33,7 @@ pub trait ImageModel: fmt::Debug + Send + Sync {
     }
 }
 
-/// What a model of images reads and tells.
+/// What a model of images reads and predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageShape {
     /// 1 for grey images, 3 for colours.

@@ -13,7 +13,7 @@ use rappel_tensor::{DType, Params, Tensor};
 
 use crate::dtype::DTypeName;
 
-/// A model of rows that tells `[rows, outputs]`: values, or a logit for each class.
+/// A model of rows that predicts `[rows, outputs]`: values, or a logit for each class.
 pub trait Predictor: fmt::Debug + Send + Sync {
     /// The outputs `[rows, outputs]` of rows of its inputs. The first layer is
     /// [`Linear::of_features`](rappel_nn::Linear::of_features), which applies the noise of `forward` to them.

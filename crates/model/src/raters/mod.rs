@@ -1,4 +1,4 @@
-//! Models that tell a number of a user, an item and what is known of both: a file each.
+//! Models that predict a number for a user, an item and what is known of both: a file each.
 //!
 //! All read rows of one table of fields with a weight each. Adding one is a file with its `ENTRY` and a line in [`RATERS`].
 
@@ -34,7 +34,7 @@ pub struct FieldSizes {
     pub slots: Vec<usize>,
     /// Which fields are numbers.
     pub numbers: Vec<bool>,
-    /// What is told where nothing is known: the mean, or the logit of the share of what is liked.
+    /// What is predicted where nothing is known: the mean, or the logit of the share of what is liked.
     pub start: f64,
     /// The type that it computes in, which is that of the parameters.
     pub dtype: DType,
@@ -42,7 +42,7 @@ pub struct FieldSizes {
     pub sparse: bool,
 }
 
-/// What a rater tells.
+/// What a rater predicts.
 #[derive(Debug)]
 pub struct Rated {
     /// `[n]`: numbers, or logits.
@@ -53,7 +53,7 @@ pub struct Rated {
 
 /// A model of users, items and what is known of both.
 pub trait Rater: fmt::Debug + Send + Sync {
-    /// What it tells of each.
+    /// What it predicts for each.
     fn forward(&self, x: &FieldBatch, forward: &Forward) -> Rated;
 
     /// Whether it has dropout layers, whatever their probability.

@@ -1,4 +1,4 @@
-//! Models that tell which items a user takes next: a file each.
+//! Models that predict which items a user takes next: a file each.
 //!
 //! Each makes a vector of a user and one of an item, whose product is the score. Adding one is a file with its `ENTRY` and a
 //! line in [`RECOMMENDERS`].

@@ -40,7 +40,7 @@ pub trait Landscape<A> {
 /// Why a step was not taken.
 #[derive(Debug)]
 pub enum Halt {
-    /// The objective could not be evaluated; its own error tells.
+    /// The objective could not be evaluated; its own error says why.
     Objective,
     /// Loss or gradient is not a number: a search may turn back.
     NotFinite(OptimError),

@@ -86,7 +86,7 @@ impl<A: Float> Memory<A> {
         }
     }
 
-    /// `-H g`, with the inverse curvature `H` that the pairs tell of: the two-loop recursion.
+    /// `-H g`, with the inverse curvature `H` that the pairs describe: the two-loop recursion.
     fn direction(&self, grad: &[A]) -> Vector<A> {
         let mut q: Vector<A> = zip(grad, grad, |g, _| -g);
         let mut alphas = Vec::with_capacity(self.pairs.len());

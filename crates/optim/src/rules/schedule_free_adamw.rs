@@ -18,7 +18,7 @@ pub(crate) const ENTRY: RuleEntry = entry::<ScheduleFreeAdamW>(
 /// [`ScheduleFreeSgd`](crate::ScheduleFreeSgd) with Adam's direction and `beta1` for its
 /// momentum: `v <- beta2 v + (1 - beta2) g^2`, `d = g / (sqrt(v / (1 - beta2^t)) + eps) +
 /// weight_decay y`, `z <- z - lr d`, `x <- (1 - c) x + c z`, `y <- (1 - beta1) z + beta1 x`. The
-/// weights of the average, the warm-up and how to get `x` are told there.
+/// weights of the average, the warm-up and how to get `x` are described there.
 ///
 /// ```
 /// use rappel_optim::ScheduleFreeAdamW;

@@ -115,7 +115,7 @@ fn with_recording<T>(on: bool, f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Runs `f` unrecorded, and tells which parameters it read.
+/// Runs `f` unrecorded, and returns which parameters it read.
 fn touching<T>(f: impl FnOnce() -> T) -> (T, Vec<Arc<Node>>) {
     let outer = TOUCHED.replace(Some(Vec::new()));
     let result = no_grad(f);

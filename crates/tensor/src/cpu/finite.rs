@@ -15,7 +15,7 @@ const PIECE: usize = 1 << 16;
 /// Elements between two looks at whether one was found.
 const CHUNK: usize = 1 << 10;
 
-/// A float whose bits tell whether it is finite.
+/// A float whose bits say whether it is finite.
 pub(crate) trait Bits: Float {
     /// Whether one of `x` is NaN or infinite: all bits of its exponent are set.
     fn any_non_finite(x: &[Self]) -> bool;

@@ -138,7 +138,7 @@ impl Slot {
         &self.layout.entries[self.index]
     }
 
-    /// A number that tells this parameter from those of any other set.
+    /// A number that no parameter of another set has.
     pub fn id(&self) -> (usize, usize) {
         (Arc::as_ptr(&self.layout) as usize, self.index)
     }

@@ -74,7 +74,7 @@ pub fn level() -> Level {
     *LEVEL.get_or_init(|| check_level().unwrap_or_else(|reason| panic!("{reason}")))
 }
 
-/// As [`level`], but tells what is wrong with `RAPPEL_SIMD`.
+/// As [`level`], but says what is wrong with `RAPPEL_SIMD`.
 ///
 /// # Errors
 /// A name that is none, or that of an instruction set which this machine has not.

@@ -3,7 +3,7 @@
 //! `checkpoints/step-N/` holds `params.safetensors`, `optimizer.safetensors`, `state.json` and
 //! `manifest.json`, which lists size and checksum of the others. A checkpoint is written under a
 //! hidden name, synced to the disk and then renamed, so a folder with a visible name was whole once;
-//! the manifest tells whether it still is.
+//! the manifest says whether it still is.
 
 mod manifest;
 
@@ -62,7 +62,7 @@ pub(crate) struct State {
     /// The newest training losses, oldest first.
     #[serde(with = "crate::json::numbers")]
     pub losses: VecDeque<f64>,
-    /// What tasks tell of the same steps beside the loss, by name.
+    /// Figures of the same steps beside the loss, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub figures: Vec<Figure>,
     /// Every validation, in order.
@@ -72,7 +72,7 @@ pub(crate) struct State {
     pub noise: NoiseScale,
 }
 
-/// Newest values of what a task tells of its steps.
+/// Newest values of a figure of a task's steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Figure {
@@ -314,7 +314,7 @@ fn open(folder: &Path, step: u64) -> Result<State, Flaw> {
         return Err(format!("its format is {}, this version reads {FORMAT}", state.format).into());
     }
     if state.step != step {
-        return Err(format!("{STATE} tells of step {}", state.step).into());
+        return Err(format!("{STATE} is of step {}", state.step).into());
     }
     Ok(state)
 }

@@ -120,7 +120,7 @@ impl Config {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn from_table(given: &Table) -> Result<Self, TrainError> {
-        // A task that is not text is told of like any other value of the wrong type.
+        // A task that is not text is reported like any other value of the wrong type.
         let name = given.get(TASK).and_then(Value::as_str).unwrap_or(DEFAULT_TASK);
         let fields = fields(task(TASK, name)?);
         let mut given = given.clone();

@@ -167,7 +167,7 @@ mod tests {
                 "optimizer.name = \"sgd\" drops what the config gives to `adamw` alone: betas"
             ]
         );
-        // What is set is told of as unknown later, and the same name or an unknown one drops nothing.
+        // What is set is reported as unknown later, and the same name or an unknown one drops nothing.
         let (table, _) = with(&["optimizer.name=sgd", "optimizer.betas=[0.8, 0.9]"]);
         assert!(table["optimizer"].get("betas").is_some());
         for name in ["cosine", "cosin"] {

@@ -106,7 +106,7 @@ pub fn lr_find(
     let given = check(config)?;
     let rehearsed = prepare(&rehearsed(config)?, observer)?;
     let first = Run::rehearse(&rehearsed, observer)?;
-    // What is wrong with the schedule is told before any step.
+    // What is wrong with the schedule is an error before any step.
     let horizon = Horizon { steps: first.steps };
     let factors = Schedule::from_section(&config.run().schedule, horizon, given)?;
     observer.stage("range test")?;
@@ -155,7 +155,7 @@ fn check(config: &Config) -> Result<f64, ConfigError> {
     Err(optimizer.invalid("lr", reason))
 }
 
-/// The config of runs whose learning rate is set from outside, and which nobody is told of.
+/// The config of runs whose learning rate is set from outside, and which nobody hears of.
 fn rehearsed(config: &Config) -> Result<Config, TrainError> {
     let mut table = config.options().to_toml();
     let constant = Table::from_iter([("name".to_owned(), Value::from("constant"))]);

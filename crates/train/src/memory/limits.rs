@@ -17,7 +17,7 @@ impl Available {
     }
 }
 
-/// The least that the machine and the limits leave; none where the system does not tell, as outside of
+/// The least that the machine and the limits leave; none where the system does not say, as outside of
 /// Linux.
 pub(super) fn available() -> Option<Available> {
     let (meminfo, status) = (read("/proc/meminfo"), read("/proc/self/status"));

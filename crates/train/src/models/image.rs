@@ -152,7 +152,7 @@ impl ImageClassifier {
         values
     }
 
-    /// How many images of each class are told rightly, in words.
+    /// How many images of each class are recognised, in words.
     fn of_classes(&self, probabilities: &[f64], labels: &[usize]) -> Vec<String> {
         let classes = self.classes();
         let told: Vec<usize> = probabilities.chunks(classes.len()).map(likeliest).collect();

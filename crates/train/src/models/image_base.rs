@@ -114,9 +114,7 @@ fn own_options(section: &Options, of_model: &Options) -> Result<Table, TrainErro
     let (_, defaults) = IMAGE_MODELS.resolve("model", &named)?;
     let (given, defaults) = (section.to_toml(), defaults.to_toml());
     let mut own = of_model.to_toml();
-    own.retain(|key, _| {
-        key != "name" && !PretrainedImages::KEYS.iter().any(|of_any| *of_any == key)
-    });
+    own.retain(|key, _| key != "name" && !PretrainedImages::KEYS.contains(&key));
     for (key, value) in &own {
         let said = given.get(key);
         if said.is_some() && said != Some(value) && said != defaults.get(key) {

@@ -127,7 +127,7 @@ pub struct PredictOptions {
     pub ids: Vec<String>,
     /// The column that holds the text, of a model that reads texts. Unset: `text`.
     pub text_field: Option<String>,
-    /// How many items a recommender tells each user. Unset: 10.
+    /// How many items a recommender gives each user. Unset: 10.
     pub top_k: Option<usize>,
 }
 

@@ -30,7 +30,7 @@ const TRIPLETS: &[Metric] = &[
 /// Of pairs with numbers: how their cosines go with these.
 const SCORES: &[Metric] = &[less("loss"), more("spearman"), more("pearson")];
 
-/// Of pairs that belong together or do not: how well their cosines tell which.
+/// Of pairs that belong together or do not: how well their cosines separate them.
 const CLASSES: &[Metric] = &[less("loss"), more("average_precision"), more("auc")];
 
 /// The metrics of rows of a format, the loss first.

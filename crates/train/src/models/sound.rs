@@ -16,7 +16,7 @@ pub(crate) fn check_finite(folder: &Path, params: &Params) -> Result<(), TrainEr
         if let Some(place) = tensor.first_non_finite() {
             let value = tensor.to_f64_vec()[place];
             let reason = format!(
-                "the parameter {name} is {value} at {place}, so that the model can tell nothing; take an \
+                "the parameter {name} is {value} at {place}, so that the model can predict nothing; take an \
                  earlier model, or train again with a lower learning rate"
             );
             return Err(TrainError::File { path: folder.to_owned(), reason });

@@ -159,7 +159,7 @@ impl Pretrained {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_as(folder: &Path, loading: Loading) -> Result<Self, TrainError> {
-        // The small files first: what is wrong with them is told before gigabytes are read.
+        // The small files first: what is wrong with them is reported before gigabytes are read.
         let generation_config = GenerationConfig::load(folder)?;
         let inner = model(folder, loading)?;
         let tokenizer = tokenizer(folder, inner.model.config().vocab_size(), None)?;

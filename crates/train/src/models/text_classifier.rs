@@ -157,7 +157,7 @@ impl TextClassifier {
     }
 
     /// What is predicted of texts without labels, in groups of like lengths.
-    fn tell(&self, texts: &[LabelledText]) -> Result<Vec<f64>, TrainError> {
+    fn predictions(&self, texts: &[LabelledText]) -> Result<Vec<f64>, TrainError> {
         let mut read = Vec::new();
         for LabelledText { place, text, .. } in texts {
             let (ids, _) =
@@ -238,7 +238,7 @@ impl TrainedModel for TextClassifier {
         let texts = read_labelled_texts(file, field, Some(label))?;
         let known =
             LabelledTexts::new(&texts, &self.parts.tokenizer, self.max_length, self.known())?;
-        let told = self.tell(&texts)?;
+        let told = self.predictions(&texts)?;
         let labels = known.labels_of(texts.len());
         let Labels { names, problem } = &self.labels;
         let values = measure(*problem, &told, labels, names.len());
@@ -253,7 +253,7 @@ impl TrainedModel for TextClassifier {
             return Err(TrainError::Kind { is: self.kind(), advice });
         }
         let texts = read_labelled_texts(file, text_field.as_deref().unwrap_or("text"), None)?;
-        let told = self.tell(&texts)?;
+        let told = self.predictions(&texts)?;
         let passed = ids.iter().map(|name| read_labelled_texts(file, name, None));
         let passed = passed.collect::<Result<Vec<_>, _>>()?;
         let Labels { names, problem } = &self.labels;

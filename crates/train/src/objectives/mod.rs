@@ -91,7 +91,7 @@ pub trait Objective: Sized {
         None
     }
 
-    /// What is told of the training batches beside their loss, such as `rewards/margins`: means over those since they were
+    /// What is recorded of training batches beside their loss, such as `rewards/margins`: means over those since they were
     /// last asked for. Unset: nothing.
     fn figures(&self) -> Vec<(&'static str, f64)> {
         Vec::new()

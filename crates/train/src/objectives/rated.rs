@@ -115,7 +115,7 @@ impl Objective for RatedPairs {
             }
             ActsOn::Samples => Err("interactions cannot be mixed; leave it out"),
             ActsOn::Targets if self.cost != RatingCost::Bce => {
-                Err("acts on classes, and the task tells ratings; leave it out")
+                Err("acts on classes, and the task predicts ratings; leave it out")
             }
             ActsOn::Logits => Err("acts on logits of classes; leave it out"),
             _ => Ok(()),

@@ -96,7 +96,7 @@ impl Objective for TableTarget {
         show: &mut Show,
     ) -> Result<(), TrainError> {
         let Some(classes) = model.classes() else { return Ok(()) };
-        let probabilities = model.tell(&model.outputs(held_out.batches()));
+        let probabilities = model.predictions(&model.outputs(held_out.batches()));
         let targets = &held_out.data().targets()[held_out.samples()];
         show_classes(classes, &probabilities, targets, show)
     }

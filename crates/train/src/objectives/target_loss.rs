@@ -18,7 +18,7 @@ pub(crate) struct RegressionLoss {
     /// of huber; in the units that the loss sees
     #[option(default = 1.0, range = Range::above(0.0))]
     delta: f64,
-    /// the model tells, and the loss sees, (y - mean) / deviation, both of the training rows; metrics
+    /// the model predicts, and the loss sees, (y - mean) / deviation, both of the training rows; metrics
     /// and predictions are in the target's own units
     #[option(default = true, aka("normalize_target", "scale_target"))]
     pub standardize_target: bool,

@@ -33,7 +33,7 @@ pub(super) fn show_classes(
         let scored = rows().map(|(row, actual)| (row[class], actual == class));
         (format!("precision_recall/{}", classes[class]), PrCurve::new(scored))
     };
-    // Of two classes the second is the positive one, as for the F1 score; the curve of the other tells no more.
+    // Of two classes the second is the positive one, as for the F1 score; the curve of the other says no more.
     let first = usize::from(n == 2);
     let curves: Vec<_> = (first..n.min(MOST_CURVES)).map(curve).collect();
     show(&Event::PrCurves(&curves))

@@ -130,7 +130,7 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
         };
         Ok(ImageClassifier { pretrained, processing: processing.clone() })
     };
-    // What cannot be is told before the run begins.
+    // What cannot be is an error before the run begins.
     model(config)?;
     let (training, objective) = (Arc::new(training), ImageClass::new(augmentation));
     Ok(Prepared::new(config.clone(), move |config| {

@@ -33,7 +33,7 @@ fn prepare(config: &Config, observer: &mut dyn Observer) -> Result<Prepared, Tra
     let cost =
         name.unwrap_or(if data.threshold.is_some() { RatingCost::Bce } else { RatingCost::Mse });
     if (cost == RatingCost::Bce) != data.threshold.is_some() {
-        let reason = "bce tells whether an item is liked, which data.threshold says, and the others tell ratings";
+        let reason = "bce predicts whether an item is liked, which data.threshold says, and the others predict ratings";
         return Err(config.section("loss").invalid("name", reason).into());
     }
     if config.run().train.eval_batches.is_some() {

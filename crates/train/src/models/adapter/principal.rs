@@ -5,7 +5,7 @@ use rappel_tensor::{DType, Key, Params, Tensor, WeightLayout, no_grad};
 use super::InitLora;
 
 /// Rounds of subspace iteration, and vectors beside those that are wanted: singular values that are near to the last
-/// wanted one are told apart slowly.
+/// wanted one separate slowly.
 const ROUNDS: usize = 24;
 const MORE: usize = 8;
 

@@ -29,7 +29,7 @@ pub(super) fn save(model: &RaterModel, folder: &Path) -> Result<(), TrainError> 
     let RaterModel { params, section, fields, columns, .. } = model;
     let section = serde_json::to_value(section.to_toml()).expect("options are JSON");
     let mut columns = columns.to_json();
-    // Files are told by whoever uses the model.
+    // Errors of files are reported by whoever uses the model.
     columns.remove("file");
     let config = json!({ "task": "rating", "model": section, "data": columns });
     let text =

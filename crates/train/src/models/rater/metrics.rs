@@ -1,4 +1,4 @@
-//! What told ratings are worth.
+//! What predicted ratings are worth.
 
 use std::collections::BTreeMap;
 

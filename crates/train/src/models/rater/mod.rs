@@ -70,7 +70,7 @@ impl RaterModel {
         &self.fields
     }
 
-    /// Whether it tells what is liked, not ratings.
+    /// Whether it predicts what is liked, not ratings.
     pub fn tells_likes(&self) -> bool {
         self.fields.threshold.is_some()
     }
@@ -100,7 +100,7 @@ impl RaterModel {
     }
 
     /// What outputs say: ratings within the range of those of the training, or the probability that an item is liked.
-    pub(crate) fn tell(&self, outputs: &[f64]) -> Vec<f64> {
+    pub(crate) fn predictions(&self, outputs: &[f64]) -> Vec<f64> {
         let [least, most] = self.fields.range;
         if self.tells_likes() {
             outputs.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect()
@@ -116,7 +116,7 @@ impl RaterModel {
 
     /// Their values but the loss, of interactions whose outputs these are.
     pub(crate) fn score(&self, outputs: &[f64], rows: &RatedRows) -> Vec<f64> {
-        let told = self.tell(outputs);
+        let told = self.predictions(outputs);
         if self.tells_likes() {
             metrics::likes(&told, rows.targets(), rows.users())
         } else {
@@ -173,7 +173,7 @@ impl TrainedModel for RaterModel {
         let file = self.fields.read_more(&self.columns, path, false)?;
         let places: Vec<usize> = (0..file.read.len()).collect();
         let rows = RatedRows::new(&self.fields, &file, &places);
-        let told = self.tell(&self.outputs(&rows));
+        let told = self.predictions(&self.outputs(&rows));
         let names = file.names;
         let row = |([user, item], told): ([String; 2], f64)| vec![user, item, told.to_string()];
         let rows = names.into_iter().zip(told).map(row).collect();

@@ -27,7 +27,7 @@ pub(super) fn save(model: &RecommenderModel, folder: &Path) -> Result<(), TrainE
     let Catalogue { users, items, histories, columns, min_rating } = &**catalogue;
     let section = serde_json::to_value(section.to_toml()).expect("options are JSON");
     let mut columns = columns.to_json();
-    // Files are told by whoever uses the model.
+    // Errors of files are reported by whoever uses the model.
     columns.remove("file");
     let config = json!({
         "task": "recommendation",

@@ -63,7 +63,7 @@ pub(super) fn of_user(hits: &[bool], length: usize, wanted: usize) -> [f64; OF_L
     ]
 }
 
-/// The share of the items that are in any list, and the Gini index of how often each is: 0 where all are told alike, nearly
+/// The share of the items that are in any list, and the Gini index of how often each is: 0 where all are recommended alike, nearly
 /// 1 where all lists are the same.
 pub(super) fn of_all(told: &[u32]) -> [f64; 2] {
     let items = told.len() as f64;

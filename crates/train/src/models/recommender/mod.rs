@@ -3,7 +3,7 @@
 mod folder;
 mod metrics;
 mod rank;
-mod tell;
+mod recommend;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::{EvaluateOptions, ModelKind, PredictOptions, Predictions, Scores, Tra
 use crate::{Metric, Model, TrainError};
 use rank::Ranking;
 pub(crate) use rank::{RETRIEVAL, retrieval};
-pub(crate) use tell::beside_zero;
+pub(crate) use recommend::beside_zero;
 
 pub use rank::{Candidates, EvaluationOptions};
 
@@ -122,12 +122,12 @@ impl RecommenderModel {
         let scores = |users: &[u32]| {
             let histories: Vec<&[u32]> = users.iter().map(|u| known.of(*u as usize)).collect();
             let of = Users { ids: users, histories: &histories };
-            tell::scores(&self.recommender.users(&of, &forward), &items)
+            recommend::scores(&self.recommender.users(&of, &forward), &items)
         };
         self.ranking(data).measure(&scores)
     }
 
-    /// The same of a model that tells everybody what was taken most.
+    /// The same of a model that recommends to everybody what was taken most.
     pub(crate) fn measure_popularity(&self, data: &RecommendationData) -> Vec<f64> {
         let counts = self.popularity();
         let row = Tensor::from_slice(&counts, [1, counts.len()]);
@@ -202,6 +202,6 @@ impl TrainedModel for RecommenderModel {
             let advice = "leave out --id and --text-field".to_owned();
             return Err(TrainError::Kind { is: self.kind(), advice });
         }
-        tell::predict(self, file, options.top_k.unwrap_or(10))
+        recommend::predict(self, file, options.top_k.unwrap_or(10))
     }
 }

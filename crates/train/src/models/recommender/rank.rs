@@ -68,7 +68,7 @@ pub(super) fn best(scores: &[f32], length: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::with_capacity(length + 1);
     for (item, score) in scores.iter().enumerate() {
         let beats = best.len() < length || best.last().is_some_and(|(_, least)| score > least);
-        // An item that is not to be told is at minus infinity, and so is no number.
+        // An item that is not to be recommended is at minus infinity, and so is no number.
         if beats && *score > f32::NEG_INFINITY {
             let at = best.partition_point(|(_, other)| other >= score);
             best.insert(at, (item as u32, *score));
@@ -153,7 +153,7 @@ impl Ranking<'_> {
         Some(NegativeSampler::new(all.into(), self.items, of, 1.0))
     }
 
-    /// Leaves the scores of the items that may be told to a user; those of others become minus infinity.
+    /// Leaves the scores of the items that may be recommended to a user; those of others become minus infinity.
     fn leave(&self, user: u32, sampler: Option<&NegativeSampler>, row: &mut [f32]) {
         let wanted = self.wanted.sorted(user as usize);
         let Some(sampler) = sampler else {

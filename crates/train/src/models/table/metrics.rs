@@ -68,7 +68,7 @@ pub(crate) fn likeliest(row: &[f64]) -> usize {
     (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
 }
 
-/// `2 tp / (2 tp + fp + fn)`; none where a class is neither told nor there.
+/// `2 tp / (2 tp + fp + fn)`; none where a class is neither predicted nor there.
 fn f1(told: &[usize], targets: &[usize], class: usize) -> Option<f64> {
     let count = |of: &dyn Fn(bool, bool) -> bool| {
         let pairs = told.iter().zip(targets);

@@ -55,7 +55,7 @@ pub struct TabularModel {
     section: Map<String, Value>,
 }
 
-/// What a model tells of rows.
+/// What a model predicts of rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     /// The names of the columns: `prediction`, then `probability of CLASS` for each class.
@@ -133,7 +133,7 @@ impl TabularModel {
         self.params.count()
     }
 
-    /// The classes that it tells apart; none where it tells numbers.
+    /// The classes that it predicts; none where it predicts numbers.
     pub fn classes(&self) -> Option<&[String]> {
         match &self.preprocessing.target.of {
             TargetKind::Classes { classes } => Some(classes),
@@ -204,7 +204,7 @@ impl TabularModel {
     }
 
     /// What outputs say in the target's units: numbers, or probabilities `[rows, classes]`.
-    pub(crate) fn tell(&self, outputs: &Tensor) -> Vec<f64> {
+    pub(crate) fn predictions(&self, outputs: &Tensor) -> Vec<f64> {
         match &self.preprocessing.target.of {
             TargetKind::Number { mean, std } => {
                 values(outputs).into_iter().map(|y| y * std + mean).collect()
@@ -222,7 +222,7 @@ impl TabularModel {
 
     /// Their values for outputs, where `targets` are in the model's units.
     pub(crate) fn score(&self, outputs: &Tensor, targets: &[f64]) -> Vec<f64> {
-        let told = self.tell(outputs);
+        let told = self.predictions(outputs);
         match &self.preprocessing.target.of {
             TargetKind::Number { mean, std } => {
                 let targets: Vec<f64> = targets.iter().map(|t| t * std + mean).collect();
@@ -247,14 +247,14 @@ impl TabularModel {
         Ok(Scores { values, unit: "rows", count: rows.len(), notes })
     }
 
-    /// What it tells of each row of a table, after the cells of the columns `passed`, of the same rows;
+    /// What it predicts of each row of a table, after the cells of the columns `passed`, of the same rows;
     /// the target need not be there.
     ///
     /// # Errors
     /// A column that is missing, cells that cannot be read.
     pub fn predict(&self, table: &Table, passed: &[&Column]) -> Result<Predictions, TrainError> {
         let (x, notes) = self.encode(table)?;
-        let told = self.tell(&self.outputs_for(&x));
+        let told = self.predictions(&self.outputs_for(&x));
         let classes = self.classes();
         let width = classes.map_or(1, <[String]>::len);
         let row = |(row, told): (usize, &[f64])| {
@@ -340,7 +340,7 @@ fn outputs_of(target: &Target) -> usize {
     }
 }
 
-/// A logit for each class `[rows, classes]`: of two classes a model tells one, that of the second; the
+/// A logit for each class `[rows, classes]`: of two classes a model gives one, that of the second; the
 /// first one's is 0.
 pub(crate) fn logits(outputs: &Tensor) -> Tensor {
     if outputs.size(1) > 1 {

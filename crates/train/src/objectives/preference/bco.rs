@@ -6,7 +6,7 @@ use rappel_tensor::Tensor;
 
 use super::doubts::review;
 use super::figures::{CHOSEN, LOGPS_CHOSEN, LOGPS_REJECTED, MARGINS, REJECTED};
-use super::kto::{shift, tell};
+use super::kto::{record, shift};
 use super::log_probs::{LogProbs, Total};
 use super::preferred::{Preferring, Seen};
 use super::reference::{Reference, ReferenceOptions, ratios};
@@ -63,7 +63,7 @@ impl Preferring for Bco {
         let signs: Vec<f64> = batch.labels.iter().map(|is| if *is { 1.0 } else { -1.0 }).collect();
         let shift = shift(batch, &rewards);
         let gain = (apart - shift) * Tensor::from_slice(&signs, [answers]);
-        tell(batch, &rewards, &sums.to_f64_vec(), seen);
+        record(batch, &rewards, &sums.to_f64_vec(), seen);
         seen.figures.add("shift", &[shift]);
         (-gain.log_sigmoid(), policy.total())
     }

@@ -1,4 +1,4 @@
-//! What is told of a step's answers beside the loss.
+//! What is recorded of a step's answers beside the loss.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -26,7 +26,7 @@ impl Figures {
         }
     }
 
-    /// What is told of rewards and log-probabilities of pairs.
+    /// What is recorded of rewards and log-probabilities of pairs.
     pub fn add_pairs(&self, rewards: [&[f64]; 2], log_probs: [&[f64]; 2]) {
         let [chosen, rejected] = rewards;
         let both = || chosen.iter().zip(rejected);

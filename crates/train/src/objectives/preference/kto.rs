@@ -100,7 +100,7 @@ impl Preferring for Kto {
         let losses = (1.0 - gain.sigmoid()) * by_label(desirable_weight, undesirable_weight);
         let rewards: Vec<f64> =
             ratios(&sums, &reference).iter().map(|ratio| beta * ratio).collect();
-        tell(batch, &rewards, &sums.to_f64_vec(), seen);
+        record(batch, &rewards, &sums.to_f64_vec(), seen);
         seen.figures.add(KL, &[kl]);
         (losses, policy.total())
     }
@@ -131,7 +131,7 @@ pub(super) fn shift(batch: &PreferenceBatch, rewards: &[f64]) -> f64 {
 }
 
 /// Tells of rewards and log-probabilities of good and of bad answers, under TRL's names.
-pub(super) fn tell(batch: &PreferenceBatch, rewards: &[f64], log_probs: &[f64], seen: &Seen<'_>) {
+pub(super) fn record(batch: &PreferenceBatch, rewards: &[f64], log_probs: &[f64], seen: &Seen<'_>) {
     let [good, bad] = [true, false].map(|label| of(batch, rewards, label));
     seen.figures.add(CHOSEN, &good);
     seen.figures.add(REJECTED, &bad);

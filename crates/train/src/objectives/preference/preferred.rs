@@ -42,7 +42,7 @@ pub(crate) struct Seen<'a> {
     pub forward: &'a Forward,
     /// Whether it is one to validate on.
     pub held_out: bool,
-    /// Where what is told of it goes.
+    /// Where its figures go.
     pub figures: &'a Figures,
 }
 

@@ -1,4 +1,4 @@
-//! Items told to users: the best ones that they have not taken, as a file asks for them.
+//! Items recommended to users: the best ones that they have not taken, as a file asks for them.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(super) fn scores(users: &Tensor, items: &ItemVectors) -> Tensor {
     }
 }
 
-/// Someone to tell items to.
+/// Someone to recommend items to.
 struct Asked {
     name: String,
     /// Its number, where training knew it.
@@ -88,9 +88,7 @@ pub(super) fn predict(
     let mut notes = Vec::new();
     let count = asked.iter().filter(|asked| cold(asked)).count();
     if count > 0 {
-        notes.push(format!(
-            "{count} users are not known: they are told the items that were taken most"
-        ));
+        notes.push(format!("{count} users are not known: they get the items that were taken most"));
     }
     if unknown_items > 0 {
         notes.push(format!("{unknown_items} items of the file are not known"));
