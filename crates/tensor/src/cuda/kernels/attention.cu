@@ -141,7 +141,8 @@ extern "C" __global__ void __launch_bounds__(TILE) backward_queries(const Proble
     }
 }
 
-extern "C" __global__ void __launch_bounds__(TILE) backward_keys(const Problem p, const Heads q, const Heads k, const Heads v, const Heads g, const Heads dk, const Heads dv, const double* lse, const double* delta) {
+// One block a processor is enough: without saying so, a compiler for some GPUs spares registers and spills.
+extern "C" __global__ void __launch_bounds__(TILE, 1) backward_keys(const Problem p, const Heads q, const Heads k, const Heads v, const Heads g, const Heads dk, const Heads dv, const double* lse, const double* delta) {
     __shared__ real slopes[TILE], weights[TILE];
     const i64 id = blockIdx.x, j = id % p.keys, kv = id / p.keys % p.kv_heads, b = id / p.keys / p.kv_heads;
     const i64 group = p.heads / p.kv_heads;
