@@ -59,7 +59,7 @@ pub struct EmbeddingLossOptions {
     #[option(default = 0.5, range = 0.0..)]
     pub margin: f64,
     /// the loss is the sum of those of embeddings cut to so many numbers each, of which any is then of use (Kusupati et al.,
-    /// https://arxiv.org/abs/2205.13147)
+    /// 2022)
     #[option(default = [], range = 1..)]
     pub matryoshka_dims: Vec<usize>,
 }
