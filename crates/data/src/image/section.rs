@@ -304,11 +304,10 @@ impl ImageProcessing {
     /// Files that cannot be read, images that are none.
     pub fn read(&self, path: &Path) -> Result<(Vec<Arc<Image>>, Vec<String>), DataError> {
         let listing = Listing::of(path, COLUMNS, false)?;
-        let names = match &listing {
-            Listing::Files(files) => {
-                files.iter().map(|(path, _)| path.display().to_string()).collect()
-            }
-            _ => Vec::new(),
+        let names = if let Listing::Files(files) = &listing {
+            files.iter().map(|(path, _)| path.display().to_string()).collect()
+        } else {
+            Vec::new()
         };
         let decoded = read(listing, COLUMNS, false, Some(self.channels), false)?;
         let names = if names.is_empty() {
