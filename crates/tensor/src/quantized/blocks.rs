@@ -105,7 +105,7 @@ fn eight_bits(bytes: &[u8; 34], out: &mut [f32; 32]) {
 
 /// Half precision, which is written out so that it needs no call.
 #[inline(always)]
-fn half(bytes: &[u8]) -> f32 {
+pub(crate) fn half(bytes: &[u8]) -> f32 {
     let bits = u32::from(u16::from_le_bytes([bytes[0], bytes[1]]));
     let sign = (bits & 0x8000) << 16;
     let magnitude = (bits & 0x7fff) << 13;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use blocks::BlockFormat;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use blocks::minimums;
+pub(crate) use blocks::{half, minimums};
 pub use codes::CodeBook;
 pub use weight::Weight;
 

@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 
 use super::FEW;
-use crate::quantized::{BlockFormat, PER_STEP, Quantized, QuantizedForm, Scales};
+use crate::quantized::{BlockFormat, PER_STEP, Quantized, QuantizedForm, Scales, half};
 
 /// Numbers that are added up together.
 const RUN: usize = 32;
@@ -281,7 +281,7 @@ impl Rows {
             let mut scales = [0.0; 16];
             // SAFETY: a block has the bytes that are read, and the caller's promise.
             unsafe {
-                let whole = _mm512_set1_ps(half(bytes, 208));
+                let whole = _mm512_set1_ps(half(&bytes[208..]));
                 let own = _mm512_mul_ps(whole, signed(bytes.as_ptr().add(192)));
                 _mm512_storeu_ps(scales.as_mut_ptr(), own);
                 for part in 0..2 {
@@ -430,12 +430,6 @@ unsafe fn signed(bytes: *const u8) -> __m512 {
     _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(bytes.cast()) }))
 }
 
-/// The half-precision number at `at`.
-#[inline]
-fn half(bytes: &[u8], at: usize) -> f32 {
-    half::f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
-}
-
 /// The half-precision numbers at `at` in each of at most sixteen blocks; 0 where there is none.
 ///
 /// # Safety
@@ -470,8 +464,8 @@ fn scales_and_minimums(block: &[u8]) -> ([f32; 8], __m256) {
     };
     let mut own = [0.0; 8];
     // SAFETY: eight numbers.
-    unsafe { _mm256_storeu_ps(own.as_mut_ptr(), numbers(scales, half(block, 0))) }
-    (own, numbers(least, -half(block, 2)))
+    unsafe { _mm256_storeu_ps(own.as_mut_ptr(), numbers(scales, half(block))) }
+    (own, numbers(least, -half(&block[2..])))
 }
 
 /// Eight numbers as the lower or the upper half of a register; the other one is 0.

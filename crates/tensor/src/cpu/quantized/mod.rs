@@ -23,6 +23,8 @@ use crate::precision::MatmulPrecision;
 use crate::profile::{Timer, timed};
 use crate::quantized::Quantized;
 use crate::real::{Kernel, Lanes, Real, Simd, dispatch};
+#[cfg(target_arch = "x86_64")]
+use crate::real::{Level, level};
 use crate::tensor::Tensor;
 use crate::with_float;
 
@@ -331,7 +333,10 @@ where
         }
     }
     #[cfg(target_arch = "x86_64")]
-    let prepared = few::Rows::new(weight, &wide, m, stride);
+    let prepared = match level() {
+        Level::Avx512 => few::Rows::new(weight, &wide, m, stride),
+        _ => None,
+    };
     let to = Shared::new(to);
     for_pieces(rows, (PIECE / cols.max(1)).max(1), |rows_of| {
         let mut sums = [[0.0; FEW]; 64];
