@@ -6,8 +6,8 @@ use common::Place;
 
 /// Whether this machine has a driver, so that these tests say nothing.
 fn has_driver() -> bool {
-    let told = Place::new().json(&["devices", "--json"]);
-    let found = told["driver"]["missing"].is_null();
+    let said = Place::new().json(&["devices", "--json"]);
+    let found = said["driver"]["missing"].is_null();
     if found {
         eprintln!("skipped: this machine has an NVIDIA driver");
     }
@@ -20,7 +20,7 @@ fn what_is_missing_is_said_with_what_to_install() {
         return;
     }
     let place = Place::new();
-    let told = place.ok(&["devices"]);
+    let said = place.ok(&["devices"]);
     for part in [
         "cpu ",
         "no GPU:  there is no NVIDIA driver: the NVIDIA driver (libcuda.so.1, libcuda.so) is neither known to the loader",
@@ -28,12 +28,12 @@ fn what_is_missing_is_said_with_what_to_install() {
         "pip install nvidia-cuda-nvrtc nvidia-cublas",
         "RAPPEL_CUDA_PATH",
     ] {
-        assert!(told.contains(part), "{part} in {told}");
+        assert!(said.contains(part), "{part} in {said}");
     }
-    let told = place.json(&["devices", "--json"]);
-    assert!(told["threads"].as_u64().unwrap() > 0);
-    assert_eq!(told["gpus"].as_array().unwrap().len(), 0);
-    assert!(told["no_gpu"].as_str().unwrap().starts_with("there is no NVIDIA driver"), "{told}");
+    let said = place.json(&["devices", "--json"]);
+    assert!(said["threads"].as_u64().unwrap() > 0);
+    assert_eq!(said["gpus"].as_array().unwrap().len(), 0);
+    assert!(said["no_gpu"].as_str().unwrap().starts_with("there is no NVIDIA driver"), "{said}");
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn a_run_on_a_gpu_that_is_not_there_writes_nothing() {
         ("gpu", "config key `device`: \"gpu\" is not a device; expected cpu, or cuda:0"),
     ] {
         let set = format!("device={device}");
-        let told = place.error(&["train", "tiny.toml", "--out", "run", "--set", &set]);
-        assert!(told.contains(reason), "{device}: {told}");
+        let said = place.error(&["train", "tiny.toml", "--out", "run", "--set", &set]);
+        assert!(said.contains(reason), "{device}: {said}");
         assert!(!place.at("run").exists(), "{device} left a folder");
     }
 }
@@ -62,10 +62,10 @@ fn auto_takes_the_processor_where_no_gpu_works_and_says_why() {
     let place = Place::new();
     let args = ["train", "tiny.toml", "--set", "train.steps=5", "--out"];
     place.ok(&[&args[..], &["a"]].concat());
-    let told = place.said(&[&args[..], &["b", "--set", "device=auto"]].concat());
+    let said = place.said(&[&args[..], &["b", "--set", "device=auto"]].concat());
     assert!(
-        told.contains("device = \"auto\" trains on the processor: there is no NVIDIA driver"),
-        "{told}"
+        said.contains("device = \"auto\" trains on the processor: there is no NVIDIA driver"),
+        "{said}"
     );
     assert_eq!(place.model("a"), place.model("b"));
 }
@@ -144,10 +144,10 @@ fn the_selftest_finds_the_processors_bits_in_every_elementwise_rule() {
     let mut command = place.command(&["selftest", "--small", "--json"]);
     let output =
         command.env("RAPPEL_CUDA_EMULATOR", "1").env("RAPPEL_CUDA_POISON", "1").output().unwrap();
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    assert!(output.status.success() && told["failed"] == 0, "{told}");
-    assert_eq!(told["hardware"], "emulated GPU");
-    let checks = told["checks"].as_array().unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert!(output.status.success() && said["failed"] == 0, "{said}");
+    assert_eq!(said["hardware"], "emulated GPU");
+    let checks = said["checks"].as_array().unwrap();
     let exact = checks.iter().filter(|check| check["found"] == "the processor's bits");
     let exact: Vec<&str> = exact.filter_map(|check| check["name"].as_str()).collect();
     for rule in ["sgd", "adam", "adamw", "adagrad", "rmsprop", "lion", "nadam", "radam", "adadelta"]
@@ -155,17 +155,17 @@ fn the_selftest_finds_the_processors_bits_in_every_elementwise_rule() {
         assert!(exact.contains(&rule), "{rule} is not among {exact:?}");
     }
     assert!(exact.len() >= 22, "{exact:?}");
-    assert!(told["rates"].as_array().unwrap().len() > 8, "{told}");
+    assert!(said["rates"].as_array().unwrap().len() > 8, "{said}");
 }
 
 #[test]
-fn what_is_odd_in_variables_is_told() {
+fn what_is_odd_in_variables_is_reported() {
     let place = Place::new();
     let mut command = place.command(&["selftest"]);
     let output = command.env("RAPPEL_CUDA_EMULATOR", "3").output().unwrap();
-    let told = common::stderr(&output);
-    assert!(told.contains("RAPPEL_CUDA_EMULATOR=\"3\" is not an order of threads"), "{told}");
+    let said = common::stderr(&output);
+    assert!(said.contains("RAPPEL_CUDA_EMULATOR=\"3\" is not an order of threads"), "{said}");
     assert_eq!(output.status.code(), Some(1));
-    let told = place.error(&["selftest", "--device", "cpu"]);
-    assert!(told.contains("cpu is what others are compared with"), "{told}");
+    let said = place.error(&["selftest", "--device", "cpu"]);
+    assert!(said.contains("cpu is what others are compared with"), "{said}");
 }

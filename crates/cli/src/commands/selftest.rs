@@ -84,8 +84,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut text = format!("{device}, {hardware}\n\n");
         for check in &checks {
             let verdict = if check.failure.is_some() { "FAILED" } else { "ok" };
-            let told = check.failure.as_deref().unwrap_or(&check.found);
-            let _ = writeln!(text, "{verdict:7} {:28} {told}", check.name);
+            let detail = check.failure.as_deref().unwrap_or(&check.found);
+            let _ = writeln!(text, "{verdict:7} {:28} {detail}", check.name);
         }
         text.push_str("\nran on the processor, for want of a kernel:\n");
         for (name, count) in &fallbacks {
@@ -244,7 +244,7 @@ fn training(device: Device, model: &str, small: bool, folder: &Path) -> Check {
         return check(Some("other bits the second time".to_owned()), String::new());
     }
     let apart = distance(&found, &want);
-    let told = format!("{} losses, {apart:.1e} from the processor's", found.len());
+    let summary = format!("{} losses, {apart:.1e} from the processor's", found.len());
     let wrong = found.len() != steps || found.len() != want.len() || apart.is_nan() || apart > 1e-3;
-    check(wrong.then(|| told.clone()), told)
+    check(wrong.then(|| summary.clone()), summary)
 }

@@ -14,8 +14,8 @@ use rayon::prelude::*;
 use super::kept::KeptFile;
 use super::sentence_metrics::{measure, sentence_metrics};
 use super::text::{tokenizer, within};
+use super::text_parts::TextParts;
 use super::{EvaluateOptions, ModelKind, Scores, TrainedModel, model_folder, sound};
-use crate::checkpoint::sha256;
 use crate::{Frozen, Model, TrainError};
 
 /// Recognised by the layers that sentence-transformers lists.
@@ -33,13 +33,10 @@ const TEXTS: usize = 32;
 #[derive(Debug)]
 pub struct Embedder {
     model: PretrainedEncoder,
-    tokenizer: Tokenizer,
+    parts: TextParts,
     /// How embeddings are made of states, and what its folder says beside it.
     layout: SentenceLayout,
     max_length: usize,
-    /// Further files of the model that it began as.
-    kept: Vec<KeptFile>,
-    frozen: Option<Arc<Frozen>>,
 }
 
 /// What is to be different from what a model's files say.
@@ -117,14 +114,14 @@ impl Embedder {
         max_length: usize,
     ) -> Result<Self, TrainError> {
         sound::check_finite(folder, &model.params)?;
-        let kept = KeptFile::all(folder)?;
-        Ok(Self { model, tokenizer, layout, max_length, kept, frozen: None })
+        let parts = TextParts::new(tokenizer, KeptFile::all(folder)?);
+        Ok(Self { model, parts, layout, max_length })
     }
 
     /// The same, whose frozen parameters are those of files with this hash.
     pub(super) fn frozen_as_in(self, sha256: &str) -> Self {
         let frozen = Frozen::of(&self.model.params, sha256);
-        Self { frozen, ..self }
+        Self { parts: TextParts { frozen, ..self.parts }, ..self }
     }
 
     /// The model.
@@ -203,7 +200,7 @@ impl Embedder {
     /// How it reads the texts of files.
     pub(super) fn reader(&self) -> TextReader<'_> {
         TextReader {
-            tokenizer: &self.tokenizer,
+            tokenizer: &self.parts.tokenizer,
             prompt: &self.layout.prompt,
             max_length: self.max_length,
         }
@@ -219,7 +216,7 @@ impl Embedder {
             whole = [prompt, &text.bytes].concat();
             &whole
         };
-        let (ids, cut) = self.tokenizer.encode_within(bytes, self.max_length, &text.name)?;
+        let (ids, cut) = self.parts.tokenizer.encode_within(bytes, self.max_length, &text.name)?;
         if ids.is_empty() {
             return Err(TrainError::EmptyText { text: text.name.clone() });
         }
@@ -254,19 +251,17 @@ impl Model for Embedder {
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
-        self.model.save(folder)?;
-        self.tokenizer.save(folder)?;
-        self.kept.iter().try_for_each(|file| file.write(folder))?;
+        self.parts.save(&self.model.params, folder, || Ok(self.model.save(folder)?))?;
         let layout = SentenceLayout { max_length: Some(self.max_length), ..self.layout.clone() };
         Ok(layout.write(folder, self.width())?)
     }
 
     fn frozen(&self) -> Option<Arc<Frozen>> {
-        self.frozen.clone()
+        self.parts.frozen.clone()
     }
 
     fn fingerprint(&self) -> Option<String> {
-        Some(format!("tokenizer {}", sha256(self.tokenizer.json())))
+        Some(self.parts.fingerprint())
     }
 }
 

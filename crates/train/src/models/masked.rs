@@ -1,7 +1,6 @@
 //! An encoder with its tokenizer that predicts hidden tokens.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use rappel_data::Tokenizer;
 use rappel_model::{EncoderConfig, EncoderTask, EncoderTexts, PretrainedEncoder};
@@ -11,18 +10,15 @@ use serde_json::Map;
 
 use super::kept::KeptFile;
 use super::sound;
-use crate::checkpoint::sha256;
-use crate::{Frozen, Model, TrainError};
+use super::text_parts::TextParts;
+use crate::{Model, TrainError};
 
 /// An encoder of texts with a head for hidden tokens, and its tokenizer: what a run of the task `masked_language_model` leaves
 /// in a folder, and transformers' models of that kind.
 #[derive(Debug)]
 pub struct MaskedLanguageModel {
     inner: PretrainedEncoder,
-    tokenizer: Tokenizer,
-    /// Further files of the model that it began as.
-    kept: Vec<KeptFile>,
-    frozen: Option<Arc<Frozen>>,
+    parts: TextParts,
 }
 
 impl MaskedLanguageModel {
@@ -34,7 +30,7 @@ impl MaskedLanguageModel {
         let mut extra = Map::new();
         extra.insert("pad_token_id".to_owned(), padding.into());
         let inner = PretrainedEncoder { model, params, extra };
-        Self { inner, tokenizer, kept: Vec::new(), frozen: None }
+        Self { inner, parts: TextParts::new(tokenizer, Vec::new()) }
     }
 
     /// A model that was trained before, with its tokenizer and with the files that it comes with in `folder`.
@@ -47,7 +43,7 @@ impl MaskedLanguageModel {
         folder: &Path,
     ) -> Result<Self, TrainError> {
         sound::check_finite(folder, &inner.params)?;
-        Ok(Self { inner, tokenizer, kept: KeptFile::all(folder)?, frozen: None })
+        Ok(Self { inner, parts: TextParts::new(tokenizer, KeptFile::all(folder)?) })
     }
 
     /// The encoder with its head.
@@ -71,16 +67,10 @@ impl Model for MaskedLanguageModel {
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
-        self.inner.save(folder)?;
-        self.tokenizer.save(folder)?;
-        self.kept.iter().try_for_each(|file| file.write(folder))
-    }
-
-    fn frozen(&self) -> Option<Arc<Frozen>> {
-        self.frozen.clone()
+        self.parts.save(&self.inner.params, folder, || Ok(self.inner.save(folder)?))
     }
 
     fn fingerprint(&self) -> Option<String> {
-        Some(format!("tokenizer {}", sha256(self.tokenizer.json())))
+        Some(self.parts.fingerprint())
     }
 }

@@ -140,7 +140,7 @@ impl Objective for RatedPairs {
         _: &mut dyn Observer,
     ) -> Result<Option<Baseline>, TrainError> {
         let rows = held_out.data();
-        let outputs = vec![start(self.mean, model.tells_likes()); rows.len()];
+        let outputs = vec![start(self.mean, model.predicts_likes()); rows.len()];
         let values = model.score(&outputs, rows);
         let values = model.metrics()[1..].iter().copied().zip(values).collect();
         Ok(Some(Baseline { name: "mean", values }))

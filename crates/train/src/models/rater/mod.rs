@@ -71,7 +71,7 @@ impl RaterModel {
     }
 
     /// Whether it predicts what is liked, not ratings.
-    pub fn tells_likes(&self) -> bool {
+    pub fn predicts_likes(&self) -> bool {
         self.fields.threshold.is_some()
     }
 
@@ -102,7 +102,7 @@ impl RaterModel {
     /// What outputs say: ratings within the range of those of the training, or the probability that an item is liked.
     pub(crate) fn predictions(&self, outputs: &[f64]) -> Vec<f64> {
         let [least, most] = self.fields.range;
-        if self.tells_likes() {
+        if self.predicts_likes() {
             outputs.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect()
         } else {
             outputs.iter().map(|rating| rating.clamp(least, most)).collect()
@@ -111,13 +111,13 @@ impl RaterModel {
 
     /// The metrics, the loss first.
     pub(crate) fn metrics(&self) -> &'static [Metric] {
-        if self.tells_likes() { metrics::LIKES } else { metrics::RATINGS }
+        if self.predicts_likes() { metrics::LIKES } else { metrics::RATINGS }
     }
 
     /// Their values but the loss, of interactions whose outputs these are.
     pub(crate) fn score(&self, outputs: &[f64], rows: &RatedRows) -> Vec<f64> {
         let told = self.predictions(outputs);
-        if self.tells_likes() {
+        if self.predicts_likes() {
             metrics::likes(&told, rows.targets(), rows.users())
         } else {
             metrics::ratings(&told, rows.targets())
@@ -159,7 +159,8 @@ impl TrainedModel for RaterModel {
         let rows = RatedRows::new(&self.fields, &file, &places);
         let values = self.score(&self.outputs(&rows), &rows);
         let values = self.metrics()[1..].iter().copied().zip(values).collect();
-        let doubt = self.tells_likes().then(|| gauc_doubt(rows.targets(), rows.users())).flatten();
+        let doubt =
+            self.predicts_likes().then(|| gauc_doubt(rows.targets(), rows.users())).flatten();
         let notes = file.notes.into_iter().chain(doubt).collect();
         Ok(Scores { values, unit: "ratings", count: rows.len(), notes })
     }
